@@ -1,0 +1,123 @@
+"""`revlm checkpoint`: what is there, is it whole, weights out, old ones away."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from revlm.runs import RunFolder
+
+app = typer.Typer(
+    name="checkpoint",
+    help="List, verify, export or prune the checkpoints of a run.\n\n"
+    "Example: revlm checkpoint verify --run runs/demo",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Run = Annotated[
+    Path | None,
+    typer.Option("--run", metavar="DIR", help="The run folder; by default the newest under ./runs."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.command("list")
+def list_command(run: Run = None, as_json: AsJson = False) -> None:
+    """List the checkpoints of a run, with their sizes.
+
+    Example: revlm checkpoint list --run runs/demo
+    """
+    from revlm.runs import list_checkpoints
+
+    rows = [
+        {"path": str(path), "bytes": sum(file.stat().st_size for file in path.iterdir())}
+        for path in list_checkpoints(_open(run))
+    ]
+    if as_json:
+        typer.echo(json.dumps({"checkpoints": rows}, indent=2))
+        return
+    for row in rows:
+        typer.echo(f"{row['path']}  {row['bytes']:>15,} bytes")
+    if not rows:
+        typer.echo("no checkpoint yet", err=True)
+
+
+@app.command("verify")
+def verify_command(run: Run = None, as_json: AsJson = False) -> None:
+    """Compare every file of every checkpoint with its sha256; exit code 6 where one is not whole.
+
+    Example: revlm checkpoint verify --run runs/demo
+    """
+    from revlm.errors import StorageError
+    from revlm.runs import list_checkpoints, verify_checkpoint
+
+    folder = _open(run)
+    found = {str(path): verify_checkpoint(path) for path in list_checkpoints(folder)}
+    if as_json:
+        typer.echo(json.dumps({"checkpoints": found}, indent=2))
+    else:
+        for path, problems in found.items():
+            typer.echo(f"{path}  {'; '.join(problems) or 'whole'}")
+    broken = [path for path, problems in found.items() if problems]
+    if broken:
+        raise StorageError(
+            f"{len(broken)} of {len(found)} checkpoints of {folder} are not whole: "
+            "`revlm train` goes on from the newest whole one, remove the others"
+        )
+    if not found:
+        raise StorageError(f"no checkpoint in {folder}: train it first with `revlm train`")
+
+
+@app.command("export")
+def export_command(
+    target: Annotated[Path, typer.Argument(metavar="FILE", help="The new safetensors file.")],
+    run: Run = None,
+    step: Annotated[
+        int | None, typer.Option(metavar="N", help="The checkpoint's step; by default the newest whole one.")
+    ] = None,
+) -> None:
+    """Write the weights of a checkpoint to a safetensors file.
+
+    Example: revlm checkpoint export weights.safetensors --run runs/demo --step 20
+    """
+    from revlm.errors import StorageError
+    from revlm.runs import checkpoint_path, export_weights, newest_checkpoint
+
+    folder = _open(run)
+    if step is None:
+        path = newest_checkpoint(folder, report=lambda message: typer.echo(message, err=True))
+    else:
+        path = checkpoint_path(folder, step)
+    if path is None:
+        raise StorageError(f"no checkpoint in {folder}: train it first with `revlm train`")
+    typer.echo(export_weights(path, target))
+
+
+@app.command("prune")
+def prune_command(
+    keep_last: Annotated[int, typer.Option(metavar="N", min=1, help="How many of the newest to keep.")],
+    run: Run = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove all checkpoints of a run but the newest whole ones.
+
+    Example: revlm checkpoint prune --run runs/demo --keep-last 1
+    """
+    from revlm.runs import prune_to_whole
+
+    folder = _open(run)
+    with folder.lock():
+        removed = [str(path) for path in prune_to_whole(folder, keep_last)]
+    typer.echo(
+        json.dumps({"removed": removed}, indent=2) if as_json else "\n".join(removed or ["nothing to remove"])
+    )
+
+
+def _open(run: Path | None) -> "RunFolder":
+    from revlm.runs import RunFolder, newest_run
+
+    return newest_run() if run is None else RunFolder.open(run)

@@ -1,0 +1,66 @@
+"""What a user reads when a command fails, and the exit code that a script sees."""
+
+import errno
+import sys
+from typing import NamedTuple
+
+import typer
+
+from revlm.errors import ResourceError, RevlmError, StorageError, UsageError
+
+UNEXPECTED = 1
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+READER_GONE = 141  # 128 + SIGPIPE
+
+
+class Failure(NamedTuple):
+    """One sentence for standard error, empty where there is nothing to say, and an exit code."""
+
+    sentence: str
+    exit_code: int
+
+
+def failure_of(error: BaseException) -> Failure:
+    """The sentence and exit code for whatever ended a command."""
+    if isinstance(error, RevlmError):
+        return Failure(str(error), error.exit_code)
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        return Failure("interrupted", INTERRUPTED)
+    if isinstance(error, BrokenPipeError):
+        return Failure("", READER_GONE)
+    if isinstance(error, typer.TyperException):
+        return Failure(_usage_sentence(error), UsageError.exit_code)
+    if _is_out_of_memory(error):
+        return Failure(
+            f"out of memory ({_first_line(error)}): lower data.seq_len or model.d_model, "
+            "or see what fits with `revlm plan`",
+            ResourceError.exit_code,
+        )
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        place = f" at {error.filename}" if error.filename else ""
+        sentence = f"disk full{place}: free space and run the same command again"
+        return Failure(sentence, StorageError.exit_code)
+    return Failure(
+        f"unexpected {type(error).__name__} ({_first_line(error)}): run again with --debug for the traceback "
+        "and report it with what `revlm environment` says",
+        UNEXPECTED,
+    )
+
+
+def _usage_sentence(error: typer.TyperException) -> str:
+    """The parser's message, and whose --help shows the right use."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "revlm"
+    return f"{error.format_message().strip().rstrip('.')} (see `{command} --help`)"
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Torch has a class for CUDA's and only a sentence for the CPU's; it is not imported to find out."""
+    torch = sys.modules.get("torch")
+    on_cuda = getattr(torch, "OutOfMemoryError", MemoryError)
+    on_cpu = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError | on_cuda) or on_cpu
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), "no message")

@@ -1,0 +1,108 @@
+"""`revlm fetch`: brings public-domain novels by name or Project Gutenberg number."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from revlm.fetching import Fetched, Title
+
+# `revlm tokenize` of this folder puts its tokens into data/novels, where the bundled recipe novel-64k looks.
+DEFAULT_FOLDER = Path("data/texts/novels")
+
+
+def fetch(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME...", help="Names of `--list`, or Project Gutenberg numbers.", show_default=False
+        ),
+    ] = None,
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="DIR", help="The folder for the texts, one NAME.txt each."),
+    ] = DEFAULT_FOLDER,
+    mirror: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="A mirror of Project Gutenberg, in place of https://www.gutenberg.org."
+        ),
+    ] = None,
+    list_titles: Annotated[
+        bool, typer.Option("--list", help="Show the known titles and their sources.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> None:
+    """Bring public-domain novels by name or Project Gutenberg number, and say source and licence.
+
+    Where Project Gutenberg cannot be reached, the next source of the same title is asked, never another
+    title.
+
+    Example: revlm fetch crime-and-punishment 2600 -o data/texts/russian
+    """
+    from revlm.errors import DataError, UsageError
+    from revlm.fetching import fetch as fetch_title
+    from revlm.fetching import find_title, known_titles
+
+    if list_titles:
+        _print_titles(list(known_titles().values()), as_json)
+        return
+    if not names:
+        raise UsageError(
+            "no title was named: `revlm fetch --list` shows those known, as in `revlm fetch moby-dick`"
+        )
+    for name in names:
+        find_title(name)  # an unknown name stops here, before anything is brought
+
+    fetched, failures = [], []
+    for name in names:
+        try:
+            fetched.append(fetch_title(name, output, mirror=mirror, report=_say))
+        except DataError as error:
+            failures.append(str(error))
+    _print_fetched(fetched, as_json)
+    if failures:
+        raise DataError("; ".join(failures))
+    _say(f"next: revlm tokenize {output}")
+
+
+def _say(message: str) -> None:
+    typer.echo(message, err=True)
+
+
+def _print_fetched(fetched: "list[Fetched]", as_json: bool) -> None:
+    if as_json:
+        _print_json({"fetched": [{**vars(text), "path": str(text.path)} for text in fetched]})
+        return
+    for text in fetched:
+        typer.echo(f"{text.path}\n  {text.title}, {text.bytes:,} bytes")
+        typer.echo(f"  source   {text.source}\n  licence  {text.license}\n  sha256   {text.sha256}")
+
+
+def _print_titles(titles: "list[Title]", as_json: bool) -> None:
+    if as_json:
+        keys = ("name", "title", "author")
+        _print_json(
+            {
+                "titles": [
+                    {
+                        **{key: getattr(title, key) for key in keys},
+                        "sources": [vars(source) for source in title.sources],
+                    }
+                    for title in titles
+                ]
+            }
+        )
+        return
+    width = max(len(title.name) for title in titles)
+    for title in titles:
+        typer.echo(f"{title.name:{width}}  {title.title} ({title.author})")
+        for source in title.sources:
+            typer.echo(f"{'':{width}}  - {source}")
+
+
+def _print_json(result: dict[str, object]) -> None:
+    import json
+
+    typer.echo(json.dumps(result, indent=2, ensure_ascii=False))

@@ -1,0 +1,50 @@
+"""`revlm recipes`: the bundled recipes, and the schema of all recipes."""
+
+import json
+from typing import Annotated
+
+import typer
+
+
+def recipes(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="A bundled recipe, or a recipe file.", show_default=False),
+    ] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of recipes, for an editor.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """List the bundled recipes, or print one as YAML with its comments.
+
+    With --json, one recipe is printed resolved: every key with its value.
+
+    Example: revlm recipes demo > mine.yaml
+    """
+    from revlm.recipe import bundled_recipes, find_recipe, load_recipe, recipe_schema
+
+    if schema:
+        typer.echo(json.dumps(recipe_schema(), indent=2))
+    elif name is not None and as_json:
+        typer.echo(json.dumps(load_recipe(name).model_dump(mode="json"), indent=2, ensure_ascii=False))
+    elif name is not None:
+        load_recipe(name)  # a file that is no recipe is not printed as one
+        typer.echo(find_recipe(name).read_text(encoding="utf-8"), nl=False)
+    else:
+        first_comments = {name: _first_comment(path.read_text()) for name, path in bundled_recipes().items()}
+        _print_list(first_comments, as_json)
+
+
+def _print_list(first_comments: dict[str, str], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"recipes": first_comments}, indent=2, ensure_ascii=False))
+        return
+    width = max(map(len, first_comments))
+    for name, comment in first_comments.items():
+        typer.echo(f"{name:<{width}}  {comment}")
+
+
+def _first_comment(text: str) -> str:
+    """What a bundled recipe is for: its first line, `# name: what it is for`."""
+    return text.partition("\n")[0].lstrip("# ").partition(": ")[2]

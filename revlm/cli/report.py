@@ -1,0 +1,77 @@
+"""`revlm report`: pictures and a page from run folders alone."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from revlm.report import Comparison, History, RunReport
+
+
+def report(
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="RUN", help="Run folders; by default the newest under ./runs."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print files and key figures as one JSON object.")
+    ] = False,
+) -> None:
+    """Write one self-contained HTML page and pictures of loss and memory into each run folder.
+
+    Several runs are compared as well, on comparison.html in the folder that holds them all.
+
+    Example: revlm report runs/novels
+    """
+    from revlm.report import newest_run, read_history, write_comparison, write_report
+
+    folders = list({run.resolve(): run for run in runs or [newest_run()]}.values())
+    histories = [read_history(folder) for folder in folders]
+    reports = [write_report(history) for history in histories]
+    comparison = write_comparison(histories) if len(histories) > 1 else None
+    if as_json:
+        _print_json(histories, reports, comparison)
+    else:
+        _print_text(histories, reports, comparison)
+
+
+def _print_text(
+    histories: "list[History]", reports: "list[RunReport]", comparison: "Comparison | None"
+) -> None:
+    from revlm.report import summarize
+    from revlm.report.units import figure_text, human_bytes, plural
+
+    for history, files in zip(histories, reports, strict=True):
+        summary = summarize(history)
+        first, last = figure_text(summary.first_loss), figure_text(summary.last_loss)
+        peak = human_bytes(summary.peak_memory_bytes)
+        typer.echo(
+            f"{history.folder}: {plural(summary.steps, 'step')}, loss {first} to {last}, peak memory {peak}"
+        )
+        for file in files:
+            typer.echo(f"  {file}")
+    if comparison:
+        typer.echo("comparison:")
+        for file in comparison:
+            typer.echo(f"  {file}")
+
+
+def _print_json(
+    histories: "list[History]", reports: "list[RunReport]", comparison: "Comparison | None"
+) -> None:
+    import json
+
+    from revlm.report import summarize
+
+    def paths(files: "RunReport | Comparison") -> dict[str, Any]:
+        return {name: str(file) for name, file in files._asdict().items()}
+
+    content = {
+        "runs": [
+            {"run": str(history.folder), **paths(files), "figures": summarize(history).as_dict()}
+            for history, files in zip(histories, reports, strict=True)
+        ],
+        "comparison": paths(comparison) if comparison else None,
+    }
+    typer.echo(json.dumps(content, indent=2, allow_nan=False))

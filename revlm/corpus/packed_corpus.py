@@ -1,0 +1,215 @@
+"""Training and validation examples from a token store, in a seeded order that resumes at any place.
+
+Tokens stay in the mapped file: an example copies its own slices and nothing else. Which slices is a pure
+function of the epoch and the settings (`packing`), so the place in the stream is two numbers.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from revlm.corpus.packing import PACKINGS, Plan, Span, hold_out, plan_whole, shuffled
+from revlm.corpus.store import MANIFEST, read_manifest, read_tokens
+from revlm.corpus.tokenizer import TokenIds, Tokenizer
+from revlm.errors import DataError, StorageError, UsageError
+
+
+@dataclass(frozen=True)
+class Example:
+    """What one example holds; every input position has a target.
+
+    Attributes:
+        inputs: int32 [tokens]; a document begins with the begin token, or, where it continues, with the token
+            before.
+        targets: int32 [tokens]; the text, each token of it once an epoch.
+        document: int32 [tokens], 0, 1, 2, ... in contiguous runs; positions of different numbers must not
+            meet.
+        titles: the title of each of those documents.
+        epoch: the epoch of the first target, from 1; 0 for validation.
+        target_bytes: the UTF-8 bytes of all targets.
+    """
+
+    inputs: TokenIds
+    targets: TokenIds
+    document: TokenIds
+    titles: tuple[str, ...]
+    epoch: int
+    target_bytes: int
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+class PackedCorpus:
+    """A token store as examples of at most `seq_len` tokens.
+
+    Attributes:
+        tokenizer: the store's own.
+        fingerprint: sha256 of the store's manifest.
+        training_documents: titles of the documents trained on, in the store's order.
+        validation_documents: titles of those held out; a single document is in both, its tail held out.
+        n_training_tokens: targets of one epoch.
+        n_validation_tokens: targets of one validation.
+        notices: sentences that a user should see, for example that only a tail is held out.
+
+    Raises:
+        UsageError: `seq_len`, `packing` or `validation` is out of range.
+        DataError: `path` is no whole store, or holds too little to hold anything out.
+    """
+
+    def __init__(self, path: Path | str, *, seq_len: int, packing: str, seed: int, validation: float) -> None:
+        if seq_len < 1:
+            raise UsageError(f"data.seq_len is {seq_len} and must be at least 1")
+        if packing not in PACKINGS:
+            raise UsageError(f"data.packing is {packing!r} and must be one of {', '.join(PACKINGS)}")
+        if not 0 <= validation < 1:
+            raise UsageError(f"data.validation is {validation} and must be at least 0 and below 1")
+        manifest = read_manifest(path)
+        self.path = Path(path)
+        self.tokenizer = Tokenizer.load(self.path / manifest["tokenizer"]["file"])
+        self.fingerprint = hashlib.sha256((self.path / MANIFEST).read_bytes()).hexdigest()
+        self.seq_len = seq_len
+        self._packing = PACKINGS[packing]
+        self._seed = seed
+        self._settings = _digest([self.fingerprint, seq_len, packing, seed, validation])
+        self._documents = [_MappedDocument(parts) for parts in read_tokens(path, manifest)]
+        self._titles = [source["title"] for source in manifest["sources"]]
+        lengths = [document.n_tokens for document in self._documents]
+        self._training, self._validation = hold_out(lengths, validation, seed)
+        self.training_documents = tuple(self._titles[span.document] for span in self._training)
+        self.validation_documents = tuple(self._titles[span.document] for span in self._validation)
+        self.n_training_tokens = sum(span.tokens for span in self._training)
+        self.n_validation_tokens = sum(span.tokens for span in self._validation)
+        if validation and not self._validation:
+            raise DataError(
+                f"{path} holds a single token, too little to hold out any; set data.validation to 0"
+            )
+        self.notices = self._notices(validation)
+        self._plan = lru_cache(maxsize=2)(self._plan_of_epoch)
+
+    def training(self, state: dict[str, Any] | None = None) -> "TrainingStream":
+        """Returns the endless examples, epoch after epoch, from the start or from a `TrainingStream.state()`.
+
+        Raises:
+            StorageError: the state is damaged, or belongs to another store, seed, packing, length or
+                validation share.
+        """
+        return TrainingStream(self, state)
+
+    def validation(self) -> Iterator[Example]:
+        """Yields the held-out text in a fixed order, each target once; always packed as `whole`."""
+        for spans in plan_whole(lambda epoch: self._validation, self.seq_len, 1):
+            yield self._example(spans, epoch=0)
+
+    def carried_tokens(self, epoch: int) -> int:
+        """How many tokens of an epoch, from 1, are left to an example that ends in a later epoch."""
+        return self._packing.carried_tokens(self.n_training_tokens, self.seq_len, epoch)
+
+    def _plan_of_epoch(self, epoch: int) -> Plan:
+        return self._packing.plan(self._spans_of_epoch, self.seq_len, epoch)
+
+    def _spans_of_epoch(self, epoch: int) -> list[Span]:
+        order = shuffled(range(len(self._training)), self._seed, f"epoch {epoch}")
+        return [self._training[number] for number in order]
+
+    def _example(self, spans: tuple[Span, ...], epoch: int) -> Example:
+        n_tokens = sum(span.tokens for span in spans)
+        inputs, targets, document = (np.empty(n_tokens, dtype=np.int32) for _ in range(3))
+        place = 0
+        for number, span in enumerate(spans):
+            text = self._documents[span.document]
+            here = slice(place, place + span.tokens)
+            text.copy_into(targets[here], span.start)
+            inputs[place] = text.token(span.start - 1) if span.start else self.tokenizer.begin_id
+            inputs[place + 1 : here.stop] = targets[place : here.stop - 1]
+            document[here] = number
+            place = here.stop
+        titles = tuple(self._titles[span.document] for span in spans)
+        return Example(
+            inputs, targets, document, titles, epoch, int(self.tokenizer.byte_lengths[targets].sum())
+        )
+
+    def _notices(self, validation: float) -> tuple[str, ...]:
+        if not self._validation:
+            return ()
+        share = self.n_validation_tokens / (self.n_training_tokens + self.n_validation_tokens)
+        held_out = f"{self.n_validation_tokens:,} tokens ({share:.1%})"
+        if len(self._documents) == 1:
+            return (f"the corpus is one document: its last {held_out} are held out for validation",)
+        if share > validation:
+            title = self.validation_documents[0]
+            return (
+                f"no document is within {validation:.1%} of the tokens: {title!r}, {held_out}, is held out",
+            )
+        return ()
+
+
+class TrainingStream:
+    """The endless training examples; `state()` is the place after the last one returned."""
+
+    def __init__(self, corpus: PackedCorpus, state: dict[str, Any] | None) -> None:
+        self._corpus = corpus
+        self._epoch, self._next_example = 1, 0
+        if state is not None:
+            self._epoch, self._next_example = self._place_in(state)
+
+    def __iter__(self) -> "TrainingStream":
+        return self
+
+    def __next__(self) -> Example:
+        while self._next_example >= len(self._corpus._plan(self._epoch)):
+            self._epoch, self._next_example = self._epoch + 1, 0
+        spans = self._corpus._plan(self._epoch)[self._next_example]
+        self._next_example += 1
+        return self._corpus._example(spans, self._epoch)
+
+    def state(self) -> dict[str, Any]:
+        """The place, as a dict for JSON; `PackedCorpus.training` goes on from it with identical examples."""
+        return {"epoch": self._epoch, "next_example": self._next_example, "settings": self._corpus._settings}
+
+    def _place_in(self, state: dict[str, Any]) -> tuple[int, int]:
+        epoch, next_example = state.get("epoch"), state.get("next_example")
+        if not (
+            isinstance(epoch, int) and isinstance(next_example, int) and epoch >= 1 and next_example >= 0
+        ):
+            raise StorageError(
+                "the checkpoint's place in the corpus is damaged; go on from an earlier checkpoint"
+            )
+        if state.get("settings") != self._corpus._settings:
+            raise StorageError(
+                f"the checkpoint's place in the corpus does not fit {self._corpus.path}: the tokens, seed, "
+                "data.seq_len, data.packing or data.validation changed; restore them, or start a new run"
+            )
+        return epoch, next_example
+
+
+class _MappedDocument:
+    """One document's tokens over its parts, which stay in the mapped file."""
+
+    def __init__(self, parts: list[npt.NDArray[np.unsignedinteger]]) -> None:
+        self._parts = parts
+        self._starts = np.cumsum([0, *(len(part) for part in parts)])
+        self.n_tokens = int(self._starts[-1])
+
+    def token(self, index: int) -> int:
+        part = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return int(self._parts[part][index - self._starts[part]])
+
+    def copy_into(self, out: TokenIds, start: int) -> None:
+        """Copies the tokens from `start` on into `out`, int32 [tokens], as many as it takes."""
+        stop = start + len(out)
+        for part, first in zip(self._parts, self._starts, strict=False):
+            begin, end = max(start, first), min(stop, first + len(part))
+            if begin < end:
+                out[begin - start : end - start] = part[begin - first : end - first]
+
+
+def _digest(values: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()

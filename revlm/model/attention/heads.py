@@ -1,0 +1,82 @@
+"""What all kinds of attention share: heads, unit vectors, rotary positions, the learned temperature, the output."""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from revlm.model.context import Context
+from revlm.model.sublayer import Read, Write
+
+# Unit vectors have logits between -scale and scale; the softmax over a window of 64 needs about this much.
+_INITIAL_SCALE = 10.0
+_ROTARY_BASE = 10_000.0
+
+
+def split_heads(x: Float[Tensor, "tile d_model"], n_heads: int) -> Float[Tensor, "heads tile head_dim"]:
+    """Returns the heads of each token, heads first."""
+    return x.unflatten(-1, (n_heads, -1)).transpose(0, 1)
+
+
+def unit_vectors(x: Tensor) -> Tensor:
+    """Returns vectors of length 1, in float32 or better whatever the precision of the rest."""
+    return normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=-1, eps=1e-6)
+
+
+def rotate_by_position(
+    x: Float[Tensor, "heads tile head_dim"], position: Int[Tensor, "tile"]
+) -> Float[Tensor, "heads tile head_dim"]:
+    """Returns x with rotary positions (Su et al., arXiv 2104.09864, section 3.2).
+
+    Angles are float64: at a million tokens float32 would be off by a sixteenth of a radian.
+    """
+    half = x.shape[-1] // 2
+    frequency = _ROTARY_BASE ** (-torch.arange(half, device=x.device, dtype=torch.float64) / half)
+    angle = position[:, None] * frequency
+    cosine, sine = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    first, second = x[..., :half], x[..., half:]
+    return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
+
+
+class Temperature(nn.Module):
+    """The scale of each head's logits, learned through its logarithm."""
+
+    def __init__(self, n_heads: int) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.full((n_heads,), math.log(_INITIAL_SCALE)))
+
+    def forward(self) -> Float[Tensor, "heads"]:
+        """Returns the scale of each head."""
+        return self.log_scale.exp()
+
+
+class ReadQueriesKeysValues(Read):
+    """Separate projections: queries and keys of unit length with rotary positions, and values."""
+
+    def __init__(self, d_model: int, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.norm = nn.RMSNorm(d_model, eps=1e-6)
+        self.project = nn.Linear(d_model, 3 * d_model, bias=False)
+
+    def forward(self, x: Float[Tensor, "tile d_model"], context: Context, span: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns q, k, v [heads, tile, head_dim]."""
+        q, k, v = (split_heads(part, self.n_heads) for part in self.project(self.norm(x)).chunk(3, dim=-1))
+        position = context.position[span]
+        q, k = (rotate_by_position(unit_vectors(part), position).to(v.dtype) for part in (q, k))
+        return q, k, v
+
+
+class WriteHeads(Write):
+    """Joins the heads and projects them into the stream."""
+
+    def __init__(self, d_model: int, dropout: float) -> None:
+        super().__init__()
+        self.project = nn.Linear(d_model, d_model, bias=False)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Float[Tensor, "heads tile head_dim"]) -> Float[Tensor, "tile d_model"]:
+        """Returns the increment of a tile."""
+        return self.dropout(self.project(x.transpose(0, 1).flatten(1)))

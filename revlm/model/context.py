@@ -1,0 +1,50 @@
+"""What the layers know of one pass besides the streams: documents, positions, rotations of the hashes."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LayerStatistics:
+    """How one hash layer was used in a forward pass; shares between 0 and 1."""
+
+    bucket_fill: float
+    empty_query_share: float
+    sink_share: float
+
+
+@dataclass(frozen=True)
+class Context:
+    """One pass over a sequence of documents that lie one behind the other and never meet.
+
+    `document` numbers the documents, the same number for each token of one and another for the next; `rotations`
+    holds the random directions of each hash layer by its number. Where `statistics` is a dictionary, hash layers
+    leave theirs in it.
+    """
+
+    document: Int[Tensor, "tokens"]
+    rotations: dict[int, Float[Tensor, "heads rounds head_dim directions"]] = field(default_factory=dict)
+    statistics: dict[int, LayerStatistics] | None = None
+
+    @cached_property
+    def _starts(self) -> Int[Tensor, "documents"]:
+        changes = self.document[1:] != self.document[:-1]
+        return torch.nn.functional.pad(changes.nonzero()[:, 0] + 1, (1, 0))
+
+    @cached_property
+    def bounds(self) -> list[tuple[int, int]]:
+        """Where each document starts and stops."""
+        starts = self._starts.tolist()
+        return list(zip(starts, [*starts[1:], self.document.shape[0]], strict=True))
+
+    @cached_property
+    def position(self) -> Int[Tensor, "tokens"]:
+        """The place of each token in its own document, from 0."""
+        lengths = torch.tensor([stop - start for start, stop in self.bounds], device=self.document.device)
+        return torch.arange(self.document.shape[0], device=self.document.device) - self._starts.repeat_interleave(
+            lengths
+        )

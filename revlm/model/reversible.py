@@ -1,0 +1,86 @@
+"""The reversible stack: two fixed-point streams, memory flat in depth, gradients the same to the bit.
+
+Sublayers take turns: an even one adds to the first stream what it makes of the second, an odd one the other way
+round. Streams are int32 on a grid, so subtracting the same increments in the opposite order gives back the same bits
+(after Gomez et al., arXiv 1707.04585, whose floating-point residuals drift). Beside the two streams and their two
+gradients, all [tokens, d_model], one sublayer's tensors exist at a time.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from revlm.model.context import Context
+from revlm.model.sublayer import Sublayer
+from revlm.model.tiles import Gradients, Kept, SublayerPass, sublayer_parameters
+from revlm.ops.fixed_point import FixedPoint
+
+
+class ReversibleStack(nn.Module):
+    """A stack of residual sublayers on two streams.
+
+    With `reversible` False each sublayer's graph is kept instead of rebuilt: the same numbers, more memory.
+    """
+
+    def __init__(self, sublayers: Iterable[Sublayer], *, fraction_bits: int, reversible: bool, tile: int) -> None:
+        super().__init__()
+        self.sublayers = nn.ModuleList(sublayers)
+        self.fraction_bits, self.reversible, self.tile = fraction_bits, reversible, tile
+
+    def forward(
+        self, embedding: Float[Tensor, "tokens d_model"], context: Context
+    ) -> tuple[Float[Tensor, "tokens d_model"], FixedPoint]:
+        """Returns the sum of the two final streams, and the watch over their range."""
+        fixed = FixedPoint(self.fraction_bits, embedding.device)
+        sublayers = [layer for layer in self.sublayers if isinstance(layer, Sublayer)]
+        parameters = [parameter for layer in sublayers for parameter in sublayer_parameters(layer)]
+        passes = [SublayerPass(layer, context, self.tile, fixed, embedding) for layer in sublayers]
+        return _Stack.apply(passes, fixed, self.reversible, embedding, *parameters), fixed
+
+
+class _Stack(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx,
+        passes: list[SublayerPass],
+        fixed: FixedPoint,
+        reversible: bool,
+        embedding: Tensor,
+        *parameters: Tensor,
+    ) -> Tensor:
+        first = torch.zeros_like(embedding, dtype=torch.int32)
+        fixed.add_(first, embedding)
+        streams = [first, first.clone()]
+        keep = not reversible and any(ctx.needs_input_grad)
+        kept = [each.add_(streams[1 - turn % 2], streams[turn % 2], keep=keep) for turn, each in enumerate(passes)]
+        ctx.passes, ctx.kept, ctx.reversible = passes, kept, reversible
+        ctx.streams = streams if reversible else None
+        out = fixed.to_float(streams[0], embedding.dtype).add_(fixed.to_float(streams[1], embedding.dtype))
+        return out.add_(fixed.poison().to(out.dtype))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, d_out: Tensor) -> tuple[Tensor | None, ...]:
+        passes: list[SublayerPass] | None = ctx.passes
+        if passes is None:
+            raise RuntimeError("the streams were run backwards already: call the model again before backward()")
+        kept: list[Kept | None] = ctx.kept
+        streams: list[Tensor] | None = ctx.streams
+        ctx.passes = ctx.kept = ctx.streams = None
+        d_streams = [d_out.clone(), d_out.clone()]
+        gradients: list[Gradients] = []
+        random_state = passes[0].random_state() if passes else None
+        for turn in reversed(range(len(passes))):
+            target, source = turn % 2, 1 - turn % 2
+            pair = None if streams is None else (streams[source], streams[target])
+            gradients.append(
+                passes[turn].backward(pair, kept[turn], d_source=d_streams[source], d_target=d_streams[target])
+            )
+            kept[turn] = None
+        if random_state is not None:
+            passes[0].set_random_state(random_state)
+        d_parameters = [gradient for of_sublayer in reversed(gradients) for gradient in of_sublayer]
+        return None, None, None, d_streams[0].add_(d_streams[1]), *d_parameters

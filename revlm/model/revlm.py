@@ -1,0 +1,127 @@
+"""RevLM: a language model of whole documents on a reversible stack."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from revlm.errors import UsageError
+from revlm.model.attention import ATTENTION_LAYERS
+from revlm.model.context import Context, LayerStatistics
+from revlm.model.feed_forward import FeedForward
+from revlm.model.reversible import ReversibleStack
+from revlm.model.shape import automatic_tile
+from revlm.model.sublayer import Sublayer
+from revlm.ops.fixed_point import FixedPoint
+from revlm.ops.hashing import draw_rotations
+from revlm.ops.linear_cross_entropy import linear_cross_entropy
+from revlm.recipe import Model as ModelRecipe
+
+
+class RevLM(nn.Module):
+    """A model of token sequences in which several documents may lie one behind the other without meeting.
+
+    In training mode the hashes are drawn afresh from `step`, if one is given; otherwise they are those of evaluation,
+    which depend on the seed alone and are saved with the weights.
+
+    Attributes:
+        fixed: after a forward pass, the watch over the range of its streams.
+        statistics: after a forward pass with `with_statistics`, the use of each hash layer by its number.
+    """
+
+    def __init__(self, recipe: ModelRecipe, *, vocab_size: int, seed: int, tile: int | str = "auto") -> None:
+        super().__init__()
+        if recipe.n_buckets == "auto":
+            raise UsageError("model.n_buckets is auto: give a number, or resolve it with revlm.model.resolve_model")
+        self.recipe, self.vocab_size, self.seed = recipe, vocab_size, seed
+        self.kinds = tuple(recipe.layers[layer % len(recipe.layers)] for layer in range(recipe.n_layers))
+        self.embedding = nn.Embedding(vocab_size, recipe.d_model)
+        sublayers: list[Sublayer] = []
+        for layer, kind in enumerate(self.kinds):
+            sublayers.append(ATTENTION_LAYERS[kind](recipe, layer))
+            sublayers.append(Sublayer(write=FeedForward(recipe.d_model, recipe.d_ff, recipe.dropout)))
+        self.stack = ReversibleStack(
+            sublayers,
+            fraction_bits=recipe.stream_fraction_bits,
+            reversible=recipe.reversible,
+            tile=tile if isinstance(tile, int) else automatic_tile(recipe),
+        )
+        self.norm = nn.RMSNorm(recipe.d_model, eps=1e-6)
+        self.head = None if recipe.tie_embeddings else nn.Linear(recipe.d_model, vocab_size, bias=False)
+        for layer in self.hash_layers:
+            self.register_buffer(f"rotations_{layer}", self._rotations(layer, None))
+        self.fixed: FixedPoint | None = None
+        self.statistics: dict[int, LayerStatistics] = {}
+        self._initialise()
+
+    @property
+    def hash_layers(self) -> tuple[int, ...]:
+        """The numbers of the layers that hash."""
+        return tuple(layer for layer, kind in enumerate(self.kinds) if kind == "lsh")
+
+    def forward(
+        self,
+        inputs: Int[Tensor, "tokens"],
+        document: Int[Tensor, "tokens"] | None = None,
+        *,
+        step: int | None = None,
+        with_statistics: bool = False,
+    ) -> Float[Tensor, "tokens d_model"]:
+        """Returns the hidden state of each token: the norm of the two streams' sum.
+
+        `document` numbers the documents in contiguous runs (None: all are one); `step` is the training step from which
+        the hashes are drawn.
+
+        Raises:
+            UsageError: on more documents than bucket numbers can tell apart.
+        """
+        if document is None:
+            document = torch.zeros_like(inputs)
+        assert isinstance(self.recipe.n_buckets, int)
+        if (int(document.max()) + 1) * self.recipe.n_buckets >= 2**31:
+            raise UsageError(
+                f"an example of {int(document.max()) + 1:,} documents is more than {self.recipe.n_buckets} buckets "
+                "can keep apart: lower data.seq_len or model.n_buckets"
+            )
+        self.statistics = {}
+        drawn = step if self.training else None
+        context = Context(
+            document=document,
+            rotations={layer: self._current_rotations(layer, drawn) for layer in self.hash_layers},
+            statistics=self.statistics if with_statistics else None,
+        )
+        streams, self.fixed = self.stack(self.embedding(inputs.long()), context)
+        return self.norm(streams)
+
+    def loss(self, hidden: Float[Tensor, "tokens d_model"], targets: Int[Tensor, "tokens"]) -> Float[Tensor, ""]:
+        """Returns the sum of the targets' cross-entropies, in nats."""
+        return linear_cross_entropy(hidden, self.head_weight, targets)
+
+    def logits(self, hidden: Float[Tensor, "tokens d_model"]) -> Float[Tensor, "tokens vocabulary"]:
+        """Returns the logits of a few tokens."""
+        return nn.functional.linear(hidden, self.head_weight)
+
+    @property
+    def head_weight(self) -> Float[Tensor, "vocabulary d_model"]:
+        """The weight of the output head: the embedding's where they are tied."""
+        return self.embedding.weight if self.head is None else self.head.weight
+
+    def _current_rotations(self, layer: int, step: int | None) -> Tensor:
+        if step is None:
+            return self.get_buffer(f"rotations_{layer}")
+        return self._rotations(layer, step).to(self.embedding.weight.device)
+
+    def _rotations(self, layer: int, step: int | None) -> Tensor:
+        recipe = self.recipe
+        assert isinstance(recipe.n_buckets, int)
+        head_dim = recipe.d_model // recipe.n_heads
+        return draw_rotations(self.seed, step, layer, recipe.n_heads, recipe.n_rounds, head_dim, recipe.n_buckets)
+
+    def _initialise(self) -> None:
+        """Draws the weights from the seed alone; what writes into a stream starts smaller the deeper the stack."""
+        generator = torch.Generator().manual_seed(self.seed)
+        shrink = (2 * self.recipe.n_layers) ** -0.5
+        for name, weight in self.named_parameters():
+            if weight.dim() == 2:
+                written = ".write." in name and "widen" not in name
+                std = 0.02 if weight.shape[0] == self.vocab_size else weight.shape[1] ** -0.5
+                nn.init.normal_(weight, std=std * (shrink if written else 1.0), generator=generator)

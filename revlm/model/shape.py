@@ -1,0 +1,28 @@
+"""What a recipe leaves to be derived from shapes, derived once and then stored with the run."""
+
+from revlm.recipe import Model as ModelRecipe
+
+# Elements of the widest token-wise tensor of a tile: 8 MiB in float32, within the last-level cache.
+_TILE_ELEMENTS = 2**21
+_SMALLEST_TILE, _LARGEST_TILE = 64, 8192
+
+
+def automatic_buckets(seq_len: int, window: int) -> int:
+    """Returns the power of two, 4 to 65536, at which an example's tokens fill each bucket about one window deep."""
+    n_buckets = 4
+    while n_buckets * window < seq_len and n_buckets < 65536:
+        n_buckets *= 2
+    return n_buckets
+
+
+def resolve_model(recipe: ModelRecipe, seq_len: int) -> ModelRecipe:
+    """Returns the recipe with `n_buckets: auto` replaced by its number."""
+    if recipe.n_buckets != "auto":
+        return recipe
+    return recipe.model_copy(update={"n_buckets": automatic_buckets(seq_len, recipe.window)})
+
+
+def automatic_tile(recipe: ModelRecipe) -> int:
+    """Returns how many tokens the token-wise layers work on at a time."""
+    tokens = _TILE_ELEMENTS // max(recipe.d_ff, 3 * recipe.d_model)
+    return min(max(tokens // 64 * 64, _SMALLEST_TILE), _LARGEST_TILE)

@@ -1,0 +1,236 @@
+"""One sublayer run forwards and backwards over a long sequence, token-wise parts in tiles of tokens.
+
+Tile bounds come from shapes and the recipe alone, so a tile that is rebuilt gives the same bits. Weight gradients of
+tiles are summed in float32 in the order of the tiles.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from revlm.model.context import Context
+from revlm.model.sublayer import Sublayer
+from revlm.ops.fixed_point import FixedPoint
+
+Gradients = list[Tensor]
+RandomState = tuple[Tensor, Tensor | None]
+
+
+def sublayer_parameters(sublayer: Sublayer) -> Iterator[nn.Parameter]:
+    """Yields the parameters of a sublayer in the order in which their gradients are returned."""
+    for stage in (sublayer.read, sublayer.mix, sublayer.write):
+        if stage is not None:
+            yield from stage.parameters()
+
+
+class _Stage:
+    """A part of a sublayer on parameters of its own: they share storage with the module's, but not their hooks.
+
+    Hooks of users and of data-parallel wrappers belong to the sum over all tiles, which the stack returns.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.parameters = {
+            name: value.detach().requires_grad_(value.requires_grad) for name, value in module.named_parameters()
+        }
+        self.gradients = {
+            name: torch.zeros_like(value, dtype=torch.promote_types(value.dtype, torch.float32))
+            for name, value in self.parameters.items()
+        }
+
+    def __call__(self, *arguments: object, **options: object) -> tuple[Tensor, ...]:
+        """Returns the stage's results, always as a tuple."""
+        result = functional_call(self.module, self.parameters, arguments, options)
+        return result if isinstance(result, tuple) else (result,)
+
+    def backward(
+        self, outputs: tuple[Tensor, ...], inputs: tuple[Tensor, ...], d_outputs: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        """Adds the gradients of the parameters to their sums; returns those of the inputs."""
+        learned = {name: value for name, value in self.parameters.items() if value.requires_grad}
+        gradients = torch.autograd.grad(
+            outputs, (*inputs, *learned.values()), d_outputs, allow_unused=True, materialize_grads=True
+        )
+        for name, gradient in zip(learned, gradients[len(inputs) :], strict=True):
+            self.gradients[name].add_(gradient)
+        return gradients[: len(inputs)]
+
+    def summed(self) -> Iterator[Tensor]:
+        """Yields the gradient of each parameter, in its own precision."""
+        for name, value in self.parameters.items():
+            yield self.gradients[name].to(value.dtype)
+
+
+@dataclass
+class Kept:
+    """The graphs of one sublayer, kept from the forward pass for the backward pass (the stored mode)."""
+
+    stages: dict[str, _Stage]
+    read: list[tuple[Tensor, tuple[Tensor, ...]]] = field(default_factory=list)
+    mixed: tuple[tuple[Tensor, ...], Tensor] | None = None
+    write: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+
+class SublayerPass:
+    """One sublayer in one pass: adds its increments to a stream, and later takes them back and differentiates."""
+
+    def __init__(self, sublayer: Sublayer, context: Context, tile: int, fixed: FixedPoint, embedding: Tensor) -> None:
+        self.sublayer, self.context, self.fixed = sublayer, context, fixed
+        self.dtype, self.device = embedding.dtype, embedding.device
+        tokens = embedding.shape[0]
+        self.spans = [slice(start, min(start + tile, tokens)) for start in range(0, tokens, tile)]
+        kind = self.device.type
+        self._autocast = (kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind))
+        self._random_state: RandomState | None = None
+
+    def add_(
+        self, source: Int[Tensor, "tokens d_model"], target: Int[Tensor, "tokens d_model"], *, keep: bool
+    ) -> Kept | None:
+        """Adds the increments made from the source to the target stream; with `keep`, returns the graphs."""
+        self._random_state = self.random_state()
+        stages = self._stages()
+        kept = Kept(stages) if keep else None
+        with torch.set_grad_enabled(keep), self._replayed_autocast():
+            mixed = self._mixed(stages, source, kept, differentiable=keep)[1] if self.sublayer.mix else None
+            for span in self.spans:
+                x = self._write_input(source, mixed, span).requires_grad_(keep)
+                (increment,) = stages["write"](x)
+                self.fixed.add_(target[span], increment)
+                if kept is not None:
+                    kept.write.append((x, increment))
+        return kept
+
+    def backward(
+        self,
+        streams: tuple[Int[Tensor, "tokens d_model"], Int[Tensor, "tokens d_model"]] | None,
+        kept: Kept | None,
+        *,
+        d_source: Float[Tensor, "tokens d_model"],
+        d_target: Float[Tensor, "tokens d_model"],
+    ) -> Gradients:
+        """Adds to `d_source` what flows through the sublayer; returns the gradients of its parameters.
+
+        With the (source, target) streams, takes the increments back from the target and rebuilds the graphs;
+        with `kept`, uses the graphs that were kept.
+        """
+        stages = self._stages() if kept is None else kept.stages
+        if streams is not None:
+            assert self._random_state is not None
+            self.set_random_state(self._random_state)
+        with torch.enable_grad(), self._replayed_autocast():
+            read, mixed, d_mixed = (), None, None
+            if self.sublayer.mix is not None:
+                if kept is not None and kept.mixed is not None:
+                    read, mixed = kept.mixed
+                else:
+                    assert streams is not None
+                    read, mixed = self._mixed(stages, streams[0], None, differentiable=True)
+                d_mixed = torch.empty_like(mixed)
+            self._backward_of_write(stages["write"], streams, kept, mixed, d_mixed, d_source, d_target)
+            if mixed is not None and d_mixed is not None:
+                differentiable = tuple(each for each in read if each.requires_grad)
+                d_read = stages["mix"].backward((mixed,), differentiable, (d_mixed,))
+                del read, mixed, d_mixed, differentiable
+                self._backward_of_read(stages["read"], streams, kept, d_read, d_source)
+        return [gradient for stage in stages.values() for gradient in stage.summed()]
+
+    def random_state(self) -> RandomState:
+        """Returns the state of the generators that dropout draws from."""
+        on_device = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+        return torch.get_rng_state(), on_device
+
+    def set_random_state(self, state: RandomState) -> None:
+        """Sets the state that `random_state` returned."""
+        torch.set_rng_state(state[0])
+        if state[1] is not None:
+            torch.cuda.set_rng_state(state[1], self.device)
+
+    def _stages(self) -> dict[str, _Stage]:
+        named = {"read": self.sublayer.read, "mix": self.sublayer.mix, "write": self.sublayer.write}
+        return {name: _Stage(module) for name, module in named.items() if module is not None}
+
+    def _replayed_autocast(self) -> AbstractContextManager[None]:
+        kind, dtype, enabled = self._autocast
+        # Casts of weights are not cached: a cache would hold graphs of one tile in the next.
+        return torch.autocast(kind, dtype=dtype, enabled=enabled, cache_enabled=False)
+
+    def _read_input(self, source: Tensor, span: slice) -> Tensor:
+        assert self.sublayer.read is not None
+        return self.fixed.to_float(source[span.start : span.stop + self.sublayer.read.lookahead], self.dtype)
+
+    def _write_input(self, source: Tensor | None, mixed: Tensor | None, span: slice) -> Tensor:
+        if mixed is not None:
+            return mixed.detach()[:, span].clone()
+        assert source is not None
+        return self.fixed.to_float(source[span], self.dtype)
+
+    def _mixed(
+        self, stages: dict[str, _Stage], source: Tensor, kept: Kept | None, *, differentiable: bool
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Returns what the sublayer reads from a whole stream, and what it mixes from it."""
+        whole: tuple[Tensor, ...] = ()
+        for span in self.spans:
+            with torch.set_grad_enabled(kept is not None):
+                x = self._read_input(source, span).requires_grad_(kept is not None)
+                parts = stages["read"](x, self.context, span)
+            if kept is not None:
+                kept.read.append((x, parts))
+            if not whole:
+                whole = tuple(part.new_empty(part.shape[0], source.shape[0], *part.shape[2:]) for part in parts)
+            for each, part in zip(whole, parts, strict=True):
+                each[:, span] = part.detach()
+        for each in whole:
+            each.requires_grad_(differentiable and each.is_floating_point())
+        (mixed,) = stages["mix"](*whole, context=self.context)
+        if kept is not None:
+            kept.mixed = whole, mixed
+        return whole, mixed
+
+    def _backward_of_write(
+        self,
+        stage: _Stage,
+        streams: tuple[Tensor, Tensor] | None,
+        kept: Kept | None,
+        mixed: Tensor | None,
+        d_mixed: Tensor | None,
+        d_source: Tensor,
+        d_target: Tensor,
+    ) -> None:
+        for index, span in enumerate(self.spans):
+            if kept is not None:
+                x, increment = kept.write[index]
+            else:
+                assert streams is not None
+                x = self._write_input(streams[0], mixed, span).requires_grad_()
+                (increment,) = stage(x)
+                self.fixed.subtract_(streams[1][span], increment)
+            (d_x,) = stage.backward((increment,), (x,), (d_target[span].to(increment.dtype),))
+            if d_mixed is None:
+                d_source[span] += d_x
+            else:
+                d_mixed[:, span] = d_x
+
+    def _backward_of_read(
+        self,
+        stage: _Stage,
+        streams: tuple[Tensor, Tensor] | None,
+        kept: Kept | None,
+        d_read: tuple[Tensor, ...],
+        d_source: Tensor,
+    ) -> None:
+        for index, span in enumerate(self.spans):
+            if kept is not None:
+                x, parts = kept.read[index]
+            else:
+                assert streams is not None
+                x = self._read_input(streams[0], span).requires_grad_()
+                parts = stage(x, self.context, span)
+            outputs = tuple(part for part in parts if part.requires_grad)
+            (d_x,) = stage.backward(outputs, (x,), tuple(each[:, span] for each in d_read))
+            d_source[span.start : span.start + d_x.shape[0]] += d_x

@@ -1,0 +1,85 @@
+"""Bucketed window attention: one operation for local and for hashed layers, one backend a file.
+
+Each query attends to the `window` most recent earlier positions of its own bucket, in each of several rounds of
+buckets; a key found in several rounds counts once. The definition is `reference`; every other backend equals it.
+"""
+
+from collections.abc import Callable
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from revlm.errors import UsageError
+from revlm.ops.attention import blocked, reference
+from revlm.ops.attention.statistics import BucketStatistics, bucket_statistics
+
+__all__ = ["BucketStatistics", "attention_with_log_sum_exp", "bucket_statistics", "bucketed_window_attention"]
+
+_BACKENDS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
+    "reference": reference.attention_with_log_sum_exp,
+    "blocked": blocked.attention_with_log_sum_exp,
+}
+_BACKENDS["auto"] = _BACKENDS["blocked"]
+
+
+def bucketed_window_attention(
+    q: Float[Tensor, "rows queries head_dim"],
+    k: Float[Tensor, "rows tokens head_dim"],
+    v: Float[Tensor, "rows tokens head_dim"],
+    bucket: Int[Tensor, "rows rounds tokens"],
+    *,
+    window: int,
+    scale: float | Float[Tensor, "rows"] = 1.0,
+    sink: Float[Tensor, "rows"] | None = None,
+    include_self: bool,
+    backend: str = "auto",
+) -> Float[Tensor, "rows queries head_dim"]:
+    """Returns, for each query, the softmax-weighted mean of the values in its window of its buckets.
+
+    A row is one head of one sequence. For a query at position t, S_r(t) holds the `window` most recent positions
+    s < t with `bucket[r, s] == bucket[r, t]` (with `include_self`: t and the `window - 1` most recent such s), and
+    S(t) is the union over the rounds. `out[t] = sum over s in S(t) of softmax(scale * <q[t], k[s]>) * v[s]`; the sink
+    is one more logit that takes weight and gives no value. Where S(t) is empty the output is zero.
+
+    With fewer queries than tokens, the queries are the last positions. Bucket numbers lie in 0..2^31-1; documents
+    whose numbers differ never meet. Gradients reach q, k, v, the sink and a scale that is a tensor.
+
+    Raises:
+        UsageError: on a window below 1, more queries than tokens, or an unknown backend.
+
+    Source: the buckets are those of Kitaev, Kaiser and Levskaya, arXiv 2001.04451, section 2; windows in place of
+    chunks of the sorted order make the result strictly causal.
+    """
+    return attention_with_log_sum_exp(
+        q, k, v, bucket, window=window, scale=scale, sink=sink, include_self=include_self, backend=backend
+    )[0]
+
+
+def attention_with_log_sum_exp(
+    q: Float[Tensor, "rows queries head_dim"],
+    k: Float[Tensor, "rows tokens head_dim"],
+    v: Float[Tensor, "rows tokens head_dim"],
+    bucket: Int[Tensor, "rows rounds tokens"],
+    *,
+    window: int,
+    scale: float | Float[Tensor, "rows"] = 1.0,
+    sink: Float[Tensor, "rows"] | None = None,
+    include_self: bool,
+    backend: str = "auto",
+    block: int = 64,
+) -> tuple[Float[Tensor, "rows queries head_dim"], Float[Tensor, "rows queries"]]:
+    """Returns `bucketed_window_attention` and the logarithm of each softmax's denominator, the sink's share included.
+
+    The second result carries no gradient; it is +inf where there is neither a key nor a sink. `block` is the number
+    of queries that the blocked backend works on together: it changes speed and memory, not the result.
+    """
+    if backend not in _BACKENDS:
+        raise UsageError(f"unknown attention backend {backend!r}: choose one of {', '.join(sorted(_BACKENDS))}")
+    if window < 1:
+        raise UsageError(f"window is {window}: a query must be allowed at least one position, so give 1 or more")
+    if q.shape[1] > k.shape[1]:
+        raise UsageError(f"{q.shape[1]} queries for {k.shape[1]} tokens: queries are the last positions of the tokens")
+    options = {"block": block} if _BACKENDS[backend] is blocked.attention_with_log_sum_exp else {}
+    return _BACKENDS[backend](
+        q, k, v, bucket, window=window, scale=scale, sink=sink, include_self=include_self, **options
+    )

@@ -1,0 +1,40 @@
+"""Bucketed window attention by its definition: a dense mask, time and memory quadratic in the tokens."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def window_mask(
+    bucket: Int[Tensor, "rows rounds tokens"], window: int, include_self: bool
+) -> Bool[Tensor, "rows tokens tokens"]:
+    """Returns where position t (dimension 1) may see position s (dimension 2): the union of S_r(t) over the rounds."""
+    tokens = bucket.shape[-1]
+    earlier = torch.ones(tokens, tokens, dtype=torch.bool, device=bucket.device).tril(0 if include_self else -1)
+    candidate = (bucket[..., :, None] == bucket[..., None, :]) & earlier
+    candidates_from_here_on = candidate.flip(-1).cumsum(-1).flip(-1)
+    return (candidate & (candidates_from_here_on <= window)).any(dim=1)
+
+
+def attention_with_log_sum_exp(
+    q: Float[Tensor, "rows queries head_dim"],
+    k: Float[Tensor, "rows tokens head_dim"],
+    v: Float[Tensor, "rows tokens head_dim"],
+    bucket: Int[Tensor, "rows rounds tokens"],
+    *,
+    window: int,
+    scale: float | Float[Tensor, "rows"] = 1.0,
+    sink: Float[Tensor, "rows"] | None = None,
+    include_self: bool,
+) -> tuple[Float[Tensor, "rows queries head_dim"], Float[Tensor, "rows queries"]]:
+    """Returns the attention output and log-sum-exp; see `revlm.ops.bucketed_window_attention`."""
+    rows, queries, tokens = q.shape[0], q.shape[1], k.shape[1]
+    mask = window_mask(bucket, window, include_self)[:, tokens - queries :]
+    factor = torch.as_tensor(scale, dtype=q.dtype, device=q.device).reshape(-1, 1, 1)
+    logits = (factor * (q @ k.transpose(1, 2))).masked_fill(~mask, -torch.inf)
+    nothing = q.new_full((rows,), -torch.inf)
+    sink_logit = (nothing if sink is None else sink.to(q.dtype))[:, None, None].expand(rows, queries, 1)
+    log_sum_exp = torch.cat([logits, sink_logit], dim=-1).logsumexp(dim=-1)
+    log_sum_exp = log_sum_exp.masked_fill(log_sum_exp == -torch.inf, torch.inf)
+    weights = torch.exp(logits - log_sum_exp[..., None])
+    return weights @ v, log_sum_exp.detach()

@@ -1,0 +1,38 @@
+"""How well the buckets of a hash layer are used: a layer that nobody uses must be visible."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+
+class BucketStatistics(NamedTuple):
+    """Shares between 0 and 1, over all rows and positions.
+
+    `bucket_fill` is the mean of |S_r(t)| / window over the rounds; `empty_query_share` is the share of positions
+    whose S(t), the union over the rounds, is empty.
+    """
+
+    bucket_fill: float
+    empty_query_share: float
+
+
+def bucket_statistics(bucket: Int[Tensor, "rows rounds tokens"], window: int) -> BucketStatistics:
+    """Returns the use of buckets by a layer that does not include the token itself."""
+    rows, rounds, tokens = bucket.shape
+    position = torch.arange(tokens, device=bucket.device)
+    n_numbers = int(bucket.max()) + 1
+    visible, empty = 0.0, 0
+    for row in range(rows):
+        never_met = torch.ones(tokens, dtype=torch.bool, device=bucket.device)
+        for number in bucket[row].long():
+            size = torch.bincount(number, minlength=n_numbers).double()
+            # The i-th member of a bucket (from 0) sees min(i, window) earlier ones; summed over a bucket of this size:
+            full = size.clamp(max=window)
+            visible += float((full * (full - 1) / 2 + (size - full) * window).sum())
+            first = torch.full((n_numbers,), tokens, device=bucket.device)
+            first.scatter_reduce_(0, number, position, reduce="amin")
+            never_met &= first[number] == position
+        empty += int(never_met.sum())
+    return BucketStatistics(visible / (rows * rounds * tokens * window), empty / (rows * tokens))

@@ -1,0 +1,65 @@
+"""Fixed-point streams: float increments rounded to a grid, on which addition is exact and can be undone."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from revlm.errors import NonFiniteError
+
+# Half the range of int32: a stream and an increment below it can not wrap when they are added.
+_LIMIT = 2**30
+
+
+class FixedPoint:
+    """A grid of 2^-fraction_bits in int32, and a watch over what is added on it.
+
+    The watch keeps, as tensors on the device, the largest magnitude of any increment and of any stream; a value that
+    is not finite makes it not finite, since the conversion to integers would hide it.
+    """
+
+    def __init__(self, fraction_bits: int, device: torch.device) -> None:
+        self.fraction_bits = fraction_bits
+        self._largest_increment = torch.zeros((), dtype=torch.float64, device=device)
+        self._largest_stream = torch.zeros((), dtype=torch.int64, device=device)
+
+    def add_(self, stream: Int[Tensor, "*shape"], increment: Float[Tensor, "*shape"]) -> None:
+        """Adds an increment, rounded to the grid, to a stream."""
+        stream += self._on_grid(increment)
+        smallest, largest = stream.aminmax()
+        self._largest_stream = torch.maximum(self._largest_stream, torch.maximum(-smallest.long(), largest.long()))
+
+    def subtract_(self, stream: Int[Tensor, "*shape"], increment: Float[Tensor, "*shape"]) -> None:
+        """Undoes `add_` of the same increment, to the bit."""
+        stream -= self._on_grid(increment)
+
+    def to_float(self, stream: Int[Tensor, "*shape"], dtype: torch.dtype) -> Float[Tensor, "*shape"]:
+        """Returns a stream as floating-point numbers."""
+        return stream.to(dtype).mul_(2.0**-self.fraction_bits)
+
+    def poison(self) -> Float[Tensor, ""]:
+        """Returns 0, or NaN once an increment was not finite: added to an output it makes the loss say so."""
+        return self._largest_increment * 0
+
+    def largest(self) -> float:
+        """Returns the largest magnitude that a stream has had."""
+        return float(self._largest_stream) * 2.0**-self.fraction_bits
+
+    def check_range(self) -> None:
+        """Stops where a stream has neared the range of the grid.
+
+        Raises:
+            NonFiniteError: naming the key of the recipe that gives more range.
+        """
+        largest = max(float(self._largest_increment), float(self._largest_stream))
+        if _LIMIT <= largest < float("inf"):
+            raise NonFiniteError(
+                f"a residual stream reached {largest * 2.0**-self.fraction_bits:,.0f}, beyond the range of "
+                f"{_LIMIT * 2.0**-self.fraction_bits:,.0f} that model.stream_fraction_bits: {self.fraction_bits} leaves: "
+                "lower it by 2 or more, or lower optimizer.lr"
+            )
+
+    def _on_grid(self, increment: Tensor) -> Tensor:
+        scaled = increment.detach() * 2.0**self.fraction_bits
+        smallest, largest = scaled.aminmax()
+        self._largest_increment = torch.maximum(self._largest_increment, torch.maximum(-smallest, largest).double())
+        return scaled.round_().to(torch.int32)

@@ -1,0 +1,89 @@
+"""Angular locality-sensitive hashing with rotations that can be drawn again.
+
+`hash(x) = argmax([xR; -xR])` with a random R (Andoni et al., arXiv 1509.02897, section 3). For many buckets the hash is
+the pair of two smaller ones, so that no [tokens, n_buckets] tensor exists.
+"""
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from revlm.errors import UsageError
+
+# Tokens hashed at one time: the projections of a tile stay in the cache.
+_TILE = 4096
+# Stands where a training step's number would: the rotations of evaluation and generation.
+_EVALUATION = 2**64 - 1
+
+
+def bucket_factors(n_buckets: int) -> tuple[int, int]:
+    """Returns (n1, n2), even and as equal as can be, with n1 * n2 = n_buckets; (n_buckets, 1) where none are.
+
+    Raises:
+        UsageError: if `n_buckets` is not a positive even number.
+    """
+    if n_buckets < 2 or n_buckets % 2:
+        raise UsageError(f"n_buckets is {n_buckets}: a hash with signs needs an even number, so give 2 or more")
+    for n1 in range(math.isqrt(n_buckets), 1, -1):
+        if n_buckets % n1 == 0 and n1 % 2 == 0 and (n_buckets // n1) % 2 == 0:
+            return n1, n_buckets // n1
+    return n_buckets, 1
+
+
+def draw_rotations(
+    seed: int, step: int | None, layer: int, heads: int, rounds: int, head_dim: int, n_buckets: int
+) -> Float[Tensor, "heads rounds head_dim directions"]:
+    """Returns the random directions of one layer, float32 on the CPU; `step` None means evaluation.
+
+    Each (seed, step, layer, head, round) has a stream of its own from the counter-based generator Philox (Salmon et
+    al., 2011), made normal by Box and Muller's transform: the same arguments give the same bits, and more rounds
+    extend the first ones unchanged. Directions are those of the first factor, then those of the second.
+    """
+    n1, n2 = bucket_factors(n_buckets)
+    directions = n1 // 2 + n2 // 2
+    normal = np.empty((heads, rounds, head_dim, directions), dtype=np.float32)
+    pairs = -(-head_dim * directions // 2)
+    key = np.array([seed, _EVALUATION if step is None else step], dtype=np.uint64)
+    for head in range(heads):
+        for round_ in range(rounds):
+            # The lowest word counts the draws; the others name the stream.
+            counter = np.array([0, round_, head, layer], dtype=np.uint64)
+            raw = np.random.Philox(key=key, counter=counter).random_raw(2 * pairs)
+            uniform = (raw >> np.uint64(11)) * 2.0**-53
+            radius, angle = np.sqrt(-2 * np.log1p(-uniform[:pairs])), 2 * np.pi * uniform[pairs:]
+            both = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])
+            normal[head, round_] = both[: head_dim * directions].reshape(head_dim, directions)
+    return torch.from_numpy(normal)
+
+
+def hash_buckets(
+    x: Float[Tensor, "heads tokens head_dim"],
+    rotations: Float[Tensor, "heads rounds head_dim directions"],
+    n_buckets: int,
+) -> Int[Tensor, "heads tokens rounds"]:
+    """Returns the bucket of each vector in each round, int32 in 0..n_buckets-1; computed in float32 whatever x is."""
+    n1, n2 = bucket_factors(n_buckets)
+    heads, tokens, head_dim = x.shape
+    rounds = rotations.shape[1]
+    flat = rotations.permute(0, 2, 1, 3).reshape(heads, head_dim, -1)
+    buckets = torch.empty(heads, tokens, rounds, dtype=torch.int32, device=x.device)
+    # Autocast would turn the product into a half-precision one.
+    with torch.autocast(x.device.type, enabled=False):
+        for start in range(0, tokens, _TILE):
+            tile = x[:, start : start + _TILE].float()
+            first, second = (tile @ flat).unflatten(-1, (rounds, -1)).split([n1 // 2, n2 // 2], dim=-1)
+            bucket = _nearest_direction(first)
+            if n2 > 1:
+                bucket = bucket * n2 + _nearest_direction(second)
+            buckets[:, start : start + _TILE] = bucket
+    return buckets
+
+
+def _nearest_direction(projection: Tensor) -> Tensor:
+    """Returns argmax([p; -p]) along the last dimension, without writing -p."""
+    largest, at_largest = projection.max(-1)
+    smallest, at_smallest = projection.min(-1)
+    return torch.where(largest >= -smallest, at_largest, at_smallest + projection.shape[-1])

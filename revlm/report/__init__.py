@@ -1,0 +1,37 @@
+"""Pictures and pages from run folders alone.
+
+Names are resolved when they are first used: who only wants `revlm.report.units` does not load matplotlib.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from revlm.report.files import Comparison, RunReport, write_comparison, write_report
+    from revlm.report.history import History, newest_run, read_history
+    from revlm.report.summary import Summary, summarize
+
+__all__ = [
+    "Comparison",
+    "History",
+    "RunReport",
+    "Summary",
+    "newest_run",
+    "read_history",
+    "summarize",
+    "write_comparison",
+    "write_report",
+]
+
+_MODULES = {
+    "files": ("Comparison", "RunReport", "write_comparison", "write_report"),
+    "history": ("History", "newest_run", "read_history"),
+    "summary": ("Summary", "summarize"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"revlm.report.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,73 @@
+"""What a report leaves on disk: pages and pictures, each whole or not there at all."""
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from revlm.errors import StorageError
+from revlm.report.compare import comparison_page, comparison_picture
+from revlm.report.history import History
+from revlm.report.page import loss_picture, memory_picture, run_page
+from revlm.report.pictures import standalone_png
+
+
+class RunReport(NamedTuple):
+    """The files of the report on one run."""
+
+    page: Path
+    loss: Path
+    memory: Path
+
+
+class Comparison(NamedTuple):
+    """The files that compare several runs."""
+
+    page: Path
+    loss: Path
+
+
+def write_report(history: History) -> RunReport:
+    """Writes report.html, loss.png and memory.png into the run's folder. Raises StorageError."""
+    report = RunReport(*(history.folder / name for name in ("report.html", "loss.png", "memory.png")))
+    write_whole(report.loss, standalone_png(loss_picture(history), f"{history.name}: loss"))
+    write_whole(report.memory, standalone_png(memory_picture(history), f"{history.name}: memory"))
+    write_whole(report.page, run_page(history).encode("utf-8"))
+    return report
+
+
+def write_comparison(histories: Sequence[History]) -> Comparison:
+    """Writes comparison.html and comparison.png where the runs are, see `comparison_folder`."""
+    folder = comparison_folder(histories)
+    comparison = Comparison(folder / "comparison.html", folder / "comparison.png")
+    write_whole(comparison.loss, standalone_png(comparison_picture(histories), "Loss"))
+    write_whole(comparison.page, comparison_page(histories).encode("utf-8"))
+    return comparison
+
+
+def comparison_folder(histories: Sequence[History]) -> Path:
+    """The folder that all runs lie in, or the working folder where they lie in different ones."""
+    parents = {history.folder.resolve().parent for history in histories}
+    if len(parents) > 1:
+        return Path()
+    parent = histories[0].folder.parent
+    return parent if parent.resolve() in parents else parents.pop()
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Writes a file under another name and renames it when it is complete. Raises StorageError."""
+    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(file)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise StorageError(
+            f"{file} cannot be written ({error.strerror}): free some space or make the folder writable, "
+            "then report again"
+        ) from error

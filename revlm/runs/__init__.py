@@ -1,0 +1,42 @@
+"""Run folders: checkpoints, the journal, the memory meter. Torch loads when it is used."""
+
+from revlm.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from revlm.runs.environment import describe_environment
+from revlm.runs.folder import RunFolder, newest_run
+from revlm.runs.inventory import (
+    checkpoint_path,
+    export_weights,
+    list_checkpoints,
+    newest_checkpoint,
+    prune_checkpoints,
+    prune_to_whole,
+    verify_checkpoint,
+)
+from revlm.runs.journal import Journal
+from revlm.runs.journal import read as read_journal
+from revlm.runs.lock import run_lock
+from revlm.runs.machine import memory_limit_bytes
+from revlm.runs.memory import MemoryMeter
+from revlm.runs.snapshot import memory_snapshot_on_failure
+
+__all__ = [
+    "Checkpoint",
+    "Journal",
+    "MemoryMeter",
+    "RunFolder",
+    "checkpoint_path",
+    "describe_environment",
+    "export_weights",
+    "list_checkpoints",
+    "load_checkpoint",
+    "memory_limit_bytes",
+    "memory_snapshot_on_failure",
+    "newest_checkpoint",
+    "newest_run",
+    "prune_checkpoints",
+    "prune_to_whole",
+    "read_journal",
+    "run_lock",
+    "save_checkpoint",
+    "verify_checkpoint",
+]

@@ -1,0 +1,90 @@
+"""Writing that survives a kill or a power cut: data reaches the disk before the name that announces it."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from revlm.errors import StorageError
+
+_CHUNK_BYTES = 1 << 20
+
+
+@contextmanager
+def storage_errors(action: str) -> Iterator[None]:
+    """Turns an OSError of the block into a StorageError with the action ("saving x"), cause and remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StorageError(
+                f"disk full while {action}: free space there and run the same command again"
+            ) from error
+        place = f" ({error.filename})" if error.filename else ""
+        raise StorageError(
+            f"{action} failed, {error.strerror or error}{place}: give a folder that can be read and written"
+        ) from error
+
+
+def sync_file(path: Path) -> None:
+    """Returns when the file's content is on the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Returns when the folder's list of names is on the disk."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Writes a new file and returns when its content is on the disk."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Writes a file so that a reader, even after a power cut, sees all the old content or all the new."""
+    staging = path.with_name(f".{path.name}.{os.getpid()}.staging")
+    try:
+        write_file(staging, content)
+        os.replace(staging, path)
+    except OSError:
+        staging.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def json_bytes(value: Any) -> bytes:
+    """The value as indented JSON; ValueError where it holds a number that JSON cannot hold."""
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's content, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def require_free_space(folder: Path, needed_bytes: int, purpose: str) -> None:
+    """Raises StorageError where the disk of the folder has fewer free bytes than are needed."""
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < needed_bytes:
+        raise StorageError(
+            f"disk full: {purpose} needs {needed_bytes / 1e6:,.1f} MB and {folder} has "
+            f"{free_bytes / 1e6:,.1f} MB free: free space there or give another output_dir"
+        )

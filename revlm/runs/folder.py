@@ -1,0 +1,131 @@
+"""The folder of one run: where each of its files lies, and which run was active last."""
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from revlm.errors import StorageError
+from revlm.runs.files import json_bytes, replace_file, storage_errors
+from revlm.runs.lock import run_lock
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run folder on the disk; `Path(run_folder)` and `os.fspath` give its path."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str]) -> Self:
+        """The run folder at `path`, made where there is none; raises StorageError where it cannot be made."""
+        folder = cls(Path(path))
+        with storage_errors(f"making the run folder {folder.path}"):
+            folder.checkpoints.mkdir(parents=True, exist_ok=True)
+            folder.samples.mkdir(exist_ok=True)
+        return folder
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Self:
+        """The run folder at `path`; raises StorageError where no run stands there."""
+        folder = cls(Path(path))
+        if not folder.recipe.is_file():
+            raise StorageError(
+                f"no run in {folder.path} (it has no recipe.yaml): give the output_dir of a run"
+            )
+        return folder
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions and device, as JSON."""
+        return self.path / "environment.json"
+
+    @property
+    def metrics(self) -> Path:
+        """The journal."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def samples(self) -> Path:
+        """The folder of texts sampled while training."""
+        return self.path / "samples"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def memory_snapshot(self) -> Path:
+        """What CUDA held when it ran out of memory, for pytorch.org/memory_viz."""
+        return self.path / "memory-snapshot.pickle"
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Holds the folder for a block; StorageError where another process holds it."""
+        return run_lock(self.path)
+
+    def write_recipe(self, text: str) -> None:
+        """Writes recipe.yaml, whole or not at all."""
+        self._write(self.recipe, text.encode())
+
+    def write_environment(self, environment: Mapping[str, Any]) -> None:
+        """Writes environment.json, whole or not at all."""
+        self._write(self.environment, json_bytes(dict(environment)))
+
+    def write_samples(self, step: int, samples: Sequence[Mapping[str, str]]) -> Path:
+        """Writes the prompts and texts of a step as samples/step-00000200.json; returns that path."""
+        path = self.samples / f"{step_name(step)}.json"
+        self._write(path, json_bytes([dict(sample) for sample in samples]))
+        return path
+
+    def remove_samples_after(self, step: int) -> None:
+        """Removes the samples of later steps, before a resumed run writes them again."""
+        with storage_errors(f"removing samples in {self.path}"):
+            for path in self.samples.glob("step-*.json"):
+                if (step_of(path) or 0) > step:
+                    path.unlink()
+
+    def _write(self, path: Path, content: bytes) -> None:
+        with storage_errors(f"writing {path}"):
+            replace_file(path, content)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+def step_name(step: int) -> str:
+    """The name of a step in a run folder: step-00000200."""
+    return f"step-{step:08d}"
+
+
+def step_of(path: Path) -> int | None:
+    """The step in a name such as step-00000200 or step-00000200.json; None where it is another name."""
+    digits = path.stem.removeprefix("step-")
+    return int(digits) if digits != path.stem and digits.isascii() and digits.isdigit() else None
+
+
+def newest_run(root: str | os.PathLike[str] = "runs") -> RunFolder:
+    """The run below `root` that wrote to its journal last; raises StorageError where there is none."""
+    runs = [RunFolder(recipe.parent) for recipe in Path(root).glob("*/recipe.yaml")]
+    if not runs:
+        shown = Path(root) if Path(root).is_absolute() else f"./{Path(root).as_posix()}"
+        raise StorageError(
+            f"no run under {shown}: train one first with `revlm train demo`, or give --run DIR"
+        )
+    return max(runs, key=_last_activity)
+
+
+def _last_activity(run: RunFolder) -> tuple[int, str]:
+    """Time of the last write in nanoseconds; the name decides between equal ones."""
+    written = run.metrics if run.metrics.is_file() else run.recipe
+    return written.stat().st_mtime_ns, run.path.name

@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# From nothing to a trained model, its pictures and a sample of its text: what `make demo` runs.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=batch.sh
+source "$(dirname "${BASH_SOURCE[0]}")/batch.sh"
+
+usage() {
+    cat <<'USAGE'
+Usage: scripts/demo.sh [CORPUS]
+
+Trains the bundled recipe `demo` on one novel, in examples of 65,536 tokens, then makes the report and a sample
+of text, and says whether the loss fell by a fifth. The novel is the first of Crime and Punishment, Moby-Dick and
+the Bible that can be had; CORPUS is a folder of .txt files, or one such file, to train on instead.
+
+Texts go to data/texts/demo, tokens to data/demo-<name>, the run to runs/demo-<name>, all in the project's folder.
+Run again, it takes the text and the tokens that are there and goes on where the run stands; a finished run is
+reported again. Remove runs/demo-<name> to train anew.
+
+  -h, --help  this text
+
+REVLM names the executable (default: the project's .venv/bin/revlm, else revlm on PATH), PYTHON the Python that
+reads the losses (default: the project's, else python3).
+USAGE
+}
+
+novels=(crime-and-punishment moby-dick bible)
+texts=data/texts/demo
+
+# The first novel that is here already, else the first that can be had.
+bring_novel() {
+    local name
+    for name in "${novels[@]}"; do
+        if [[ -f $texts/$name/$name.txt ]]; then
+            corpus=$texts/$name
+            say "the novel is $name, brought before: $corpus/$name.txt"
+            return
+        fi
+    done
+    for name in "${novels[@]}"; do
+        if "$revlm" fetch "$name" -o "$texts/$name"; then
+            corpus=$texts/$name
+            say "the novel is $name: $corpus/$name.txt"
+            return
+        fi
+        say "$name cannot be had here; asking for the next novel"
+    done
+    say "none of ${novels[*]} can be had: put a .txt into a folder and run \`make demo CORPUS=that-folder\`"
+    exit 3
+}
+
+# Whether the tokens are whole and no text of the corpus is newer than they are.
+tokens_are_current() {
+    [[ -f $tokens/manifest.json && -z $(find "$corpus" -newer "$tokens/manifest.json" -print -quit) ]]
+}
+
+# The losses and the peak memory of a run's metrics.jsonl; fails unless the loss fell by a fifth.
+judge_losses() {
+    "$python" - "$1" <<'PYTHON'
+import json
+import sys
+
+with open(sys.argv[1], encoding="utf-8") as journal:
+    records = [json.loads(line) for line in journal]
+steps = [record for record in records if record["event"] == "step"]
+if len(steps) < 6:
+    sys.exit(f"the run has {len(steps)} steps, too few to compare the last five with the first")
+first = steps[0]["loss"]
+last = sum(record["loss"] for record in steps[-5:]) / 5
+print(f"loss: {first:.3f} at first, {last:.3f} over the last five of {len(steps)} steps ({last / first - 1:+.0%})")
+print(f"longest step: {max(record['tokens'] for record in steps):,} tokens")
+print(f"peak memory: {max(record['memory_peak_bytes'] for record in steps) / 2**30:.2f} GiB")
+if last > 0.8 * first:
+    sys.exit("the mean of the last five losses is not 20% under the first: the demo has failed")
+PYTHON
+}
+
+case ${1:-} in
+    -h | --help) usage; exit 0 ;;
+    -*) refuse "unknown option $1; --help shows how it is used" ;;
+esac
+(($# <= 1)) || refuse "one corpus at a time; --help shows how it is used"
+
+corpus=${1:-}
+if [[ -n $corpus ]]; then
+    if [[ ! -e $corpus ]]; then
+        say "there is no corpus $corpus: name a folder of .txt files, or one such file"
+        exit 3
+    fi
+    corpus=$(realpath -- "$corpus")
+fi
+cd "$project_folder"
+revlm=$(find_revlm)
+python=${PYTHON:-$([[ -x .venv/bin/python ]] && echo .venv/bin/python || echo python3)}
+if [[ -z $corpus ]]; then
+    bring_novel
+fi
+
+name=$(name_of "$corpus")
+name=${name%.txt}
+tokens=data/demo-$name
+run=runs/demo-$name
+
+if tokens_are_current; then
+    say "the tokens of $corpus are in $tokens already"
+else
+    "$revlm" tokenize "$corpus" -o "$tokens"
+fi
+if [[ -f $run/metrics.jsonl ]]; then
+    say "$run is there already: going on where it stands; remove it to train anew"
+fi
+"$revlm" train demo data.path="$tokens" output_dir="$run"
+"$revlm" report "$run"
+say "a sample of text:"
+"$revlm" generate --run "$run" --prompt "It was" --max-tokens 120 --seed 1
+printf '\n'
+
+outcome=0
+judge_losses "$run/metrics.jsonl" || outcome=1
+printf 'corpus: %s\n' "$corpus"
+printf 'pictures: %s and %s\n' "$project_folder/$run/loss.png" "$project_folder/$run/memory.png"
+printf 'report: %s\n' "$project_folder/$run/report.html"
+printf 'total time: %d min %d s\n' "$((SECONDS / 60))" "$((SECONDS % 60))"
+exit "$outcome"

@@ -1,0 +1,200 @@
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import revlm
+from revlm import cli
+from revlm.cli import COMMANDS, main
+from revlm.cli.errors import failure_of
+from revlm.errors import DataError, Interrupted, NonFiniteError, ResourceError, StorageError
+from revlm.recipe import bundled_recipes
+from revlm.runs import RunFolder, list_checkpoints, save_checkpoint
+
+ROOT = Path(revlm.__file__).parent.parent
+
+
+def python(code: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command."""
+    exit_code = main(arguments)
+    captured = capsys.readouterr()
+    return exit_code, captured.out, captured.err
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+    """A working folder with one run, runs/demo, that has checkpoints of steps 1 to 3."""
+    monkeypatch.chdir(tmp_path)
+    folder = RunFolder.create("runs/demo")
+    folder.write_recipe("data: {path: data/demo}\n")
+    for step in (1, 2, 3):
+        save_checkpoint(folder, step, {"model": {"w": torch.ones(step)}}, {}, keep_last=3)
+    return folder
+
+
+def test_help_names_every_command_and_loads_nothing_heavy():
+    result = python(
+        "import sys\n"
+        "from revlm.cli import main\n"
+        "assert main(['--help']) == 0\n"
+        "heavy = {'torch', 'datasets', 'pydantic', 'numpy', 'matplotlib', 'rich', 'yaml', 'sentencepiece'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    assert result.stderr == "[]\n"
+    for name in COMMANDS:
+        assert f"\n  {name} " in result.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(capsys, name):
+    exit_code, out, _ = run(capsys, name, "--help")
+    assert exit_code == 0
+    assert f"revlm {name} " in out.partition("Example")[2]
+
+
+def test_no_command_is_help(capsys):
+    assert run(capsys) == run(capsys, "--help")
+
+
+def test_version(capsys):
+    assert run(capsys, "--version") == (0, f"revlm {revlm.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "sentence"),
+    [
+        (["trian"], 2, "revlm: No such command 'trian'. Did you mean 'train'"),
+        (["recipes", "--nope"], 2, "No such option: --nope (see `revlm recipes --help`)"),
+        (["recipes", "dmeo"], 2, "did you mean demo?"),
+        (["recipes", "bad.yaml"], 2, "model.widnow: unknown key, did you mean model.window?"),
+        (["checkpoint"], 2, "Missing command (see `revlm checkpoint --help`)"),
+        (["checkpoint", "prune", "--keep-last", "0"], 2, "--keep-last"),
+        (["checkpoint", "export"], 2, "Missing argument 'FILE'"),
+        (["tokenize", "missing"], 3, "missing"),
+        (["checkpoint", "list"], 6, "no run under ./runs: train one first with `revlm train demo`"),
+        (["checkpoint", "verify", "--run", "elsewhere"], 6, "no run in elsewhere"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_its_exit_code(capsys, tmp_path, monkeypatch, arguments, exit_code, sentence):
+    monkeypatch.chdir(tmp_path)
+    Path("bad.yaml").write_text("data: {path: x}\nmodel: {widnow: 3}\n")
+    found, out, err = run(capsys, *arguments)
+    assert found == exit_code
+    assert sentence in err
+    assert err.count("\n") == 1
+    assert out == ""
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "recipes", "dmeo"], ["recipes", "dmeo", "--debug"]])
+def test_debug_adds_the_traceback_before_and_after_the_command(capsys, arguments):
+    exit_code, _, err = run(capsys, *arguments)
+    assert exit_code == 2
+    assert err.startswith("Traceback")
+    assert err.splitlines()[-1].startswith("revlm: ")
+
+
+def cuda_out_of_memory() -> torch.OutOfMemoryError:
+    return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore")
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "words"),
+    [
+        (DataError("no text"), 3, "no text"),
+        (ResourceError("too much"), 4, "too much"),
+        (MemoryError(), 4, "out of memory"),
+        (cuda_out_of_memory(), 4, "Tried to allocate 2 GiB)"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 4, "revlm plan"),
+        (NonFiniteError("loss"), 5, "loss"),
+        (StorageError("broken"), 6, "broken"),
+        (OSError(errno.ENOSPC, "No space left on device", "/a/b"), 6, "disk full at /a/b"),
+        (Interrupted("stopped"), 75, "stopped"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (BrokenPipeError(), 141, ""),
+        (ZeroDivisionError("division by zero"), 1, "run again with --debug"),
+        (RuntimeError(), 1, "unexpected RuntimeError (no message)"),
+    ],
+)
+def test_every_kind_of_error_has_its_exit_code(capsys, monkeypatch, error, exit_code, words):
+    failure = failure_of(error)
+    assert failure.exit_code == exit_code
+    assert words in failure.sentence
+    assert "\n" not in failure.sentence
+
+    def fail(name: str) -> None:
+        raise error
+
+    if not isinstance(error, BrokenPipeError):  # it gives up standard output
+        monkeypatch.setattr(cli, "_load", fail)
+        found, _, err = run(capsys, "train")
+        assert found == exit_code
+        assert err == f"revlm: {failure.sentence}\n"
+
+
+def test_a_reader_that_leaves_is_not_an_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as gone:
+        result = subprocess.run(
+            [sys.executable, "-m", "revlm", "recipes", "--schema"],
+            cwd=ROOT,
+            stdout=gone,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (result.returncode, result.stderr) == (141, "")
+
+
+def test_recipes_are_listed_and_printed_as_they_are_written(capsys):
+    _, out, _ = run(capsys, "recipes")
+    assert [line.split()[0] for line in out.splitlines()] == list(bundled_recipes())
+    assert run(capsys, "recipes", "demo")[1] == bundled_recipes()["demo"].read_text()
+    resolved = json.loads(run(capsys, "recipes", "demo", "--json")[1])
+    assert resolved["optimizer"]["lr"] == yaml.safe_load("0.003")
+    assert set(json.loads(run(capsys, "recipes", "--json")[1])["recipes"]) == set(bundled_recipes())
+    assert "$defs" in json.loads(run(capsys, "recipes", "--schema")[1])
+
+
+def test_environment(capsys):
+    shown = json.loads(run(capsys, "environment", "--json")[1])
+    assert shown["packages"]["torch"] == torch.__version__
+    assert "usable cores" in run(capsys, "environment")[1]
+
+
+def test_checkpoints_are_listed_verified_exported_and_pruned(capsys, trained):
+    listed = json.loads(run(capsys, "checkpoint", "list", "--json")[1])["checkpoints"]
+    assert [Path(row["path"]).name for row in listed] == ["step-00000001", "step-00000002", "step-00000003"]
+    assert run(capsys, "checkpoint", "verify")[1].count("  whole\n") == 3
+
+    assert run(capsys, "checkpoint", "export", "w.safetensors", "--run", "runs/demo", "--step", "2")[0] == 0
+    assert run(capsys, "checkpoint", "export", "w.safetensors")[0] == 6  # it exists
+
+    broken = list_checkpoints(trained)[-1]
+    (broken / "state.json").write_text("[]")
+    exit_code, out, err = run(capsys, "checkpoint", "verify")
+    assert exit_code == 6
+    assert "state.json has 2 of" in out
+    assert "1 of 3 checkpoints of runs/demo are not whole" in err
+    assert run(capsys, "checkpoint", "export", "newest.safetensors")[2].startswith("passed over")
+
+    removed = json.loads(run(capsys, "checkpoint", "prune", "--keep-last", "1", "--json")[1])["removed"]
+    assert [Path(path).name for path in removed] == ["step-00000001", "step-00000003"]
+    assert [path.name for path in list_checkpoints(trained)] == ["step-00000002"]
+
+
+def test_pruning_a_run_in_use_is_refused(capsys, trained):
+    with trained.lock():
+        exit_code, _, err = run(capsys, "checkpoint", "prune", "--keep-last", "1")
+    assert exit_code == 6
+    assert f"in use by process {os.getpid()}" in err
+    assert len(list_checkpoints(trained)) == 3

@@ -1,0 +1,128 @@
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from revlm.errors import StorageError
+from revlm.report.history import newest_run, read_history
+from tests.report.builder import append_line, build_run
+
+
+def test_everything_in_the_folder_is_read(tmp_path: Path) -> None:
+    history = read_history(build_run(tmp_path / "novels", 45))
+    assert [step.step for step in history.steps] == list(range(1, 46))
+    assert [evaluation.step for evaluation in history.evaluations] == [20, 40]
+    assert [sample.step for sample in history.samples] == [20, 20, 40, 40]
+    assert history.name == "novels"
+    assert history.setting("model.n_layers") == 4
+    assert history.setting("model.no_such_key") is None
+    assert history.environment["device"]["cores"] == 2
+    assert history.notes == []
+
+
+def test_a_torn_last_line_is_left_out_and_said(tmp_path: Path) -> None:
+    run = build_run(tmp_path / "run", 5)
+    with (run / "metrics.jsonl").open("a") as journal:
+        journal.write('{"event": "step", "step": 6, "lo')
+    history = read_history(run)
+    assert len(history.steps) == 5
+    assert "incomplete" in history.notes[0]
+
+
+def test_a_broken_line_in_the_middle_is_an_error_with_its_number(tmp_path: Path) -> None:
+    run = build_run(tmp_path / "run", 5)
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    lines[2] = lines[2][:20]
+    (run / "metrics.jsonl").write_text("\n".join(lines))
+    with pytest.raises(StorageError, match=r"metrics\.jsonl, line 3 is no JSON object"):
+        read_history(run)
+
+
+def test_a_wrong_type_is_an_error_that_names_the_key(tmp_path: Path) -> None:
+    run = build_run(tmp_path / "run", 2)
+    append_line(run, {"event": "step", "step": 3, "loss": "4.2"})
+    with pytest.raises(StorageError, match=r"line 3: loss is wrong"):
+        read_history(run)
+
+
+def test_missing_null_and_unknown_keys_are_tolerated(tmp_path: Path) -> None:
+    run = build_run(tmp_path / "run", 1)
+    append_line(run, {"event": "step", "step": 2, "loss": None, "key_of_a_later_version": 1})
+    append_line(run, {"event": "event of a later version"})
+    history = read_history(run)
+    assert np.isnan(history.series("loss")[1])
+    assert np.isnan(history.series("memory_peak_bytes")[1])
+    assert not history.on_gpu
+
+
+def test_a_loss_that_is_not_finite_is_a_gap_and_a_note(tmp_path: Path) -> None:
+    run = build_run(tmp_path / "run", 3)
+    append_line(run, {"event": "step", "step": 4, "loss": float("nan")})
+    history = read_history(run)
+    assert np.isnan(history.series("loss")[3])
+    assert "not finite from step 4" in history.notes[0]
+
+
+def test_steps_trained_again_after_a_restart_count_once(tmp_path: Path) -> None:
+    run = build_run(tmp_path / "run", 6)
+    append_line(run, {"event": "step", "step": 5, "loss": 1.5, "tokens": 10, "seconds": 1.0})
+    history = read_history(run)
+    assert [step.step for step in history.steps] == [1, 2, 3, 4, 5, 6]
+    assert history.series("loss")[4] == 1.5
+    assert "1 step was trained again" in history.notes[0]
+
+
+def test_a_record_of_every_tenth_step_stands_for_ten(tmp_path: Path) -> None:
+    run = build_run(tmp_path / "run", 1)
+    records = [{"event": "step", "step": step, "tokens": 100} for step in (10, 20, 30)]
+    (run / "metrics.jsonl").write_text("\n".join(map(json.dumps, records)))
+    history = read_history(run)
+    assert history.running_sum("tokens").tolist() == [1000, 2000, 3000]
+    assert not history.every_step_recorded
+
+
+def test_a_run_without_steps_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    run = build_run(tmp_path / "run", 1)
+    (run / "metrics.jsonl").unlink()
+    with pytest.raises(StorageError, match=r"has no steps yet: .*revlm train"):
+        read_history(run)
+
+
+def test_a_folder_that_is_no_run_is_an_error(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(StorageError, match="is not a run folder"):
+            read_history(folder)
+
+
+def test_a_broken_recipe_is_an_error(tmp_path: Path) -> None:
+    run = build_run(tmp_path / "run", 1)
+    (run / "recipe.yaml").write_text("model: [unclosed")
+    with pytest.raises(StorageError, match=r"recipe\.yaml cannot be parsed"):
+        read_history(run)
+
+
+def test_a_broken_sample_is_left_out_and_said(tmp_path: Path) -> None:
+    run = build_run(tmp_path / "run", 20)
+    (run / "samples" / "step-00000040.json").write_text('[{"prompt": "It')
+    (run / "samples" / "step-00000060.json").write_text('[{"prompt": "It"}]')
+    history = read_history(run)
+    assert [sample.step for sample in history.samples] == [20, 20]
+    assert ["step-00000040.json" in history.notes[0], "step-00000060.json" in history.notes[1]] == [
+        True,
+        True,
+    ]
+
+
+def test_the_newest_run_is_the_one_written_to_last(tmp_path: Path) -> None:
+    old, new = build_run(tmp_path / "a" / "old", 1), build_run(tmp_path / "new", 1)
+    os.utime(old / "metrics.jsonl", (1000, 1000))
+    assert newest_run(tmp_path) == new
+    os.utime(new / "metrics.jsonl", (500, 500))
+    assert newest_run(tmp_path) == old
+
+
+def test_no_run_at_all_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="train one first"):
+        newest_run(tmp_path / "runs")

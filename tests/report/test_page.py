@@ -1,0 +1,102 @@
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+from revlm.report.compare import comparison_page
+from revlm.report.history import read_history
+from revlm.report.page import run_page
+from tests.report.builder import append_line, build_run
+
+VOID = {"meta", "source", "img"}
+
+
+class Outline(HTMLParser):
+    """Collects tags, addresses and text; fails where elements are not closed in order."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.addresses: list[str] = []
+        self.text = ""
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        self.addresses += [value or "" for key, value in attrs if key in ("src", "srcset", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_a_page_is_well_formed_and_loads_nothing(tmp_path: Path) -> None:
+    page = run_page(read_history(build_run(tmp_path / "novels", 25, max_steps=200)))
+    outline = Outline(page)
+    assert all(address.startswith("data:image/png;base64,") for address in outline.addresses)
+    assert len(outline.addresses) == 4 * 4
+    assert "script" not in outline.tags
+    assert not re.search(r"url\(|@import|https?://", page)
+
+
+def test_a_page_shows_every_part(tmp_path: Path) -> None:
+    text = Outline(run_page(read_history(build_run(tmp_path / "novels", 25, max_steps=200)))).text
+    headings = ("Loss", "Memory", "Hash layers", "Throughput", "Samples", "Recipe", "Environment")
+    for part in (
+        *headings,
+        "4 layers (local, lsh)",
+        "65,536 tokens an example",
+        "of 200",
+        "seq_len: 65536",
+        "2.13.0",
+    ):
+        assert part in text
+
+
+def test_samples_are_escaped_and_keep_their_lines(tmp_path: Path) -> None:
+    page = run_page(read_history(build_run(tmp_path / "novels", 20)))
+    outline = Outline(page)
+    assert "b" not in outline.tags
+    assert "a wet <b>evening</b> & the 20 lamps\nwere out" in outline.text
+    assert "\x1b" not in page
+
+
+def test_names_and_notes_are_escaped(tmp_path: Path) -> None:
+    run = build_run(tmp_path / "<i>run", 1)
+    (run / "environment.json").write_text('{"<i>": "</table>", "none": null}')
+    append_line(run, {"event": "step", "step": 2, "loss": float("nan")})
+    outline = Outline(run_page(read_history(run)))
+    assert "i" not in outline.tags
+    assert "<i>run" in outline.text
+    assert "not finite from step 2" in outline.text
+
+
+def test_what_an_old_run_lacks_is_said(tmp_path: Path) -> None:
+    run = build_run(tmp_path / "old", 1)
+    for name in ("metrics.jsonl", "recipe.yaml", "environment.json"):
+        (run / name).unlink()
+    append_line(run, {"event": "step", "step": 1})
+    text = Outline(run_page(read_history(run))).text
+    for part in (
+        "no recipe.yaml",
+        "no environment.json",
+        "did not record its memory",
+        "did not record its throughput",
+    ):
+        assert part in text
+
+
+def test_a_comparison_shows_figures_and_what_differs(tmp_path: Path) -> None:
+    histories = [
+        read_history(build_run(tmp_path / name, steps)) for name, steps in (("base", 30), ("long", 60))
+    ]
+    outline = Outline(comparison_page(histories))
+    for part in ("2 runs compared", "base", "long", "train.max_steps", "held-out bits per byte"):
+        assert part in outline.text
+    assert "model.d_model" not in outline.text
+    assert "output_dir" not in outline.text

@@ -1,0 +1,61 @@
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from revlm.errors import StorageError
+from revlm.runs import RunFolder
+
+HOLDER = """
+import sys
+from pathlib import Path
+from revlm.runs.lock import run_lock
+with run_lock(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the lock of `tmp_path`."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_second_process_is_refused_by_the_first_ones_number(tmp_path, holder):
+    with (
+        pytest.raises(StorageError, match=f"in use by process {holder.pid} on ") as raised,
+        RunFolder(tmp_path).lock(),
+    ):
+        pass
+    assert raised.value.exit_code == 6
+
+
+def test_a_killed_holder_leaves_no_lock(tmp_path, holder):
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    with RunFolder(tmp_path).lock():
+        assert str(os.getpid()) in (tmp_path / ".lock").read_text()
+
+
+def test_the_lock_is_given_back_at_the_end_of_the_block_and_after_an_error(tmp_path):
+    with pytest.raises(RuntimeError, match="inside"), RunFolder(tmp_path).lock():
+        raise RuntimeError("inside")
+    with RunFolder(tmp_path).lock(), pytest.raises(StorageError), RunFolder(tmp_path).lock():
+        pass
+
+
+def test_a_missing_folder_is_one_sentence(tmp_path):
+    with pytest.raises(StorageError, match="locking the run folder"), RunFolder(tmp_path / "none").lock():
+        pass

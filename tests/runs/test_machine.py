@@ -1,0 +1,59 @@
+import psutil
+import pytest
+
+from revlm.runs import describe_environment, memory_limit_bytes
+from revlm.runs import machine as machine_module
+from revlm.runs.machine import control_group_limits
+
+GIB = 2**30
+
+
+@pytest.fixture
+def groups(tmp_path):
+    """Writes a membership file and limits; returns the limits that are found."""
+
+    def find(membership: str, limits: dict[str, str]) -> list[int]:
+        (tmp_path / "cgroup").write_text(membership)
+        for name, text in limits.items():
+            path = tmp_path / "mount" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text + "\n")
+        return control_group_limits(tmp_path / "cgroup", tmp_path / "mount")
+
+    return find
+
+
+def test_version_2_counts_the_groups_around_too(groups):
+    limits = {"a/b/memory.max": "max", "a/memory.max": str(2 * GIB), "memory.max": str(8 * GIB)}
+    assert groups("0::/a/b\n", limits) == [2 * GIB, 8 * GIB]
+
+
+def test_version_1(groups):
+    membership = "9:name=systemd:/a\n4:cpu,memory:/a/b\n0::/\n"
+    limits = {"memory/a/b/memory.limit_in_bytes": str(3 * GIB), "cpu/a/b/memory.limit_in_bytes": "1"}
+    assert groups(membership, limits) == [3 * GIB]
+
+
+def test_a_container_that_shows_only_its_own_group(groups):
+    assert groups("4:memory:/docker/abc\n", {"memory/memory.limit_in_bytes": str(GIB)}) == [GIB]
+    assert groups("0::/docker/abc\n", {}) == []
+
+
+def test_no_control_groups(tmp_path):
+    assert control_group_limits(tmp_path / "none", tmp_path) == []
+
+
+def test_the_least_limit_counts(monkeypatch):
+    total = psutil.virtual_memory().total
+    monkeypatch.setattr(machine_module, "control_group_limits", lambda: [2**63 - 4096])
+    assert memory_limit_bytes() == total
+    monkeypatch.setattr(machine_module, "control_group_limits", lambda: [GIB // 4, 2**63])
+    assert memory_limit_bytes("cpu") == GIB // 4
+
+
+def test_the_environment_names_versions_and_the_machine():
+    environment = describe_environment("cpu")
+    assert environment["device"] == "cpu"
+    assert environment["packages"]["torch"]
+    assert environment["memory_limit_bytes"] <= environment["memory_bytes"]
+    assert environment["threads"] >= 1

@@ -1,0 +1,128 @@
+"""The batch scripts call revlm once for each item, go on after a failure, and say what failed."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.scripts.conftest import Project
+
+
+@pytest.mark.parametrize("script", ["tokenize_many.sh", "train_many.sh", "collect_reports.sh", "demo.sh"])
+def test_help_and_wrong_use(project: Project, script: str) -> None:
+    help_text = project.run(script, "--help")
+    assert help_text.returncode == 0
+    assert help_text.stdout.startswith(f"Usage: scripts/{script}")
+    wrong = project.run(script, "--nonsense")
+    assert wrong.returncode == 2
+    assert "--nonsense" in wrong.stderr
+    assert project.calls == []
+
+
+@pytest.mark.parametrize("script", ["tokenize_many.sh", "train_many.sh"])
+def test_nothing_named_is_wrong_use(project: Project, script: str) -> None:
+    assert project.run(script).returncode == 2
+
+
+def test_revlm_is_taken_from_the_environment_then_the_project_then_the_path(
+    project: Project, tmp_path: Path
+) -> None:
+    for name, folder in (("own", project.folder / ".venv/bin"), ("named", tmp_path / "named")):
+        folder.mkdir(parents=True)
+        (folder / "revlm").write_text(f"#!/bin/sh\necho {name} {folder}\n")
+        (folder / "revlm").chmod(0o755)
+    named = project.run("train_many.sh", "a", REVLM=str(tmp_path / "named" / "revlm"))
+    assert named.stdout.startswith("named")
+    assert project.run("train_many.sh", "a").stdout.startswith("own")
+    (project.folder / ".venv/bin/revlm").unlink()
+    assert project.run("train_many.sh", "a").returncode == 0
+    assert project.calls == [["train", "a"]]
+
+
+def test_tokenize_many_goes_on_and_sums_up(project: Project) -> None:
+    project.exits = {"texts/bad one": [3]}
+    done = project.run(
+        "tokenize_many.sh", "-o", "out", "texts/a", "texts/bad one", "texts/c/", "--", "--vocab-size", "300"
+    )
+    assert project.calls == [
+        ["tokenize", "texts/a", "-o", "out/a", "--vocab-size", "300"],
+        ["tokenize", "texts/bad one", "-o", "out/bad one", "--vocab-size", "300"],
+        ["tokenize", "texts/c/", "-o", "out/c", "--vocab-size", "300"],
+    ]
+    assert done.returncode == 1
+    assert "failed (exit 3)" in next(line for line in done.stdout.splitlines() if "bad one" in line)
+    assert done.stdout.splitlines()[-1] == "2 done, 1 failed"
+
+
+def test_two_corpora_of_one_name_would_overwrite_each_other(project: Project) -> None:
+    done = project.run("tokenize_many.sh", "english/novels", "russian/novels")
+    assert done.returncode == 2
+    assert "data/novels" in done.stderr
+    assert project.calls == []
+
+
+def test_train_many_starts_an_interrupted_run_again_and_goes_on_after_a_failure(project: Project) -> None:
+    project.exits = {"interrupted": [75, 75, 0], "broken": [5]}
+    done = project.run("train_many.sh", "broken", "interrupted", "good", "--", "seed=7")
+    assert [call[1] for call in project.calls] == [
+        "broken",
+        "interrupted",
+        "interrupted",
+        "interrupted",
+        "good",
+    ]
+    assert all(call[2:] == ["seed=7"] for call in project.calls)
+    assert done.returncode == 1
+    assert "failed (exit 5)" in done.stdout
+    assert done.stdout.splitlines()[-1] == "2 done, 1 failed"
+
+
+def test_train_many_does_not_try_for_ever(project: Project) -> None:
+    project.exits = {"interrupted": [75]}
+    done = project.run("train_many.sh", "interrupted", TRIES="3")
+    assert len(project.calls) == 3
+    assert done.returncode == 1
+    assert "failed (exit 75)" in done.stdout
+    assert project.run("train_many.sh", "a", TRIES="none").returncode == 2
+
+
+def test_a_signal_stops_the_list_after_the_checkpoint(project: Project, tmp_path: Path) -> None:
+    stopping = tmp_path / "stopping"
+    # As in a terminal, where Ctrl-C reaches the script and the training alike.
+    stopping.write_text('#!/bin/sh\necho "$2" >> asked\nkill -INT "$PPID"\nexit 75\n')
+    stopping.chmod(0o755)
+    done = project.run("train_many.sh", "first", "second", REVLM=str(stopping))
+    assert done.returncode == 75
+    assert (project.folder / "asked").read_text() == "first\n"
+    assert "the same command again" in done.stderr
+
+
+def test_all_done_is_exit_0(project: Project) -> None:
+    done = project.run("train_many.sh", "a", "b")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == "2 done, 0 failed"
+
+
+def test_collect_reports_gathers_pages_and_pictures_with_an_index(project: Project) -> None:
+    for name in ("first", "R&D", "broken"):
+        (project.folder / "runs" / name).mkdir(parents=True)
+        (project.folder / "runs" / name / "metrics.jsonl").touch()
+    project.exits = {"runs/broken": [6]}
+    done = project.run("collect_reports.sh", "-o", "out")
+    assert sorted(call[1] for call in project.calls) == ["runs/R&D", "runs/broken", "runs/first"]
+    assert done.returncode == 1
+    assert "failed (exit 6)" in done.stdout
+    out = project.folder / "out"
+    for name in ("first", "R&D"):
+        assert {path.name for path in (out / name).iterdir()} == {"report.html", "loss.png", "memory.png"}
+    index = (out / "index.html").read_text()
+    assert 'href="first/report.html"' in index
+    assert 'src="R&amp;D/memory.png"' in index
+    assert "broken" not in index
+
+
+def test_collect_reports_takes_named_runs_and_refuses_none(project: Project) -> None:
+    assert project.run("collect_reports.sh").returncode == 2
+    (project.folder / "elsewhere").mkdir()
+    assert project.run("collect_reports.sh", "elsewhere/").returncode == 0
+    assert (project.folder / "reports" / "elsewhere" / "report.html").exists()
+    assert project.run("collect_reports.sh", "a/run", "b/run").returncode == 2
