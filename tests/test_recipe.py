@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -57,6 +57,7 @@ def test_a_resolved_recipe_loads_to_an_equal_one(name, write):
         lambda text: not text.startswith("~")
     ),
 )
+@example(samples=["a\x85b", "\u2028", "\n x\n", "~", "3e-4", "on"], learning_rate=5e-324, output_dir="\u2029")
 def test_any_values_survive_yaml(tmp_path_factory, samples, learning_rate, output_dir):
     values = {
         "output_dir": output_dir,
@@ -71,9 +72,7 @@ def test_any_values_survive_yaml(tmp_path_factory, samples, learning_rate, outpu
 
 
 def test_words_that_yaml_11_misreads(write):
-    path = write(
-        "data: {path: on}\noptimizer: {lr: 3e-4}\nevaluate: {samples: [no, 2020-01-01, '3e-4', 'true']}"
-    )
+    path = write("data: {path: on}\noptimizer: {lr: 3e-4}\nevaluate: {samples: [no, 2020-01-01, '3e-4', 'true']}")
     recipe = load_recipe(path, ["optimizer.eps=1E-7"])
     assert recipe.optimizer.lr == 3e-4
     assert recipe.optimizer.eps == 1e-7

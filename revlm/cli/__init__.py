@@ -135,8 +135,7 @@ def _with_examples_as_written(docstring: str) -> str:
     """Marks indented paragraphs of a docstring, which are examples, to keep their lines in the help."""
     paragraphs = re.split(r"\n\s*\n", cleandoc(docstring))
     return "\n\n".join(
-        f"\b\n{paragraph}" if re.search(r"^\s", paragraph, re.MULTILINE) else paragraph
-        for paragraph in paragraphs
+        f"\b\n{paragraph}" if re.search(r"^\s", paragraph, re.MULTILINE) else paragraph for paragraph in paragraphs
     )
 
 

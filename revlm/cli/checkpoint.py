@@ -11,8 +11,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="checkpoint",
-    help="List, verify, export or prune the checkpoints of a run.\n\n"
-    "Example: revlm checkpoint verify --run runs/demo",
+    help="List, verify, export or prune the checkpoints of a run.\n\nExample: revlm checkpoint verify --run runs/demo",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -112,9 +111,7 @@ def prune_command(
     folder = _open(run)
     with folder.lock():
         removed = [str(path) for path in prune_to_whole(folder, keep_last)]
-    typer.echo(
-        json.dumps({"removed": removed}, indent=2) if as_json else "\n".join(removed or ["nothing to remove"])
-    )
+    typer.echo(json.dumps({"removed": removed}, indent=2) if as_json else "\n".join(removed or ["nothing to remove"]))
 
 
 def _open(run: Path | None) -> "RunFolder":

@@ -15,9 +15,7 @@ DEFAULT_FOLDER = Path("data/texts/novels")
 def fetch(
     names: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="NAME...", help="Names of `--list`, or Project Gutenberg numbers.", show_default=False
-        ),
+        typer.Argument(metavar="NAME...", help="Names of `--list`, or Project Gutenberg numbers.", show_default=False),
     ] = None,
     output: Annotated[
         Path,
@@ -25,13 +23,9 @@ def fetch(
     ] = DEFAULT_FOLDER,
     mirror: Annotated[
         str | None,
-        typer.Option(
-            metavar="URL", help="A mirror of Project Gutenberg, in place of https://www.gutenberg.org."
-        ),
+        typer.Option(metavar="URL", help="A mirror of Project Gutenberg, in place of https://www.gutenberg.org."),
     ] = None,
-    list_titles: Annotated[
-        bool, typer.Option("--list", help="Show the known titles and their sources.")
-    ] = False,
+    list_titles: Annotated[bool, typer.Option("--list", help="Show the known titles and their sources.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
     """Bring public-domain novels by name or Project Gutenberg number, and say source and licence.
@@ -49,9 +43,7 @@ def fetch(
         _print_titles(list(known_titles().values()), as_json)
         return
     if not names:
-        raise UsageError(
-            "no title was named: `revlm fetch --list` shows those known, as in `revlm fetch moby-dick`"
-        )
+        raise UsageError("no title was named: `revlm fetch --list` shows those known, as in `revlm fetch moby-dick`")
     for name in names:
         find_title(name)  # an unknown name stops here, before anything is brought
 

@@ -11,9 +11,7 @@ def recipes(
         str | None,
         typer.Argument(metavar="NAME", help="A bundled recipe, or a recipe file.", show_default=False),
     ] = None,
-    schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON schema of recipes, for an editor.")
-    ] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of recipes, for an editor.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """List the bundled recipes, or print one as YAML with its comments.

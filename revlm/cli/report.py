@@ -14,9 +14,7 @@ def report(
         list[Path] | None,
         typer.Argument(metavar="RUN", help="Run folders; by default the newest under ./runs."),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print files and key figures as one JSON object.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print files and key figures as one JSON object.")] = False,
 ) -> None:
     """Write one self-contained HTML page and pictures of loss and memory into each run folder.
 
@@ -36,9 +34,7 @@ def report(
         _print_text(histories, reports, comparison)
 
 
-def _print_text(
-    histories: "list[History]", reports: "list[RunReport]", comparison: "Comparison | None"
-) -> None:
+def _print_text(histories: "list[History]", reports: "list[RunReport]", comparison: "Comparison | None") -> None:
     from revlm.report import summarize
     from revlm.report.units import figure_text, human_bytes, plural
 
@@ -46,9 +42,7 @@ def _print_text(
         summary = summarize(history)
         first, last = figure_text(summary.first_loss), figure_text(summary.last_loss)
         peak = human_bytes(summary.peak_memory_bytes)
-        typer.echo(
-            f"{history.folder}: {plural(summary.steps, 'step')}, loss {first} to {last}, peak memory {peak}"
-        )
+        typer.echo(f"{history.folder}: {plural(summary.steps, 'step')}, loss {first} to {last}, peak memory {peak}")
         for file in files:
             typer.echo(f"  {file}")
     if comparison:
@@ -57,9 +51,7 @@ def _print_text(
             typer.echo(f"  {file}")
 
 
-def _print_json(
-    histories: "list[History]", reports: "list[RunReport]", comparison: "Comparison | None"
-) -> None:
+def _print_json(histories: "list[History]", reports: "list[RunReport]", comparison: "Comparison | None") -> None:
     import json
 
     from revlm.report import summarize

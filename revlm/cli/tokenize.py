@@ -11,18 +11,14 @@ if TYPE_CHECKING:
 
 
 def tokenize(
-    corpus: Annotated[
-        Path, typer.Argument(metavar="CORPUS", help="A folder of .txt and .md files, or one such file.")
-    ],
+    corpus: Annotated[Path, typer.Argument(metavar="CORPUS", help="A folder of .txt and .md files, or one such file.")],
     output_dir: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="DIR", help="The token store; default data/<name of CORPUS>."),
     ] = None,
     tokenizer: Annotated[
         str | None,
-        typer.Option(
-            metavar="FILE", help="A SentencePiece model, or `bytes`; default: train one on the corpus."
-        ),
+        typer.Option(metavar="FILE", help="A SentencePiece model, or `bytes`; default: train one on the corpus."),
     ] = None,
     vocab_size: Annotated[
         int, typer.Option(metavar="N", min=1, help="Vocabulary of the tokenizer that is trained.")
@@ -56,9 +52,7 @@ def tokenize(
             tokenizer=tokenizer,
             vocab_size=vocab_size,
             errors=errors,
-            progress=lambda done, total, title: bar.update(
-                task, completed=done, total=total, description=title
-            ),
+            progress=lambda done, total, title: bar.update(task, completed=done, total=total, description=title),
         )
     if as_json:
         typer.echo(json.dumps(_as_dict(summary), ensure_ascii=False))

@@ -91,9 +91,7 @@ def find_corpus_files(corpus: Path | str, *, errors: OnError = "strict") -> Corp
     except OSError as error:
         raise DataError(f"the corpus {root} cannot be opened ({_reason(error)}); check the path") from error
     if not stat.S_ISREG(status.st_mode):
-        raise DataError(
-            f"the corpus {root} is neither a folder nor a regular file; save its text to a .txt file first"
-        )
+        raise DataError(f"the corpus {root} is neither a folder nor a regular file; save its text to a .txt file first")
     if root.suffix and root.suffix.lower() not in READERS:
         raise DataError(
             f"the corpus {root} has no reader for {root.suffix} files; give a folder, or one of {_endings()}"
@@ -178,9 +176,7 @@ class _UnusableFileError(Exception):
         self.path, self.reason, self.remedy = path, reason, remedy
 
     def as_data_error(self) -> DataError:
-        return DataError(
-            f"{_printable(self.path)} {self.reason}; {self.remedy}, or pass --errors skip to leave it out"
-        )
+        return DataError(f"{_printable(self.path)} {self.reason}; {self.remedy}, or pass --errors skip to leave it out")
 
 
 def _find_in_folder(root: Path, errors: OnError) -> CorpusFiles:
@@ -226,9 +222,7 @@ def _find_in_folder(root: Path, errors: OnError) -> CorpusFiles:
             else:
                 skip(path, "not a regular file")
     if not paths:
-        raise DataError(
-            f"the corpus {root} holds no {_endings()} file; put the texts there, or give another folder"
-        )
+        raise DataError(f"the corpus {root} holds no {_endings()} file; put the texts there, or give another folder")
     return CorpusFiles(root, tuple(sorted(paths)), total_bytes, tuple(skipped))
 
 

@@ -19,12 +19,8 @@ _START = re.compile(
     r"^[^\w\n]*START OF TH(?:E|IS) PROJECT GUTENBERG E-?(?:BOOK|TEXT)\b.*$", re.MULTILINE | re.IGNORECASE
 )
 _SMALL_PRINT_END = re.compile(r"^[^\w\n]*END\W*THE SMALL PRINT!.*$", re.MULTILINE)
-_END = re.compile(
-    r"^[^\w\n]*END OF TH(?:E|IS) PROJECT GUTENBERG E-?(?:BOOK|TEXT)\b.*$", re.MULTILINE | re.IGNORECASE
-)
-_END_OF_TITLE = re.compile(
-    r"^[^\w\n]*End of (?:the |this )?Project Gutenberg\b.*$", re.MULTILINE | re.IGNORECASE
-)
+_END = re.compile(r"^[^\w\n]*END OF TH(?:E|IS) PROJECT GUTENBERG E-?(?:BOOK|TEXT)\b.*$", re.MULTILINE | re.IGNORECASE)
+_END_OF_TITLE = re.compile(r"^[^\w\n]*End of (?:the |this )?Project Gutenberg\b.*$", re.MULTILINE | re.IGNORECASE)
 _NAME = re.compile(r"PROJECT\s+GUTENBERG", re.IGNORECASE)
 _TITLE = re.compile(r"^Title:[ \t]*(\S.*(?:\n[ \t]+\S.*)*)", re.MULTILINE)
 _CREDITS = re.compile(

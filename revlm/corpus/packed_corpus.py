@@ -88,9 +88,7 @@ class PackedCorpus:
         self.n_training_tokens = sum(span.tokens for span in self._training)
         self.n_validation_tokens = sum(span.tokens for span in self._validation)
         if validation and not self._validation:
-            raise DataError(
-                f"{path} holds a single token, too little to hold out any; set data.validation to 0"
-            )
+            raise DataError(f"{path} holds a single token, too little to hold out any; set data.validation to 0")
         self.notices = self._notices(validation)
         self._plan = lru_cache(maxsize=2)(self._plan_of_epoch)
 
@@ -132,9 +130,7 @@ class PackedCorpus:
             document[here] = number
             place = here.stop
         titles = tuple(self._titles[span.document] for span in spans)
-        return Example(
-            inputs, targets, document, titles, epoch, int(self.tokenizer.byte_lengths[targets].sum())
-        )
+        return Example(inputs, targets, document, titles, epoch, int(self.tokenizer.byte_lengths[targets].sum()))
 
     def _notices(self, validation: float) -> tuple[str, ...]:
         if not self._validation:
@@ -145,9 +141,7 @@ class PackedCorpus:
             return (f"the corpus is one document: its last {held_out} are held out for validation",)
         if share > validation:
             title = self.validation_documents[0]
-            return (
-                f"no document is within {validation:.1%} of the tokens: {title!r}, {held_out}, is held out",
-            )
+            return (f"no document is within {validation:.1%} of the tokens: {title!r}, {held_out}, is held out",)
         return ()
 
 
@@ -176,12 +170,8 @@ class TrainingStream:
 
     def _place_in(self, state: dict[str, Any]) -> tuple[int, int]:
         epoch, next_example = state.get("epoch"), state.get("next_example")
-        if not (
-            isinstance(epoch, int) and isinstance(next_example, int) and epoch >= 1 and next_example >= 0
-        ):
-            raise StorageError(
-                "the checkpoint's place in the corpus is damaged; go on from an earlier checkpoint"
-            )
+        if not (isinstance(epoch, int) and isinstance(next_example, int) and epoch >= 1 and next_example >= 0):
+            raise StorageError("the checkpoint's place in the corpus is damaged; go on from an earlier checkpoint")
         if state.get("settings") != self._corpus._settings:
             raise StorageError(
                 f"the checkpoint's place in the corpus does not fit {self._corpus.path}: the tokens, seed, "

@@ -113,9 +113,7 @@ def hold_out(lengths: Sequence[int], share: float, seed: int) -> tuple[list[Span
             room -= lengths[number]
     if not chosen:
         chosen.add(min(range(len(lengths)), key=lambda number: lengths[number]))
-    return [span for span in whole if span.document not in chosen], [
-        whole[number] for number in sorted(chosen)
-    ]
+    return [span for span in whole if span.document not in chosen], [whole[number] for number in sorted(chosen)]
 
 
 def _cut(spans: Iterable[Span], lengths: Iterable[int]) -> Iterator[tuple[Span, ...]]:

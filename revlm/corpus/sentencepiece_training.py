@@ -3,7 +3,7 @@
 BPE, not unigram: on 33 novels (33 MB) at vocabulary 2,048 BPE trained in 2 seconds and 340 MB where unigram
 took 76 seconds and 730 MB, and BPE gave fewer tokens (10.65 against 10.67 million); its greedy merges are
 also exact integers, so the same corpus gives the same model on every machine. Every character of the corpus
-is a piece, so an id is spent on bytes only for characters that the corpus does not have.
+is a piece: tokens that are single bytes appear only for characters that the training text did not have.
 """
 
 import io
@@ -15,8 +15,7 @@ from revlm.errors import DataError, UsageError
 
 # SentencePiece's own limit; longer lines are cut, at a space where there is one, never dropped.
 LINE_LIMIT_BYTES = 4192
-# The trainer keeps these for itself and leaves out a line that holds one; they are encoded through bytes
-# instead.
+# The trainer leaves out a line that holds one of these; they are encoded through bytes instead.
 _RESERVED = re.compile(f"[\\0\\t\\n\u2585{SPACE_MARK}]")
 
 
@@ -37,9 +36,8 @@ def train_sentencepiece(texts: Iterable[str], *, vocab_size: int) -> SentencePie
             sentence_iterator=iter(lines),
             model_writer=model,
             model_type="bpe",
-            vocab_size=max(
-                vocab_size, 256
-            ),  # never enough; fewer still, and the trainer fails without naming the bound
+            # 256 is never enough, but below it the trainer can fail without naming the bound.
+            vocab_size=max(vocab_size, 256),
             character_coverage=1.0,
             # Without a piece of its own a space would be encoded, and decoded, as the bytes of its mark.
             required_chars=SPACE_MARK,
@@ -81,6 +79,8 @@ class _TrainingLines:
             for text in self._texts:
                 for line in _RESERVED.split(text):
                     yield from cut_line(line, LINE_LIMIT_BYTES)
+        except GeneratorExit:  # the trainer gave up on the lines, not the lines on the trainer
+            raise
         except BaseException as error:
             self.failure = error
 
@@ -118,6 +118,4 @@ def _training_error(vocab_size: int, message: str) -> UsageError | DataError:
             f"the largest that works is {largest.group(1)} (or pass --tokenizer bytes)"
         )
     detail = " ".join(message.split()).rstrip(".")
-    return UsageError(
-        f"SentencePiece cannot train with --vocab-size {vocab_size}: {detail}; pass --tokenizer bytes"
-    )
+    return UsageError(f"SentencePiece cannot train with --vocab-size {vocab_size}: {detail}; pass --tokenizer bytes")

@@ -44,9 +44,7 @@ def staged_folder(target: Path, *, may_replace: Callable[[Path], bool]) -> Itera
 def _refuse_to_replace(place: Path, may_replace: Callable[[Path], bool]) -> None:
     if not place.exists() or (place.is_dir() and (not any(place.iterdir()) or may_replace(place))):
         return
-    raise StorageError(
-        f"{place} exists and revlm did not make it; choose another folder with -o, or remove it"
-    )
+    raise StorageError(f"{place} exists and revlm did not make it; choose another folder with -o, or remove it")
 
 
 def _put_in_place(staging: Path, place: Path) -> None:

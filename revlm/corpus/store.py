@@ -62,20 +62,14 @@ class StoreWriter:
         self._rows = pyarrow.ipc.new_stream(self._sink, self._schema)
         self.documents: list[StoredDocument] = []
 
-    def add(
-        self, title: str, source: str, text: bytes, ids: npt.NDArray[np.integer], cleaning: Cleaning
-    ) -> None:
+    def add(self, title: str, source: str, text: bytes, ids: npt.NDArray[np.integer], cleaning: Cleaning) -> None:
         """Appends a document of the cleaned UTF-8 `text` and its `ids`, int [tokens]."""
         tokens = ids.astype(self._dtype)
-        parts = [
-            tokens[start : start + self._row_tokens] for start in range(0, len(tokens), self._row_tokens)
-        ]
+        parts = [tokens[start : start + self._row_tokens] for start in range(0, len(tokens), self._row_tokens)]
         digest = hashlib.sha256(text).hexdigest()
         stored = StoredDocument(title, source, len(tokens), len(text), digest, len(parts), cleaning)
         for number, part in enumerate(parts):
-            self._rows.write_batch(
-                _row(self._schema, part, stored, document=len(self.documents), part=number)
-            )
+            self._rows.write_batch(_row(self._schema, part, stored, document=len(self.documents), part=number))
         self.documents.append(stored)
 
     def __enter__(self) -> "StoreWriter":
@@ -116,9 +110,7 @@ class StoreWriter:
         }
         for path in files:
             _flush_to_disk(path)
-        (self._folder / MANIFEST).write_text(
-            json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", "utf-8"
-        )
+        (self._folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")
         _flush_to_disk(self._folder / MANIFEST)
 
 
@@ -166,9 +158,7 @@ def read_tokens(folder: Path | str, manifest: dict[str, Any]) -> list[list[npt.N
         try:
             table = pyarrow.ipc.open_stream(pyarrow.memory_map(str(Path(folder) / name))).read_all()
         except (OSError, pyarrow.ArrowException) as error:
-            raise DataError(
-                f"{Path(folder) / name} cannot be read ({error}); run `revlm tokenize` again"
-            ) from error
+            raise DataError(f"{Path(folder) / name} cannot be read ({error}); run `revlm tokenize` again") from error
         numbers = table["document"].to_pylist()
         row = 0
         for chunk in table["tokens"].chunks:
@@ -201,9 +191,7 @@ def _row(
 ) -> "pyarrow.RecordBatch":
     import pyarrow
 
-    column = pyarrow.LargeListArray.from_arrays(
-        pyarrow.array([0, len(tokens)], pyarrow.int64()), pyarrow.array(tokens)
-    )
+    column = pyarrow.LargeListArray.from_arrays(pyarrow.array([0, len(tokens)], pyarrow.int64()), pyarrow.array(tokens))
     rest = [stored.title, stored.source, stored.bytes, stored.sha256, document, part]
     scalars = [pyarrow.array([value], each.type) for value, each in zip(rest, list(schema)[1:], strict=True)]
     return pyarrow.record_batch([column, *scalars], schema=schema)

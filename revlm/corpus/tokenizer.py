@@ -20,9 +20,7 @@ from revlm.errors import DataError
 
 TokenIds = npt.NDArray[np.int32]
 
-SPACE_MARK = (
-    "\u2581"  # SentencePiece writes a space as this character; a literal one must go through its bytes
-)
+SPACE_MARK = "\u2581"  # SentencePiece writes a space as this character; a literal one must go through its bytes
 _THROUGH_BYTES = re.compile(f"([{SPACE_MARK}\\0])")
 _SEGMENT_CHARACTERS = 1 << 14
 _DECODE_BLOCK = 1 << 16
@@ -72,9 +70,7 @@ class Tokenizer(ABC):
                 "decode with the tokenizer that the tokens were made with"
             )
         pieces = self.piece_bytes
-        blocks = (
-            flat[start : start + _DECODE_BLOCK].tolist() for start in range(0, flat.size, _DECODE_BLOCK)
-        )
+        blocks = (flat[start : start + _DECODE_BLOCK].tolist() for start in range(0, flat.size, _DECODE_BLOCK))
         return b"".join(b"".join([pieces[token] for token in block]) for block in blocks)
 
     def decode(self, ids: npt.ArrayLike) -> str:
@@ -99,16 +95,12 @@ class Tokenizer(ABC):
             candidates = [path / cls.file_name for cls in (SentencePieceTokenizer, ByteTokenizer)]
             found = next((candidate for candidate in candidates if candidate.is_file()), None)
             if found is None:
-                raise DataError(
-                    f"{path} holds no tokenizer; run `revlm tokenize` to make a token store there"
-                )
+                raise DataError(f"{path} holds no tokenizer; run `revlm tokenize` to make a token store there")
             path = found
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise DataError(
-                f"the tokenizer {path} cannot be read ({error.strerror}); check the path"
-            ) from error
+            raise DataError(f"the tokenizer {path} cannot be read ({error.strerror}); check the path") from error
         if path.suffix == ".json":
             return ByteTokenizer.from_content(content, path)
         return SentencePieceTokenizer(content, str(path))
@@ -131,9 +123,7 @@ class ByteTokenizer(Tokenizer):
     def from_content(cls, content: bytes, path: Path) -> "ByteTokenizer":
         tokenizer = cls()
         if content != tokenizer._file_content():
-            raise DataError(
-                f"{path} is no byte tokenizer of revlm; run `revlm tokenize --tokenizer bytes` again"
-            )
+            raise DataError(f"{path} is no byte tokenizer of revlm; run `revlm tokenize --tokenizer bytes` again")
         return tokenizer
 
     def encode(self, text: str) -> TokenIds:
@@ -163,13 +153,9 @@ class SentencePieceTokenizer(Tokenizer):
         self._model = model
         self._processor = processor
         size = processor.get_piece_size()
-        self._byte_ids = {
-            processor.id_to_piece(token): token for token in range(size) if processor.is_byte(token)
-        }
+        self._byte_ids = {processor.id_to_piece(token): token for token in range(size) if processor.is_byte(token)}
         if len(self._byte_ids) != 256:
-            raise DataError(
-                f"{source} has no byte pieces and would lose text; train it with byte_fallback=true"
-            )
+            raise DataError(f"{source} has no byte pieces and would lose text; train it with byte_fallback=true")
         self.begin_id = processor.bos_id() if processor.bos_id() >= 0 else size
         super().__init__([self._bytes_of(token) for token in range(size)] + [b""] * (self.begin_id == size))
         pieces = (processor.id_to_piece(token) for token in range(size))

@@ -110,9 +110,5 @@ def write_whole(path: Path, text: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink()
-        remedy = (
-            "free some space"
-            if error.errno == errno.ENOSPC
-            else "choose a folder with -o that can be written"
-        )
+        remedy = "free some space" if error.errno == errno.ENOSPC else "choose a folder with -o that can be written"
         raise StorageError(f"{path} cannot be written ({error.strerror}): {remedy}") from None

@@ -11,9 +11,7 @@ import sys
 from pathlib import Path
 
 
-def prepare_metadata_for_build_wheel(
-    metadata_directory: str, config_settings: dict[str, str] | None = None
-) -> str:
+def prepare_metadata_for_build_wheel(metadata_directory: str, config_settings: dict[str, str] | None = None) -> str:
     """The name of the metadata folder, made from PKG-INFO in the working folder (a hook of PEP 517)."""
     with open("PKG-INFO", encoding="utf-8") as file:
         package = email.parser.HeaderParser().parse(file)

@@ -7,11 +7,12 @@ gradients, all [tokens, d_model], one sublayer's tensors exist at a time.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from revlm.model.context import Context
 from revlm.model.sublayer import Sublayer
@@ -44,7 +45,7 @@ class ReversibleStack(nn.Module):
 class _Stack(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: FunctionCtx,
+        ctx: Any,
         passes: list[SublayerPass],
         fixed: FixedPoint,
         reversible: bool,
@@ -63,7 +64,7 @@ class _Stack(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, d_out: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
         passes: list[SublayerPass] | None = ctx.passes
         if passes is None:
             raise RuntimeError("the streams were run backwards already: call the model again before backward()")

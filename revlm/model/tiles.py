@@ -124,7 +124,8 @@ class SublayerPass:
             assert self._random_state is not None
             self.set_random_state(self._random_state)
         with torch.enable_grad(), self._replayed_autocast():
-            read, mixed, d_mixed = (), None, None
+            read: tuple[Tensor, ...] = ()
+            mixed, d_mixed = None, None
             if self.sublayer.mix is not None:
                 if kept is not None and kept.mixed is not None:
                     read, mixed = kept.mixed

@@ -54,8 +54,8 @@ class FixedPoint:
         if _LIMIT <= largest < float("inf"):
             raise NonFiniteError(
                 f"a residual stream reached {largest * 2.0**-self.fraction_bits:,.0f}, beyond the range of "
-                f"{_LIMIT * 2.0**-self.fraction_bits:,.0f} that model.stream_fraction_bits: {self.fraction_bits} leaves: "
-                "lower it by 2 or more, or lower optimizer.lr"
+                f"{_LIMIT * 2.0**-self.fraction_bits:,.0f} that model.stream_fraction_bits: {self.fraction_bits} "
+                "leaves: lower it by 2 or more, or lower optimizer.lr"
             )
 
     def _on_grid(self, increment: Tensor) -> Tensor:

@@ -1,9 +1,11 @@
 """The loss of a language model's head, without its logits ever being whole in memory."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 # Tokens whose logits exist at one time.
 TILE = 2048
@@ -15,7 +17,7 @@ def linear_cross_entropy(
     targets: Int[Tensor, "tokens"],
     tile: int = TILE,
 ) -> Float[Tensor, ""]:
-    """Returns `cross_entropy(hidden @ weight.T, targets, reduction="sum")` in nats; only [tile, vocabulary] logits exist.
+    """Returns the sum of the cross-entropies of `hidden @ weight.T`, in nats; only [tile, vocabulary] logits exist.
 
     Without autocast this is PyTorch's own chunked operation where PyTorch has it. That one ignores autocast, and in
     half precision would sum the loss in half precision; so under autocast, and on older versions, our tiles do the
@@ -52,23 +54,19 @@ def tiled_linear_cross_entropy(
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: FunctionCtx, hidden: Tensor, weight: Tensor, targets: Tensor, tile: int, product: torch.dtype
-    ) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, tile: int, product: torch.dtype) -> Tensor:
         with torch.autocast(hidden.device.type, enabled=False):
             return _tiled_loss(ctx, hidden, weight, targets, tile, product)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, d_loss: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, d_loss: Tensor) -> tuple[Tensor | None, ...]:
         d_hidden, d_weight = ctx.saved_tensors
         scaled = (None if gradient is None else gradient * d_loss for gradient in (d_hidden, d_weight))
         return (*scaled, None, None, None)
 
 
-def _tiled_loss(
-    ctx: FunctionCtx, hidden: Tensor, weight: Tensor, targets: Tensor, tile: int, product: torch.dtype
-) -> Tensor:
+def _tiled_loss(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, tile: int, product: torch.dtype) -> Tensor:
     summed = torch.promote_types(hidden.dtype, torch.float32)
     need_hidden, need_weight = ctx.needs_input_grad[:2]
     d_hidden = torch.empty_like(hidden) if need_hidden else None

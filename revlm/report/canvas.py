@@ -77,9 +77,7 @@ class Canvas:
         """The inches that the title and the key take at the top."""
         return 0.1 + (ROW + 0.06 if self.title else 0) + ROW * len(self._key_lines(key))
 
-    def panel(
-        self, figure: Figure, left: float, top: float, width: float, height: float, caption: str
-    ) -> Axes:
+    def panel(self, figure: Figure, left: float, top: float, width: float, height: float, caption: str) -> Axes:
         """Axes at a place in inches from the top left, with a caption above them, not a turned label."""
         total = figure.get_figheight()
         axes = figure.add_axes(
@@ -185,9 +183,7 @@ class Canvas:
             line = Line2D(ends, (height, height), color=entry.color, linestyle=entry.marker, linewidth=2.0)
         else:
             middle = (left + 0.1) / self.width
-            line = Line2D(
-                [middle], [height], color=entry.color, marker=entry.marker, markersize=5, linestyle=""
-            )
+            line = Line2D([middle], [height], color=entry.color, marker=entry.marker, markersize=5, linestyle="")
         figure.add_artist(line)
 
 
@@ -216,9 +212,9 @@ def place_ticks(axes: Axes, values: FloatArray, *, integer: bool = False) -> Non
         return
     inches = axes.bbox.width / axes.figure.dpi
     bins = max(2, int(inches / 0.8))
-    ticks = MaxNLocator(
-        nbins=bins, integer=integer, steps=ROUND_STEPS if integer else [1, 2, 2.5, 5, 10]
-    ).tick_values(low, high)
+    ticks = MaxNLocator(nbins=bins, integer=integer, steps=ROUND_STEPS if integer else [1, 2, 2.5, 5, 10]).tick_values(
+        low, high
+    )
     axes.set_xticks([tick for tick in ticks if low - room <= tick <= high + room])
 
 
@@ -230,9 +226,7 @@ def plain(text: str) -> str:
 def to_png(figure: Figure) -> bytes:
     """The figure as a PNG file at twice the CSS resolution."""
     buffer = BytesIO()
-    figure.savefig(
-        buffer, format="png", dpi=CSS_PIXELS_PER_INCH * RESOLUTION, facecolor=figure.get_facecolor()
-    )
+    figure.savefig(buffer, format="png", dpi=CSS_PIXELS_PER_INCH * RESOLUTION, facecolor=figure.get_facecolor())
     return buffer.getvalue()
 
 

@@ -108,8 +108,7 @@ def read_history(folder: Path) -> History:
     steps, evaluations = _read_journal(journal, notes) if journal.exists() else ([], [])
     if not steps:
         raise StorageError(
-            f"the run in {folder} has no steps yet: wait for its first step, "
-            f"or go on with `revlm train {recipe_file}`"
+            f"the run in {folder} has no steps yet: wait for its first step, or go on with `revlm train {recipe_file}`"
         )
     non_finite = [record.step for record in steps if record.loss is not None and not np.isfinite(record.loss)]
     if non_finite:
@@ -176,9 +175,7 @@ def _read_samples(folder: Path, notes: list[str]) -> list[Sample]:
     for file in sorted(folder.glob("step-*.json")):
         try:
             step = int(file.stem.removeprefix("step-"))
-            samples += [
-                Sample.model_validate({**entry, "step": step}) for entry in json.loads(_read_text(file))
-            ]
+            samples += [Sample.model_validate({**entry, "step": step}) for entry in json.loads(_read_text(file))]
         except (ValueError, TypeError):
             notes.append(f"samples/{file.name} does not hold samples as they are written and is left out.")
     return sorted(samples, key=lambda sample: sample.step)

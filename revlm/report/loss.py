@@ -54,9 +54,7 @@ def draw_loss(history: History, canvas: Canvas) -> Figure:
         scale.tick_params(length=0)
         scale.set_xticks([])
         scale.set_ylim(low * factor, high * factor)
-        canvas.write(
-            figure, canvas.width - 0.1, top - ROW - 0.08, "bits per byte", color=theme.muted, align="right"
-        )
+        canvas.write(figure, canvas.width - 0.1, top - ROW - 0.08, "bits per byte", color=theme.muted, align="right")
     return figure
 
 

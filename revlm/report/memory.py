@@ -38,9 +38,7 @@ def draw_memory(history: History, canvas: Canvas) -> Figure:
     figure = canvas.figure(bars_top + bars_height + (0.45 if canvas.narrow else 0.6))
     canvas.head(figure)
 
-    peaks = np.concatenate(
-        [history.series(phase.key) for phase in PHASES] + [history.series("memory_reserved_bytes")]
-    )
+    peaks = np.concatenate([history.series(phase.key) for phase in PHASES] + [history.series("memory_reserved_bytes")])
     largest = float(np.nanmax(peaks)) if np.isfinite(peaks).any() else 1.0
     divisor, unit = byte_unit(largest)
     kind = "allocated" if history.on_gpu else "resident"

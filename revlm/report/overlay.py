@@ -92,9 +92,7 @@ def draw_peaks(histories: Sequence[History], canvas: Canvas) -> Figure:
         baseline = min(history.steps[-1].memory_baseline_bytes or 0, peaks[place]) / divisor
         peak = peaks[place] / divisor
         axes.barh(place, baseline, 0.4, color=canvas.theme.muted, alpha=0.45, linewidth=0)
-        axes.barh(
-            place, peak - baseline, 0.4, left=baseline, color=canvas.theme.run_color(place), linewidth=0
-        )
+        axes.barh(place, peak - baseline, 0.4, left=baseline, color=canvas.theme.run_color(place), linewidth=0)
         axes.annotate(
             human_bytes(peaks[place] or None),
             (peak, place),

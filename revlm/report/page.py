@@ -116,9 +116,7 @@ def _memory_caption(history: History) -> str:
 
 def _hash_layers(history: History) -> str:
     if not has_hash_layers(history):
-        return (
-            "<p>No step recorded how buckets were used: the model has no hash layers, or the run is old.</p>"
-        )
+        return "<p>No step recorded how buckets were used: the model has no hash layers, or the run is old.</p>"
     return _figure(
         Picture(lambda canvas: draw_buckets(history, canvas), "Use of each hash layer over the steps"),
         "How full the window of a query is, how many queries find no key at all, and how much attention goes "
@@ -139,9 +137,7 @@ def _samples(history: History) -> list[str]:
     """One fold a step, the newest first and open."""
     if not history.samples:
         return ["<p>No samples were written yet.</p>"]
-    by_step = [
-        (step, list(group)) for step, group in groupby(history.samples, key=lambda sample: sample.step)
-    ]
+    by_step = [(step, list(group)) for step, group in groupby(history.samples, key=lambda sample: sample.step)]
     return [
         f"<details{' open' if place == 0 else ''}><summary>Step {step:,}</summary>\n"
         + "\n".join(f'<div class="sample">{_sample(sample)}</div>' for sample in samples)

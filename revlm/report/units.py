@@ -94,9 +94,7 @@ def visible_text(text: str) -> str:
     A model that writes bytes can write an escape sequence, or half of a surrogate pair.
     """
     return "".join(
-        character
-        if character in "\n\t" or category(character) not in ("Cc", "Cs")
-        else "\N{REPLACEMENT CHARACTER}"
+        character if character in "\n\t" or category(character) not in ("Cc", "Cs") else "\N{REPLACEMENT CHARACTER}"
         for character in text
     )
 

@@ -69,9 +69,7 @@ def save_checkpoint(
         folder.mkdir(parents=True, exist_ok=True)
         _remove_staging(folder)  # of a save that was killed: whoever saves holds the run's lock
         tensor_bytes = sum(tensor.nbytes for group in tensors.values() for tensor in group.values())
-        require_free_space(
-            folder, tensor_bytes + len(state_content) + _HEADER_BYTES, f"the checkpoint {target}"
-        )
+        require_free_space(folder, tensor_bytes + len(state_content) + _HEADER_BYTES, f"the checkpoint {target}")
         try:
             staging.mkdir()
             for group, named in tensors.items():
@@ -116,9 +114,7 @@ def load_checkpoint(path: str | PathLike[str], groups: Collection[str] | None = 
         try:
             tensors = {file.stem: load_file(file) for file in files}
         except SafetensorError as error:
-            raise StorageError(
-                f"checkpoint {path} cannot be read ({error}): go on from another one"
-            ) from error
+            raise StorageError(f"checkpoint {path} cannot be read ({error}): go on from another one") from error
     return Checkpoint(path, manifest["step"], tensors, state)
 
 

@@ -22,9 +22,7 @@ def storage_errors(action: str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise StorageError(
-                f"disk full while {action}: free space there and run the same command again"
-            ) from error
+            raise StorageError(f"disk full while {action}: free space there and run the same command again") from error
         place = f" ({error.filename})" if error.filename else ""
         raise StorageError(
             f"{action} failed, {error.strerror or error}{place}: give a folder that can be read and written"

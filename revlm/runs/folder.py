@@ -32,9 +32,7 @@ class RunFolder:
         """The run folder at `path`; raises StorageError where no run stands there."""
         folder = cls(Path(path))
         if not folder.recipe.is_file():
-            raise StorageError(
-                f"no run in {folder.path} (it has no recipe.yaml): give the output_dir of a run"
-            )
+            raise StorageError(f"no run in {folder.path} (it has no recipe.yaml): give the output_dir of a run")
         return folder
 
     @property
@@ -119,9 +117,7 @@ def newest_run(root: str | os.PathLike[str] = "runs") -> RunFolder:
     runs = [RunFolder(recipe.parent) for recipe in Path(root).glob("*/recipe.yaml")]
     if not runs:
         shown = Path(root) if Path(root).is_absolute() else f"./{Path(root).as_posix()}"
-        raise StorageError(
-            f"no run under {shown}: train one first with `revlm train demo`, or give --run DIR"
-        )
+        raise StorageError(f"no run under {shown}: train one first with `revlm train demo`, or give --run DIR")
     return max(runs, key=_last_activity)
 
 

@@ -84,9 +84,7 @@ def prune_checkpoints(run: str | PathLike[str], keep_last: int, newest_step: int
     Those beyond `newest_step` are neither counted nor removed: a run that went back to an older one has yet
     to reach them, and they must not push out those it has just saved.
     """
-    reached = [
-        path for path in list_checkpoints(run) if newest_step is None or (step_of(path) or 0) <= newest_step
-    ]
+    reached = [path for path in list_checkpoints(run) if newest_step is None or (step_of(path) or 0) <= newest_step]
     return _remove(reached[: max(len(reached) - keep_last, 0)])
 
 
@@ -154,8 +152,4 @@ def _file_problems(path: Path, entry: dict[str, Any] | None) -> list[str]:
         return [f"{path.name} is missing"]
     if path.stat().st_size != entry["bytes"]:
         return [f"{path.name} has {path.stat().st_size} of {entry['bytes']} bytes"]
-    return (
-        []
-        if sha256_of(path) == entry["sha256"]
-        else [f"{path.name} has another sha256 than when it was saved"]
-    )
+    return [] if sha256_of(path) == entry["sha256"] else [f"{path.name} has another sha256 than when it was saved"]

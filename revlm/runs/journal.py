@@ -77,9 +77,7 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
                 return
             record = _parse(line)
             if record is None:
-                raise StorageError(
-                    f"{path}:{number} is not a JSON object: remove the line or restore the file"
-                )
+                raise StorageError(f"{path}:{number} is not a JSON object: remove the line or restore the file")
             yield record
 
 

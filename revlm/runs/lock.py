@@ -29,8 +29,7 @@ def run_lock(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise StorageError(
-                f"run folder {folder} is in use by {_holder(path)}: wait for it to end, "
-                "or give another output_dir"
+                f"run folder {folder} is in use by {_holder(path)}: wait for it to end, or give another output_dir"
             ) from error
         with storage_errors(f"locking the run folder {folder}"):
             os.ftruncate(lock, 0)

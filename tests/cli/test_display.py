@@ -99,18 +99,14 @@ def test_plain_progress_appears_only_where_a_step_takes_long() -> None:
         for layer in range(1, 13):
             clock.seconds += 10
             display.progress("backward, layer", layer, 12)
-    assert written(console).splitlines()[1:] == [
-        f"  backward, layer {layer} of 12" for layer in (3, 6, 9, 12)
-    ]
+    assert written(console).splitlines()[1:] == [f"  backward, layer {layer} of 12" for layer in (3, 6, 9, 12)]
 
 
 def test_samples_and_messages_are_safe_to_print() -> None:
     console = plain_console()
     with Display(5, console) as display:
         display.message("corpus [bold]data/novels[/bold]")
-        display.show(
-            {"event": "sample", "step": 1, "prompt": "It was", "text": "It was\x1b[2J late\nand dark"}
-        )
+        display.show({"event": "sample", "step": 1, "prompt": "It was", "text": "It was\x1b[2J late\nand dark"})
     message, sample = written(console).splitlines()
     assert message == "corpus [bold]data/novels[/bold]"
     assert sample == "sample     1/5  It was\N{REPLACEMENT CHARACTER}[2J late and dark"

@@ -30,9 +30,7 @@ def invoke(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def test_results_go_to_standard_output_and_messages_to_standard_error(
-    library: Library, tmp_path: Path
-) -> None:
+def test_results_go_to_standard_output_and_messages_to_standard_error(library: Library, tmp_path: Path) -> None:
     library.pages[PAGE] = Page(ebook(TITLE))
     result = invoke("crime-and-punishment", "-o", tmp_path, "--mirror", library.url)
     assert result.exit_code == 0

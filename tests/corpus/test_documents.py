@@ -38,7 +38,8 @@ def test_line_ends_and_byte_order_mark_are_normalised_and_counted(tmp_path: Path
 def test_gutenberg_matter_is_counted_in_bytes_and_gives_the_title(tmp_path: Path) -> None:
     raw = (
         "The Project Gutenberg EBook of Él\r\n\r\nTitle: Él\r\n\r\n"
-        "*** START OF THE PROJECT GUTENBERG EBOOK ÉL ***\r\n\r\nThe text — all of it.\r\n\r\n*** END OF THE PROJECT GUTENBERG EBOOK ÉL ***\r\n"
+        "*** START OF THE PROJECT GUTENBERG EBOOK ÉL ***\r\n\r\nThe text — all of it.\r\n\r\n"
+        "*** END OF THE PROJECT GUTENBERG EBOOK ÉL ***\r\n"
     ).encode()
     (tmp_path / "1-0.txt").write_bytes(raw)
     (document,) = read_documents(tmp_path / "1-0.txt")

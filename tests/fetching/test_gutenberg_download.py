@@ -48,21 +48,15 @@ def test_a_missing_text_names_every_address_that_was_asked(library: Library) -> 
     [
         pytest.param(Page(ebook(TITLE), content_length=10**6), "cut off", id="shorter than announced"),
         pytest.param(Page(ebook(TITLE)[:-400], announces_length=False), "cut off", id="no end mark"),
-        pytest.param(
-            Page(b"<!DOCTYPE html><html>The Lighthouse; or, A Calm Night</html>"), "web page", id="page"
-        ),
+        pytest.param(Page(b"<!DOCTYPE html><html>The Lighthouse; or, A Calm Night</html>"), "web page", id="page"),
         pytest.param(Page(b"  \n<html>not here</html>"), "web page", id="page without doctype"),
         pytest.param(Page(ebook("The Harbour")), "'The Harbour', not 'The Lighthouse", id="another title"),
-        pytest.param(
-            Page(ebook(TITLE).replace(b"calm", b"\xff\xfe")), r"not UTF-8 text \(byte \d+\)", id="bytes"
-        ),
+        pytest.param(Page(ebook(TITLE).replace(b"calm", b"\xff\xfe")), r"not UTF-8 text \(byte \d+\)", id="bytes"),
         pytest.param(Page(ebook(TITLE).replace(b"calm", b"\0\0")), "no text", id="zero bytes"),
         pytest.param(Page(b"\n"), "no text", id="nothing"),
     ],
 )
-def test_what_is_not_the_whole_text_of_the_title_is_refused(
-    library: Library, page: Page, reason: str
-) -> None:
+def test_what_is_not_the_whole_text_of_the_title_is_refused(library: Library, page: Page, reason: str) -> None:
     library.pages[FIRST] = page
     with pytest.raises(SourceFailure, match=reason):
         get(library)

@@ -70,9 +70,7 @@ def test_a_client_that_hangs_is_left(programs: Programs, monkeypatch: pytest.Mon
         npm_files("sea@1", ["a.txt"])
 
 
-def test_a_missing_client_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, only_pip_on_path: None
-) -> None:
+def test_a_missing_client_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, only_pip_on_path: None) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SourceFailure, match="npm is not installed"):
         npm_files("sea@1", ["a.txt"])
@@ -129,9 +127,7 @@ def test_verses_become_books_chapters_and_verses_in_order() -> None:
         '{"book": "Shore", "chapter": 1, "verse": 1, "text": "It was far."}',
     ]
     text = compose("The Water", ["water.jsonl"], ["\n".join(lines).encode()]).decode()
-    assert text == (
-        "The Water\n\n\nSea\n\n\n1:1 It was calm.\n\n1:2 It was night.\n\n\nShore\n\n\n1:1 It was far.\n"
-    )
+    assert text == ("The Water\n\n\nSea\n\n\n1:1 It was calm.\n\n1:2 It was night.\n\n\nShore\n\n\n1:1 It was far.\n")
 
 
 @pytest.mark.parametrize("content", [b"{", b'{"book": "Sea"}', b"\xff", b"[1]"])

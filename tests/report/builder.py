@@ -42,9 +42,7 @@ def build_run(
     return folder
 
 
-def step_record(
-    step: int, generator: random.Random, *, on_gpu: bool = False, speed: float = 1.0
-) -> dict[str, Any]:
+def step_record(step: int, generator: random.Random, *, on_gpu: bool = False, speed: float = 1.0) -> dict[str, Any]:
     """The line of one step."""
     loss = _loss(step, speed) + generator.gauss(0, 0.06)
     seconds = 9.5 + generator.random()

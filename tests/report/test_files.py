@@ -34,9 +34,7 @@ def test_runs_from_different_folders_are_compared_in_the_working_folder(
     assert write_comparison(histories).page == Path("comparison.html")
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_no_part(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_that_fails_leaves_the_old_file_and_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def disk_full(_: int) -> None:
         raise OSError(28, "No space left on device")
 

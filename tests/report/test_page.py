@@ -92,9 +92,7 @@ def test_what_an_old_run_lacks_is_said(tmp_path: Path) -> None:
 
 
 def test_a_comparison_shows_figures_and_what_differs(tmp_path: Path) -> None:
-    histories = [
-        read_history(build_run(tmp_path / name, steps)) for name, steps in (("base", 30), ("long", 60))
-    ]
+    histories = [read_history(build_run(tmp_path / name, steps)) for name, steps in (("base", 30), ("long", 60))]
     outline = Outline(comparison_page(histories))
     for part in ("2 runs compared", "base", "long", "train.max_steps", "held-out bits per byte"):
         assert part in outline.text

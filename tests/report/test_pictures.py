@@ -57,9 +57,7 @@ def test_no_text_is_clipped_at_any_length_and_width(tmp_path: Path, n_steps: int
 def test_no_two_texts_overlap(tmp_path: Path, canvas: Canvas) -> None:
     history = read_history(build_run(tmp_path / "run", 100))
     for draw in DRAWINGS:
-        boxes = [
-            (text.get_text(), text.get_window_extent().padded(-1)) for text in texts(draw(history, canvas))
-        ]
+        boxes = [(text.get_text(), text.get_window_extent().padded(-1)) for text in texts(draw(history, canvas))]
         for place, (first, box) in enumerate(boxes):
             for second, other in boxes[place + 1 :]:
                 assert not box.overlaps(other), (draw.__name__, first, second)
@@ -133,9 +131,7 @@ def test_a_run_that_recorded_nothing_can_be_drawn(tmp_path: Path, draw: object) 
 
 
 def two_runs(tmp_path: Path) -> list[History]:
-    return [
-        read_history(build_run(tmp_path / name, steps)) for name, steps in (("a/base", 90), ("b/wide", 1))
-    ]
+    return [read_history(build_run(tmp_path / name, steps)) for name, steps in (("a/base", 90), ("b/wide", 1))]
 
 
 @pytest.mark.parametrize("canvas", [WIDE, NARROW])

@@ -58,9 +58,7 @@ def test_durations_name_the_two_units_that_matter(seconds: float, text: str) -> 
     assert human_duration(seconds) == text
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (724, "12:04"), (3753, "1:02:33")]
-)
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (724, "12:04"), (3753, "1:02:33")])
 def test_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text
 

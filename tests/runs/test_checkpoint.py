@@ -181,6 +181,8 @@ def test_a_kill_during_a_save_leaves_whole_checkpoints_alone(tmp_path, tensors, 
 
     call = 1
     while run_and_kill(save, name, call):
+        for path in list_checkpoints(tmp_path):
+            assert verify_checkpoint(path) in ([], ["manifest.json is missing"])
         newest = newest_checkpoint(tmp_path, report=never_of_the_newest(first))
         assert newest is not None
         assert load_checkpoint(newest).state["step"] == (3 if newest == first else 2)

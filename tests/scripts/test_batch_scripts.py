@@ -23,9 +23,7 @@ def test_nothing_named_is_wrong_use(project: Project, script: str) -> None:
     assert project.run(script).returncode == 2
 
 
-def test_revlm_is_taken_from_the_environment_then_the_project_then_the_path(
-    project: Project, tmp_path: Path
-) -> None:
+def test_revlm_is_taken_from_the_environment_then_the_project_then_the_path(project: Project, tmp_path: Path) -> None:
     for name, folder in (("own", project.folder / ".venv/bin"), ("named", tmp_path / "named")):
         folder.mkdir(parents=True)
         (folder / "revlm").write_text(f"#!/bin/sh\necho {name} {folder}\n")

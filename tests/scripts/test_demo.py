@@ -88,9 +88,7 @@ def test_a_loss_that_fell_too_little_or_too_few_steps_fail(project: Project, los
 
 
 @pytest.mark.parametrize(("command", "status"), [("tokenize", 3), ("train", 75), ("train", 4), ("report", 6)])
-def test_a_command_that_fails_ends_the_demo_with_its_exit_code(
-    project: Project, command: str, status: int
-) -> None:
+def test_a_command_that_fails_ends_the_demo_with_its_exit_code(project: Project, command: str, status: int) -> None:
     project.exits = {command: [status]}
     assert project.run("demo.sh").returncode == status
     assert project.calls[-1][0] == command

@@ -58,9 +58,7 @@ def test_an_old_or_missing_python_is_refused_in_one_sentence(fresh: Path) -> Non
         assert not (fresh / ".venv").exists()
 
 
-@pytest.mark.parametrize(
-    ("corpus", "command"), [("", "scripts/demo.sh"), ("my texts", 'scripts/demo.sh "my texts"')]
-)
+@pytest.mark.parametrize(("corpus", "command"), [("", "scripts/demo.sh"), ("my texts", 'scripts/demo.sh "my texts"')])
 def test_the_demo_is_given_the_corpus(fresh: Path, corpus: str, command: str) -> None:
     done = make("--dry-run", "demo", f"CORPUS={corpus}", folder=fresh)
     assert done.stdout.splitlines()[-1].strip() == command

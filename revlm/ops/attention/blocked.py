@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from revlm.ops.attention.order import BucketOrder, bucket_order
 
@@ -142,7 +142,7 @@ class _Blocks:
         return sorted_queries.view(self.count, self.block, *sorted_queries.shape[1:])
 
     def add_overlapping(self, total: Tensor, part: Tensor, chunk: slice) -> None:
-        """Adds the gradients [blocks, width, head_dim] of overlapping windows to the sorted keys, in one fixed order."""
+        """Adds gradients [blocks, width, head_dim] of overlapping windows to the sorted keys, in one fixed order."""
         blocks = total.view(-1, self.block, self.head_dim)
         for shift in range(self.width // self.block):
             blocks[chunk.start + shift : chunk.stop + shift] += part[:, shift * self.block : (shift + 1) * self.block]
@@ -168,19 +168,22 @@ class _BlockedAttention(torch.autograd.Function):
     """The products are in float32 on purpose: autocast is off in both directions."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, *inputs: Any) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
         with torch.autocast(inputs[0].device.type, enabled=False):
             out, log_sum_exp = _forward(*inputs)
-        ctx.inputs = inputs[6:]
+        ctx.options = inputs[6:]
         ctx.save_for_backward(*inputs[:6], out, log_sum_exp)
         ctx.mark_non_differentiable(log_sum_exp)
         return out, log_sum_exp
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, d_out: Tensor, _d_log_sum_exp: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, d_out: Tensor, _d_log_sum_exp: Tensor) -> tuple[Tensor | None, ...]:
         with torch.autocast(d_out.device.type, enabled=False):
-            return *_backward(*ctx.saved_tensors, *ctx.inputs, d_out), None, None, None, None
+            window, include_self, block = ctx.options
+            q, k, v, scale, sink, bucket, out, log_sum_exp = ctx.saved_tensors
+            gradients = _backward(q, k, v, scale, sink, bucket, out, log_sum_exp, window, include_self, block, d_out)
+        return (*gradients, None, None, None, None)
 
 
 def _forward(
@@ -296,7 +299,7 @@ def _backward(
 
 
 def _merge(out: Tensor, lse: Tensor, other: Tensor, other_lse: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the softmax mean over two disjoint sets of keys from the means over each; `out` and `other` are consumed."""
+    """Returns the softmax mean over two disjoint sets of keys from the mean over each; consumes `out` and `other`."""
     merged = torch.logaddexp(lse, other_lse)
     finite = merged.masked_fill(merged == -torch.inf, 0.0)
     out.mul_(torch.exp(lse - finite)[:, None])

@@ -1,0 +1,112 @@
+"""Continues a prompt, one token at a time.
+
+Each token runs the whole prefix again: time grows with the square of the length, memory stays linear.
+"""
+
+import codecs
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from revlm.corpus import Tokenizer
+from revlm.errors import StorageError, UsageError
+from revlm.model import RevLM
+from revlm.recipe import load_recipe
+from revlm.runs import RunFolder, load_checkpoint, newest_checkpoint
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a token is drawn: temperature 0 takes the likeliest; top_k 0 and top_p 1 leave every token in.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    temperature: float = 0.8
+    top_k: int = 0
+    top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0:
+            raise UsageError(f"temperature is {self.temperature}: give 0 (the likeliest token) or more")
+        if self.top_k < 0:
+            raise UsageError(f"top-k is {self.top_k}: give 0 (every token) or more")
+        if not 0 < self.top_p <= 1:
+            raise UsageError(f"top-p is {self.top_p}: give a share above 0 and at most 1")
+
+    def draw(self, logits: Float[Tensor, "vocabulary"], generator: torch.Generator) -> int:
+        """Returns one token; ties and order follow the token numbers, so a seed always gives the same one."""
+        if self.temperature == 0:
+            return int(logits.argmax())
+        ordered, token = torch.sort(logits.double() / self.temperature, descending=True, stable=True)
+        probability = ordered.softmax(-1)
+        if self.top_k:
+            probability[self.top_k :] = 0
+        # The nucleus (Holtzman et al., arXiv 1904.09751): the fewest likeliest tokens that reach top_p together.
+        reached_before = probability.cumsum(-1) - probability
+        probability[reached_before >= self.top_p * probability.sum()] = 0
+        return int(token[torch.multinomial(probability, 1, generator=generator)])
+
+
+@torch.no_grad()
+def continue_tokens(
+    model: RevLM, tokens: list[int], max_tokens: int, sampling: Sampling, seed: int, *, begin_id: int
+) -> Iterator[int]:
+    """Yields up to `max_tokens` tokens after `tokens` (without a begin token), drawn with a generator of its own."""
+    generator = torch.Generator().manual_seed(seed)
+    device = model.head_weight.device
+    was_training = model.training
+    model.eval()
+    try:
+        prefix = [begin_id, *tokens]
+        for _ in range(max_tokens):
+            hidden = model(torch.tensor(prefix, device=device))
+            logits = model.logits(hidden[-1:])[0].float().cpu()
+            logits[begin_id] = -torch.inf
+            prefix.append(sampling.draw(logits, generator))
+            yield prefix[-1]
+    finally:
+        model.train(was_training)
+
+
+def generate(
+    prompt: str,
+    run: Path | str,
+    *,
+    max_tokens: int = 256,
+    sampling: Sampling | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Iterator[str]:
+    """Yields the continuation of a prompt by a run's newest whole checkpoint, in pieces of whole characters.
+
+    Raises:
+        StorageError: the run has no whole checkpoint, or one of another shape of model.
+    """
+    folder = RunFolder.open(run)
+    recipe = load_recipe(folder.recipe)
+    path = newest_checkpoint(folder, lambda _: None)
+    if path is None:
+        raise StorageError(f"{folder} has no whole checkpoint to generate from: train on with `revlm train`")
+    tokenizer = Tokenizer.load(recipe.data.path)
+    checkpoint = load_checkpoint(path, groups=["model"])
+    model = RevLM(recipe.model, vocab_size=tokenizer.vocab_size, seed=recipe.seed, tile=recipe.train.tile)
+    try:
+        model.load_state_dict(checkpoint.tensors["model"])
+    except RuntimeError as error:
+        raise StorageError(
+            f"{path} holds another model than {folder.recipe} and {recipe.data.path} describe: "
+            "put the run's own recipe and tokens back"
+        ) from error
+    model.to(device)
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    tokens = tokenizer.encode(prompt).tolist()
+    drawn = continue_tokens(model, tokens, max_tokens, sampling or Sampling(), seed, begin_id=tokenizer.begin_id)
+    for token in drawn:
+        yield decoder.decode(tokenizer.piece_bytes[token])
+    yield decoder.decode(b"", final=True)

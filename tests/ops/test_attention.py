@@ -1,0 +1,115 @@
+import pytest
+import torch
+from torch import Tensor
+
+from revlm.ops.attention import attention_with_log_sum_exp, bucket_statistics, bucketed_window_attention
+from revlm.ops.attention.reference import window_mask
+
+# tokens, queries, rounds, window, block, include_self, with_sink, buckets
+CASES = [
+    (100, 100, 1, 8, 16, True, True, 1),
+    (131, 131, 3, 7, 16, False, True, 5),
+    (131, 50, 3, 7, 16, False, True, 5),
+    (97, 97, 4, 200, 32, False, False, 3),
+    (64, 64, 2, 5, 64, True, False, 64),
+    (33, 1, 2, 5, 8, True, False, 4),
+    (40, 40, 3, 6, 100, False, False, 40),
+    (1, 1, 2, 5, 8, False, False, 4),
+]
+
+
+def inputs(tokens: int, queries: int, rounds: int, buckets: int) -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(tokens)
+    q, k, v = (
+        torch.randn(2, length, 8, dtype=torch.float64, generator=generator) for length in (queries, tokens, tokens)
+    )
+    return q, k, v, torch.randint(0, buckets, (2, rounds, tokens), generator=generator)
+
+
+def results(backend: str, q: Tensor, k: Tensor, v: Tensor, bucket: Tensor, with_sink: bool, **options) -> list[Tensor]:
+    scale = torch.tensor([0.7, 1.9], dtype=q.dtype).requires_grad_()
+    sink = torch.tensor([0.3, -1.1], dtype=q.dtype).requires_grad_() if with_sink else None
+    learned = [tensor.clone().requires_grad_() for tensor in (q, k, v)]
+    out, log_sum_exp = attention_with_log_sum_exp(*learned, bucket, scale=scale, sink=sink, backend=backend, **options)
+    weight = torch.arange(out.numel(), dtype=out.dtype).cos().view_as(out)
+    asked = [*learned, scale] + ([] if sink is None else [sink])
+    return [out, log_sum_exp, *torch.autograd.grad(out, asked, weight)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_blocked_equals_the_reference_in_values_and_gradients(case: tuple) -> None:
+    tokens, queries, rounds, window, block, include_self, with_sink, buckets = case
+    data = inputs(tokens, queries, rounds, buckets)
+    options = {"window": window, "include_self": include_self, "with_sink": with_sink}
+    expected = results("reference", *data, **options)
+    found = results("blocked", *data, block=block, **options)
+    for one, other in zip(expected, found, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("include_self", [True, False])
+def test_the_mask_is_the_definition(include_self: bool) -> None:
+    tokens, window = 30, 3
+    _, _, _, bucket = inputs(tokens, tokens, 2, 4)
+    mask = window_mask(bucket, window, include_self)
+    for row in range(2):
+        for t in range(tokens):
+            seen = set()
+            for numbers in bucket[row].tolist():
+                before = [s for s in range(t) if numbers[s] == numbers[t]]
+                room = window - 1 if include_self else window
+                seen |= set(before[len(before) - room :] if room < len(before) else before)
+            if include_self:
+                seen.add(t)
+            assert mask[row, t].nonzero()[:, 0].tolist() == sorted(seen)
+
+
+def test_nothing_flows_from_later_positions() -> None:
+    q, k, v, bucket = inputs(80, 80, 2, 4)
+    options = {"window": 9, "include_self": False}
+    before = bucketed_window_attention(q, k, v, bucket, **options)
+    later = slice(41, None)
+    changed_bucket = bucket.clone()
+    changed_bucket[..., later] = (bucket[..., later] + 1) % 4
+    changed = [tensor.clone() for tensor in (q, k, v)]
+    for tensor in changed:
+        tensor[:, later] = 7.0
+    after = bucketed_window_attention(*changed, changed_bucket, **options)
+    torch.testing.assert_close(before[:, :41], after[:, :41], rtol=0, atol=1e-9)
+    k.requires_grad_()
+    bucketed_window_attention(q, k, v, bucket, **options)[:, 40].sum().backward()
+    assert k.grad is not None
+    assert torch.count_nonzero(k.grad[:, 40:]) == 0
+
+
+def test_documents_never_meet() -> None:
+    q, k, v, bucket = inputs(60, 60, 2, 3)
+    document = (torch.arange(60) >= 25).long()
+    together = bucketed_window_attention(q, k, v, bucket + 3 * document, window=50, include_self=False)
+    alone = bucketed_window_attention(q[:, 25:], k[:, 25:], v[:, 25:], bucket[..., 25:], window=50, include_self=False)
+    torch.testing.assert_close(together[:, 25:], alone, rtol=0, atol=1e-9)
+
+
+def test_one_bucket_and_a_wide_window_is_exact_causal_attention() -> None:
+    q, k, v, bucket = inputs(50, 50, 1, 1)
+    exact = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=0.5)
+    found = bucketed_window_attention(q, k, v, bucket, window=64, scale=0.5, include_self=True)
+    torch.testing.assert_close(found, exact, rtol=0, atol=1e-9)
+
+
+def test_one_token_at_a_time_gives_the_same_numbers() -> None:
+    q, k, v, bucket = inputs(40, 40, 3, 4)
+    options = {"window": 5, "include_self": False}
+    whole = bucketed_window_attention(q, k, v, bucket, **options)
+    for t in range(40):
+        stop = t + 1
+        one = bucketed_window_attention(q[:, t:stop], k[:, :stop], v[:, :stop], bucket[..., :stop], **options)
+        torch.testing.assert_close(one, whole[:, t:stop], rtol=0, atol=1e-9)
+
+
+def test_statistics_count_what_the_mask_shows() -> None:
+    _, _, _, bucket = inputs(70, 70, 2, 9)
+    rounds = torch.stack([window_mask(bucket[:, r : r + 1], 4, False) for r in range(2)])
+    use = bucket_statistics(bucket, 4)
+    assert use.bucket_fill == pytest.approx(rounds.sum().item() / (2 * 2 * 70 * 4))
+    assert use.empty_query_share == pytest.approx((~rounds.any(0).any(-1)).double().mean().item())
