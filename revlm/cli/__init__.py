@@ -23,8 +23,6 @@ COMMANDS = {
     "tokenize": "Turn a folder of texts into tokens on disk.",
     "train": "Train a model, or go on where its run stands.",
     "generate": "Continue a prompt with a trained model.",
-    "evaluate": "Score a trained model on held-out text.",
-    "plan": "Show what memory a recipe needs, before it runs.",
     "report": "Draw loss, memory and samples of runs as HTML and PNG.",
     "recipes": "List the bundled recipes, or print one.",
     "checkpoint": "List, verify, export or prune checkpoints.",

@@ -80,7 +80,7 @@ def _print(summary: "TokenizeSummary") -> None:
     from rich.text import Text
 
     table = Table("document", show_footer=True)
-    table.columns[0].footer = f"{len(summary.documents)} documents"
+    table.columns[0].footer = f"{len(summary.documents)} document{'s' * (len(summary.documents) != 1)}"
     removed = sum(document.cleaning.removed_bytes for document in summary.documents)
     for heading, total in (("tokens", summary.tokens), ("bytes", summary.bytes), ("bytes removed", removed)):
         table.add_column(heading, footer=f"{total:,}", justify="right")

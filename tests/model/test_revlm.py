@@ -72,7 +72,7 @@ def test_gradients_agree_with_plain_autograd_over_float_streams() -> None:
     for one, other in zip(
         torch.autograd.grad(found, parameters), torch.autograd.grad(expected, parameters), strict=True
     ):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-4 * float(other.abs().max()))
 
 
 def test_nothing_flows_back_from_the_future_or_from_another_document() -> None:
