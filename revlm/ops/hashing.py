@@ -68,7 +68,7 @@ def hash_buckets(
     n1, n2 = bucket_factors(n_buckets)
     heads, tokens, head_dim = x.shape
     rounds = rotations.shape[1]
-    flat = rotations.permute(0, 2, 1, 3).reshape(heads, head_dim, -1)
+    flat = rotations.float().permute(0, 2, 1, 3).reshape(heads, head_dim, -1)
     buckets = torch.empty(heads, tokens, rounds, dtype=torch.int32, device=x.device)
     # Autocast would turn the product into a half-precision one.
     with torch.autocast(x.device.type, enabled=False):

@@ -1,3 +1,5 @@
+import mmap
+
 import pytest
 import torch
 
@@ -5,7 +7,7 @@ from revlm.runs import MemoryMeter, memory_snapshot_on_failure
 from revlm.runs import memory as memory_module
 
 MIB = 2**20
-# What the interpreter and the allocator do besides; sizes stay above 32 MiB, which malloc gives back at once.
+# What the interpreter and the allocator do besides.
 SLACK = 4 * MIB
 
 
@@ -17,8 +19,12 @@ def meter():
     return meter
 
 
-def touch(mebibytes: int) -> torch.Tensor:
-    return torch.ones(mebibytes * MIB, dtype=torch.uint8)
+def touch(mebibytes: int) -> mmap.mmap:
+    """Fresh pages of the system's, whatever earlier tests left free in the allocator's heap."""
+    region = mmap.mmap(-1, mebibytes * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    for page in range(0, len(region), mmap.PAGESIZE):
+        region[page] = 1
+    return region
 
 
 def test_each_phase_has_its_own_peak(meter):
