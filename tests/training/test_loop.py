@@ -1,0 +1,102 @@
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from revlm.corpus import tokenize_corpus
+from revlm.errors import StorageError
+from revlm.recipe import Recipe, load_recipe
+from revlm.runs import RunFolder, list_checkpoints, load_checkpoint
+from revlm.training import train
+
+WORDS = [
+    "the",
+    "old",
+    "clerk",
+    "walked",
+    "slowly",
+    "home",
+    "along",
+    "a",
+    "frozen",
+    "river",
+    "and",
+    "thought",
+    "about",
+    "nothing",
+    "at",
+    "all",
+]
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    words = random.Random(0)
+    for name in ("one", "two", "three"):
+        (folder / f"{name}.txt").write_text(" ".join(words.choices(WORDS, k=400)))
+    store = folder.parent / "tokens"
+    tokenize_corpus(folder, store, tokenizer="bytes")
+    return store
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(
+        "model: {d_model: 16, n_layers: 2, n_heads: 2, d_ff: 32, window: 8, n_rounds: 2, dropout: 0.1}\n"
+        "data: {seq_len: 256, packing: fixed, validation: 0.2}\n"
+        "optimizer: {lr: 1e-2}\n"
+        "lr_scheduler: {warmup_steps: 2}\n"
+        "train: {max_steps: 12, precision: fp32, device: cpu, gradient_accumulation_steps: 2}\n"
+        "evaluate: {every: 4, max_tokens: 256, sample_tokens: 4}\n"
+        "checkpoint: {every: 4}\n"
+    )
+    return path
+
+
+def recipe(path: Path, tokens: Path, out: Path, *overrides: str) -> Recipe:
+    return load_recipe(path, [f"data.path={tokens}", f"output_dir={out}", *overrides])
+
+
+def final_weights(out: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(list_checkpoints(RunFolder.open(out))[-1]).tensors["model"]
+
+
+def test_a_stopped_run_ends_with_the_weights_of_an_undisturbed_one(
+    recipe_file: Path, tokens: Path, tmp_path: Path
+) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    undisturbed = list(train(recipe(recipe_file, tokens, whole)))
+    stopped = train(recipe(recipe_file, tokens, parts))
+    for record in stopped:
+        if record["step"] == 6:
+            break
+    stopped.close()
+    list(train(recipe(recipe_file, tokens, parts)))
+    expected, found = final_weights(whole), final_weights(parts)
+    assert expected.keys() == found.keys()
+    for name, weight in expected.items():
+        assert torch.equal(weight, found[name]), name
+    journal = [json.loads(line) for line in RunFolder.open(parts).metrics.read_text().splitlines()]
+    assert [(r["event"], r["step"], r["loss"]) for r in journal] == [
+        (r["event"], r["step"], r["loss"]) for r in undisturbed
+    ]
+
+
+def test_the_loss_falls_and_a_finished_run_has_nothing_left(recipe_file: Path, tokens: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    records = list(train(recipe(recipe_file, tokens, out)))
+    losses = [record["loss"] for record in records if record["event"] == "step"]
+    assert len(losses) == 12
+    assert losses[-1] < 0.8 * losses[0]
+    assert list(train(recipe(recipe_file, tokens, out))) == []
+
+
+def test_another_model_is_refused_with_what_differs(recipe_file: Path, tokens: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    list(train(recipe(recipe_file, tokens, out, "train.max_steps=1", "evaluate.every=0")))
+    with pytest.raises(StorageError, match=r"model\.d_ff"):
+        list(train(recipe(recipe_file, tokens, out, "model.d_ff=64")))
