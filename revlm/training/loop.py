@@ -126,7 +126,8 @@ class _Run:
             with meter.phase("backward"):
                 (loss / tokens).backward()
         with meter.phase("optimizer"):
-            rate, norm = learning_rate(recipe, self.step), self._update()
+            rate = learning_rate(recipe, self.step)
+            norm = self._update(rate)
         seconds = time.perf_counter() - start
         size = sum(example.target_bytes for example in examples)
         shares = ("bucket_fill", "empty_query_share", "sink_share")
@@ -149,9 +150,9 @@ class _Run:
             "layers": layers,
         }
 
-    def _update(self) -> float:
+    def _update(self, rate: float) -> float:
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.recipe, self.step)
+            group["lr"] = rate
         norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.train.max_grad_norm))
         if not math.isfinite(norm):
             raise NonFiniteError(
@@ -221,16 +222,13 @@ class _Run:
         for name, parameter in self.model.named_parameters():
             prefix = f"{name}."
             self.optimizer.state[parameter] = {
-                key.removeprefix(prefix): self._as_state(key, value)
+                key.removeprefix(prefix): value.clone().to(self.device)
                 for key, value in checkpoint.tensors["optimizer"].items()
                 if key.rpartition(".")[0] == name
             }
         self.stream = self.corpus.training(checkpoint.state["corpus"])
         torch.set_rng_state(torch.tensor(checkpoint.state["random"], dtype=torch.uint8))
         self.step = checkpoint.step
-
-    def _as_state(self, key: str, value: Tensor) -> Tensor:
-        return value.clone().to(self.device)
 
     def _tensors(self, example: Example) -> tuple[Tensor, ...]:
         parts = (example.inputs, example.targets, example.document)
