@@ -32,8 +32,7 @@ def failure_of(error: BaseException) -> Failure:
         return Failure(_usage_sentence(error), UsageError.exit_code)
     if _is_out_of_memory(error):
         return Failure(
-            f"out of memory ({_first_line(error)}): lower data.seq_len or model.d_model, "
-            "or see what fits with `revlm plan`",
+            f"out of memory ({_first_line(error)}): lower data.seq_len or model.d_model",
             ResourceError.exit_code,
         )
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:

@@ -114,7 +114,7 @@ def cuda_out_of_memory() -> torch.OutOfMemoryError:
         (ResourceError("too much"), 4, "too much"),
         (MemoryError(), 4, "out of memory"),
         (cuda_out_of_memory(), 4, "Tried to allocate 2 GiB)"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 4, "revlm plan"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 4, "lower data.seq_len"),
         (NonFiniteError("loss"), 5, "loss"),
         (StorageError("broken"), 6, "broken"),
         (OSError(errno.ENOSPC, "No space left on device", "/a/b"), 6, "disk full at /a/b"),
