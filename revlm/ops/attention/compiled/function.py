@@ -116,7 +116,7 @@ def _call(function: str, tensors: dict[str, Tensor | None], window: int, include
         include_self=include_self,
         threads=torch.get_num_threads(),
     )
-    types = dict(_Problem._fields_)
+    types = {field[0]: field[1] for field in _Problem._fields_}
     for name, tensor in tensors.items():
         if tensor is None:
             continue
