@@ -150,6 +150,7 @@ class Backward {
             any = true;
             retire(space, scene, task, segment_start, first);
             block.load_keys(scene);
+            look_ahead(space, scene, i, stop);
             block.load_queries(scene, problem_.q, scale, space.q, space.q_transposed);
             block.load_queries(scene, problem_.d_out, Real(1), space.d_out, space.d_out_transposed);
             load_scalars(space, scene, i);
@@ -167,6 +168,24 @@ class Backward {
             }
         }
         retire(space, scene, task, segment_start, stop);
+    }
+
+    void look_ahead(Workspace& space, const Scene& scene, long i, long segment_stop) {
+        Block<Input, Real>& block = space.block;
+        const long head_dim = head_dim_, queries = problem_.queries, tokens = problem_.tokens, row = scene.row;
+        block.look_ahead(scene, segment_stop, [&](long query) {
+            block.ahead.add(row_of<Input>(problem_.d_out, row, query), head_dim);
+            block.ahead.add(d_q_.row(problem_, row, i, queries, query), head_dim);
+            block.ahead.add(static_cast<const Real*>(problem_.log_sum_exp) + row * queries + query, 1);
+            block.ahead.add(&delta_[i * queries + query], 1);
+        });
+        const long retiring = block.stop < segment_stop ? scene.lowest(block.stop) : segment_stop;
+        for (long place = std::max(space.retired, long(0)); place < retiring; ++place) {
+            const int64_t position = scene.token()[place];
+            block.ahead.add(d_k_.row(problem_, row, i, tokens, position), head_dim);
+            block.ahead.add(d_v_.row(problem_, row, i, tokens, position), head_dim);
+        }
+        block.ahead.spread(2 * block.keys.size() / key_rows + (2 * block.keys.size() + block.stride) / head_rows);
     }
 
     void load_scalars(Workspace& space, const Scene& scene, long i) const {

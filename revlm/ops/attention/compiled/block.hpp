@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "ahead.hpp"
 #include "keys.hpp"
 
 template <class Input, class Real>
@@ -15,6 +16,7 @@ class Block {
     // Queries of a block in whole vectors; elements of a head in whole vectors.
     const long stride, head_stride;
     Keys<Input, Real> keys;
+    Ahead ahead;
     // The queries at the places start <= place < stop.
     long start = 0, stop = 0;
 
@@ -69,6 +71,22 @@ class Block {
         }
     }
 
+    // Fetches ahead what every pass reads of the next block, and what touch(position, query) adds for its queries.
+    template <class Touch>
+    void look_ahead(const Scene& scene, long segment_stop, const Touch& touch) {
+        const long block = scene.problem.block, head_dim = scene.problem.head_dim;
+        ahead.clear();
+        for (long place = stop + block; place < std::min(stop + 2 * block, segment_stop); ++place)
+            ahead.add(scene.places(scene.token()[place]), scene.round + 1);
+        for (long place = stop; place < std::min(stop + block, segment_stop); ++place) {
+            const int64_t position = scene.token()[place], query = scene.query(position);
+            ahead.add(row_of<Input>(scene.problem.k, scene.row, position), head_dim);
+            ahead.add(row_of<Input>(scene.problem.v, scene.row, position), head_dim);
+            if (query >= 0) ahead.add(row_of<Input>(scene.problem.q, scene.row, query), head_dim);
+            if (query >= 0) touch(query);
+        }
+    }
+
     // Packs queries (of the problem's tensor `from`) times a factor, and the same transposed.
     void load_queries(const Scene& scene, const Tensor& from, Real factor, Buffer<Real>& rows,
                       Buffer<Real>& transposed) const {
@@ -89,9 +107,10 @@ class Block {
     }
 
     // pairs[key][query] = <of_keys[key], of_queries[query]> over all tiles of the band.
-    void products(const Real* of_keys, const Real* queries_transposed, Real* pairs) const {
+    void products(const Real* of_keys, const Real* queries_transposed, Real* pairs) {
         long first = 0, last = 0;
         for (long row = 0; row < keys.size(); row += key_rows) {
+            ahead.step();
             while (first < vectors() && end_[first] <= row) ++first;
             while (last < vectors() && begin_[last] <= row) ++last;
             multiply<Real, key_rows, key_columns, Along::steps, Into::replace>(
@@ -101,8 +120,9 @@ class Block {
     }
 
     // sums[query] = sum over its keys of pairs[key][query] * of_keys[key].
-    void sum_over_keys(const Real* pairs, const Real* of_keys, Real* sums) const {
+    void sum_over_keys(const Real* pairs, const Real* of_keys, Real* sums) {
         for (long i = 0; i < stride; i += head_rows) {
+            ahead.step();
             const long first = lowest_row_[i];
             multiply<Real, head_rows, head_columns, Along::rows, Into::replace>(
                 pairs + first * stride + i, stride, of_keys + first * head_stride, head_stride,
@@ -112,9 +132,10 @@ class Block {
     }
 
     // sums[key] += sum over the queries that see it of pairs[key][query] * of_queries[query].
-    void add_over_queries(const Real* pairs, const Real* of_queries, Real* sums) const {
+    void add_over_queries(const Real* pairs, const Real* of_queries, Real* sums) {
         long last = 0;
         for (long row = 0; row < keys.size(); row += head_rows) {
+            ahead.step();
             const long first = std::max(keys.first + row - start + 1 - include_self_, 0L);
             while (last < size() && lowest_row_[last] < row + head_rows) ++last;
             multiply<Real, head_rows, head_columns, Along::steps, Into::add>(

@@ -52,6 +52,13 @@ class Forward {
         for (long start = number * work_.segment; start < stop; start += problem_.block) {
             if (!block.advance(scene, start, std::min(start + long(problem_.block), stop))) continue;
             block.load_keys(scene);
+            block.look_ahead(scene, stop, [&](long query) {
+                const long index = row_in_group * problem_.queries + query;
+                block.ahead.add(&maximum_[index], 1);
+                block.ahead.add(&weight_sum_[index], 1);
+                block.ahead.add(total(scene.row, query, index), problem_.head_dim);
+            });
+            block.ahead.spread(block.keys.size() / key_rows + block.stride / head_rows);
             const Real scale = static_cast<const Real*>(problem_.scale)[scene.row];
             block.load_queries(scene, problem_.q, scale, space.q, space.q_transposed);
             block.products(block.keys.k, space.q_transposed, space.pairs);
@@ -116,17 +123,19 @@ class Forward {
         }
         const Real* const found = &space.out[i * space.block.head_stride];
         Input* const out = row_of<Input>(problem_.out, scene.row, query);
-        Real* total;
-        if constexpr (out_is_real)
-            total = out;
-        else
-            total = &total_[index * problem_.head_dim];
+        Real* const total = this->total(scene.row, query, index);
         if (scene.round == 0)
             for (long d = 0; d < problem_.head_dim; ++d) total[d] = found[d] * new_factor;
         else
             for (long d = 0; d < problem_.head_dim; ++d) total[d] = total[d] * old_factor + found[d] * new_factor;
         if (!out_is_real && scene.round == problem_.rounds - 1)
             for (long d = 0; d < problem_.head_dim; ++d) assign(out[d], total[d]);
+    }
+
+    // The sum of a query's results over the rounds so far: in the output itself where that has the precision.
+    Real* total(long row, long query, long index) {
+        if constexpr (out_is_real) return row_of<Input>(problem_.out, row, query);
+        return &total_[index * problem_.head_dim];
     }
 
     const Problem& problem_;
