@@ -1,37 +1,54 @@
 // Memory that the next block will touch, fetched while the present one is computed.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
 #include <vector>
 
 #include "vectors.hpp"
 
-// Rows in an order that is no order of memory: each would stall its block for as long as main memory takes.
+// The rows of a block lie in no order of memory, and each would stall the block for as long as main memory takes. Asked
+// for all at once they would stall it as well, so they are spread over the steps of the present block.
 class Ahead {
    public:
-    void clear() { rows_.clear(), next_ = 0; }
+    // Begins the list for another block.
+    void clear() {
+        expected_steps_ = std::max(steps_, 1L);
+        rows_.clear();
+        next_ = steps_ = lines_ = 0;
+        line_ = end_ = 0;
+    }
 
     template <class Element>
     void add(const Element* row, long size) {
-        const char* const first = reinterpret_cast<const char*>(row);
-        rows_.push_back({first, first + size * sizeof(Element)});
+        const uintptr_t first = reinterpret_cast<uintptr_t>(row) / line_bytes * line_bytes;
+        const uintptr_t last = reinterpret_cast<uintptr_t>(row + size);
+        rows_.push_back({first, last});
+        lines_ += (last - first + line_bytes - 1) / line_bytes;
     }
 
-    // Spreads what has been added over a number of steps.
-    void spread(long steps) { at_once_ = (long(rows_.size()) + steps - 1) / std::max(steps, 1L); }
+    // Ends the list; it is worked off in as many steps as the block before took.
+    void spread() { at_once_ = (lines_ + expected_steps_ - 1) / expected_steps_; }
 
-    // Asks for the next few rows, into the second-level cache.
+    // Asks for the next few lines, into the second-level cache.
     ALWAYS_INLINE void step() {
-        const long stop = std::min(next_ + at_once_, long(rows_.size()));
-        for (; next_ < stop; ++next_)
-            for (const char* line = rows_[next_].first; line < rows_[next_].last; line += line_bytes)
-                __builtin_prefetch(line, 0, 2);
+        ++steps_;
+        for (long i = 0; i < at_once_; ++i, line_ += line_bytes) {
+            if (line_ >= end_) {
+                if (next_ == long(rows_.size())) return;
+                line_ = rows_[next_].first, end_ = rows_[next_].last;
+                ++next_;
+            }
+            __builtin_prefetch(reinterpret_cast<const void*>(line_), 0, 2);
+        }
     }
 
    private:
-    static constexpr long line_bytes = 64;
+    static constexpr uintptr_t line_bytes = 64;
     struct Row {
-        const char *first, *last;
+        uintptr_t first, last;
     };
     std::vector<Row> rows_;
-    long next_ = 0, at_once_ = 0;
+    uintptr_t line_ = 0, end_ = 0;
+    long next_ = 0, lines_ = 0, steps_ = 0, at_once_ = 0, expected_steps_ = 1;
 };

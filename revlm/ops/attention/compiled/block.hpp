@@ -42,7 +42,7 @@ class Block {
     long end(long vector) const { return end_[vector]; }
 
     // Moves on to the queries at new_start <= place < new_stop; returns whether any of these positions is a query.
-    bool advance(const Scene& scene, long new_start, long new_stop) {
+    bool advance(const Scene<Input>& scene, long new_start, long new_stop) {
         start = new_start, stop = new_stop, round_ = scene.round;
         bool any = false;
         for (long i = 0; i < stride; ++i) {
@@ -59,7 +59,7 @@ class Block {
     }
 
     // Packs the keys of the block and finds the tiles of its band.
-    void load_keys(const Scene& scene) {
+    void load_keys(const Scene<Input>& scene) {
         keys.advance(scene, scene.lowest(start), stop - 1 + include_self_);
         for (long i = 0; i < stride; ++i)
             lowest_row_[i] = i < size() ? scene.lowest(start + i) - keys.first : keys.size();
@@ -71,24 +71,21 @@ class Block {
         }
     }
 
-    // Fetches ahead what every pass reads of the next block, and what touch(position, query) adds for its queries.
+    // Begins to fetch what the next block reads; touch(position, query) adds the rows of its positions.
     template <class Touch>
-    void look_ahead(const Scene& scene, long segment_stop, const Touch& touch) {
-        const long block = scene.problem.block, head_dim = scene.problem.head_dim;
+    void look_ahead(const Scene<Input>& scene, long segment_stop, const Touch& touch) {
+        const long block = scene.problem.block;
         ahead.clear();
-        for (long place = stop + block; place < std::min(stop + 2 * block, segment_stop); ++place)
-            ahead.add(scene.places(scene.token()[place]), scene.round + 1);
         for (long place = stop; place < std::min(stop + block, segment_stop); ++place) {
-            const int64_t position = scene.token()[place], query = scene.query(position);
-            ahead.add(row_of<Input>(scene.problem.k, scene.row, position), head_dim);
-            ahead.add(row_of<Input>(scene.problem.v, scene.row, position), head_dim);
-            if (query >= 0) ahead.add(row_of<Input>(scene.problem.q, scene.row, query), head_dim);
-            if (query >= 0) touch(query);
+            const int64_t position = scene.token()[place];
+            if (place + block < segment_stop) ahead.add(scene.places(scene.token()[place + block]), scene.round + 1);
+            touch(position, scene.query(position));
         }
+        ahead.spread();
     }
 
-    // Packs queries (of the problem's tensor `from`) times a factor, and the same transposed.
-    void load_queries(const Scene& scene, const Tensor& from, Real factor, Buffer<Real>& rows,
+    // Packs queries (of `from`) times a factor, and the same transposed.
+    void load_queries(const Scene<Input>& scene, Rows<const Input> from, Real factor, Buffer<Real>& rows,
                       Buffer<Real>& transposed) const {
         const long head_dim = scene.problem.head_dim;
         for (long i = 0; i < stride; ++i) {
@@ -98,7 +95,7 @@ class Block {
                 std::fill_n(to, head_dim, Real(0));
                 continue;
             }
-            const Input* const of_query = row_of<Input>(from, scene.row, query);
+            const Input* const of_query = from[query];
             for (long d = 0; d < head_dim; ++d) to[d] = as_real(of_query[d]) * factor;
         }
         for (long i = 0; i < stride; i += n)
@@ -110,24 +107,22 @@ class Block {
     void products(const Real* of_keys, const Real* queries_transposed, Real* pairs) {
         long first = 0, last = 0;
         for (long row = 0; row < keys.size(); row += key_rows) {
-            ahead.step();
             while (first < vectors() && end_[first] <= row) ++first;
             while (last < vectors() && begin_[last] <= row) ++last;
             multiply<Real, key_rows, key_columns, Along::steps, Into::replace>(
                 of_keys + row * head_stride, head_stride, queries_transposed + first * n, stride, head_stride,
-                pairs + row * stride + first * n, stride, last - first);
+                pairs + row * stride + first * n, stride, last - first, ahead);
         }
     }
 
     // sums[query] = sum over its keys of pairs[key][query] * of_keys[key].
     void sum_over_keys(const Real* pairs, const Real* of_keys, Real* sums) {
         for (long i = 0; i < stride; i += head_rows) {
-            ahead.step();
             const long first = lowest_row_[i];
             multiply<Real, head_rows, head_columns, Along::rows, Into::replace>(
                 pairs + first * stride + i, stride, of_keys + first * head_stride, head_stride,
                 std::max(keys_before(i + head_rows) - first, 0L), sums + i * head_stride, head_stride,
-                head_stride / n);
+                head_stride / n, ahead);
         }
     }
 
@@ -135,12 +130,11 @@ class Block {
     void add_over_queries(const Real* pairs, const Real* of_queries, Real* sums) {
         long last = 0;
         for (long row = 0; row < keys.size(); row += head_rows) {
-            ahead.step();
             const long first = std::max(keys.first + row - start + 1 - include_self_, 0L);
             while (last < size() && lowest_row_[last] < row + head_rows) ++last;
             multiply<Real, head_rows, head_columns, Along::steps, Into::add>(
                 pairs + row * stride + first, stride, of_queries + first * head_stride, head_stride,
-                std::max(last - first, 0L), sums + row * head_stride, head_stride, head_stride / n);
+                std::max(last - first, 0L), sums + row * head_stride, head_stride, head_stride / n, ahead);
         }
     }
 
