@@ -1,68 +1,60 @@
 // The backward pass: weights are computed again from the saved log-sum-exp.
 #pragma once
 
+#include <numeric>
+
 #include "block.hpp"
 #include "work.hpp"
 
 template <class Input, class Real>
 class Backward {
     static constexpr int n = lanes<Real>;
-    static constexpr long chunk = 4096;  // tokens of a task that works in token order
 
    public:
     explicit Backward(const Problem& problem)
         : problem_(problem),
           work_(problem),
           head_dim_(problem.head_dim),
-          chunks_((problem.tokens + chunk - 1) / chunk),
-          delta_(work_.group * problem.queries),
-          partial_(work_.group * chunks_),
-          d_q_(problem.d_q, work_.group * problem.queries * head_dim_),
-          d_k_(problem.d_k, work_.group * problem.tokens * head_dim_),
-          d_v_(problem.d_v, work_.group * problem.tokens * head_dim_),
+          k_(problem, problem.k, problem.tokens, records_, problem.rounds > 1),
+          v_(problem, problem.v, problem.tokens, records_, problem.rounds > 1),
+          q_(problem, problem.q, problem.queries, records_, problem.rounds > 1),
+          d_out_(problem, problem.d_out, problem.queries, records_, problem.rounds > 1),
+          // Sums that the result has not the precision for are held apart from it, too.
+          d_q_(problem, problem.d_q, problem.queries, records_, problem.rounds > 1 || !std::is_same_v<Input, Real>),
+          d_k_(problem, problem.d_k, problem.tokens, records_, d_q_.in_records()),
+          d_v_(problem, problem.d_v, problem.tokens, records_, d_q_.in_records()),
+          saved_(work_.group * problem.queries),
+          shares_(work_.group * work_.segments),
           boundary_first_(work_.group * work_.segments),
           boundary_(work_.segments > 1 ? work_.group * work_.segments * problem.window * 2 * head_dim_ : 0) {
+        records_.allocate(work_.group, problem.tokens);
         for (long thread = 0; thread < problem.threads; ++thread) spaces_.emplace_back(problem);
     }
 
     void run() {
         work_.for_each_group([&](long first_row, long rows) {
-            in_token_order(first_row, rows, problem_.d_sink, [&](long row, long i, long first, long stop) {
-                return load_delta(row, i, first, stop);
-            });
+            work_.for_each_segment(rows, [&](long, const Segment& segment) { prepare(segment, first_row + segment.i); });
+            if (problem_.d_sink) sum_shares(first_row, rows, problem_.d_sink);
             for (long round = 0; round < problem_.rounds; ++round) {
-                const auto scene = [&](long task) {
-                    const long i = task / work_.segments;
-                    return Scene{problem_, work_.order(i), first_row + i, round};
+                const auto scene = [&](long i) -> Scene<Input> {
+                    const long row = first_row + i;
+                    return {problem_, work_.order(i), k_.rows(row, i), v_.rows(row, i), q_.rows(row, i), row, round};
                 };
-                parallel(problem_.threads, rows * work_.segments, [&](long thread, long task) {
-                    segment(spaces_[thread], scene(task), task);
+                work_.for_each_segment(rows, [&](long thread, const Segment& segment) {
+                    attend(spaces_[thread], segment, scene(segment.i));
                 });
-                parallel(problem_.threads, rows * work_.segments, [&](long, long task) {
-                    add_boundary(scene(task), task);
-                });
+                work_.for_each_segment(
+                    rows, [&](long, const Segment& segment) { add_boundary(segment, scene(segment.i)); });
             }
-            in_token_order(first_row, rows, problem_.d_scale, [&](long row, long i, long first, long stop) {
-                return finish(row, i, first, stop);
-            });
+            work_.for_each_segment(rows, [&](long, const Segment& segment) { finish(segment, first_row + segment.i); });
+            sum_shares(first_row, rows, problem_.d_scale);
         });
     }
 
    private:
-    // The sum over the rounds of a gradient, in token order: in the result itself where that has the precision.
-    class Total {
-       public:
-        Total(const Tensor& result, long size)
-            : result_(result), total_(std::is_same_v<Input, Real> ? 0 : size) {}
-
-        Real* row(const Problem& problem, long row, long row_in_group, long tokens, long token) {
-            if constexpr (std::is_same_v<Input, Real>) return row_of<Input>(result_, row, token);
-            return &total_[(row_in_group * tokens + token) * problem.head_dim];
-        }
-
-       private:
-        Tensor result_;
-        Buffer<Real> total_;
+    // Of a query: the log-sum-exp of the forward pass, and delta = <d_out, out>.
+    struct Saved {
+        Real log_sum_exp, delta;
     };
 
     // Where a thread works.
@@ -84,75 +76,74 @@ class Backward {
               delta(block.stride) {}
     };
 
-    // Calls work(row, row in group, first, stop) for chunks of tokens, and stores each row's sum of what it returns.
-    template <class OfChunk>
-    void in_token_order(long first_row, long rows, void* sums, const OfChunk& work) {
-        parallel(problem_.threads, rows * chunks_, [&](long, long task) {
-            const long i = task / chunks_, first = task % chunks_ * chunk;
-            partial_[task] = work(first_row + i, i, first, first + chunk);
-        });
-        if (!sums) return;
-        for (long i = 0; i < rows; ++i) {
-            double sum = 0;
-            for (long c = 0; c < chunks_; ++c) sum += partial_[i * chunks_ + c];
-            static_cast<Real*>(sums)[first_row + i] = Real(sum);
-        }
-    }
-
-    // delta = <d_out, out> of each query; returns their share in the gradient of the sink.
-    double load_delta(long row, long i, long first, long stop) {
+    // Copies the inputs to records, saves what the queries need, and finds the segment's share in the sink's gradient.
+    void prepare(const Segment& segment, long row) {
+        for (const auto* field : {&k_, &v_, &q_, &d_out_}) field->load(row, segment.i, segment.start, segment.stop);
+        const Rows<Input> d_out = tokens_of<Input>(problem_.d_out, row), out = tokens_of<Input>(problem_.out, row);
+        const Real* const log_sum_exp = static_cast<const Real*>(problem_.log_sum_exp) + row * problem_.queries;
         double d_sink = 0;
-        for (long query = first; query < std::min(stop, long(problem_.queries)); ++query) {
-            const Input* const d_out = row_of<Input>(problem_.d_out, row, query);
-            const Real delta = dot<Real>(d_out, row_of<Input>(problem_.out, row, query), head_dim_);
-            delta_[i * problem_.queries + query] = delta;
-            if (problem_.sink) {
-                const Real sink = static_cast<const Real*>(problem_.sink)[row];
-                d_sink -= std::exp(sink - log_sum_exp(row, query)) * delta;
-            }
+        for (long query = first_query(segment); query < last_query(segment); ++query) {
+            const Real delta = dot<Real>(d_out[query], out[query], head_dim_);
+            saved_[segment.i * problem_.queries + query] = {log_sum_exp[query], delta};
+            if (!problem_.sink) continue;
+            d_sink -= std::exp(static_cast<const Real*>(problem_.sink)[row] - log_sum_exp[query]) * delta;
         }
-        return d_sink;
+        shares_[segment.task] = d_sink;
     }
 
-    // Converts the sums over the rounds; returns the queries' share in the gradient of the scale.
-    double finish(long row, long i, long first, long stop) {
-        double d_scale = 0;
+    // Writes the gradients from their sums over the rounds, and finds the segment's share in that of the scale.
+    void finish(const Segment& segment, long row) {
         const Real scale = static_cast<const Real*>(problem_.scale)[row];
-        for (long query = first; query < std::min(stop, long(problem_.queries)); ++query) {
-            Real* const total = d_q_.row(problem_, row, i, problem_.queries, query);
-            d_scale += dot<Real>(row_of<Input>(problem_.q, row, query), total, head_dim_);
-            Input* const result = row_of<Input>(problem_.d_q, row, query);
-            for (long d = 0; d < head_dim_; ++d) assign(result[d], total[d] * scale);
+        const Rows<Input> q = tokens_of<Input>(problem_.q, row), d_q = tokens_of<Input>(problem_.d_q, row);
+        const Rows<Real> total = d_q_.rows(row, segment.i);
+        double d_scale = 0;
+        for (long query = first_query(segment); query < last_query(segment); ++query) {
+            d_scale += dot<Real>(q[query], total[query], head_dim_);
+            for (long d = 0; d < head_dim_; ++d) assign(d_q[query][d], total[query][d] * scale);
         }
-        if (!std::is_same_v<Input, Real>)
-            for (long token = first; token < std::min(stop, long(problem_.tokens)); ++token)
-                for (const auto& [total, result] : {std::pair{&d_k_, &problem_.d_k}, std::pair{&d_v_, &problem_.d_v}}) {
-                    const Real* const from = total->row(problem_, row, i, problem_.tokens, token);
-                    Input* const to = row_of<Input>(*result, row, token);
-                    for (long d = 0; d < head_dim_; ++d) assign(to[d], from[d]);
-                }
-        return d_scale;
+        shares_[segment.task] = d_scale;
+        if (!d_k_.in_records()) return;
+        for (const auto& [field, tensor] : {std::pair{&d_k_, &problem_.d_k}, std::pair{&d_v_, &problem_.d_v}}) {
+            const Rows<Real> from = field->rows(row, segment.i);
+            const Rows<Input> to = tokens_of<Input>(*tensor, row);
+            for (long token = segment.start; token < segment.stop; ++token)
+                for (long d = 0; d < head_dim_; ++d) assign(to[token][d], from[token][d]);
+        }
     }
 
-    void segment(Workspace& space, const Scene& scene, long task) {
-        const long i = task / work_.segments, segment_start = task % work_.segments * work_.segment;
-        const long stop = std::min(segment_start + work_.segment, long(problem_.tokens));
+    long first_query(const Segment& segment) const {
+        return std::max(segment.start - long(problem_.tokens - problem_.queries), 0L);
+    }
+    long last_query(const Segment& segment) const { return segment.stop - (problem_.tokens - problem_.queries); }
+
+    // Adds up the shares of each row's segments, in their order.
+    void sum_shares(long first_row, long rows, void* sums) {
+        for (long i = 0; i < rows; ++i) {
+            const double* const shares = &shares_[i * work_.segments];
+            static_cast<Real*>(sums)[first_row + i] = Real(std::accumulate(shares, shares + work_.segments, 0.0));
+        }
+    }
+
+    void attend(Workspace& space, const Segment& segment, const Scene<Input>& scene) {
         const Real scale = static_cast<const Real*>(problem_.scale)[scene.row];
+        const Rows<Input> d_out = d_out_.rows(scene.row, segment.i);
+        const Rows<Real> d_q = d_q_.rows(scene.row, segment.i);
         Block<Input, Real>& block = space.block;
         Keys<Input, Real>& keys = block.keys;
         keys.clear();
-        space.retired = boundary_first_[task] = segment_start;
+        space.retired = boundary_first_[segment.task] = segment.start;
         bool any = false;
-        for (long start = segment_start; start < stop; start += problem_.block) {
-            if (!block.advance(scene, start, std::min(start + long(problem_.block), stop))) continue;
+        for (long start = segment.start; start < segment.stop; start += problem_.block) {
+            if (!block.advance(scene, start, std::min(start + long(problem_.block), segment.stop))) continue;
             const long first = scene.lowest(start);
-            if (!any) space.retired = boundary_first_[task] = std::min(first, segment_start);
+            if (!any) space.retired = boundary_first_[segment.task] = std::min(first, segment.start);
             any = true;
-            retire(space, scene, task, segment_start, first);
+            retire(space, segment, scene, first);
             block.load_keys(scene);
-            block.load_queries(scene, problem_.q, scale, space.q, space.q_transposed);
-            block.load_queries(scene, problem_.d_out, Real(1), space.d_out, space.d_out_transposed);
-            load_scalars(space, scene, i);
+            look_ahead(space, segment, scene);
+            block.load_queries(scene, scene.q, scale, space.q, space.q_transposed);
+            block.load_queries(scene, d_out, Real(1), space.d_out, space.d_out_transposed);
+            load_saved(space, segment.i, scene);
             block.products(keys.k, space.q_transposed, space.weights);
             block.products(keys.v, space.d_out_transposed, space.d_logits);
             differentiate(space);
@@ -161,21 +152,39 @@ class Backward {
             block.sum_over_keys(space.d_logits, keys.k, space.d_q);
             for (long j = 0; j < block.size(); ++j) {
                 const int64_t query = scene.query(scene.token()[start + j]);
-                if (query < 0) continue;
-                Real* const total = d_q_.row(problem_, scene.row, i, problem_.queries, query);
-                join(total, &space.d_q[j * block.head_stride], scene.round == 0);
+                if (query >= 0) join(d_q[query], &space.d_q[j * block.head_stride], scene.round == 0);
             }
         }
-        retire(space, scene, task, segment_start, stop);
+        retire(space, segment, scene, segment.stop);
     }
 
-    void load_scalars(Workspace& space, const Scene& scene, long i) const {
+    void look_ahead(Workspace& space, const Segment& segment, const Scene<Input>& scene) {
+        Block<Input, Real>& block = space.block;
+        const long row = scene.row, i = segment.i;
+        const Rows<Input> d_out = d_out_.rows(row, i);
+        const Rows<Real> d_q = d_q_.rows(row, i), d_k = d_k_.rows(row, i), d_v = d_v_.rows(row, i);
+        block.look_ahead(scene, segment.stop, [&](long position, long query) {
+            block.ahead.add(scene.k[position], head_dim_);
+            block.ahead.add(scene.v[position], head_dim_);
+            if (query >= 0) {
+                block.ahead.add(scene.q[query], head_dim_);
+                block.ahead.add(d_out[query], head_dim_);
+                block.ahead.add(d_q[query], head_dim_);
+                block.ahead.add(&saved_[i * problem_.queries + query], 1);
+            }
+            block.ahead.add(d_k[position], head_dim_);
+            block.ahead.add(d_v[position], head_dim_);
+        });
+    }
+
+    void load_saved(Workspace& space, long i, const Scene<Input>& scene) const {
         const Block<Input, Real>& block = space.block;
         for (long j = 0; j < block.stride; ++j) {
             const int64_t query = j < block.size() ? scene.query(scene.token()[block.start + j]) : -1;
-            space.log_sum_exp[j] =
-                query < 0 ? std::numeric_limits<Real>::infinity() : log_sum_exp(scene.row, query);
-            space.delta[j] = query < 0 ? 0 : delta_[i * problem_.queries + query];
+            const Saved saved = query < 0 ? Saved{std::numeric_limits<Real>::infinity(), 0}
+                                          : saved_[i * problem_.queries + query];
+            space.log_sum_exp[j] = saved.log_sum_exp;
+            space.delta[j] = saved.delta;
         }
     }
 
@@ -198,66 +207,62 @@ class Backward {
     }
 
     // Hands over the gradients of the keys at places before `until`, which no later block of the segment sees: to the
-    // totals, or to the boundary where the keys belong to an earlier segment.
-    void retire(Workspace& space, const Scene& scene, long task, long segment_start, long until) {
+    // sums, or to the boundary where the keys belong to an earlier segment.
+    void retire(Workspace& space, const Segment& segment, const Scene<Input>& scene, long until) {
         const Keys<Input, Real>& keys = space.block.keys;
-        const long i = task / work_.segments;
+        const Rows<Real> sum_k = d_k_.rows(scene.row, segment.i), sum_v = d_v_.rows(scene.row, segment.i);
         for (long place = space.retired; place < until; ++place) {
             const bool packed = keys.first <= place && place < keys.last;
-            const Real* const d_k = &keys.d_k[(place - keys.first) * keys.stride];
-            const Real* const d_v = &keys.d_v[(place - keys.first) * keys.stride];
-            if (place < segment_start) {
-                Real* const boundary = boundary_row(task, place);
-                std::copy_n(d_k, head_dim_, boundary);
-                std::copy_n(d_v, head_dim_, boundary + head_dim_);
+            const long at = (place - keys.first) * keys.stride;
+            if (place < segment.start) {
+                Real* const boundary = boundary_row(segment, place);
+                std::copy_n(&keys.d_k[at], head_dim_, boundary);
+                std::copy_n(&keys.d_v[at], head_dim_, boundary + head_dim_);
             } else if (packed || scene.round == 0) {
                 const int64_t token = scene.token()[place];
-                const bool first = scene.round == 0;
-                join(d_k_.row(problem_, scene.row, i, problem_.tokens, token), packed ? d_k : nullptr, first);
-                join(d_v_.row(problem_, scene.row, i, problem_.tokens, token), packed ? d_v : nullptr, first);
+                join(sum_k[token], packed ? &keys.d_k[at] : nullptr, scene.round == 0);
+                join(sum_v[token], packed ? &keys.d_v[at] : nullptr, scene.round == 0);
             }
         }
         space.retired = std::max(space.retired, until);
     }
 
     // Adds what the blocks of a segment found for the keys just before it; by now their own segment has added its part.
-    void add_boundary(const Scene& scene, long task) {
-        const long i = task / work_.segments, segment_start = task % work_.segments * work_.segment;
-        for (long place = boundary_first_[task]; place < segment_start; ++place) {
+    void add_boundary(const Segment& segment, const Scene<Input>& scene) {
+        const Rows<Real> sum_k = d_k_.rows(scene.row, segment.i), sum_v = d_v_.rows(scene.row, segment.i);
+        for (long place = boundary_first_[segment.task]; place < segment.start; ++place) {
             const int64_t token = scene.token()[place];
-            const Real* const boundary = boundary_row(task, place);
-            join(d_k_.row(problem_, scene.row, i, problem_.tokens, token), boundary, false);
-            join(d_v_.row(problem_, scene.row, i, problem_.tokens, token), boundary + head_dim_, false);
+            const Real* const boundary = boundary_row(segment, place);
+            join(sum_k[token], boundary, false);
+            join(sum_v[token], boundary + head_dim_, false);
         }
     }
 
-    // The first part of a total, or one more; no part: zero.
-    void join(Real* total, const Real* part, bool first) const {
+    // The first part of a sum, or one more; no part: zero.
+    void join(Real* sum, const Real* part, bool first) const {
         if (!part)
-            std::fill_n(total, head_dim_, Real(0));
+            std::fill_n(sum, head_dim_, Real(0));
         else if (first)
-            std::copy_n(part, head_dim_, total);
+            std::copy_n(part, head_dim_, sum);
         else
-            for (long d = 0; d < head_dim_; ++d) total[d] += part[d];
+            for (long d = 0; d < head_dim_; ++d) sum[d] += part[d];
     }
 
     // A key's gradients, k's and then v's, by its place in the window before the segment.
-    Real* boundary_row(long task, long place) {
-        const long segment_start = task % work_.segments * work_.segment;
+    Real* boundary_row(const Segment& segment, long place) {
         const long window = problem_.window;
-        return &boundary_[(task * window + place - (segment_start - window)) * 2 * head_dim_];
-    }
-
-    Real log_sum_exp(long row, long query) const {
-        return static_cast<const Real*>(problem_.log_sum_exp)[row * problem_.queries + query];
+        return &boundary_[(segment.task * window + place - (segment.start - window)) * 2 * head_dim_];
     }
 
     const Problem& problem_;
     Work work_;
-    const long head_dim_, chunks_;
-    Buffer<Real> delta_;
-    Buffer<double> partial_;
-    Total d_q_, d_k_, d_v_;
+    const long head_dim_;
+    Records records_;
+    Field<Input> k_, v_, q_, d_out_;
+    Field<Real> d_q_, d_k_, d_v_;
+    Buffer<Saved> saved_;
+    // What each segment adds to the gradient of the sink, and then of the scale.
+    Buffer<double> shares_;
     // Of each segment: the first place before it that its queries see, and the gradients of those keys.
     Buffer<long> boundary_first_;
     Buffer<Real> boundary_;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "ahead.hpp"
 #include "keys.hpp"
 
 template <class Input, class Real>
@@ -15,6 +16,7 @@ class Block {
     // Queries of a block in whole vectors; elements of a head in whole vectors.
     const long stride, head_stride;
     Keys<Input, Real> keys;
+    Ahead ahead;
     // The queries at the places start <= place < stop.
     long start = 0, stop = 0;
 
@@ -40,7 +42,7 @@ class Block {
     long end(long vector) const { return end_[vector]; }
 
     // Moves on to the queries at new_start <= place < new_stop; returns whether any of these positions is a query.
-    bool advance(const Scene& scene, long new_start, long new_stop) {
+    bool advance(const Scene<Input>& scene, long new_start, long new_stop) {
         start = new_start, stop = new_stop, round_ = scene.round;
         bool any = false;
         for (long i = 0; i < stride; ++i) {
@@ -57,7 +59,7 @@ class Block {
     }
 
     // Packs the keys of the block and finds the tiles of its band.
-    void load_keys(const Scene& scene) {
+    void load_keys(const Scene<Input>& scene) {
         keys.advance(scene, scene.lowest(start), stop - 1 + include_self_);
         for (long i = 0; i < stride; ++i)
             lowest_row_[i] = i < size() ? scene.lowest(start + i) - keys.first : keys.size();
@@ -69,8 +71,21 @@ class Block {
         }
     }
 
-    // Packs queries (of the problem's tensor `from`) times a factor, and the same transposed.
-    void load_queries(const Scene& scene, const Tensor& from, Real factor, Buffer<Real>& rows,
+    // Begins to fetch what the next block reads; touch(position, query) adds the rows of its positions.
+    template <class Touch>
+    void look_ahead(const Scene<Input>& scene, long segment_stop, const Touch& touch) {
+        const long block = scene.problem.block;
+        ahead.clear();
+        for (long place = stop; place < std::min(stop + block, segment_stop); ++place) {
+            const int64_t position = scene.token()[place];
+            if (place + block < segment_stop) ahead.add(scene.places(scene.token()[place + block]), scene.round + 1);
+            touch(position, scene.query(position));
+        }
+        ahead.spread();
+    }
+
+    // Packs queries (of `from`) times a factor, and the same transposed.
+    void load_queries(const Scene<Input>& scene, Rows<const Input> from, Real factor, Buffer<Real>& rows,
                       Buffer<Real>& transposed) const {
         const long head_dim = scene.problem.head_dim;
         for (long i = 0; i < stride; ++i) {
@@ -80,7 +95,7 @@ class Block {
                 std::fill_n(to, head_dim, Real(0));
                 continue;
             }
-            const Input* const of_query = row_of<Input>(from, scene.row, query);
+            const Input* const of_query = from[query];
             for (long d = 0; d < head_dim; ++d) to[d] = as_real(of_query[d]) * factor;
         }
         for (long i = 0; i < stride; i += n)
@@ -89,37 +104,37 @@ class Block {
     }
 
     // pairs[key][query] = <of_keys[key], of_queries[query]> over all tiles of the band.
-    void products(const Real* of_keys, const Real* queries_transposed, Real* pairs) const {
+    void products(const Real* of_keys, const Real* queries_transposed, Real* pairs) {
         long first = 0, last = 0;
         for (long row = 0; row < keys.size(); row += key_rows) {
             while (first < vectors() && end_[first] <= row) ++first;
             while (last < vectors() && begin_[last] <= row) ++last;
             multiply<Real, key_rows, key_columns, Along::steps, Into::replace>(
                 of_keys + row * head_stride, head_stride, queries_transposed + first * n, stride, head_stride,
-                pairs + row * stride + first * n, stride, last - first);
+                pairs + row * stride + first * n, stride, last - first, ahead);
         }
     }
 
     // sums[query] = sum over its keys of pairs[key][query] * of_keys[key].
-    void sum_over_keys(const Real* pairs, const Real* of_keys, Real* sums) const {
+    void sum_over_keys(const Real* pairs, const Real* of_keys, Real* sums) {
         for (long i = 0; i < stride; i += head_rows) {
             const long first = lowest_row_[i];
             multiply<Real, head_rows, head_columns, Along::rows, Into::replace>(
                 pairs + first * stride + i, stride, of_keys + first * head_stride, head_stride,
                 std::max(keys_before(i + head_rows) - first, 0L), sums + i * head_stride, head_stride,
-                head_stride / n);
+                head_stride / n, ahead);
         }
     }
 
     // sums[key] += sum over the queries that see it of pairs[key][query] * of_queries[query].
-    void add_over_queries(const Real* pairs, const Real* of_queries, Real* sums) const {
+    void add_over_queries(const Real* pairs, const Real* of_queries, Real* sums) {
         long last = 0;
         for (long row = 0; row < keys.size(); row += head_rows) {
             const long first = std::max(keys.first + row - start + 1 - include_self_, 0L);
             while (last < size() && lowest_row_[last] < row + head_rows) ++last;
             multiply<Real, head_rows, head_columns, Along::steps, Into::add>(
                 pairs + row * stride + first, stride, of_queries + first * head_stride, head_stride,
-                std::max(last - first, 0L), sums + row * head_stride, head_stride, head_stride / n);
+                std::max(last - first, 0L), sums + row * head_stride, head_stride, head_stride / n, ahead);
         }
     }
 

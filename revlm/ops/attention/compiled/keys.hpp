@@ -1,11 +1,9 @@
 // The keys and values of a stretch of the sorted order, packed; the stretch slides along with the blocks of queries.
 #pragma once
 
+#include "memory.hpp"
 #include "order.hpp"
-#include "parallel.hpp"
 #include "tiles.hpp"
-
-constexpr long rounded_up(long number, long multiple) { return (number + multiple - 1) / multiple * multiple; }
 
 template <class Real, class Input>
 void unpack(Real* to, const Input* from, long size) {
@@ -13,9 +11,11 @@ void unpack(Real* to, const Input* from, long size) {
 }
 
 // What both passes know of the row and round they work on.
+template <class Input>
 struct Scene {
     const Problem& problem;
     const Order& order;
+    Rows<const Input> k, v, q;
     int64_t row, round;
 
     const int32_t* token() const { return order.token.data() + round * problem.tokens; }
@@ -53,7 +53,7 @@ class Keys {
     void clear() { first = last = 0; }
 
     // Moves on to the places new_first <= place < new_last; neither may lie before the present one.
-    void advance(const Scene& scene, long new_first, long new_last) {
+    void advance(const Scene<Input>& scene, long new_first, long new_last) {
         const long kept = std::max(last - new_first, 0L), rounds = scene.round + 1;
         if (new_first > first && kept > 0) {
             const long skipped = new_first - first;
@@ -67,8 +67,8 @@ class Keys {
         const Problem& problem = scene.problem;
         for (long row = kept; row < size(); ++row) {
             const int64_t position = scene.token()[first + row];
-            unpack(&k[row * stride], row_of<Input>(problem.k, scene.row, position), problem.head_dim);
-            unpack(&v[row * stride], row_of<Input>(problem.v, scene.row, position), problem.head_dim);
+            unpack(&k[row * stride], scene.k[position], problem.head_dim);
+            unpack(&v[row * stride], scene.v[position], problem.head_dim);
             const Place* const places = scene.places(position);
             for (long round = 0; round < rounds; ++round) at[round * capacity + row] = places[round].at;
         }

@@ -5,33 +5,9 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
-#include <new>
 #include <system_error>
 #include <thread>
-#include <utility>
 #include <vector>
-
-// Memory for `size` elements, zero, aligned for vectors.
-template <class Element>
-class Buffer {
-   public:
-    explicit Buffer(long size = 0)
-        : data_(static_cast<Element*>(::operator new(std::max(size, 1L) * sizeof(Element), alignment))) {
-        std::fill_n(data_, size, Element{});
-    }
-    Buffer(Buffer&& other) noexcept : data_(std::exchange(other.data_, nullptr)) {}
-    Buffer& operator=(Buffer&& other) noexcept {
-        std::swap(data_, other.data_);
-        return *this;
-    }
-    ~Buffer() { ::operator delete(data_, alignment); }
-    operator Element*() { return data_; }
-    operator const Element*() const { return data_; }
-
-   private:
-    static constexpr std::align_val_t alignment{64};
-    Element* data_;
-};
 
 // Runs work(thread, task) for every task, the threads taking the next one as they come free. A task must not depend on
 // which thread runs it. What a task throws is thrown again here, once all have ended.

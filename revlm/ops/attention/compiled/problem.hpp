@@ -45,9 +45,23 @@ inline void assign(BFloat16& to, float x) {
     to.bits = uint16_t(x != x ? 0x7FC0 : rounded);
 }
 
+// Rows of elements, in a tensor or in records.
 template <class Element>
-Element* row_of(const Tensor& tensor, int64_t row, int64_t second) {
-    return static_cast<Element*>(tensor.data) + row * tensor.row_stride + second * tensor.second_stride;
+struct Rows {
+    Element* first;
+    int64_t stride_bytes;
+
+    Element* operator[](int64_t i) const {
+        return reinterpret_cast<Element*>(reinterpret_cast<uintptr_t>(first) + i * stride_bytes);
+    }
+    operator Rows<const Element>() const { return {first, stride_bytes}; }
+};
+
+// One row of a tensor: its tokens.
+template <class Element>
+Rows<Element> tokens_of(const Tensor& tensor, int64_t row) {
+    return {static_cast<Element*>(tensor.data) + row * tensor.row_stride,
+            tensor.second_stride * int64_t(sizeof(Element))};
 }
 
 template <class Real, class A, class B>

@@ -1,8 +1,14 @@
 // How both passes are cut into tasks: rows in groups, rounds one after the other, segments of the sorted order at once.
 #pragma once
 
+#include "memory.hpp"
 #include "order.hpp"
 #include "parallel.hpp"
+
+// A task: some tokens, or places, of a row, the i-th of those worked on together; `task` numbers them all.
+struct Segment {
+    long i, task, start, stop;
+};
 
 class Work {
    public:
@@ -34,6 +40,15 @@ class Work {
             }
             work(first, rows);
         }
+    }
+
+    // Calls work(thread, segment) for all segments of some rows.
+    template <class OfSegment>
+    void for_each_segment(long rows, const OfSegment& work) const {
+        parallel(problem.threads, rows * segments, [&](long thread, long task) {
+            const long start = task % segments * segment;
+            work(thread, Segment{task / segments, task, start, std::min(start + segment, long(problem.tokens))});
+        });
     }
 
     // The order of a row of the present group; rows that share their buckets (a stride of 0) share the sort.
