@@ -13,7 +13,8 @@ from typing import Annotated
 
 import typer
 from bench.command import PRECISIONS, numbers, run, words
-from bench.files import machine, make_folder, raw, write_json, write_pictures
+from bench.files import machine, make_folder, write_json
+from bench.pictures import write_pictures
 from bench.schedule import Plan, measurements
 from bench.summary import Cell, Measurement, rows, seconds_of
 from bench.systems import SYSTEMS
@@ -79,7 +80,7 @@ def main(
 
 def _measure(plan: Plan, file: Path) -> list[Measurement]:
     """Returns all measurements; the file has those so far after each, so that an interruption loses one at most."""
-    messages = Console(stderr=True, highlight=False)
+    messages = Console(stderr=True, highlight=False, soft_wrap=True)
     head = {"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "machine": machine(), "plan": asdict(plan)}
     measured: list[Measurement] = []
     for event in measurements(plan):
@@ -88,8 +89,8 @@ def _measure(plan: Plan, file: Path) -> list[Measurement]:
             continue
         measured.append(event)
         messages.print(_outcome(event))
-        summary = [row.to_json() for row in rows(measured)]
-        write_json(file, {**head, "rows": summary, "measurements": raw(measured)})
+        figures = {"rows": [row.to_json() for row in rows(measured)], "measurements": [x.to_json() for x in measured]}
+        write_json(file, head | figures)
     return measured
 
 

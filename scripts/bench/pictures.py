@@ -4,22 +4,38 @@ Each system is drawn in its faster precision; a line below says what did not fit
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from bench.schedule import DEPTH_SYSTEMS
+from bench.schedule import DEPTH_SYSTEMS, Plan
 from bench.summary import Row, faster_precision
 from bench.systems import SYSTEMS
 from revlm.report.canvas import FONT_SIZE, ROW, Canvas, KeyEntry, limit_from_zero, to_png
+from revlm.report.files import write_whole
 from revlm.report.pictures import WIDE_INCHES
 from revlm.report.theme import LIGHT
 from revlm.report.units import byte_unit, human_bytes, human_duration
 
 _HEIGHT = 3.4
 _COLORS = {system: LIGHT.run_color(place) for place, system in enumerate(SYSTEMS)}
+
+
+def write_pictures(folder: Path, rows: Sequence[Row], plan: Plan) -> list[Path]:
+    """Writes time.png and memory.png where lengths were compared, depth.png where depths were. Raises StorageError."""
+    pictures = {}
+    if any(row.seconds for row in rows):
+        if len(plan.lengths) > 1:
+            pictures["time.png"] = time_picture(rows, plan.layers[0])
+            pictures["memory.png"] = memory_picture(rows, plan.layers[0])
+        if len(plan.layers) > 1:
+            pictures["depth.png"] = depth_picture(rows, plan.depth_tokens)
+    for name, content in pictures.items():
+        write_whole(folder / name, content)
+    return [folder / name for name in pictures]
 
 
 def time_picture(rows: Sequence[Row], layers: int) -> bytes:

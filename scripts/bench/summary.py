@@ -30,6 +30,10 @@ class Measurement(NamedTuple):
     task: Task
     result: dict[str, Any]
 
+    def to_json(self) -> dict[str, Any]:
+        """Returns both as plain values."""
+        return {**self.task.to_json(), **self.result}
+
 
 @dataclass(frozen=True)
 class Row:
