@@ -14,7 +14,7 @@ from revlm.evaluation import score
 from revlm.generation import Sampling, continue_tokens
 from revlm.model import RevLM
 from revlm.recipe import Recipe
-from revlm.runs import Checkpoint, MemoryMeter
+from revlm.runs import Checkpoint, MemoryMeter, return_freed_memory
 from revlm.training.optimizer import learning_rate, make_optimizer
 
 Record = dict[str, Any]
@@ -72,6 +72,7 @@ class Trainer:
             norm = self._update(rate, step)
         self.step = step
         self._keep_place()
+        return_freed_memory()
         seconds = time.perf_counter() - start
         shares = ("bucket_fill", "empty_query_share", "sink_share")
         return {
