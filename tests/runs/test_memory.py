@@ -110,7 +110,7 @@ def test_freed_memory_between_tensors_that_stay_goes_back_to_the_system():
     passing, staying = [], []
     for _ in range(200):
         passing.append(torch.ones(MIB // 4))
-        staying.append(torch.ones(16))
+        staying.append(torch.ones(8192))
     passing.clear()
     before = meter.current_bytes()
     return_freed_memory()
