@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from revlm.ops.attention import attention_with_log_sum_exp, bucket_statistics, bucketed_window_attention
+from revlm.ops.attention import attention_with_log_sum_exp, bucket_statistics, bucketed_window_attention, compiled
 from revlm.ops.attention.reference import window_mask
 
 # tokens, queries, rounds, window, block, include_self, with_sink, buckets
@@ -16,6 +16,13 @@ CASES = [
     (40, 40, 3, 6, 100, False, False, 40),
     (1, 1, 2, 5, 8, False, False, 4),
 ]
+
+needs_compiler = pytest.mark.skipif(not compiled.is_available(), reason="there is no C++ compiler")
+
+
+@pytest.fixture(params=["blocked", pytest.param("compiled", marks=needs_compiler)])
+def backend(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
 def inputs(tokens: int, queries: int, rounds: int, buckets: int) -> tuple[Tensor, ...]:
@@ -37,12 +44,12 @@ def results(backend: str, q: Tensor, k: Tensor, v: Tensor, bucket: Tensor, with_
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_blocked_equals_the_reference_in_values_and_gradients(case: tuple) -> None:
+def test_every_backend_equals_the_reference_in_values_and_gradients(case: tuple, backend: str) -> None:
     tokens, queries, rounds, window, block, include_self, with_sink, buckets = case
     data = inputs(tokens, queries, rounds, buckets)
     options = {"window": window, "include_self": include_self, "with_sink": with_sink}
     expected = results("reference", *data, **options)
-    found = results("blocked", *data, block=block, **options)
+    found = results(backend, *data, block=block, **options)
     for one, other in zip(expected, found, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
 
@@ -64,9 +71,9 @@ def test_the_mask_is_the_definition(include_self: bool) -> None:
             assert mask[row, t].nonzero()[:, 0].tolist() == sorted(seen)
 
 
-def test_nothing_flows_from_later_positions() -> None:
+def test_nothing_flows_from_later_positions(backend: str) -> None:
     q, k, v, bucket = inputs(80, 80, 2, 4)
-    options = {"window": 9, "include_self": False}
+    options = {"window": 9, "include_self": False, "backend": backend}
     before = bucketed_window_attention(q, k, v, bucket, **options)
     later = slice(41, None)
     changed_bucket = bucket.clone()
@@ -82,24 +89,25 @@ def test_nothing_flows_from_later_positions() -> None:
     assert torch.count_nonzero(k.grad[:, 40:]) == 0
 
 
-def test_documents_never_meet() -> None:
+def test_documents_never_meet(backend: str) -> None:
     q, k, v, bucket = inputs(60, 60, 2, 3)
     document = (torch.arange(60) >= 25).long()
-    together = bucketed_window_attention(q, k, v, bucket + 3 * document, window=50, include_self=False)
-    alone = bucketed_window_attention(q[:, 25:], k[:, 25:], v[:, 25:], bucket[..., 25:], window=50, include_self=False)
+    options = {"window": 50, "include_self": False, "backend": backend}
+    together = bucketed_window_attention(q, k, v, bucket + 3 * document, **options)
+    alone = bucketed_window_attention(q[:, 25:], k[:, 25:], v[:, 25:], bucket[..., 25:], **options)
     torch.testing.assert_close(together[:, 25:], alone, rtol=0, atol=1e-9)
 
 
-def test_one_bucket_and_a_wide_window_is_exact_causal_attention() -> None:
+def test_one_bucket_and_a_wide_window_is_exact_causal_attention(backend: str) -> None:
     q, k, v, bucket = inputs(50, 50, 1, 1)
     exact = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=0.5)
-    found = bucketed_window_attention(q, k, v, bucket, window=64, scale=0.5, include_self=True)
+    found = bucketed_window_attention(q, k, v, bucket, window=64, scale=0.5, include_self=True, backend=backend)
     torch.testing.assert_close(found, exact, rtol=0, atol=1e-9)
 
 
-def test_one_token_at_a_time_gives_the_same_numbers() -> None:
+def test_one_token_at_a_time_gives_the_same_numbers(backend: str) -> None:
     q, k, v, bucket = inputs(40, 40, 3, 4)
-    options = {"window": 5, "include_self": False}
+    options = {"window": 5, "include_self": False, "backend": backend}
     whole = bucketed_window_attention(q, k, v, bucket, **options)
     for t in range(40):
         stop = t + 1
