@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from revlm.ops.attention import attention_with_log_sum_exp, bucket_statistics, bucketed_window_attention
+from revlm.ops.attention import attention_with_log_sum_exp, bucket_statistics, bucketed_window_attention, compiled
 from revlm.ops.attention.reference import window_mask
 
 # tokens, queries, rounds, window, block, include_self, with_sink, buckets
@@ -16,6 +16,13 @@ CASES = [
     (40, 40, 3, 6, 100, False, False, 40),
     (1, 1, 2, 5, 8, False, False, 4),
 ]
+
+needs_compiler = pytest.mark.skipif(not compiled.is_available(), reason="there is no C++ compiler")
+
+
+@pytest.fixture(params=["blocked", pytest.param("compiled", marks=needs_compiler)])
+def backend(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
 def inputs(tokens: int, queries: int, rounds: int, buckets: int) -> tuple[Tensor, ...]:
@@ -37,12 +44,12 @@ def results(backend: str, q: Tensor, k: Tensor, v: Tensor, bucket: Tensor, with_
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_blocked_equals_the_reference_in_values_and_gradients(case: tuple) -> None:
+def test_every_backend_equals_the_reference_in_values_and_gradients(case: tuple, backend: str) -> None:
     tokens, queries, rounds, window, block, include_self, with_sink, buckets = case
     data = inputs(tokens, queries, rounds, buckets)
     options = {"window": window, "include_self": include_self, "with_sink": with_sink}
     expected = results("reference", *data, **options)
-    found = results("blocked", *data, block=block, **options)
+    found = results(backend, *data, block=block, **options)
     for one, other in zip(expected, found, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
 
@@ -65,7 +72,7 @@ def test_the_mask_is_the_definition(include_self: bool) -> None:
 
 
 def gradients(
-    q: Tensor, k: Tensor, v: Tensor, bucket: Tensor, weight: Tensor, *, backend: str = "blocked", **options
+    q: Tensor, k: Tensor, v: Tensor, bucket: Tensor, weight: Tensor, *, backend: str, **options
 ) -> list[Tensor]:
     """The output where it has a weight, and the gradients of its weighted sum to q, k, v, scale and sink."""
     scale = torch.tensor([0.75, 1.875], dtype=q.dtype)
@@ -92,7 +99,8 @@ BOTH_KINDS = pytest.mark.parametrize(
 
 
 @BOTH_KINDS
-def test_nothing_flows_from_later_positions(options: dict) -> None:
+def test_nothing_flows_from_later_positions(options: dict, backend: str) -> None:
+    options = options | {"backend": backend}
     q, k, v, bucket = inputs(80, 80, 2, 4)
     before = gradients(q, k, v, bucket, loss_weights(41), **options)
     later = slice(41, None)
@@ -110,7 +118,8 @@ def test_nothing_flows_from_later_positions(options: dict) -> None:
 
 @pytest.mark.parametrize("longer", [81, 96, 200])
 @BOTH_KINDS
-def test_tokens_behind_change_nothing(options: dict, longer: int) -> None:
+def test_tokens_behind_change_nothing(options: dict, longer: int, backend: str) -> None:
+    options = options | {"backend": backend}
     q, k, v, bucket = inputs(longer, longer, 3, 4)
     alone = gradients(q[:, :80], k[:, :80], v[:, :80], bucket[..., :80], loss_weights(80), block=16, **options)
     padded = gradients(q, k, v, bucket, loss_weights(80), block=16, **options)
@@ -121,7 +130,8 @@ def test_tokens_behind_change_nothing(options: dict, longer: int) -> None:
 
 @pytest.mark.parametrize("block", [1, 7, 64, 500])
 @BOTH_KINDS
-def test_the_size_of_blocks_changes_nothing(options: dict, block: int) -> None:
+def test_the_size_of_blocks_changes_nothing(options: dict, block: int, backend: str) -> None:
+    options = options | {"backend": backend}
     data = inputs(131, 131, 3, 5)
     expected = gradients(*data, loss_weights(131), block=16, **options)
     assert_equal(gradients(*data, loss_weights(131), block=block, **options), expected)
@@ -129,9 +139,9 @@ def test_the_size_of_blocks_changes_nothing(options: dict, block: int) -> None:
 
 @pytest.mark.parametrize("window", [9, 100])
 @pytest.mark.parametrize("include_self", [False, True])
-def test_documents_never_meet(include_self: bool, window: int) -> None:
+def test_documents_never_meet(include_self: bool, window: int, backend: str) -> None:
     q, k, v, bucket = inputs(90, 90, 3, 3)
-    options = {"window": window, "include_self": include_self, "block": 16}
+    options = {"window": window, "include_self": include_self, "block": 16, "backend": backend}
     bounds = [(0, 25), (25, 26), (26, 90)]
     document = torch.arange(3).repeat_interleave(torch.tensor([stop - start for start, stop in bounds]))
     weight = loss_weights(90)
@@ -145,14 +155,14 @@ def test_documents_never_meet(include_self: bool, window: int) -> None:
 
 
 @pytest.mark.parametrize("include_self", [False, True])
-def test_half_precision_loses_less_than_the_reference_does(include_self: bool) -> None:
+def test_half_precision_loses_less_than_the_reference_does(include_self: bool, backend: str) -> None:
     q, k, v, bucket = inputs(131, 131, 3, 5)
     half = [tensor.bfloat16() for tensor in (q, k, v)]
     weight = loss_weights(131).bfloat16()
     options = {"window": 7, "include_self": include_self}
     exact = gradients(*(x.double() for x in half), bucket, weight.double(), backend="reference", **options)
     plain = gradients(*half, bucket, weight, backend="reference", **options)
-    found = gradients(*half, bucket, weight, **options)
+    found = gradients(*half, bucket, weight, backend=backend, **options)
     # Sums in float32 leave the rounding of what comes out; a scale's or sink's gradient is one number a row, and
     # rounding it may be all that either loses.
     for one, other, truth in zip(found, plain, exact, strict=True):
@@ -160,16 +170,16 @@ def test_half_precision_loses_less_than_the_reference_does(include_self: bool) -
         assert (one - truth).norm() <= (0.5 if one.dim() == 3 else 2.0) * (other - truth).norm()
 
 
-def test_one_bucket_and_a_wide_window_is_exact_causal_attention() -> None:
+def test_one_bucket_and_a_wide_window_is_exact_causal_attention(backend: str) -> None:
     q, k, v, bucket = inputs(50, 50, 1, 1)
     exact = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=0.5)
-    found = bucketed_window_attention(q, k, v, bucket, window=64, scale=0.5, include_self=True)
+    found = bucketed_window_attention(q, k, v, bucket, window=64, scale=0.5, include_self=True, backend=backend)
     torch.testing.assert_close(found, exact, rtol=0, atol=1e-9)
 
 
-def test_one_token_at_a_time_gives_the_same_numbers() -> None:
+def test_one_token_at_a_time_gives_the_same_numbers(backend: str) -> None:
     q, k, v, bucket = inputs(40, 40, 3, 4)
-    options = {"window": 5, "include_self": False}
+    options = {"window": 5, "include_self": False, "backend": backend}
     whole = bucketed_window_attention(q, k, v, bucket, **options)
     for t in range(40):
         stop = t + 1

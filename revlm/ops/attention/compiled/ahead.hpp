@@ -19,12 +19,16 @@ class Ahead {
         line_ = end_ = 0;
     }
 
+    // Adds some elements; what follows on what was added last is best, like the fields of a record.
     template <class Element>
-    void add(const Element* row, long size) {
-        const uintptr_t first = reinterpret_cast<uintptr_t>(row) / line_bytes * line_bytes;
-        const uintptr_t last = reinterpret_cast<uintptr_t>(row + size);
-        rows_.push_back({first, last});
-        lines_ += (last - first + line_bytes - 1) / line_bytes;
+    void add(const Element* from, long size) {
+        const uintptr_t first = reinterpret_cast<uintptr_t>(from) / line_bytes * line_bytes;
+        const uintptr_t last = (reinterpret_cast<uintptr_t>(from + size) + line_bytes - 1) / line_bytes * line_bytes;
+        lines_ += (last - first) / line_bytes;
+        if (!rows_.empty() && rows_.back().last == first)
+            rows_.back().last = last;
+        else
+            rows_.push_back({first, last});
     }
 
     // Ends the list; it is worked off in as many steps as the block before took.
@@ -34,7 +38,7 @@ class Ahead {
     ALWAYS_INLINE void step() {
         ++steps_;
         for (long i = 0; i < at_once_; ++i, line_ += line_bytes) {
-            if (line_ >= end_) {
+            if (line_ == end_) {
                 if (next_ == long(rows_.size())) return;
                 line_ = rows_[next_].first, end_ = rows_[next_].last;
                 ++next_;

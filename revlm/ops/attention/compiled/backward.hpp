@@ -170,10 +170,10 @@ class Backward {
                 block.ahead.add(scene.q[query], head_dim_);
                 block.ahead.add(d_out[query], head_dim_);
                 block.ahead.add(d_q[query], head_dim_);
-                block.ahead.add(&saved_[i * problem_.queries + query], 1);
             }
             block.ahead.add(d_k[position], head_dim_);
             block.ahead.add(d_v[position], head_dim_);
+            if (query >= 0) block.ahead.add(&saved_[i * problem_.queries + query], 1);
         });
     }
 

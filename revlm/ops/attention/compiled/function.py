@@ -1,4 +1,15 @@
-"""The compiled attention as a function that PyTorch can differentiate."""
+"""The compiled attention as a function that PyTorch can differentiate.
+
+Blocks of queries meet the band of sorted keys that holds their windows, in tiles whose sums stay in registers; rounds
+join by their log-sum-exp, and the backward pass computes the weights again from it. Sums are in float32 (float64 for
+float64 inputs). Results are the same bits whatever the number of threads: a thread takes 2,048 places of the sorted
+order at a time (more where the window is wider), and what two of them add to one key is added in a fixed order.
+
+Besides inputs and results it holds, for one row (for as many as keep the threads occupied, where rows are short):
+12 bytes a token and round for the sorted order; with several rounds, a copy of q, k, v and the sum of the output, in
+the backward pass of q, k, v, d_out and three sums, `head_dim` elements each a token; and for each thread, whose logits
+these are, `2 * (window + block) * (2 * head_dim + block)` numbers.
+"""
 
 import ctypes
 from typing import Any
@@ -116,12 +127,11 @@ def _call(function: str, tensors: dict[str, Tensor | None], window: int, include
         include_self=include_self,
         threads=torch.get_num_threads(),
     )
-    types = {field[0]: field[1] for field in _Problem._fields_}
     for name, tensor in tensors.items():
-        if tensor is None:
-            continue
-        whole = types[name] is _Tensor
-        setattr(problem, name, _Tensor(tensor.data_ptr(), tensor.stride()) if whole else tensor.data_ptr())
+        if tensor is not None and isinstance(getattr(problem, name), _Tensor):
+            setattr(problem, name, _Tensor(tensor.data_ptr(), tensor.stride()))
+        elif tensor is not None:
+            setattr(problem, name, tensor.data_ptr())
     command = library.compiler()
     assert command is not None
     if getattr(library.load(command), f"{function}_{_NAMES[q.dtype]}")(ctypes.byref(problem)) != 0:

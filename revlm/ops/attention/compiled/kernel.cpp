@@ -8,6 +8,7 @@ namespace {
 
 template <class Pass>
 int run(const Problem* problem) {
+    if (problem->rows == 0 || problem->tokens == 0) return 0;
     try {
         Pass(*problem).run();
         return 0;

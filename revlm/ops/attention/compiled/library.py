@@ -83,11 +83,9 @@ def compiler() -> tuple[str, ...] | None:
 def _compiler(ours: str | None, usual: str | None, _path: str | None) -> tuple[str, ...] | None:
     if ours == "none":
         return None
-    named = ours or usual
-    for command in [shlex.split(named)] if named else [["c++"], ["g++"], ["clang++"]]:
-        if shutil.which(command[0]):
-            return tuple(command)
-    return None
+    if named := ours or usual:
+        return tuple(shlex.split(named))  # where it is missing, that is said when it is to build
+    return next(((name,) for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
 
 
 @functools.cache

@@ -22,7 +22,7 @@ class Work {
         : problem(problem),
           segment(std::max({2048L, long(problem.window), long(problem.block)})),
           segments((problem.tokens + segment - 1) / segment),
-          group(std::clamp(8 * long(problem.threads) / segments, 1L, long(problem.rows))) {
+          group(std::clamp(4 * long(problem.threads) / segments, 1L, long(problem.rows))) {
         for (long i = 0; i < (shared() ? 1 : group); ++i) orders_.emplace_back(problem);
     }
 
