@@ -18,7 +18,7 @@ from bench.pictures import write_pictures
 from bench.schedule import Plan, measurements
 from bench.summary import Cell, Measurement, rows, seconds_of
 from bench.systems import SYSTEMS
-from bench.table import tables, undone
+from bench.table import CAPTION, tables, undone
 from bench.worker import Task
 from rich.console import Console
 
@@ -71,10 +71,11 @@ def main(
     make_folder(output)
     measured = _measure(plan, output / "peers.json")
     results = rows(measured)
-    console = Console(width=200)
+    console = Console(width=180)
     for table in tables(results):
         console.print(table)
-    for sentence in [*undone(results), *map(str, write_pictures(output, results, plan)), str(output / "peers.json")]:
+    pictures = [str(picture) for picture in write_pictures(output, results, plan)]
+    for sentence in [CAPTION, *undone(results), *pictures, str(output / "peers.json")]:
         console.print(sentence, highlight=False)
 
 

@@ -18,7 +18,7 @@ from revlm.report.canvas import FONT_SIZE, ROW, Canvas, KeyEntry, limit_from_zer
 from revlm.report.files import write_whole
 from revlm.report.pictures import WIDE_INCHES
 from revlm.report.theme import LIGHT
-from revlm.report.units import byte_unit, human_bytes, human_duration
+from revlm.report.units import byte_unit
 
 _HEIGHT = 3.4
 _COLORS = {system: LIGHT.run_color(place) for place, system in enumerate(SYSTEMS)}
@@ -41,13 +41,13 @@ def write_pictures(folder: Path, rows: Sequence[Row], plan: Plan) -> list[Path]:
 def time_picture(rows: Sequence[Row], layers: int) -> bytes:
     """Returns a PNG of the seconds of one example, forwards and backwards, against its length; both logarithmic."""
     title = f"One example forwards and backwards, {layers} layers"
-    return _against_length(rows, layers, title, "time", lambda row: row.seconds, human_duration)
+    return _against_length(rows, layers, title, "seconds", lambda row: row.seconds, "{:,g}".format)
 
 
 def memory_picture(rows: Sequence[Row], layers: int) -> bytes:
     """Returns a PNG of the peak of resident memory against the length of the example; both logarithmic."""
     title = f"Peak memory of one example, {layers} layers"
-    return _against_length(rows, layers, title, "resident memory", lambda row: row.peak_bytes, human_bytes)
+    return _against_length(rows, layers, title, "resident memory", lambda row: row.peak_bytes, _whole_bytes)
 
 
 def depth_picture(rows: Sequence[Row], tokens: int) -> bytes:
@@ -128,6 +128,11 @@ def _figure(
     for place, note in enumerate(notes):
         canvas.write(figure, 0.1, top + _HEIGHT + 0.6 + place * ROW, note, color=canvas.theme.muted)
     return figure, axes
+
+
+def _whole_bytes(number: float) -> str:
+    divisor, unit = byte_unit(number)
+    return f"{number / divisor:g} {unit}"
 
 
 def _style(system: str) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class Measurement(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """Medians over the repetitions, in seconds and resident bytes; None where nothing was measured, and `why`.
+    """Medians over the repetitions, in seconds and resident bytes; None where one did not end, and `why`.
 
     `beyond_baseline_bytes` is beyond the process after its imports; `working_bytes` is beyond the built model,
     gradients and optimizer state. Ratios are how many times as fast as this row, and how many times as small in peak,
@@ -46,6 +46,7 @@ class Row:
 
     cell: Cell
     repetitions: int
+    status: str = "done"
     why: str | None = None
     forward_seconds: float | None = None
     backward_seconds: float | None = None
@@ -100,7 +101,7 @@ def _row(cell: Cell, results: list[dict[str, Any]]) -> Row:
     done = [result for result in results if result["status"] == "done"]
     undone = [result for result in results if result["status"] != "done"]
     if undone or not done:
-        return Row(cell, len(done), why=undone[0]["cause"])
+        return Row(cell, len(done), status=undone[0]["status"], why=undone[0]["cause"])
 
     def middle(value: Callable[[dict[str, Any]], float]) -> float:
         return median(value(result) for result in done)
