@@ -27,7 +27,7 @@ def generate(
 
     folder = newest_run().path if run is None else run
     sampling = Sampling(temperature, top_k, top_p)
-    typer.echo(prompt, nl=False)
-    for piece in pieces(prompt, folder, max_tokens=max_tokens, sampling=sampling, seed=seed):
-        typer.echo(piece, nl=False)
+    for number, piece in enumerate(pieces(prompt, folder, max_tokens=max_tokens, sampling=sampling, seed=seed)):
+        # The prompt comes with the first piece: before it, the run may turn out not to be one.
+        typer.echo(prompt + piece if number == 0 else piece, nl=False)
     typer.echo("")

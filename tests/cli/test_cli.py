@@ -196,3 +196,9 @@ def test_pruning_a_run_in_use_is_refused(capsys, trained):
     assert exit_code == 6
     assert f"in use by process {os.getpid()}" in err
     assert len(list_checkpoints(trained)) == 3
+
+
+def test_generate_prints_nothing_where_there_is_no_run(capsys, tmp_path):
+    exit_code, out, err = run(capsys, "generate", "--run", str(tmp_path), "--prompt", "It was")
+    assert (exit_code, out) == (6, "")
+    assert f"no run in {tmp_path}" in err
