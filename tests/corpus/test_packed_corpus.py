@@ -56,7 +56,7 @@ def equal(one: Example, other: Example) -> bool:
     )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seq_len=st.integers(1, 90),
     packing=st.sampled_from(["whole", "fixed"]),
