@@ -13,13 +13,22 @@ from revlm.errors import UsageError
 from revlm.ops.attention import blocked, reference
 from revlm.ops.attention.statistics import BucketStatistics, bucket_statistics
 
-__all__ = ["BucketStatistics", "attention_with_log_sum_exp", "bucket_statistics", "bucketed_window_attention"]
+__all__ = [
+    "BucketStatistics",
+    "attention_with_log_sum_exp",
+    "bucket_statistics",
+    "bucketed_window_attention",
+    "workspace_bytes",
+]
 
 _BACKENDS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
     "reference": reference.attention_with_log_sum_exp,
     "blocked": blocked.attention_with_log_sum_exp,
 }
 _BACKENDS["auto"] = _BACKENDS["blocked"]
+# For the backends that training can choose.
+_WORKSPACES: dict[str, Callable[..., int]] = {"blocked": blocked.workspace_bytes}
+_WORKSPACES["auto"] = _WORKSPACES["blocked"]
 
 
 def bucketed_window_attention(
@@ -82,4 +91,32 @@ def attention_with_log_sum_exp(
     options = {"block": block} if _BACKENDS[backend] is blocked.attention_with_log_sum_exp else {}
     return _BACKENDS[backend](
         q, k, v, bucket, window=window, scale=scale, sink=sink, include_self=include_self, **options
+    )
+
+
+def workspace_bytes(
+    *,
+    rows: int,
+    tokens: int,
+    head_dim: int,
+    rounds: int,
+    window: int,
+    block: int,
+    element_bytes: int,
+    backward: bool,
+    backend: str = "auto",
+) -> int:
+    """Returns the most bytes that one call of a backend holds beside its inputs, its results and its gradients.
+
+    Each backend counts its own buffers; `element_bytes` is the size of an element of q, k and v.
+    """
+    return _WORKSPACES[backend](
+        rows=rows,
+        tokens=tokens,
+        head_dim=head_dim,
+        rounds=rounds,
+        window=window,
+        block=block,
+        element_bytes=element_bytes,
+        backward=backward,
     )
