@@ -106,6 +106,11 @@ class PackedCorpus:
         for spans in plan_whole(lambda epoch: self._validation, self.seq_len, 1):
             yield self._example(spans, epoch=0)
 
+    @property
+    def longest_example(self) -> int:
+        """A bound on the tokens of an example: no more than an epoch has, unless epochs are joined."""
+        return self._packing.longest_example(self.n_training_tokens, self.seq_len)
+
     def carried_tokens(self, epoch: int) -> int:
         """How many tokens of an epoch, from 1, are left to an example that ends in a later epoch."""
         return self._packing.carried_tokens(self.n_training_tokens, self.seq_len, epoch)

@@ -4,21 +4,22 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-CATEGORIES = (
-    "weights",
-    "optimizer",
-    "gradients",
-    "data",
-    "streams",
-    "stream_gradients",
-    "attention",
-    "attention_workspace",
-    "tiles",
-    "loss",
-    "kept",
-    "runtime",
-)
-"""In the order of tables: what lasts, what the tokens need, what a part of the step needs, what the libraries need."""
+CATEGORIES = {
+    "weights": "weights",
+    "optimizer": "optimizer state",
+    "gradients": "weight gradients",
+    "data": "tokens and positions",
+    "streams": "streams",
+    "stream_gradients": "stream gradients",
+    "attention": "attention's whole tensors",
+    "attention_workspace": "attention work space",
+    "tiles": "tiles of tokens",
+    "loss": "loss",
+    "kept": "kept activations",
+    "allocator": "freed, not reused",
+    "libraries": "libraries",
+}
+"""The words for each category, in the order of tables: what lasts, what the tokens need, what lies beside it."""
 
 
 class Ledger:
@@ -26,10 +27,12 @@ class Ledger:
 
     Attributes:
         peaks: for each phase, the bytes of each category at the phase's fullest moment.
+        most: for each category, the most bytes that it has held in any phase.
     """
 
     def __init__(self) -> None:
         self.peaks: dict[str, dict[str, int]] = {}
+        self.most: Counter[str] = Counter()
         self._held: Counter[str] = Counter()
         self._phase: str | None = None
 
@@ -45,6 +48,7 @@ class Ledger:
         """Adds bytes to what is held."""
         assert category in CATEGORIES
         self._held[category] += size_bytes
+        self.most[category] = max(self.most[category], self._held[category])
         self._look()
 
     def give_back(self, category: str, size_bytes: int) -> None:

@@ -12,6 +12,7 @@ from revlm.model.attention import ATTENTION_LAYERS
 from revlm.model.feed_forward import FeedForward
 from revlm.model.shape import automatic_tile
 from revlm.ops.hashing import bucket_factors
+from revlm.ops.linear_cross_entropy import TILE as LOSS_TILE
 from revlm.recipe import LayerKind, Recipe
 from revlm.recipe import Model as ModelRecipe
 
@@ -85,6 +86,11 @@ class Sizes:
     def tile_tokens(self) -> int:
         """Tokens of the largest tile."""
         return min(self.tile, self.tokens)
+
+    @property
+    def loss_tile(self) -> int:
+        """Tokens whose logits exist at one time."""
+        return min(LOSS_TILE, self.tokens)
 
     @property
     def tiles(self) -> int:

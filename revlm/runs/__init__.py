@@ -15,7 +15,7 @@ from revlm.runs.inventory import (
 from revlm.runs.journal import Journal
 from revlm.runs.journal import read as read_journal
 from revlm.runs.lock import run_lock
-from revlm.runs.machine import memory_limit_bytes
+from revlm.runs.machine import choose_device, memory_limit_bytes
 from revlm.runs.memory import MemoryMeter
 from revlm.runs.snapshot import memory_snapshot_on_failure
 
@@ -25,6 +25,7 @@ __all__ = [
     "MemoryMeter",
     "RunFolder",
     "checkpoint_path",
+    "choose_device",
     "describe_environment",
     "export_weights",
     "list_checkpoints",

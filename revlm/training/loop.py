@@ -9,15 +9,17 @@ import torch
 from torch import Tensor
 
 from revlm.corpus import Example, PackedCorpus
-from revlm.errors import NonFiniteError, StorageError, UsageError
+from revlm.errors import NonFiniteError, StorageError
 from revlm.evaluation import score
 from revlm.generation import Sampling, continue_tokens
 from revlm.model import RevLM, resolve_model
+from revlm.planning import require_memory
 from revlm.recipe import Recipe
 from revlm.runs import (
     Journal,
     MemoryMeter,
     RunFolder,
+    choose_device,
     describe_environment,
     load_checkpoint,
     newest_checkpoint,
@@ -33,10 +35,10 @@ def train(recipe: Recipe, message: Callable[[str], object] = lambda text: None) 
 
     Raises:
         NonFiniteError: a loss, a gradient or a stream left the finite numbers.
+        ResourceError: a step would need more memory than `memory.limit` or the machine.
         StorageError: the run folder is in use or its checkpoints belong to other settings.
     """
-    device = _device(recipe.train.device)
-    meter = MemoryMeter(device)
+    device = choose_device(recipe.train.device)
     recipe = recipe.model_copy(update={"model": resolve_model(recipe.model, recipe.data.seq_len)})
     data = recipe.data
     corpus = PackedCorpus(
@@ -44,6 +46,8 @@ def train(recipe: Recipe, message: Callable[[str], object] = lambda text: None) 
     )
     for notice in corpus.notices:
         message(notice)
+    require_memory(recipe, corpus.tokenizer.vocab_size, device, corpus.longest_example)
+    meter = MemoryMeter(device)
     folder = RunFolder.create(recipe.output_dir)
     with folder.lock():
         run = _Run(recipe, corpus, folder, device, meter, message)
@@ -247,11 +251,3 @@ def _settings(recipe: Recipe, corpus: PackedCorpus) -> dict[str, Any]:
     """What a checkpoint must share with a run that goes on from it."""
     model = recipe.model.model_dump(mode="json", exclude={"reversible", "attention_block"})
     return {"seed": recipe.seed, "corpus": corpus.fingerprint} | {f"model.{key}": value for key, value in model.items()}
-
-
-def _device(word: str) -> torch.device:
-    if word == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if word.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError("train.device is cuda and PyTorch finds no CUDA device: set it to auto or cpu")
-    return torch.device(word)
