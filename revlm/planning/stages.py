@@ -86,9 +86,8 @@ def _read_keys_values_buckets(sizes: Sizes, kind: LayerKind) -> Stage:
     graph = (4 + 4) * d + (casts_of_stream or 4 * d) + projection + summed + in_full + p * d + buckets + lengths
     # Hashing: the projections on the directions; maxima, minima and where they are, of both factors.
     hashing = min(tile, _HASH_TILE) * (4 * d + hashes * (4 * sizes.directions + 60))
-    forward = max(
-        tile * (4 + 4 + 4) * d + tile * 3 * p * d, tile * ((4 + 4 + 4) * d + (summed or projection)) + hashing
-    )
+    before_hashing, at_hashing = (4 + 4 + 4) * d + 3 * p * d, (4 + 4 + 4) * d + (summed or projection)
+    forward = max(tile * before_hashing, tile * at_hashing + hashing)
     backward = (16 if p == 4 else 20) * d
     return Stage(forward + casts, tile * left, tile * graph + casts, tile * backward + weights)
 
