@@ -58,19 +58,20 @@ def workspace_bytes(
     held += pairs * (size + place_size * min(rounds, 2))
     # The order of this row, and that of the row before, still there while its successor is sorted.
     held += 2 * 3 * 8 * rounds * tokens
-    during_chunks = pairs * min(rounds, 2) + chunk_keys
+    mask = pairs * min(rounds, 2)
     if not backward:
         held += 2 * queries * head_dim * size + queries * size
         # Means in token order: of the earlier rounds, of the latest and, while it is made, of the new one.
         kept = min(max(rounds - 1, 1), 2)
-        return held + kept * (row + tokens * size) + max(row, 4 * tokens * size, during_chunks)
+        return held + kept * (row + tokens * size) + max(row, 4 * tokens * size, mask, chunk_keys)
     held += 3 * queries * head_dim * size + 2 * (queries + reach) * head_dim * size + 2 * queries * size
     held += 3 * tokens * size + pairs * size
     # Gradients in token order, three a round: when a row begins, those of the row before and copies in full precision;
     # when a round ends, the sums so far, the latest round's and the new ones, and one of the row before.
     row_begins = (3 if rounds == 1 else 6) + (3 if element_bytes < size else 1)
     round_ends = {1: 6, 2: 7}.get(rounds, 10)
-    return held + max(row_begins * row, round_ends * row, (round_ends - 3) * row + pairs * size + during_chunks)
+    during_chunks = (round_ends - 3) * row + max(mask, pairs * size + chunk_keys)
+    return held + max(row_begins * row, round_ends * row, during_chunks)
 
 
 class _Blocks:
