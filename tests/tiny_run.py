@@ -7,7 +7,7 @@ from revlm.corpus import tokenize_corpus
 from revlm.recipe import Recipe, load_recipe
 from revlm.training import train
 
-WORDS = "the old clerk walked slowly home along a frozen river and thought about nothing at all".split()
+WORDS = ("the", "old", "clerk", "walked", "slowly", "home", "along", "a", "frozen", "river", "at", "night")
 RECIPE = """
 model: {d_model: 16, n_layers: 2, n_heads: 2, d_ff: 32, window: 8, n_rounds: 2}
 data: {seq_len: 512, packing: whole, validation: 0.5}

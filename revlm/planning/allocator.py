@@ -6,6 +6,7 @@ measurement side by side.
 
 from revlm.planning.ledger import Ledger
 from revlm.planning.sizes import FULL_BYTES, Sizes
+from revlm.planning.stages import stages
 
 _MIB = 2**20
 
@@ -35,8 +36,11 @@ def add_allocator(ledger: Ledger, sizes: Sizes, device_kind: str) -> None:
         return
     in_heap = [category for category, block in _blocks(sizes).items() if block < _HEAP_BLOCK_BYTES]
     on_heap = {phase: sum(peak[category] for category in in_heap) for phase, peak in ledger.peaks.items()}
-    holes = sum(ledger.most[category] for category in ("tiles", "loss") if category in in_heap)
-    holes += round(_KEPT_HOLES * ledger.most["kept"])
+    holes = round(_KEPT_HOLES * ledger.most["kept"])
+    if "tiles" in in_heap:
+        holes += max(stage.graph + stage.backward for stage in stages(sizes))
+    if "loss" in in_heap:
+        holes += ledger.most["loss"]
     for phase, peak in ledger.peaks.items():
         peak["allocator"] = max(on_heap.values()) - on_heap[phase] + holes
 

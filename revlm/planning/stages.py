@@ -5,7 +5,7 @@ precision of the products. The counts follow `revlm.model.attention.heads`, `.ls
 with what PyTorch's operations save for their gradients.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from revlm.planning.sizes import Sizes
@@ -25,6 +25,14 @@ class Stage(NamedTuple):
     left: int
     graph: int
     backward: int
+
+
+def stages(sizes: Sizes) -> Iterator[Stage]:
+    """Yields every kind of stage that a run has."""
+    yield feed_forward_stage(sizes)
+    for kind in set(sizes.kinds):
+        yield read_stage(sizes, kind)
+        yield write_stage(sizes, kind)
 
 
 def feed_forward_stage(sizes: Sizes) -> Stage:

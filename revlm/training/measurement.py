@@ -74,4 +74,4 @@ def _measure_here(recipe: Recipe, vocab_size: int) -> dict[str, int] | None:
 
 
 if __name__ == "__main__":
-    json.dump(_measure_here(Recipe.model_validate_json(sys.stdin.read()), int(sys.argv[1])), sys.stdout)
+    json.dump(_measure_here(Recipe.model_validate(json.load(sys.stdin)), int(sys.argv[1])), sys.stdout)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from revlm.corpus import tokenize_corpus
-from revlm.errors import StorageError
+from revlm.errors import ResourceError, StorageError
 from revlm.recipe import Recipe, load_recipe
 from revlm.runs import RunFolder, list_checkpoints, load_checkpoint
 from revlm.training import train
@@ -100,3 +100,13 @@ def test_another_model_is_refused_with_what_differs(recipe_file: Path, tokens: P
     list(train(recipe(recipe_file, tokens, out, "train.max_steps=1", "evaluate.every=0")))
     with pytest.raises(StorageError, match=r"model\.d_ff"):
         list(train(recipe(recipe_file, tokens, out, "model.d_ff=64")))
+
+
+def test_a_run_beyond_its_memory_limit_is_refused_before_anything_is_there(
+    recipe_file: Path, tokens: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(ResourceError, match=r"memory\.limit allows 0\.30 GB") as refused:
+        list(train(recipe(recipe_file, tokens, out, "memory.limit=300MB")))
+    assert refused.value.exit_code == 4
+    assert not out.exists()
