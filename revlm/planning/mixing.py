@@ -11,15 +11,16 @@ class Mixing(NamedTuple):
     """Bytes of one attention sublayer, over all tokens.
 
     `read` is what the tiles hand over, `mixed` what attention makes of it, `saved` what it saves besides for its
-    gradients; `gradients` are those of what was read, and `summing` what is added while those of one tensor read twice
-    are summed. The work spaces are beside all that.
+    gradients. `made` are the gradients that the operation makes, `gradients` those of what was read, of which the last
+    is `summed` from several where one tensor is read twice. The work spaces are beside all that.
     """
 
     read: int
     mixed: int
     saved: int
+    made: int
+    summed: int
     gradients: int
-    summing: int
     forward_workspace: int
     backward_workspace: int
 
@@ -31,7 +32,7 @@ def mixing(sizes: Sizes, kind: LayerKind) -> Mixing:
     if kind == "full":
         # Queries times the temperature, in full precision and in that of the products; the kernel itself needs little.
         scaled = whole + (sizes.hidden_bytes if sizes.product_bytes < FULL_BYTES else 0)
-        return Mixing(3 * whole, whole, whole + log_sum_exp, 3 * whole, scaled, scaled - whole, whole)
+        return Mixing(3 * whole, whole, whole + log_sum_exp, 3 * whole + scaled, 0, 3 * whole, scaled - whole, whole)
     hashed = kind == "lsh"
     forward, backward = (
         workspace_bytes(
@@ -47,7 +48,7 @@ def mixing(sizes: Sizes, kind: LayerKind) -> Mixing:
         for backward in (False, True)
     )
     if not hashed:
-        return Mixing(3 * whole, whole, log_sum_exp, 3 * whole, 0, forward, backward)
+        return Mixing(3 * whole, whole, log_sum_exp, 3 * whole, 0, 3 * whole, forward, backward)
     buckets = 4 * sizes.n_heads * sizes.n_rounds * sizes.tokens
     # Queries are keys: the op gives a gradient for each of the two.
-    return Mixing(2 * whole + buckets, whole, log_sum_exp, 2 * whole, 2 * whole, forward, backward)
+    return Mixing(2 * whole + buckets, whole, log_sum_exp, 3 * whole, whole, 2 * whole, forward, backward)

@@ -147,9 +147,10 @@ class _MicroBatch:
                 ledger.moment("attention_workspace", mix.forward_workspace)
         with ledger.held("attention", mix.mixed):  # the gradient of what was mixed
             ledger.moment("tiles", self._rebuilt(write))
-            ledger.take("attention", mix.gradients)
-            with ledger.held("attention", mix.summing):
+            with ledger.held("attention", mix.made):
                 ledger.moment("attention_workspace", mix.backward_workspace)
+                ledger.moment("attention", mix.summed)
+            ledger.take("attention", mix.gradients)
         if reversible:
             ledger.give_back("attention", mix.read + mix.mixed + mix.saved)
         ledger.moment("tiles", self._rebuilt(read))

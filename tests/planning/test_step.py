@@ -48,8 +48,8 @@ def real_step(recipe: Recipe) -> dict[str, int]:
 @pytest.mark.parametrize(
     "example",
     [
-        recipe(4096),
-        recipe(4096, "bf16"),
+        recipe(16384, tile=2048),
+        recipe(16384, "bf16", tile=2048),
         recipe(8192, "bf16", d_model=32, d_ff=64, n_layers=5, tile=4096),
         recipe(2048, "fp32", 2, layers=("local",), dropout=0.1, tie_embeddings=False),
         recipe(4096, reversible=False),
@@ -65,9 +65,10 @@ def test_the_plan_is_what_a_step_asks_for(example: Recipe) -> None:
     planned, lasting = replay_step(sizes).peaks, 4 * 3 * sizes.parameters
     lasting += 4 * sizes.rotations + 12 * sizes.tokens * sizes.micro_batches
     real = real_step(example)
-    # Backwards the work space of attention counts, whose small part that does not grow with the tokens is a bound.
-    for phase, tolerance in (("forward", 0.03), ("backward", 0.08)):
-        assert sum(planned[phase].values()) - lasting == pytest.approx(real[phase], rel=tolerance, abs=MIB / 4), phase
+    # Backwards the small part of attention's work space that does not grow with the tokens is a bound.
+    for phase, relative, absolute in (("forward", 0.019, MIB / 4), ("backward", 0.035, 1.2 * MIB)):
+        found = sum(planned[phase].values()) - lasting
+        assert found == pytest.approx(real[phase], rel=relative, abs=absolute), phase
 
 
 @pytest.mark.parametrize("layers", [("local",), ("lsh",), ("full",), ("lsh", "local", "full")])
