@@ -103,7 +103,7 @@ def sizes_of(recipe: Recipe, vocab_size: int) -> Sizes:
     model = resolve_model(recipe.model, recipe.data.seq_len)
     assert isinstance(model.n_buckets, int)
     kinds = tuple(model.layers[layer % len(model.layers)] for layer in range(model.n_layers))
-    heads = 1
+    heads = 1 if model.tie_embeddings else 2
     return Sizes(
         tokens=recipe.data.seq_len,
         d_model=model.d_model,
