@@ -41,8 +41,13 @@ types: setup ## mypy
 
 check: lint types test ## lint, types and test
 
-bench: setup ## speed and memory of the core
+bench: .venv/.bench-installed ## speed and memory of the core, and of its peers beside it; hours
 	$(BIN)/python scripts/bench_core.py
+	$(BIN)/python scripts/bench_peers.py
+
+.venv/.bench-installed: .venv/.installed
+	$(BIN)/python -m pip install --constraint constraints.txt --group bench
+	@touch $@
 
 clean: ## remove caches and builds; .venv, data and runs stay
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

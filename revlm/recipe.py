@@ -225,7 +225,13 @@ class Logging(_Section):
     every: Every = 1
     """steps between lines of the console, 0: never; the journal holds every step"""
     backends: Annotated[tuple[Literal["console", "jsonl"], ...], Field(strict=False)] = ("console", "jsonl")
-    """console: the terminal; jsonl: metrics.jsonl of the run folder"""
+    """console: the terminal; jsonl: metrics.jsonl of the run folder, which resume and report need"""
+
+    @model_validator(mode="after")
+    def _journal_is_written(self) -> Self:
+        if "jsonl" not in self.backends:
+            raise ValueError("backends should contain jsonl: resume and report read it")
+        return self
 
 
 class Memory(_Section):

@@ -1,4 +1,4 @@
-"""The wheel, unpacked elsewhere, carries the recipes and the table of titles, and finds them there."""
+"""The wheel, unpacked elsewhere, carries the recipes, the table of titles and the C++ sources, and finds them there."""
 
 import os
 import subprocess
@@ -39,11 +39,13 @@ def run_there(installed: Path, elsewhere: Path, code: str) -> str:
     return done.stdout
 
 
-def test_the_wheel_holds_recipes_titles_and_licence(wheel: Path) -> None:
+def test_the_wheel_holds_recipes_titles_sources_and_licence(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     recipes = {f"revlm/recipes/{path.name}" for path in (PROJECT_FOLDER / "recipes").glob("*.yaml")}
     assert recipes
     assert {*recipes, "revlm/data/titles.tsv"} <= names
+    sources = PROJECT_FOLDER.glob("revlm/ops/attention/compiled/*.[ch]pp")
+    assert {path.relative_to(PROJECT_FOLDER).as_posix() for path in sources} <= names
     assert any(name.endswith("/LICENSE") for name in names)
     assert not [name for name in names if name.startswith(("tests/", "scripts/"))]
 

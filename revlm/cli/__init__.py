@@ -91,6 +91,7 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code of the command line that it runs, by default this process's; an error is one sentence."""
+    _let_waiting_threads_sleep()
     arguments, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
     try:
         command = typer.main.get_command(app)
@@ -111,6 +112,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _forget_standard_output()
         return failure.exit_code
     return 0
+
+
+def _let_waiting_threads_sleep() -> None:
+    """Bounds how long PyTorch's threads spin where they wait for each other, unless the user decides it.
+
+    libgomp's default, a millisecond and more, is harmless alone on a machine; beside other work a waiting thread
+    keeps the core from the very thread that it waits for, and training was seen to slow down 20 times. Read when
+    PyTorch is loaded.
+    """
+    if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = "1000"
 
 
 def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:

@@ -10,17 +10,23 @@ def train(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="such as train.max_steps=10")
     ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="do one step and write nothing")] = False,
 ) -> None:
     """Train a model, or go on where its run stands.
+
+    SIGTERM, SIGINT (Ctrl-C), SIGUSR1 and SIGUSR2 save the run and end with exit code 75: the same command goes on.
 
     Example: revlm train demo train.max_steps=10
     """
     from revlm.cli.display import Display
     from revlm.recipe import load_recipe
+    from revlm.training import StopSignals
     from revlm.training import train as train_records
 
     loaded = load_recipe(recipe, overrides or [])
-    with Display(loaded.train.max_steps, logging_every=loaded.logging.every) as display:
-        for record in train_records(loaded, display.message):
-            display.show(record)
-    typer.echo(str(loaded.output_dir))
+    total_steps = 1 if dry_run else loaded.train.max_steps
+    with Display(total_steps, logging_every=loaded.logging.every) as display, StopSignals(display.message) as signals:
+        for record in train_records(loaded, display.message, lambda: signals.name, dry_run=dry_run):
+            if "console" in loaded.logging.backends:
+                display.show(record)
+    typer.echo("dry run: one step was done and nothing written" if dry_run else str(loaded.output_dir))

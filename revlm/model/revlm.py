@@ -16,6 +16,10 @@ from revlm.ops.hashing import draw_rotations
 from revlm.ops.linear_cross_entropy import linear_cross_entropy
 from revlm.recipe import Model as ModelRecipe
 
+# Of the increments of the whole stack together, beside an embedding of standard deviation 0.02: 30 steps on a novel
+# end 0.2 nats a token lower than with a gain of 1.
+_INITIAL_WRITTEN_GAIN = 0.01
+
 
 class RevLM(nn.Module):
     """A model of token sequences in which several documents may lie one behind the other without meeting.
@@ -117,11 +121,15 @@ class RevLM(nn.Module):
         return draw_rotations(self.seed, step, layer, recipe.n_heads, recipe.n_rounds, head_dim, recipe.n_buckets)
 
     def _initialise(self) -> None:
-        """Draws the weights from the seed alone; what writes into a stream starts smaller the deeper the stack."""
+        """Draws the weights from the seed alone; what writes into a stream starts small, the smaller the deeper.
+
+        The first hidden states are then all but the embeddings, and the head learns which token follows which
+        before the layers have their say (in the spirit of ReZero, Bachlechner et al., arXiv 2003.04887).
+        """
         generator = torch.Generator().manual_seed(self.seed)
-        shrink = (2 * self.recipe.n_layers) ** -0.5
+        written_gain = _INITIAL_WRITTEN_GAIN * (2 * self.recipe.n_layers) ** -0.5
         for name, weight in self.named_parameters():
             if weight.dim() == 2:
                 written = ".write." in name and "widen" not in name
                 std = 0.02 if weight.shape[0] == self.vocab_size else weight.shape[1] ** -0.5
-                nn.init.normal_(weight, std=std * (shrink if written else 1.0), generator=generator)
+                nn.init.normal_(weight, std=std * (written_gain if written else 1.0), generator=generator)

@@ -16,7 +16,7 @@ from revlm.runs.journal import Journal
 from revlm.runs.journal import read as read_journal
 from revlm.runs.lock import run_lock
 from revlm.runs.machine import choose_device, memory_limit_bytes
-from revlm.runs.memory import MemoryMeter
+from revlm.runs.memory import MemoryMeter, return_freed_memory
 from revlm.runs.snapshot import memory_snapshot_on_failure
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "prune_checkpoints",
     "prune_to_whole",
     "read_journal",
+    "return_freed_memory",
     "run_lock",
     "save_checkpoint",
     "verify_checkpoint",

@@ -1,5 +1,6 @@
-"""Training: the loop, the optimizer and its schedule."""
+"""Training: the loop, what a step does, the optimizer and its schedule, signals."""
 
 from revlm.training.loop import train
+from revlm.training.signals import StopSignals
 
-__all__ = ["train"]
+__all__ = ["StopSignals", "train"]

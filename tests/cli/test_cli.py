@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 import revlm
 from revlm import cli
 from revlm.cli import COMMANDS, main
 from revlm.cli.errors import failure_of
 from revlm.errors import DataError, Interrupted, NonFiniteError, ResourceError, StorageError
-from revlm.recipe import bundled_recipes
+from revlm.recipe import bundled_recipes, load_recipe
 from revlm.runs import RunFolder, list_checkpoints, save_checkpoint
 
 ROOT = Path(revlm.__file__).parent.parent
@@ -159,8 +158,7 @@ def test_recipes_are_listed_and_printed_as_they_are_written(capsys):
     _, out, _ = run(capsys, "recipes")
     assert [line.split()[0] for line in out.splitlines()] == list(bundled_recipes())
     assert run(capsys, "recipes", "demo")[1] == bundled_recipes()["demo"].read_text()
-    resolved = json.loads(run(capsys, "recipes", "demo", "--json")[1])
-    assert resolved["optimizer"]["lr"] == yaml.safe_load("0.003")
+    assert json.loads(run(capsys, "recipes", "demo", "--json")[1]) == load_recipe("demo").model_dump(mode="json")
     assert set(json.loads(run(capsys, "recipes", "--json")[1])["recipes"]) == set(bundled_recipes())
     assert "$defs" in json.loads(run(capsys, "recipes", "--schema")[1])
 
@@ -198,3 +196,9 @@ def test_pruning_a_run_in_use_is_refused(capsys, trained):
     assert exit_code == 6
     assert f"in use by process {os.getpid()}" in err
     assert len(list_checkpoints(trained)) == 3
+
+
+def test_generate_prints_nothing_where_there_is_no_run(capsys, tmp_path):
+    exit_code, out, err = run(capsys, "generate", "--run", str(tmp_path), "--prompt", "It was")
+    assert (exit_code, out) == (6, "")
+    assert f"no run in {tmp_path}" in err

@@ -3,30 +3,8 @@ import torch
 from torch import Tensor
 
 from revlm.errors import NonFiniteError
-from revlm.model import RevLM, resolve_model
-from revlm.recipe import Model
-
-
-def model(*, reversible: bool = True, n_layers: int = 2, dropout: float = 0.0, bits: int = 20) -> RevLM:
-    recipe = Model(
-        d_model=32,
-        n_layers=n_layers,
-        n_heads=2,
-        d_ff=64,
-        layers=("local", "lsh", "full"),
-        window=8,
-        n_rounds=2,
-        reversible=reversible,
-        dropout=dropout,
-        attention_block=16,
-        stream_fraction_bits=bits,
-    )
-    return RevLM(resolve_model(recipe, 256), vocab_size=50, seed=1, tile=48)
-
-
-def example(tokens: int = 131) -> tuple[Tensor, Tensor]:
-    inputs = torch.randint(0, 50, (tokens,), generator=torch.Generator().manual_seed(2))
-    return inputs, (torch.arange(tokens) >= 50).int()
+from revlm.model import RevLM
+from tests.model.networks import example, model
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -73,18 +51,6 @@ def test_gradients_agree_with_plain_autograd_over_float_streams() -> None:
         torch.autograd.grad(found, parameters), torch.autograd.grad(expected, parameters), strict=True
     ):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-4 * float(other.abs().max()))
-
-
-def test_nothing_flows_back_from_the_future_or_from_another_document() -> None:
-    inputs, document = example()
-    network = model(n_layers=3).double().eval()
-    before = network(inputs, document)
-    later, earlier = inputs.clone(), inputs.clone()
-    later[90:] = 3
-    earlier[:50] = 3
-    torch.testing.assert_close(network(later, document)[:90], before[:90], rtol=0, atol=1e-5)
-    torch.testing.assert_close(network(earlier, document)[50:], before[50:], rtol=0, atol=1e-5)
-    assert not torch.allclose(network(later, document)[90:], before[90:])
 
 
 def test_a_second_backward_is_refused() -> None:

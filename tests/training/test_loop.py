@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from revlm.corpus import tokenize_corpus
-from revlm.errors import ResourceError, StorageError
+from revlm.errors import Interrupted, ResourceError, StorageError
 from revlm.recipe import Recipe, load_recipe
-from revlm.runs import RunFolder, list_checkpoints, load_checkpoint
+from revlm.runs import RunFolder, list_checkpoints, load_checkpoint, read_journal
 from revlm.training import train
 
 WORDS = [
@@ -100,6 +100,39 @@ def test_another_model_is_refused_with_what_differs(recipe_file: Path, tokens: P
     list(train(recipe(recipe_file, tokens, out, "train.max_steps=1", "evaluate.every=0")))
     with pytest.raises(StorageError, match=r"model\.d_ff"):
         list(train(recipe(recipe_file, tokens, out, "model.d_ff=64")))
+
+
+@pytest.mark.parametrize("heeded", [1, 3, 9, 12, 14, 30])
+def test_a_run_stopped_at_any_moment_ends_with_the_weights_and_records_of_an_undisturbed_one(
+    recipe_file: Path, tokens: Path, tmp_path: Path, heeded: int
+) -> None:
+    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    list(train(recipe(recipe_file, tokens, undisturbed)))
+    asked = 0
+
+    def stop() -> str | None:
+        nonlocal asked
+        asked += 1
+        return "SIGTERM" if asked >= heeded else None
+
+    with pytest.raises(Interrupted, match=r"SIGTERM.*run the same command again"):
+        list(train(recipe(recipe_file, tokens, disturbed), stop=stop))
+    list(train(recipe(recipe_file, tokens, disturbed)))
+    for name, weight in final_weights(undisturbed).items():
+        assert torch.equal(weight, final_weights(disturbed)[name]), name
+    timeless = ("event", "step", "loss", "bits_per_byte", "grad_norm", "documents", "epoch")
+    assert [[r.get(key) for key in timeless] for r in read_journal(RunFolder.open(undisturbed).metrics)] == [
+        [r.get(key) for key in timeless] for r in read_journal(RunFolder.open(disturbed).metrics)
+    ]
+    samples = sorted(path.name for path in RunFolder.open(undisturbed).samples.iterdir())
+    assert samples == sorted(path.name for path in RunFolder.open(disturbed).samples.iterdir())
+    assert samples
+
+
+def test_a_dry_run_does_one_step_and_writes_nothing(recipe_file: Path, tokens: Path, tmp_path: Path) -> None:
+    records = list(train(recipe(recipe_file, tokens, tmp_path / "run"), dry_run=True))
+    assert [record["step"] for record in records] == [1]
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_beyond_its_memory_limit_is_refused_before_anything_is_there(

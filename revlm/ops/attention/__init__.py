@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from revlm.errors import UsageError
-from revlm.ops.attention import blocked, reference
+from revlm.ops.attention import blocked, compiled, reference
 from revlm.ops.attention.statistics import BucketStatistics, bucket_statistics
 
 __all__ = [
@@ -24,8 +24,8 @@ __all__ = [
 _BACKENDS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
     "reference": reference.attention_with_log_sum_exp,
     "blocked": blocked.attention_with_log_sum_exp,
+    "compiled": compiled.attention_with_log_sum_exp,
 }
-_BACKENDS["auto"] = _BACKENDS["blocked"]
 # For the backends that training can choose.
 _WORKSPACES: dict[str, Callable[..., int]] = {"blocked": blocked.workspace_bytes}
 _WORKSPACES["auto"] = _WORKSPACES["blocked"]
@@ -53,8 +53,10 @@ def bucketed_window_attention(
     With fewer queries than tokens, the queries are the last positions. Bucket numbers lie in 0..2^31-1; documents
     whose numbers differ never meet. Gradients reach q, k, v, the sink and a scale that is a tensor.
 
+    The backend `auto` is `compiled` on a CPU for which there is a compiler, else `blocked`.
+
     Raises:
-        UsageError: on a window below 1, more queries than tokens, or an unknown backend.
+        UsageError: on a window below 1, more queries than tokens, an unknown backend, or `compiled` where it cannot be.
 
     Source: the buckets are those of Kitaev, Kaiser and Levskaya, arXiv 2001.04451, section 2; windows in place of
     chunks of the sorted order make the result strictly causal.
@@ -80,15 +82,19 @@ def attention_with_log_sum_exp(
     """Returns `bucketed_window_attention` and the logarithm of each softmax's denominator, the sink's share included.
 
     The second result carries no gradient; it is +inf where there is neither a key nor a sink. `block` is the number
-    of queries that the blocked backend works on together: it changes speed and memory, not the result.
+    of queries that `blocked` and `compiled` work on together: it changes speed and memory, not the result.
     """
-    if backend not in _BACKENDS:
-        raise UsageError(f"unknown attention backend {backend!r}: choose one of {', '.join(sorted(_BACKENDS))}")
+    if backend not in ("auto", *_BACKENDS):
+        raise UsageError(f"unknown attention backend {backend!r}: choose one of auto, {', '.join(sorted(_BACKENDS))}")
     if window < 1:
         raise UsageError(f"window is {window}: a query must be allowed at least one position, so give 1 or more")
     if q.shape[1] > k.shape[1]:
         raise UsageError(f"{q.shape[1]} queries for {k.shape[1]} tokens: queries are the last positions of the tokens")
-    options = {"block": block} if _BACKENDS[backend] is blocked.attention_with_log_sum_exp else {}
+    if backend == "compiled":
+        compiled.require(q.device)
+    elif backend == "auto":
+        backend = "compiled" if q.device.type == "cpu" and compiled.builds() else "blocked"
+    options = {} if backend == "reference" else {"block": block}
     return _BACKENDS[backend](
         q, k, v, bucket, window=window, scale=scale, sink=sink, include_self=include_self, **options
     )

@@ -1,0 +1,58 @@
+// Memory that the next block will touch, fetched while the present one is computed.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "vectors.hpp"
+
+// The rows of a block lie in no order of memory, and each would stall the block for as long as main memory takes. Asked
+// for all at once they would stall it as well, so they are spread over the steps of the present block.
+class Ahead {
+   public:
+    // Begins the list for another block.
+    void clear() {
+        expected_steps_ = std::max(steps_, 1L);
+        rows_.clear();
+        next_ = steps_ = lines_ = 0;
+        line_ = end_ = 0;
+    }
+
+    // Adds some elements; what follows on what was added last is best, like the fields of a record.
+    template <class Element>
+    void add(const Element* from, long size) {
+        const uintptr_t first = reinterpret_cast<uintptr_t>(from) / line_bytes * line_bytes;
+        const uintptr_t last = (reinterpret_cast<uintptr_t>(from + size) + line_bytes - 1) / line_bytes * line_bytes;
+        lines_ += (last - first) / line_bytes;
+        if (!rows_.empty() && rows_.back().last == first)
+            rows_.back().last = last;
+        else
+            rows_.push_back({first, last});
+    }
+
+    // Ends the list; it is worked off in as many steps as the block before took.
+    void spread() { at_once_ = (lines_ + expected_steps_ - 1) / expected_steps_; }
+
+    // Asks for the next few lines, into the second-level cache.
+    ALWAYS_INLINE void step() {
+        ++steps_;
+        for (long i = 0; i < at_once_; ++i, line_ += line_bytes) {
+            if (line_ == end_) {
+                if (next_ == long(rows_.size())) return;
+                line_ = rows_[next_].first, end_ = rows_[next_].last;
+                ++next_;
+            }
+            __builtin_prefetch(reinterpret_cast<const void*>(line_), 0, 2);
+        }
+    }
+
+   private:
+    static constexpr uintptr_t line_bytes = 64;
+    struct Row {
+        uintptr_t first, last;
+    };
+    std::vector<Row> rows_;
+    uintptr_t line_ = 0, end_ = 0;
+    long next_ = 0, lines_ = 0, steps_ = 0, at_once_ = 0, expected_steps_ = 1;
+};

@@ -1,0 +1,270 @@
+// The backward pass: weights are computed again from the saved log-sum-exp.
+#pragma once
+
+#include <numeric>
+
+#include "block.hpp"
+#include "work.hpp"
+
+template <class Input, class Real>
+class Backward {
+    static constexpr int n = lanes<Real>;
+
+   public:
+    explicit Backward(const Problem& problem)
+        : problem_(problem),
+          work_(problem),
+          head_dim_(problem.head_dim),
+          k_(problem, problem.k, problem.tokens, records_, problem.rounds > 1),
+          v_(problem, problem.v, problem.tokens, records_, problem.rounds > 1),
+          q_(problem, problem.q, problem.queries, records_, problem.rounds > 1),
+          d_out_(problem, problem.d_out, problem.queries, records_, problem.rounds > 1),
+          // Sums that the result has not the precision for are held apart from it, too.
+          d_q_(problem, problem.d_q, problem.queries, records_, problem.rounds > 1 || !std::is_same_v<Input, Real>),
+          d_k_(problem, problem.d_k, problem.tokens, records_, d_q_.in_records()),
+          d_v_(problem, problem.d_v, problem.tokens, records_, d_q_.in_records()),
+          saved_(work_.group * problem.queries),
+          shares_(work_.group * work_.segments),
+          boundary_first_(work_.group * work_.segments),
+          boundary_(work_.segments > 1 ? work_.group * work_.segments * problem.window * 2 * head_dim_ : 0) {
+        records_.allocate(work_.group, problem.tokens);
+        for (long thread = 0; thread < problem.threads; ++thread) spaces_.emplace_back(problem);
+    }
+
+    void run() {
+        work_.for_each_group([&](long first_row, long rows) {
+            work_.for_each_segment(rows, [&](long, const Segment& segment) { prepare(segment, first_row + segment.i); });
+            if (problem_.d_sink) sum_shares(first_row, rows, problem_.d_sink);
+            for (long round = 0; round < problem_.rounds; ++round) {
+                const auto scene = [&](long i) -> Scene<Input> {
+                    const long row = first_row + i;
+                    return {problem_, work_.order(i), k_.rows(row, i), v_.rows(row, i), q_.rows(row, i), row, round};
+                };
+                work_.for_each_segment(rows, [&](long thread, const Segment& segment) {
+                    attend(spaces_[thread], segment, scene(segment.i));
+                });
+                work_.for_each_segment(
+                    rows, [&](long, const Segment& segment) { add_boundary(segment, scene(segment.i)); });
+            }
+            work_.for_each_segment(rows, [&](long, const Segment& segment) { finish(segment, first_row + segment.i); });
+            sum_shares(first_row, rows, problem_.d_scale);
+        });
+    }
+
+   private:
+    // Of a query: the log-sum-exp of the forward pass, and delta = <d_out, out>.
+    struct Saved {
+        Real log_sum_exp, delta;
+    };
+
+    // Where a thread works.
+    struct Workspace {
+        Block<Input, Real> block;
+        Buffer<Real> weights, d_logits, q, q_transposed, d_out, d_out_transposed, d_q, log_sum_exp, delta;
+        long retired = 0;  // the first place whose gradients have not left the packed keys
+
+        explicit Workspace(const Problem& problem)
+            : block(problem, true),
+              weights(block.pairs()),
+              d_logits(block.pairs()),
+              q(block.queries()),
+              q_transposed(block.queries()),
+              d_out(block.queries()),
+              d_out_transposed(block.queries()),
+              d_q(block.queries()),
+              log_sum_exp(block.stride),
+              delta(block.stride) {}
+    };
+
+    // Copies the inputs to records, saves what the queries need, and finds the segment's share in the sink's gradient.
+    void prepare(const Segment& segment, long row) {
+        for (const auto* field : {&k_, &v_, &q_, &d_out_}) field->load(row, segment.i, segment.start, segment.stop);
+        const Rows<Input> d_out = tokens_of<Input>(problem_.d_out, row), out = tokens_of<Input>(problem_.out, row);
+        const Real* const log_sum_exp = static_cast<const Real*>(problem_.log_sum_exp) + row * problem_.queries;
+        double d_sink = 0;
+        for (long query = first_query(segment); query < last_query(segment); ++query) {
+            const Real delta = dot<Real>(d_out[query], out[query], head_dim_);
+            saved_[segment.i * problem_.queries + query] = {log_sum_exp[query], delta};
+            if (!problem_.sink) continue;
+            d_sink -= std::exp(static_cast<const Real*>(problem_.sink)[row] - log_sum_exp[query]) * delta;
+        }
+        shares_[segment.task] = d_sink;
+    }
+
+    // Writes the gradients from their sums over the rounds, and finds the segment's share in that of the scale.
+    void finish(const Segment& segment, long row) {
+        const Real scale = static_cast<const Real*>(problem_.scale)[row];
+        const Rows<Input> q = tokens_of<Input>(problem_.q, row), d_q = tokens_of<Input>(problem_.d_q, row);
+        const Rows<Real> total = d_q_.rows(row, segment.i);
+        double d_scale = 0;
+        for (long query = first_query(segment); query < last_query(segment); ++query) {
+            d_scale += dot<Real>(q[query], total[query], head_dim_);
+            for (long d = 0; d < head_dim_; ++d) assign(d_q[query][d], total[query][d] * scale);
+        }
+        shares_[segment.task] = d_scale;
+        if (!d_k_.in_records()) return;
+        for (const auto& [field, tensor] : {std::pair{&d_k_, &problem_.d_k}, std::pair{&d_v_, &problem_.d_v}}) {
+            const Rows<Real> from = field->rows(row, segment.i);
+            const Rows<Input> to = tokens_of<Input>(*tensor, row);
+            for (long token = segment.start; token < segment.stop; ++token)
+                for (long d = 0; d < head_dim_; ++d) assign(to[token][d], from[token][d]);
+        }
+    }
+
+    long first_query(const Segment& segment) const {
+        return std::max(segment.start - long(problem_.tokens - problem_.queries), 0L);
+    }
+    long last_query(const Segment& segment) const { return segment.stop - (problem_.tokens - problem_.queries); }
+
+    // Adds up the shares of each row's segments, in their order.
+    void sum_shares(long first_row, long rows, void* sums) {
+        for (long i = 0; i < rows; ++i) {
+            const double* const shares = &shares_[i * work_.segments];
+            static_cast<Real*>(sums)[first_row + i] = Real(std::accumulate(shares, shares + work_.segments, 0.0));
+        }
+    }
+
+    void attend(Workspace& space, const Segment& segment, const Scene<Input>& scene) {
+        const Real scale = static_cast<const Real*>(problem_.scale)[scene.row];
+        const Rows<Input> d_out = d_out_.rows(scene.row, segment.i);
+        const Rows<Real> d_q = d_q_.rows(scene.row, segment.i);
+        Block<Input, Real>& block = space.block;
+        Keys<Input, Real>& keys = block.keys;
+        keys.clear();
+        space.retired = boundary_first_[segment.task] = segment.start;
+        bool any = false;
+        for (long start = segment.start; start < segment.stop; start += problem_.block) {
+            if (!block.advance(scene, start, std::min(start + long(problem_.block), segment.stop))) continue;
+            const long first = scene.lowest(start);
+            if (!any) space.retired = boundary_first_[segment.task] = std::min(first, segment.start);
+            any = true;
+            retire(space, segment, scene, first);
+            block.load_keys(scene);
+            look_ahead(space, segment, scene);
+            block.load_queries(scene, scene.q, scale, space.q, space.q_transposed);
+            block.load_queries(scene, d_out, Real(1), space.d_out, space.d_out_transposed);
+            load_saved(space, segment.i, scene);
+            block.products(keys.k, space.q_transposed, space.weights);
+            block.products(keys.v, space.d_out_transposed, space.d_logits);
+            differentiate(space);
+            block.add_over_queries(space.weights, space.d_out, keys.d_v);
+            block.add_over_queries(space.d_logits, space.q, keys.d_k);
+            block.sum_over_keys(space.d_logits, keys.k, space.d_q);
+            for (long j = 0; j < block.size(); ++j) {
+                const int64_t query = scene.query(scene.token()[start + j]);
+                if (query >= 0) join(d_q[query], &space.d_q[j * block.head_stride], scene.round == 0);
+            }
+        }
+        retire(space, segment, scene, segment.stop);
+    }
+
+    void look_ahead(Workspace& space, const Segment& segment, const Scene<Input>& scene) {
+        Block<Input, Real>& block = space.block;
+        const long row = scene.row, i = segment.i;
+        const Rows<Input> d_out = d_out_.rows(row, i);
+        const Rows<Real> d_q = d_q_.rows(row, i), d_k = d_k_.rows(row, i), d_v = d_v_.rows(row, i);
+        block.look_ahead(scene, segment.stop, [&](long position, long query) {
+            block.ahead.add(scene.k[position], head_dim_);
+            block.ahead.add(scene.v[position], head_dim_);
+            if (query >= 0) {
+                block.ahead.add(scene.q[query], head_dim_);
+                block.ahead.add(d_out[query], head_dim_);
+                block.ahead.add(d_q[query], head_dim_);
+            }
+            block.ahead.add(d_k[position], head_dim_);
+            block.ahead.add(d_v[position], head_dim_);
+            if (query >= 0) block.ahead.add(&saved_[i * problem_.queries + query], 1);
+        });
+    }
+
+    void load_saved(Workspace& space, long i, const Scene<Input>& scene) const {
+        const Block<Input, Real>& block = space.block;
+        for (long j = 0; j < block.stride; ++j) {
+            const int64_t query = j < block.size() ? scene.query(scene.token()[block.start + j]) : -1;
+            const Saved saved = query < 0 ? Saved{std::numeric_limits<Real>::infinity(), 0}
+                                          : saved_[i * problem_.queries + query];
+            space.log_sum_exp[j] = saved.log_sum_exp;
+            space.delta[j] = saved.delta;
+        }
+    }
+
+    // Turns logits and the gradients of the weights into weights and the gradients of the logits.
+    void differentiate(Workspace& space) const {
+        const Block<Input, Real>& block = space.block;
+        for (long vector = 0; vector < block.vectors(); ++vector) {
+            const auto log_sum_exp = load<Vector<Real>>(&space.log_sum_exp[vector * n]);
+            const auto delta = load<Vector<Real>>(&space.delta[vector * n]);
+            for (long key = block.begin(vector); key < block.end(vector); ++key) {
+                const long at = key * block.stride + vector * n;
+                const auto logit = load<Vector<Real>>(&space.weights[at]);
+                const auto d_weight = load<Vector<Real>>(&space.d_logits[at]);
+                const Vector<Real> found = exponential<Real>(logit - log_sum_exp);
+                const Vector<Real> weight = block.visible(key, vector) ? found : Vector<Real>{};
+                store(&space.weights[at], weight);
+                store(&space.d_logits[at], weight * (d_weight - delta));
+            }
+        }
+    }
+
+    // Hands over the gradients of the keys at places before `until`, which no later block of the segment sees: to the
+    // sums, or to the boundary where the keys belong to an earlier segment.
+    void retire(Workspace& space, const Segment& segment, const Scene<Input>& scene, long until) {
+        const Keys<Input, Real>& keys = space.block.keys;
+        const Rows<Real> sum_k = d_k_.rows(scene.row, segment.i), sum_v = d_v_.rows(scene.row, segment.i);
+        for (long place = space.retired; place < until; ++place) {
+            const bool packed = keys.first <= place && place < keys.last;
+            const long at = (place - keys.first) * keys.stride;
+            if (place < segment.start) {
+                Real* const boundary = boundary_row(segment, place);
+                std::copy_n(&keys.d_k[at], head_dim_, boundary);
+                std::copy_n(&keys.d_v[at], head_dim_, boundary + head_dim_);
+            } else if (packed || scene.round == 0) {
+                const int64_t token = scene.token()[place];
+                join(sum_k[token], packed ? &keys.d_k[at] : nullptr, scene.round == 0);
+                join(sum_v[token], packed ? &keys.d_v[at] : nullptr, scene.round == 0);
+            }
+        }
+        space.retired = std::max(space.retired, until);
+    }
+
+    // Adds what the blocks of a segment found for the keys just before it; by now their own segment has added its part.
+    void add_boundary(const Segment& segment, const Scene<Input>& scene) {
+        const Rows<Real> sum_k = d_k_.rows(scene.row, segment.i), sum_v = d_v_.rows(scene.row, segment.i);
+        for (long place = boundary_first_[segment.task]; place < segment.start; ++place) {
+            const int64_t token = scene.token()[place];
+            const Real* const boundary = boundary_row(segment, place);
+            join(sum_k[token], boundary, false);
+            join(sum_v[token], boundary + head_dim_, false);
+        }
+    }
+
+    // The first part of a sum, or one more; no part: zero.
+    void join(Real* sum, const Real* part, bool first) const {
+        if (!part)
+            std::fill_n(sum, head_dim_, Real(0));
+        else if (first)
+            std::copy_n(part, head_dim_, sum);
+        else
+            for (long d = 0; d < head_dim_; ++d) sum[d] += part[d];
+    }
+
+    // A key's gradients, k's and then v's, by its place in the window before the segment.
+    Real* boundary_row(const Segment& segment, long place) {
+        const long window = problem_.window;
+        return &boundary_[(segment.task * window + place - (segment.start - window)) * 2 * head_dim_];
+    }
+
+    const Problem& problem_;
+    Work work_;
+    const long head_dim_;
+    Records records_;
+    Field<Input> k_, v_, q_, d_out_;
+    Field<Real> d_q_, d_k_, d_v_;
+    Buffer<Saved> saved_;
+    // What each segment adds to the gradient of the sink, and then of the scale.
+    Buffer<double> shares_;
+    // Of each segment: the first place before it that its queries see, and the gradients of those keys.
+    Buffer<long> boundary_first_;
+    Buffer<Real> boundary_;
+    std::vector<Workspace> spaces_;
+};

@@ -1,0 +1,175 @@
+// The forward pass: each round's softmax joins the results of the rounds before it.
+#pragma once
+
+#include "block.hpp"
+#include "work.hpp"
+
+template <class Input, class Real>
+class Forward {
+    static constexpr int n = lanes<Real>;
+
+   public:
+    explicit Forward(const Problem& problem)
+        : problem_(problem),
+          work_(problem),
+          k_(problem, problem.k, problem.tokens, records_, problem.rounds > 1),
+          v_(problem, problem.v, problem.tokens, records_, problem.rounds > 1),
+          q_(problem, problem.q, problem.queries, records_, problem.rounds > 1),
+          total_(problem, problem.out, problem.queries, records_, problem.rounds > 1),
+          maximum_(work_.group * problem.queries),
+          weight_sum_(work_.group * problem.queries) {
+        records_.allocate(work_.group, problem.tokens);
+        for (long thread = 0; thread < problem.threads; ++thread) spaces_.emplace_back(problem);
+    }
+
+    void run() {
+        work_.for_each_group([&](long first_row, long rows) {
+            if (k_.in_records())
+                work_.for_each_segment(rows, [&](long, const Segment& segment) {
+                    for (const auto* field : {&k_, &v_, &q_})
+                        field->load(first_row + segment.i, segment.i, segment.start, segment.stop);
+                });
+            for (long round = 0; round < problem_.rounds; ++round)
+                work_.for_each_segment(rows, [&](long thread, const Segment& segment) {
+                    const long i = segment.i, row = first_row + i;
+                    attend(spaces_[thread], segment,
+                           {problem_, work_.order(i), k_.rows(row, i), v_.rows(row, i), q_.rows(row, i), row, round});
+                });
+        });
+    }
+
+   private:
+    // Where a thread works.
+    struct Workspace {
+        Block<Input, Real> block;
+        Buffer<Real> pairs, q, q_transposed, out, maximum, weight_sum;
+
+        explicit Workspace(const Problem& problem)
+            : block(problem, false),
+              pairs(block.pairs()),
+              q(block.queries()),
+              q_transposed(block.queries()),
+              out(block.queries()),
+              maximum(block.stride),
+              weight_sum(block.stride) {}
+    };
+
+    void attend(Workspace& space, const Segment& segment, const Scene<Input>& scene) {
+        Block<Input, Real>& block = space.block;
+        const Real scale = static_cast<const Real*>(problem_.scale)[scene.row];
+        block.keys.clear();
+        for (long start = segment.start; start < segment.stop; start += problem_.block) {
+            if (!block.advance(scene, start, std::min(start + long(problem_.block), segment.stop))) continue;
+            block.load_keys(scene);
+            look_ahead(space, segment, scene);
+            block.load_queries(scene, scene.q, scale, space.q, space.q_transposed);
+            block.products(block.keys.k, space.q_transposed, space.pairs);
+            softmax(space);
+            block.sum_over_keys(space.pairs, block.keys.v, space.out);
+            for (long j = 0; j < block.size(); ++j) {
+                const int64_t query = scene.query(scene.token()[start + j]);
+                if (query >= 0) join(space, segment.i, scene, j, query);
+            }
+        }
+    }
+
+    void look_ahead(Workspace& space, const Segment& segment, const Scene<Input>& scene) {
+        Ahead& ahead = space.block.ahead;
+        const Rows<Real> total = total_.rows(scene.row, segment.i);
+        const Rows<Input> out = tokens_of<Input>(problem_.out, scene.row);
+        const bool last = scene.round == problem_.rounds - 1;
+        space.block.look_ahead(scene, segment.stop, [&](long position, long query) {
+            const long index = segment.i * problem_.queries + query;
+            ahead.add(scene.k[position], problem_.head_dim);
+            ahead.add(scene.v[position], problem_.head_dim);
+            if (query < 0) return;
+            ahead.add(scene.q[query], problem_.head_dim);
+            if (total_.in_records()) ahead.add(total[query], problem_.head_dim);
+            if (last) ahead.add(out[query], problem_.head_dim);
+            ahead.add(&maximum_[index], 1);
+            ahead.add(&weight_sum_[index], 1);
+        });
+    }
+
+    // Turns logits into weights, not yet divided by their sum.
+    void softmax(Workspace& space) const {
+        const Block<Input, Real>& block = space.block;
+        for (long vector = 0; vector < block.vectors(); ++vector) {
+            Real* const logits = &space.pairs[vector * n];
+            // Finite, so that -inf less the maximum is no NaN where a query sees nothing.
+            Vector<Real> maximum = Vector<Real>{} + std::numeric_limits<Real>::lowest();
+            for (long key = block.begin(vector); key < block.end(vector); ++key) {
+                const auto nothing = Vector<Real>{} - std::numeric_limits<Real>::infinity();
+                const auto found = load<Vector<Real>>(logits + key * block.stride);
+                const Vector<Real> logit = block.visible(key, vector) ? found : nothing;
+                store(logits + key * block.stride, logit);
+                maximum = logit > maximum ? logit : maximum;
+            }
+            Vector<Real> sum{};
+            for (long key = block.begin(vector); key < block.end(vector); ++key) {
+                const auto logit = load<Vector<Real>>(logits + key * block.stride);
+                const Vector<Real> weight = exponential<Real>(logit - maximum);
+                store(logits + key * block.stride, weight);
+                sum += weight;
+            }
+            store(&space.maximum[vector * n], maximum);
+            store(&space.weight_sum[vector * n], sum);
+        }
+    }
+
+    // Joins a query's result of one round to those of the rounds before; the last round brings the sink and the end.
+    void join(const Workspace& space, long row_in_group, const Scene<Input>& scene, long j, int64_t query) {
+        const long index = row_in_group * problem_.queries + query;
+        Real maximum = space.maximum[j], sum = space.weight_sum[j], old_factor = 0, new_factor = 1;
+        if (scene.round > 0) {
+            const Real larger = std::max(maximum, maximum_[index]);
+            old_factor = std::exp(maximum_[index] - larger);
+            new_factor = std::exp(maximum - larger);
+            maximum = larger;
+            sum = weight_sum_[index] * old_factor + sum * new_factor;
+        }
+        maximum_[index] = maximum;
+        weight_sum_[index] = sum;
+        const bool first = scene.round == 0, last = scene.round == problem_.rounds - 1;
+        if (last) {
+            const Real share = share_beside_sink(scene.row, query, maximum, sum);
+            old_factor *= share;
+            new_factor *= share;
+        }
+        const long head_dim = problem_.head_dim;
+        const Real* const found = &space.out[j * space.block.head_stride];
+        Input* const out = tokens_of<Input>(problem_.out, scene.row)[query];
+        if (first && last) {
+            for (long d = 0; d < head_dim; ++d) assign(out[d], found[d] * new_factor);
+            return;
+        }
+        Real* const total = total_.rows(scene.row, row_in_group)[query];
+        if (first)
+            std::copy_n(found, head_dim, total);
+        else if (last)
+            for (long d = 0; d < head_dim; ++d) assign(out[d], total[d] * old_factor + found[d] * new_factor);
+        else
+            for (long d = 0; d < head_dim; ++d) total[d] = total[d] * old_factor + found[d] * new_factor;
+    }
+
+    // Writes the log-sum-exp of a query; returns what its sum of values, weighted by exp(logit - maximum), is to be
+    // multiplied with: nothing but the sink, or not even that, leaves zero.
+    Real share_beside_sink(long row, long query, Real maximum, Real sum) const {
+        constexpr Real infinity = std::numeric_limits<Real>::infinity();
+        const Real sink = problem_.sink ? static_cast<const Real*>(problem_.sink)[row] : -infinity;
+        const Real larger = std::max(maximum, sink), factor = std::exp(maximum - larger);
+        const Real denominator = sum * factor + std::exp(sink - larger);
+        static_cast<Real*>(problem_.log_sum_exp)[row * problem_.queries + query] =
+            denominator == 0 ? infinity : larger + std::log(denominator);
+        return denominator == 0 ? 0 : factor / denominator;
+    }
+
+    const Problem& problem_;
+    Work work_;
+    Records records_;
+    Field<Input> k_, v_, q_;
+    Field<Real> total_;
+    // Of each query of a group of rows, over the rounds so far.
+    Buffer<Real> maximum_, weight_sum_;
+    std::vector<Workspace> spaces_;
+};

@@ -1,0 +1,154 @@
+"""The compiled attention as a function that PyTorch can differentiate.
+
+Blocks of queries meet the band of sorted keys that holds their windows, in tiles whose sums stay in registers; rounds
+join by their log-sum-exp, and the backward pass computes the weights again from it. Sums are in float32 (float64 for
+float64 inputs). Results are the same bits whatever the number of threads: a thread takes 2,048 places of the sorted
+order at a time (more where the window is wider), and what two of them add to one key is added in a fixed order.
+
+Besides inputs and results it holds, for one row (for as many as keep the threads occupied, where rows are short):
+12 bytes a token and round for the sorted order; with several rounds, a copy of q, k, v and the sum of the output, in
+the backward pass of q, k, v, d_out and three sums, `head_dim` elements each a token; and for each thread, whose logits
+these are, `2 * (window + block) * (2 * head_dim + block)` numbers.
+"""
+
+import ctypes
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from revlm.errors import ResourceError
+from revlm.ops.attention.compiled import library
+
+_NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float64: "float64"}
+
+
+def attention_with_log_sum_exp(
+    q: Float[Tensor, "rows queries head_dim"],
+    k: Float[Tensor, "rows tokens head_dim"],
+    v: Float[Tensor, "rows tokens head_dim"],
+    bucket: Int[Tensor, "rows rounds tokens"],
+    *,
+    window: int,
+    scale: float | Float[Tensor, "rows"] = 1.0,
+    sink: Float[Tensor, "rows"] | None = None,
+    include_self: bool,
+    block: int = 64,
+) -> tuple[Float[Tensor, "rows queries head_dim"], Float[Tensor, "rows queries"]]:
+    """Returns what `reference.attention_with_log_sum_exp` returns; on a CPU with a C++ compiler.
+
+    Raises:
+        BuildError: where the compiler refuses the source.
+        ResourceError: where there is not enough memory.
+    """
+    inputs = torch.promote_types(torch.promote_types(q.dtype, k.dtype), v.dtype)
+    inputs = inputs if inputs in _NAMES else torch.float32
+    sums = torch.promote_types(inputs, torch.float32)
+    if not isinstance(scale, Tensor):
+        scale = torch.full((q.shape[0],), scale, dtype=sums)
+    sink = None if sink is None else sink.to(sums)
+    out, log_sum_exp = _CompiledAttention.apply(
+        q.to(inputs), k.to(inputs), v.to(inputs), scale.to(sums), sink, _as_int32(bucket), window, include_self, block
+    )
+    return out.to(q.dtype), log_sum_exp
+
+
+class _Tensor(ctypes.Structure):
+    _fields_ = [("data", ctypes.c_void_p), ("strides", 3 * ctypes.c_int64)]
+
+
+class _Problem(ctypes.Structure):
+    """The fields of `Problem` in `problem.hpp`, in the same order."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("rows", "queries", "tokens", "rounds", "head_dim")),
+        *((name, ctypes.c_int64) for name in ("window", "block", "include_self", "threads")),
+        *((name, _Tensor) for name in ("q", "k", "v", "bucket")),
+        *((name, ctypes.c_void_p) for name in ("scale", "sink")),
+        ("out", _Tensor),
+        ("log_sum_exp", ctypes.c_void_p),
+        *((name, _Tensor) for name in ("d_out", "d_q", "d_k", "d_v")),
+        *((name, ctypes.c_void_p) for name in ("d_scale", "d_sink")),
+    ]
+
+
+class _CompiledAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        scale: Tensor,
+        sink: Tensor | None,
+        bucket: Tensor,
+        window: int,
+        include_self: bool,
+        block: int,
+    ) -> tuple[Tensor, Tensor]:
+        q, k, v, scale = _rows_contiguous(q), _rows_contiguous(k), _rows_contiguous(v), scale.contiguous()
+        sink = None if sink is None else sink.contiguous()
+        out = torch.empty(q.shape, dtype=q.dtype)
+        log_sum_exp = torch.empty(q.shape[:2], dtype=scale.dtype)
+        given = {"q": q, "k": k, "v": v, "bucket": bucket, "scale": scale, "sink": sink}
+        ctx.options = window, include_self, block
+        _call("forward", {**given, "out": out, "log_sum_exp": log_sum_exp}, *ctx.options)
+        ctx.save_for_backward(*given.values(), out, log_sum_exp)
+        ctx.mark_non_differentiable(log_sum_exp)
+        return out, log_sum_exp
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_out: Tensor, _d_log_sum_exp: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, bucket, scale, sink, out, log_sum_exp = ctx.saved_tensors
+        saved = {"q": q, "k": k, "v": v, "bucket": bucket, "scale": scale, "sink": sink}
+        like = {"d_q": q, "d_k": k, "d_v": v, "d_scale": scale, "d_sink": sink}
+        gradients = {name: None if of is None else torch.empty(of.shape, dtype=of.dtype) for name, of in like.items()}
+        results = {"out": out, "log_sum_exp": log_sum_exp, "d_out": _rows_contiguous(d_out)}
+        _call("backward", {**saved, **results, **gradients}, *ctx.options)
+        return (*gradients.values(), None, None, None, None)
+
+
+def _call(function: str, tensors: dict[str, Tensor | None], window: int, include_self: bool, block: int) -> None:
+    q, k, bucket = tensors["q"], tensors["k"], tensors["bucket"]
+    assert q is not None
+    assert k is not None
+    assert bucket is not None
+    problem = _Problem(
+        rows=q.shape[0],
+        queries=q.shape[1],
+        tokens=k.shape[1],
+        rounds=bucket.shape[1],
+        head_dim=q.shape[2],
+        window=min(window, k.shape[1]),
+        block=min(block, k.shape[1]),
+        include_self=include_self,
+        threads=torch.get_num_threads(),
+    )
+    for name, tensor in tensors.items():
+        if tensor is not None and isinstance(getattr(problem, name), _Tensor):
+            setattr(problem, name, _Tensor(tensor.data_ptr(), tensor.stride()))
+        elif tensor is not None:
+            setattr(problem, name, tensor.data_ptr())
+    command = library.compiler()
+    assert command is not None
+    if getattr(library.load(command), f"{function}_{_NAMES[q.dtype]}")(ctypes.byref(problem)) != 0:
+        raise ResourceError(
+            f"not enough memory for the {function} pass of attention over {k.shape[1]} tokens: "
+            "shorten data.seq_len or narrow model.window"
+        )
+
+
+def _rows_contiguous(x: Tensor) -> Tensor:
+    return x if x.stride(-1) == 1 else x.contiguous()
+
+
+def _as_int32(bucket: Tensor) -> Tensor:
+    """Returns the buckets as int32; rows that share theirs (a dimension of stride 0) still do."""
+    if bucket.dtype == torch.int32:
+        return bucket
+    if bucket.stride(0) == 0:
+        return bucket[:1].to(torch.int32).expand_as(bucket)
+    return bucket.to(torch.int32)

@@ -1,0 +1,141 @@
+"""Builds the C++ beside this file with the machine's own compiler, at first use, and loads it.
+
+The library is kept in `$XDG_CACHE_HOME/revlm` (else `~/.cache/revlm`) under a hash of the source, the flags and what
+the compiler says of itself and of this machine's instructions, so that none of them can go stale; it is written under
+another name and renamed, so that two processes may build at once.
+
+The compiler is the command in the environment's `REVLM_COMPILER` or `CXX`, else the first of c++, g++ and clang++ that
+is found. `REVLM_COMPILER=none` switches the compiled backend off.
+"""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+import warnings
+from pathlib import Path
+
+import torch
+
+from revlm.errors import UsageError
+
+_FOLDER = Path(__file__).parent
+_SOURCE = _FOLDER / "kernel.cpp"
+_NATIVE = "-mcpu=native" if platform.machine() in ("arm64", "aarch64", "ppc64le") else "-march=native"
+# No -ffast-math: an infinite logit means a key that is not seen. Threads are the library's own; OpenMP's would be a
+# second pool beside PyTorch's.
+_FLAGS = ("-std=c++17", "-O3", _NATIVE, "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared", "-pthread")
+
+
+class BuildError(UsageError):
+    """The library could not be built or loaded; the message holds what the compiler or the system said."""
+
+
+def is_available() -> bool:
+    """Returns whether a compiler is found; nothing is built."""
+    return compiler() is not None
+
+
+def builds() -> bool:
+    """Returns whether the library can be used, building it the first time; a failure is warned of once."""
+    command = compiler()
+    return command is not None and _builds(command)
+
+
+@functools.cache
+def _builds(command: tuple[str, ...]) -> bool:
+    try:
+        load(command)
+    except BuildError as error:
+        warnings.warn(f"{error}; attention goes on with the slower backend 'blocked'", RuntimeWarning, stacklevel=2)
+        return False
+    return True
+
+
+def require(device: torch.device) -> None:
+    """Returns where the compiled backend can be used.
+
+    Raises:
+        UsageError: where the tensors are not the CPU's, there is no compiler, or it fails.
+    """
+    if device.type != "cpu":
+        raise UsageError(f"attention backend 'compiled' is for the CPU and the tensors are on {device}: use 'blocked'")
+    command = compiler()
+    if command is None:
+        raise UsageError(
+            "attention backend 'compiled' finds no C++ compiler: install g++, name one in CXX, unset "
+            "REVLM_COMPILER=none, or use 'blocked'"
+        )
+    load(command)
+
+
+def compiler() -> tuple[str, ...] | None:
+    """Returns the command of the C++ compiler, or None where there is none or it is switched off."""
+    return _compiler(*(os.environ.get(name) for name in ("REVLM_COMPILER", "CXX", "PATH")))
+
+
+@functools.cache
+def _compiler(ours: str | None, usual: str | None, _path: str | None) -> tuple[str, ...] | None:
+    if ours == "none":
+        return None
+    if named := ours or usual:
+        return tuple(shlex.split(named))  # where it is missing, that is said when it is to build
+    return next(((name,) for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
+
+
+@functools.cache
+def load(command: tuple[str, ...]) -> ctypes.CDLL:
+    """Returns the library that this compiler builds, from the cache where it has been built before.
+
+    Raises:
+        BuildError: where the compiler fails.
+    """
+    name = f"attention-{_key(command)}.so"
+    try:
+        path = _cache_folder() / name
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+                built = Path(folder) / name
+                _run([*command, *_FLAGS, str(_SOURCE), "-o", str(built)])
+                built.replace(path)
+        return ctypes.CDLL(str(path))
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
+        raise BuildError(
+            f"the compiled attention cannot be kept in the cache ({error}): set XDG_CACHE_HOME to a folder that is "
+            "writable and allows execution"
+        ) from error
+
+
+def _key(command: tuple[str, ...]) -> str:
+    """Returns a hash of all that decides what the library will be.
+
+    The macros that a compiler defines name its version and every instruction set that it will use here.
+    """
+    macros = _run([*command, *_FLAGS, "-dM", "-E", "-x", "c++", os.devnull])
+    digest = hashlib.sha256("\0".join([*command, *_FLAGS, macros]).encode())
+    for path in sorted([_SOURCE, *_FOLDER.glob("*.hpp")]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:24]
+
+
+def _run(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    except OSError as error:
+        raise BuildError(f"the compiled attention cannot be built, {command[0]} does not run: {error}") from error
+    if done.returncode != 0:
+        raise BuildError(
+            f"the compiled attention cannot be built, name another compiler in CXX: {shlex.join(command)} says: "
+            f"{done.stderr.strip()}"
+        )
+    return done.stdout
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "revlm"

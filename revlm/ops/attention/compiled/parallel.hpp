@@ -1,0 +1,38 @@
+// Independent tasks on a few threads.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+// Runs work(thread, task) for every task, the threads taking the next one as they come free. A task must not depend on
+// which thread runs it. What a task throws is thrown again here, once all have ended.
+template <class Work>
+void parallel(long threads, long tasks, const Work& work) {
+    std::atomic<long> next{0};
+    std::exception_ptr failure;
+    std::mutex failing;
+    const auto worker = [&](long thread) {
+        try {
+            for (long task; (task = next++) < tasks;) work(thread, task);
+        } catch (...) {
+            const std::lock_guard<std::mutex> lock(failing);
+            failure = std::current_exception();
+            next = tasks;
+        }
+    };
+    std::vector<std::thread> others;
+    others.reserve(std::max(threads, 1L));
+    try {
+        for (long thread = 1; thread < std::min(threads, tasks); ++thread) others.emplace_back(worker, thread);
+    } catch (const std::system_error&) {
+        // The system grants no more threads: those that run share the tasks.
+    }
+    worker(0);
+    for (std::thread& other : others) other.join();
+    if (failure) std::rethrow_exception(failure);
+}

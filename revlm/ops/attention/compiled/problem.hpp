@@ -1,0 +1,77 @@
+// What Python passes, and the elements of its tensors.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+// A tensor [rows, tokens, head_dim] (or [rows, rounds, tokens]); strides count elements, the last dimension of the
+// former is contiguous.
+struct Tensor {
+    void* data;
+    int64_t row_stride, second_stride, third_stride;
+};
+
+// The fields are those of `_Problem` in `function.py`, in the same order.
+struct Problem {
+    int64_t rows, queries, tokens, rounds, head_dim, window, block, include_self, threads;
+    Tensor q, k, v, bucket;
+    void *scale, *sink;  // [rows], of the accumulation type; no sink: null
+    Tensor out;
+    void* log_sum_exp;  // [rows, queries], of the accumulation type
+    Tensor d_out, d_q, d_k, d_v;
+    void *d_scale, *d_sink;  // [rows], of the accumulation type
+};
+
+struct BFloat16 {
+    uint16_t bits;
+};
+
+inline float as_real(float x) { return x; }
+inline double as_real(double x) { return x; }
+inline float as_real(BFloat16 x) {
+    const uint32_t bits = uint32_t(x.bits) << 16;
+    float real;
+    std::memcpy(&real, &bits, sizeof real);
+    return real;
+}
+
+inline void assign(float& to, float x) { to = x; }
+inline void assign(double& to, double x) { to = x; }
+inline void assign(BFloat16& to, float x) {
+    uint32_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    // Round to nearest, ties to even; a NaN stays one.
+    const uint32_t rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+    to.bits = uint16_t(x != x ? 0x7FC0 : rounded);
+}
+
+// Rows of elements, in a tensor or in records.
+template <class Element>
+struct Rows {
+    Element* first;
+    int64_t stride_bytes;
+
+    Element* operator[](int64_t i) const {
+        return reinterpret_cast<Element*>(reinterpret_cast<uintptr_t>(first) + i * stride_bytes);
+    }
+    operator Rows<const Element>() const { return {first, stride_bytes}; }
+};
+
+// One row of a tensor: its tokens.
+template <class Element>
+Rows<Element> tokens_of(const Tensor& tensor, int64_t row) {
+    return {static_cast<Element*>(tensor.data) + row * tensor.row_stride,
+            tensor.second_stride * int64_t(sizeof(Element))};
+}
+
+template <class Real, class A, class B>
+Real dot(const A* a, const B* b, long size) {
+    constexpr int n = 16;
+    Real sums[n] = {}, sum = 0;
+    long d = 0;
+    for (; d + n <= size; d += n)
+        for (int i = 0; i < n; ++i) sums[i] += Real(as_real(a[d + i])) * Real(as_real(b[d + i]));
+    for (; d < size; ++d) sum += Real(as_real(a[d])) * Real(as_real(b[d]));
+    for (int i = 0; i < n; ++i) sum += sums[i];
+    return sum;
+}

@@ -1,0 +1,58 @@
+// Small matrix products whose sums stay in registers.
+#pragma once
+
+#include "ahead.hpp"
+#include "vectors.hpp"
+
+// How the rows of `a` lie: each row of steps contiguous, or each step's rows contiguous.
+enum class Along { steps, rows };
+enum class Into { replace, add };
+
+// c[row][:] = (or +=) sum over the steps of a(row, step) * b[step][:], for `rows` rows and `columns` vectors of columns.
+// The order of the additions is that of the steps, whatever the tile: results do not depend on how work is cut.
+template <class Real, int rows, int columns, Along along, Into into>
+ALWAYS_INLINE void multiply_tile(const Real* a, long a_stride, const Real* b, long b_stride, long steps, Real* c,
+                                 long c_stride, Ahead& ahead) {
+    constexpr int n = lanes<Real>;
+    Vector<Real> sum[rows][columns];
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < columns; ++j)
+            sum[i][j] = into == Into::add ? load<Vector<Real>>(c + i * c_stride + j * n) : Vector<Real>{};
+    for (long step = 0; step < steps; ++step) {
+        if (step % 4 == 0) ahead.step();
+        Vector<Real> of_b[columns];
+#pragma GCC unroll 8
+        for (int j = 0; j < columns; ++j) of_b[j] = load<Vector<Real>>(b + j * n);
+#pragma GCC unroll 8
+        for (int i = 0; i < rows; ++i) {
+            const Real of_a = along == Along::steps ? a[i * a_stride] : a[i];
+#pragma GCC unroll 8
+            for (int j = 0; j < columns; ++j) sum[i][j] += of_a * of_b[j];
+        }
+        a += along == Along::steps ? 1 : a_stride;
+        b += b_stride;
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < columns; ++j) store(c + i * c_stride + j * n, sum[i][j]);
+}
+
+// `multiply_tile` for any number of vectors of columns, at most `widest` at a time.
+template <class Real, int rows, int widest, Along along, Into into>
+void multiply(const Real* a, long a_stride, const Real* b, long b_stride, long steps, Real* c, long c_stride,
+              long columns, Ahead& ahead) {
+    constexpr int n = lanes<Real>;
+    for (; columns >= widest; columns -= widest, b += widest * n, c += widest * n)
+        multiply_tile<Real, rows, widest, along, into>(a, a_stride, b, b_stride, steps, c, c_stride, ahead);
+    if constexpr (widest > 1)
+        if (columns > 0)
+            multiply<Real, rows, widest - 1, along, into>(a, a_stride, b, b_stride, steps, c, c_stride, columns, ahead);
+}
+
+// Tiles that fill the registers: keys x vectors of queries for logits, rows x vectors of the head for the rest.
+// `key_rows` is a multiple of `head_rows`.
+constexpr int key_rows = vector_registers == 32 ? 8 : 4, key_columns = vector_registers == 32 ? 3 : 2;
+constexpr int head_rows = 4, head_columns = vector_registers == 32 ? 4 : 2;

@@ -1,0 +1,42 @@
+"""What a benchmark leaves on disk, and the machine that it describes itself with."""
+
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from revlm.errors import StorageError
+from revlm.report.files import write_whole
+from revlm.runs import describe_environment
+from revlm.runs.files import json_bytes
+
+_PEERS = ("transformers", "reformer-pytorch")
+
+
+def machine() -> dict[str, Any]:
+    """Returns the machine and the versions, those of the peers included; None where one is not installed."""
+    described = describe_environment("cpu")
+    return {**described, "packages": {**described["packages"], **{name: _version(name) for name in _PEERS}}}
+
+
+def make_folder(folder: Path) -> None:
+    """Makes the folder of results.
+
+    Raises:
+        StorageError: where it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be made ({error.strerror}): give another folder to --output") from error
+
+
+def write_json(file: Path, content: dict[str, Any]) -> None:
+    """Writes the results, whole or not at all. Raises StorageError."""
+    write_whole(file, json_bytes(content))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,22 @@
+"""The operations of one training step, each alone, with the work that its definition asks for.
+
+FLOPs and bytes are the least that the definition needs: a query meets a full window in every round, an input is read
+once and a result written once (in attention once a round, whose order differs), weights stay in the cache. So the
+share of the machine's rates that an operation reaches says how far it is from done, whatever its implementation does.
+"""
+
+from collections.abc import Iterator
+
+from bench.parts import attention, hashing, head, token_wise
+from bench.parts.part import Part
+from bench.shape import Shape
+
+__all__ = ["Part", "parts_of"]
+
+
+def parts_of(shape: Shape, precision: str) -> Iterator[Part]:
+    """Yields the parts in the order of a step."""
+    yield from hashing.parts(shape)
+    yield from attention.parts(shape, precision)
+    yield from token_wise.parts(shape, precision)
+    yield from head.parts(shape)

@@ -1,0 +1,51 @@
+"""The loss, and the optimizer that follows the step."""
+
+from collections.abc import Iterator
+
+import torch
+
+from bench.parts.part import FLOAT_BYTES, Part, Work
+from bench.shape import Shape, random_example
+from bench.systems.reversible import recipe_of
+from revlm.model import RevLM
+from revlm.ops.linear_cross_entropy import linear_cross_entropy
+
+# AdamW reads a weight, its gradient and two means, and writes all but the gradient; a dozen operations each.
+_ADAMW_VALUES, _ADAMW_FLOPS = 7, 12
+
+
+def parts(shape: Shape) -> Iterator[Part]:
+    """Yields both; three products of the loss: logits, gradient of the hidden state, gradient of the weight."""
+    elements = shape.tokens * shape.d_model
+    yield Part(
+        "loss and its gradients",
+        calls=1,
+        flops=2 * 3 * elements * shape.vocabulary,
+        bytes=2 * FLOAT_BYTES * elements,
+        prepare=lambda: _loss(shape),
+    )
+    parameters = sum(parameter.numel() for parameter in _model(shape).parameters())
+    yield Part(
+        "optimizer (after the step)",
+        calls=0,
+        flops=_ADAMW_FLOPS * parameters,
+        bytes=_ADAMW_VALUES * FLOAT_BYTES * parameters,
+        prepare=lambda: _optimizer(_model(shape)),
+    )
+
+
+def _model(shape: Shape) -> RevLM:
+    return RevLM(recipe_of(shape), vocab_size=shape.vocabulary, seed=0)
+
+
+def _loss(shape: Shape) -> Work:
+    hidden = torch.randn(shape.tokens, shape.d_model, requires_grad=True)
+    weight = torch.randn(shape.vocabulary, shape.d_model).mul_(0.02).requires_grad_()
+    _, targets = random_example(shape, 0)
+    return lambda: torch.autograd.grad(linear_cross_entropy(hidden, weight, targets), (hidden, weight))
+
+
+def _optimizer(model: RevLM) -> Work:
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    return torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True).step

@@ -1,0 +1,43 @@
+"""What the machine can do: the rate of large matrix products and of large copies."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import torch
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+# Three float32 matrices of this size are beyond the caches of a core, and the work on them is long.
+_MATRIX = 2048
+_COPY_BYTES = 2**28
+_TRIES = 5
+
+
+class Rates(NamedTuple):
+    """Operations a second of matrix products by precision, and bytes a second read and written by a copy."""
+
+    product_flops: dict[str, float]
+    copy_bytes: float
+
+
+def measure_rates(*, matrix: int = _MATRIX, copy_bytes: int = _COPY_BYTES) -> Rates:
+    """Returns the best of a few tries: what else runs on the machine can only slow it down."""
+    products = {}
+    for precision, dtype in DTYPES.items():
+        left, right, out = (torch.randn(matrix, matrix).to(dtype) for _ in range(3))
+        products[precision] = 2 * matrix**3 / min(timed(partial(torch.mm, left, right, out=out), _TRIES))
+    source = torch.ones(copy_bytes // 4)
+    target = torch.empty_like(source)
+    return Rates(products, 2 * copy_bytes / min(timed(partial(target.copy_, source), _TRIES)))
+
+
+def timed(work: Callable[[], object], repeats: int) -> list[float]:
+    """Returns the seconds of each repetition, after one that is not counted."""
+    work()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return seconds

@@ -1,0 +1,46 @@
+"""The systems by name: revlm, its peers, and exact attention; each is built by a module of its own."""
+
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from bench.shape import Shape
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Returns the mean cross-entropy of one example from its inputs and targets [tokens]."""
+
+
+class System(NamedTuple):
+    """Where a system is built: `module` has `build(shape, **options)`; `requires` is the package it comes from.
+
+    `caches_casts` says whether autocast keeps weights it has cast: PyTorch's default, which revlm turns off.
+    """
+
+    label: str
+    module: str
+    requires: str
+    options: dict[str, Any]
+    caches_casts: bool = True
+
+    def load(self) -> Callable[[Shape], tuple[nn.Module, Loss]]:
+        """Imports all that the system needs; returns the function that builds it."""
+        build = import_module(f"bench.systems.{self.module}").build
+        return lambda shape: build(shape, **self.options)
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the package that the system comes from can be imported."""
+        return find_spec(self.requires) is not None
+
+
+_REVERSIBLE, _STORED = {"reversible": True}, {"reversible": False}
+SYSTEMS = {
+    "revlm": System("revlm", "reversible", "revlm", _REVERSIBLE, caches_casts=False),
+    "revlm-stored": System("revlm, activations stored", "reversible", "revlm", _STORED, caches_casts=False),
+    "transformers": System("Reformer of transformers", "transformers_reformer", "transformers", {}),
+    "reformer-pytorch": System("reformer-pytorch", "reformer_pytorch_lm", "reformer_pytorch", {}),
+    "exact": System("exact attention, checkpointed", "exact", "torch", {}),
+}

@@ -1,0 +1,53 @@
+"""Exact causal attention as one writes it today: PyTorch's own fused attention and loss, a checkpoint a layer.
+
+No positions: the hash layers have none either.
+"""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu, linear_cross_entropy, scaled_dot_product_attention
+from torch.utils.checkpoint import checkpoint
+
+from bench.shape import Shape
+
+# Tokens whose logits exist at one time; revlm's own.
+_LOSS_CHUNK = 2048
+
+
+class _Block(nn.Module):
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.heads, width = shape.heads, shape.d_model
+        self.attention_norm, self.feed_forward_norm = nn.RMSNorm(width), nn.RMSNorm(width)
+        self.read, self.write = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
+        self.widen, self.narrow = nn.Linear(width, shape.d_ff, bias=False), nn.Linear(shape.d_ff, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.read(self.attention_norm(x)).unflatten(-1, (3, self.heads, -1)).permute(1, 2, 0, 3)[:, None]
+        mixed = scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.write(mixed[0].transpose(0, 1).flatten(1))
+        return x + self.narrow(gelu(self.widen(self.feed_forward_norm(x))))
+
+
+class _ExactAttention(nn.Module):
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(shape.vocabulary, shape.d_model)
+        nn.init.normal_(self.embedding.weight, std=0.02)
+        self.blocks = nn.ModuleList(_Block(shape) for _ in range(shape.layers))
+        self.norm = nn.RMSNorm(shape.d_model)
+
+    def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        x = self.embedding(inputs)
+        for block in self.blocks:
+            x = cast(Tensor, checkpoint(block, x, use_reentrant=False))
+        options = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=_LOSS_CHUNK, chunking_method=None)
+        return linear_cross_entropy(self.norm(x), self.embedding.weight, targets, options=options)
+
+
+def build(shape: Shape) -> tuple[nn.Module, nn.Module]:
+    """Returns the model, which is its own loss."""
+    model = _ExactAttention(shape)
+    return model, model

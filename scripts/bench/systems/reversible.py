@@ -1,0 +1,36 @@
+"""revlm as it trains: hashes drawn for the step, the watch over the streams' range read."""
+
+from torch import Tensor, nn
+
+from bench.shape import Shape
+from bench.systems import Loss
+from revlm.model import RevLM, automatic_buckets
+from revlm.recipe import Model as ModelRecipe
+
+
+def recipe_of(shape: Shape, *, reversible: bool = True) -> ModelRecipe:
+    """Returns the recipe of an all-LSH model of this shape."""
+    return ModelRecipe(
+        d_model=shape.d_model,
+        n_layers=shape.layers,
+        n_heads=shape.heads,
+        d_ff=shape.d_ff,
+        layers=("lsh",),
+        window=shape.window,
+        n_rounds=shape.rounds,
+        n_buckets=automatic_buckets(shape.tokens, shape.window),
+        reversible=reversible,
+    )
+
+
+def build(shape: Shape, *, reversible: bool) -> tuple[nn.Module, Loss]:
+    """Returns the model and its loss."""
+    model = RevLM(recipe_of(shape, reversible=reversible), vocab_size=shape.vocabulary, seed=0)
+
+    def loss(inputs: Tensor, targets: Tensor) -> Tensor:
+        nats = model.loss(model(inputs, step=0), targets)
+        assert model.fixed is not None
+        model.fixed.check_range()
+        return nats / targets.shape[0]
+
+    return model, loss

@@ -1,0 +1,49 @@
+"""The Reformer of `transformers`, all LSH, in training mode: its reversible layers ask for that.
+
+Its own choices stay: axial positions of the example's size, the number of buckets derived from the length, biases, a
+head of its own on both streams. Dropout is off, and so is the cache, which training does not use.
+"""
+
+from torch import Tensor, nn
+from transformers import ReformerConfig
+from transformers.models.reformer.modeling_reformer import ReformerModelWithLMHead
+from transformers.utils import logging
+
+from bench.shape import Shape
+from bench.systems import Loss
+
+
+def build(shape: Shape) -> tuple[nn.Module, Loss]:
+    """Returns the model and its loss."""
+    logging.set_verbosity_error()
+    config = ReformerConfig(
+        attn_layers=["lsh"] * shape.layers,
+        hidden_size=shape.d_model,
+        num_attention_heads=shape.heads,
+        attention_head_size=shape.head_dim,
+        feed_forward_size=shape.d_ff,
+        vocab_size=shape.vocabulary,
+        num_hashes=shape.rounds,
+        lsh_attn_chunk_length=shape.window,
+        num_buckets=None,
+        axial_pos_shape=_near_square(shape.tokens),
+        axial_pos_embds_dim=(shape.d_model // 4, shape.d_model - shape.d_model // 4),
+        max_position_embeddings=shape.tokens,
+        is_decoder=True,
+        use_cache=False,
+        hidden_dropout_prob=0.0,
+        lsh_attention_probs_dropout_prob=0.0,
+    )
+    model = ReformerModelWithLMHead(config).train()
+
+    def loss(inputs: Tensor, targets: Tensor) -> Tensor:
+        # The library moves the labels by one itself, and has no target for the last token.
+        return model(input_ids=inputs[None], labels=inputs[None]).loss
+
+    return model, loss
+
+
+def _near_square(tokens: int) -> tuple[int, int]:
+    """Returns two factors of a power of two; in training their product must be the length."""
+    half = (tokens.bit_length() - 1) // 2
+    return 1 << half, tokens >> half

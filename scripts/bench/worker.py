@@ -1,0 +1,157 @@
+"""One measurement in a process of its own: `python -m bench.worker TASK RESULT`, both files of JSON.
+
+Imports, a step of one layer at a small length that warms up threads and kernels, then the model is built, the peak of
+resident memory is set back, and one example is run forwards and backwards.
+"""
+
+import ctypes
+import gc
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.shape import Shape, random_example
+from bench.systems import SYSTEMS, Loss
+from revlm.errors import ResourceError
+from revlm.runs import MemoryMeter
+
+WARM_UP_TOKENS = 1024
+LEARNING_RATE = 3e-4
+MAX_GRADIENT_NORM = 1.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one process measures; with `full_step` also the clipping of gradients and AdamW."""
+
+    system: str
+    precision: str
+    shape: Shape
+    seed: int
+    full_step: bool = False
+    threads: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the task as plain values."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(values: dict[str, Any]) -> "Task":
+        """Returns the task that `to_json` wrote."""
+        return Task(**{**values, "shape": Shape(**values["shape"])})
+
+
+def measure(task: Task) -> dict[str, Any]:
+    """Returns seconds by the wall and of the processor, and resident bytes, of one example through a fresh model."""
+    if task.threads is not None:
+        torch.set_num_threads(task.threads)
+    build = SYSTEMS[task.system].load()
+    meter = MemoryMeter()
+    if not meter.peaks_by_phase:
+        raise ResourceError("the peak of resident memory cannot be set back here: measure on Linux")
+    torch.manual_seed(task.seed)
+    _Step(task, *build(replace(task.shape, tokens=WARM_UP_TOKENS, layers=1)), MemoryMeter()).run(WARM_UP_TOKENS)
+    _give_freed_memory_back()
+
+    model, loss = build(task.shape)
+    built_bytes = meter.current_bytes()
+    meter.start_step()
+    step = _Step(task, model, loss, meter)
+    nats = step.run(task.shape.tokens)
+    peaks = meter.peaks()
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    return {
+        **step.measured,
+        "loss": nats,
+        "gradients_are_finite": all(bool(gradient.isfinite().all()) for gradient in gradients),
+        "parameters": sum(parameter.numel() for parameter in parameters),
+        "weight_bytes": _bytes_of(parameters),
+        "gradient_bytes": _bytes_of(gradients),
+        "optimizer_bytes": step.optimizer_bytes,
+        "built_bytes": built_bytes,
+        **{key: value for key, value in peaks.items() if value is not None},
+        "threads": torch.get_num_threads(),
+    }
+
+
+@dataclass
+class _Step:
+    """One step of training, timed by phase."""
+
+    task: Task
+    model: nn.Module
+    loss: Loss
+    meter: MemoryMeter
+    measured: dict[str, float] = field(default_factory=dict)
+    optimizer_bytes: int = 0
+
+    def run(self, tokens: int) -> float:
+        """Returns the loss in nats a token."""
+        inputs, targets = random_example(replace(self.task.shape, tokens=tokens), self.task.seed)
+        half, caches = self.task.precision == "bf16", SYSTEMS[self.task.system].caches_casts
+        with self._phase("forward"), torch.autocast("cpu", torch.bfloat16, enabled=half, cache_enabled=caches):
+            loss = self.loss(inputs, targets)
+            nats = float(loss.detach())
+        if not math.isfinite(nats):
+            raise ArithmeticError(f"the loss is {nats}")
+        with self._phase("backward"):
+            loss.backward()
+        if self.task.full_step:
+            self._update()
+        return nats
+
+    def _update(self) -> None:
+        optimizer = torch.optim.AdamW(self.model.parameters(), lr=LEARNING_RATE, fused=True)
+        with self._phase("optimizer"):
+            nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
+            optimizer.step()
+        tensors = (value for state in optimizer.state.values() for value in state.values())
+        self.optimizer_bytes = _bytes_of([value for value in tensors if isinstance(value, Tensor)])
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        with self.meter.phase(name):
+            start, processor = time.perf_counter(), time.process_time()
+            yield
+            self.measured[f"{name}_seconds"] = time.perf_counter() - start
+            self.measured[f"{name}_processor_seconds"] = time.process_time() - processor
+
+
+def _bytes_of(tensors: list[Any]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _give_freed_memory_back() -> None:
+    """Lets resident memory be what is in use: the allocator of glibc keeps freed pages otherwise."""
+    gc.collect()
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+
+
+def main(task_file: str, result_file: str) -> None:
+    """Writes {"status": "done", ...figures}, or "out_of_memory" or "failed" with the cause."""
+    task = Task.from_json(json.loads(Path(task_file).read_text()))
+    try:
+        result = {"status": "done", **measure(task)}
+    except Exception as error:
+        status = "out_of_memory" if _is_out_of_memory(error) else "failed"
+        result = {"status": status, "cause": f"{type(error).__name__}: {error}"}
+    Path(result_file).write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,62 @@
+"""`bench_core.py` at a tiny size: every operation is measured and counted."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from bench.parts import parts_of
+from bench.shape import Shape, random_example
+
+SCRIPT = Path(__file__).parent.parent.parent / "scripts" / "bench_core.py"
+NAMES = {part.name for part in parts_of(Shape(256, layers=1), "fp32")}
+
+
+def test_every_operation_is_measured(tmp_path: Path) -> None:
+    tiny = ("--tokens", "256", "--layers", "1", "--repeats", "1", "--step-repeats", "1")
+    done = subprocess.run([sys.executable, SCRIPT, *tiny, "--output", tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    content = json.loads((tmp_path / "core.json").read_text())
+    assert content["rates"]["copy_bytes"] > 0
+    for precision in ("fp32", "bf16"):
+        assert content["rates"]["product_flops"][precision] > 0
+        figures = content["precisions"][precision]
+        assert figures["step_seconds"] > 0
+        assert {part["name"] for part in figures["parts"]} == NAMES
+        assert all(part["seconds"] > 0 for part in figures["parts"])
+        assert f"{precision}, 256 tokens, 1 layers" in done.stdout
+    for name in NAMES:
+        assert name in done.stdout
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_work_is_in_proportion_to_the_tokens(precision: str) -> None:
+    whole_step = {"draw rotations", "optimizer (after the step)"}
+    small, large = (list(parts_of(Shape(tokens, rounds=2), precision)) for tokens in (65536, 131072))
+    for one, two in zip(small, large, strict=True):
+        if one.name not in whole_step:
+            assert two.bytes == 2 * one.bytes
+        if one.name not in {*whole_step, "hash"}:  # a longer example has more buckets
+            assert two.flops == 2 * one.flops
+
+
+def test_the_flops_of_a_step_are_those_of_the_model() -> None:
+    shape = Shape(65536)
+    counted = sum(part.calls * part.flops for part in parts_of(shape, "fp32"))
+    # A weight costs two FLOPs a token forwards, two rebuilt and four backwards.
+    weights = shape.layers * (4 * shape.d_model**2 + 2 * shape.d_model * shape.d_ff)
+    pairs = shape.layers * shape.heads * shape.rounds * shape.window
+    least = shape.tokens * (8 * weights + 18 * pairs * shape.head_dim + 6 * shape.vocabulary * shape.d_model)
+    assert least < counted < 1.05 * least
+
+
+def test_examples_are_the_same_by_seed_and_as_frequent_as_text() -> None:
+    shape = Shape(8192)
+    inputs, targets = random_example(shape, 1)
+    assert torch.equal(inputs, random_example(shape, 1)[0])
+    assert not torch.equal(inputs, random_example(shape, 2)[0])
+    assert torch.equal(inputs[1:], targets[:-1])
+    counts = torch.bincount(inputs, minlength=shape.vocabulary)
+    assert counts[0] > 3 * counts[10] > 9 * counts[100]

@@ -1,0 +1,90 @@
+"""`bench_peers.py` at a tiny size: every system that is installed does the work, and what it leaves is whole."""
+
+import json
+import subprocess
+import sys
+from math import log
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench.systems import SYSTEMS
+
+SCRIPT = Path(__file__).parent.parent.parent / "scripts" / "bench_peers.py"
+TINY = ("--lengths", "256,512", "--layers", "1,2", "--depth-tokens", "256", "--repeats", "1", "--precisions", "bf16")
+
+
+def bench(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("output")
+
+
+@pytest.fixture(scope="module")
+def printed(output: Path) -> str:
+    done = bench(*TINY, "--full-step", "--output", str(output))
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def content(printed: str, output: Path) -> dict[str, Any]:
+    return json.loads((output / "peers.json").read_text())
+
+
+@pytest.mark.parametrize("system", list(SYSTEMS))
+def test_every_system_does_the_work(content: dict[str, Any], system: str) -> None:
+    if not SYSTEMS[system].is_installed:
+        pytest.skip(f"{SYSTEMS[system].requires} is not installed")
+    own = [each for each in content["measurements"] if each["system"] == system]
+    assert {each["shape"]["tokens"] for each in own} == {256, 512}
+    for each in own:
+        assert each["status"] == "done", each["cause"]
+        assert each["loss"] == pytest.approx(log(2048), rel=0.1)
+        assert each["gradients_are_finite"]
+        assert each["gradient_bytes"] == each["weight_bytes"]
+        assert each["optimizer_bytes"] >= 2 * each["weight_bytes"]
+        assert each["memory_baseline_bytes"] < each["built_bytes"] < each["memory_peak_bytes"]
+        assert min(each[f"{phase}_seconds"] for phase in ("forward", "backward", "optimizer")) > 0
+
+
+def test_stored_and_reversible_are_one_model(content: dict[str, Any]) -> None:
+    losses = {
+        system: [each["loss"] for each in content["measurements"] if each["system"] == system]
+        for system in ("revlm", "revlm-stored")
+    }
+    assert len(losses["revlm"]) == 3
+    assert losses["revlm"] == losses["revlm-stored"]
+
+
+def test_results_describe_the_machine_and_each_repetition(content: dict[str, Any]) -> None:
+    assert content["machine"]["threads"] >= 1
+    assert {"torch", "transformers", "reformer-pytorch"} <= set(content["machine"]["packages"])
+    assert len(content["rows"]) == len(content["measurements"]) == 2 * len(SYSTEMS) + 2
+
+
+def test_table_and_pictures(printed: str, output: Path) -> None:
+    for system in SYSTEMS.values():
+        assert system.label in printed
+    for name in ("time.png", "memory.png", "depth.png"):
+        assert (output / name).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--systems", "revlm,other"), "--systems has 'other'"),
+        (("--precisions", "fp8"), "--precisions has 'fp8'"),
+        (("--layers", "6,many"), "--layers has 'many'"),
+        (("--lengths", "1000"), "a length of 1000"),
+    ],
+)
+def test_wrong_use_is_one_sentence(arguments: tuple[str, ...], words: str, tmp_path: Path) -> None:
+    done = bench(*arguments, "--output", str(tmp_path / "nothing"))
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "nothing").exists()
