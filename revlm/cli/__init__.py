@@ -23,6 +23,8 @@ COMMANDS = {
     "tokenize": "Turn a folder of texts into tokens on disk.",
     "train": "Train a model, or go on where its run stands.",
     "generate": "Continue a prompt with a trained model.",
+    "evaluate": "Score a trained model on the documents held out.",
+    "plan": "Predict a recipe's memory before it runs, and what fits.",
     "report": "Draw loss, memory and samples of runs as HTML and PNG.",
     "recipes": "List the bundled recipes, or print one.",
     "checkpoint": "List, verify, export or prune checkpoints.",

@@ -106,6 +106,25 @@ class PackedCorpus:
         for spans in plan_whole(lambda epoch: self._validation, self.seq_len, 1):
             yield self._example(spans, epoch=0)
 
+    def documents(self, *, held_out: bool) -> Iterator[tuple[str, Iterator[tuple[int, Example]]]]:
+        """Yields each document held out, or each trained on, in the store's order: its title and its pieces.
+
+        A piece is where it begins in the document and an example of its own, of at most `seq_len` tokens.
+        """
+        for span in self._validation if held_out else self._training:
+            yield self._titles[span.document], self._pieces(span)
+
+    def _pieces(self, document: Span) -> Iterator[tuple[int, Example]]:
+        rest: Span | None = document
+        while rest:
+            piece, rest = rest.split(self.seq_len)
+            yield piece.start, self._example((piece,), epoch=0)
+
+    @property
+    def longest_example(self) -> int:
+        """A bound on the tokens of an example: no more than an epoch has, unless epochs are joined."""
+        return self._packing.longest_example(self.n_training_tokens, self.seq_len)
+
     def carried_tokens(self, epoch: int) -> int:
         """How many tokens of an epoch, from 1, are left to an example that ends in a later epoch."""
         return self._packing.carried_tokens(self.n_training_tokens, self.seq_len, epoch)

@@ -40,10 +40,11 @@ EpochSpans = Callable[[int], Sequence[Span]]  # epoch, from 1 -> the spans of it
 
 @dataclass(frozen=True)
 class Packing:
-    """One way to pack: the examples that begin in an epoch, and how many tokens are carried over."""
+    """One way to pack: the examples that begin in an epoch, how many tokens are carried over, how long they get."""
 
     plan: Callable[[EpochSpans, int, int], Plan]
     carried_tokens: Callable[[int, int, int], int]
+    longest_example: Callable[[int, int], int]
 
 
 def plan_whole(spans_of: EpochSpans, seq_len: int, epoch: int) -> Plan:
@@ -82,8 +83,12 @@ def plan_fixed(spans_of: EpochSpans, seq_len: int, epoch: int) -> Plan:
 
 
 PACKINGS: dict[str, Packing] = {
-    "whole": Packing(plan_whole, lambda epoch_tokens, seq_len, epoch: 0),
-    "fixed": Packing(plan_fixed, lambda epoch_tokens, seq_len, epoch: epoch * epoch_tokens % seq_len),
+    "whole": Packing(plan_whole, lambda epoch_tokens, seq_len, epoch: 0, min),
+    "fixed": Packing(
+        plan_fixed,
+        lambda epoch_tokens, seq_len, epoch: epoch * epoch_tokens % seq_len,
+        lambda epoch_tokens, seq_len: seq_len,
+    ),
 }
 
 

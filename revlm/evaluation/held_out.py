@@ -6,9 +6,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from revlm.corpus import Example
 from revlm.model import RevLM
+
+# Tokens whose logits exist at one time.
+_TILE = 2048
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,18 @@ class Score:
     def bits_per_byte(self) -> float:
         """Bits for each UTF-8 byte of the targets."""
         return self.nats / math.log(2) / max(self.bytes, 1)
+
+
+@torch.no_grad()
+def token_losses(
+    model: RevLM, hidden: Float[Tensor, "tokens d_model"], targets: Int[Tensor, "tokens"]
+) -> Float[Tensor, "tokens"]:
+    """Returns the cross-entropy of each target in nats, float32; only the logits of a tile of tokens exist."""
+    losses = [
+        torch.nn.functional.cross_entropy(model.logits(rows).float(), target.long(), reduction="none")
+        for rows, target in zip(hidden.split(_TILE), targets.split(_TILE), strict=True)
+    ]
+    return torch.cat(losses)
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
-"""Text from a trained model."""
+"""Trained models, and text from them."""
 
-from revlm.generation.generate import Sampling, continue_tokens, generate
+from revlm.generation.generate import Sampling, continue_text, continue_tokens, generate
+from revlm.generation.loading import TrainedModel, load_model
 
-__all__ = ["Sampling", "continue_tokens", "generate"]
+__all__ = ["Sampling", "TrainedModel", "continue_text", "continue_tokens", "generate", "load_model"]

@@ -12,11 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from revlm.corpus import Tokenizer
-from revlm.errors import StorageError, UsageError
+from revlm.errors import UsageError
+from revlm.generation.loading import TrainedModel, load_model
 from revlm.model import RevLM
-from revlm.recipe import load_recipe
-from revlm.runs import RunFolder, load_checkpoint, newest_checkpoint
 
 
 @dataclass(frozen=True)
@@ -74,6 +72,18 @@ def continue_tokens(
         model.train(was_training)
 
 
+def continue_text(
+    trained: TrainedModel, prompt: str, *, max_tokens: int, sampling: Sampling, seed: int
+) -> Iterator[str]:
+    """Yields for each token after a prompt the characters that it completes, and at the end what is left of one."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    tokenizer = trained.tokenizer
+    tokens = tokenizer.encode(prompt).tolist()
+    for token in continue_tokens(trained.model, tokens, max_tokens, sampling, seed, begin_id=tokenizer.begin_id):
+        yield decoder.decode(tokenizer.piece_bytes[token])
+    yield decoder.decode(b"", final=True)
+
+
 def generate(
     prompt: str,
     run: Path | str,
@@ -81,32 +91,14 @@ def generate(
     max_tokens: int = 256,
     sampling: Sampling | None = None,
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
 ) -> Iterator[str]:
     """Yields the continuation of a prompt by a run's newest whole checkpoint, in pieces of whole characters.
 
     Raises:
         StorageError: the run has no whole checkpoint, or one of another shape of model.
+        DataError: the run's token folder is gone.
+        UsageError: there is no such device.
     """
-    folder = RunFolder.open(run)
-    recipe = load_recipe(folder.recipe)
-    path = newest_checkpoint(folder, lambda _: None)
-    if path is None:
-        raise StorageError(f"{folder} has no whole checkpoint to generate from: train on with `revlm train`")
-    tokenizer = Tokenizer.load(recipe.data.path)
-    checkpoint = load_checkpoint(path, groups=["model"])
-    model = RevLM(recipe.model, vocab_size=tokenizer.vocab_size, seed=recipe.seed, tile=recipe.train.tile)
-    try:
-        model.load_state_dict(checkpoint.tensors["model"])
-    except RuntimeError as error:
-        raise StorageError(
-            f"{path} holds another model than {folder.recipe} and {recipe.data.path} describe: "
-            "put the run's own recipe and tokens back"
-        ) from error
-    model.to(device)
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    tokens = tokenizer.encode(prompt).tolist()
-    drawn = continue_tokens(model, tokens, max_tokens, sampling or Sampling(), seed, begin_id=tokenizer.begin_id)
-    for token in drawn:
-        yield decoder.decode(tokenizer.piece_bytes[token])
-    yield decoder.decode(b"", final=True)
+    trained = load_model(run, device)
+    yield from continue_text(trained, prompt, max_tokens=max_tokens, sampling=sampling or Sampling(), seed=seed)

@@ -37,6 +37,19 @@ def linear_cross_entropy(
     return tiled_linear_cross_entropy(hidden, weight, targets, tile, product)
 
 
+def workspace_bytes(*, tokens: int, vocab_size: int, d_model: int, product_bytes: int, tile: int = TILE) -> int:
+    """Returns the most bytes that the forward pass holds beside its inputs and the gradients that it makes.
+
+    `product_bytes` is the size of an element in the products: 4 without autocast, 2 under it.
+    """
+    rows, following = min(tile, tokens), min(tile, max(tokens - tile, 0))
+    if product_bytes == 4:
+        return 4 * rows * vocab_size + 8 * tokens
+    # A tile's logits in both precisions are still there while those of the next are made, in both precisions.
+    logits = max(8 * rows, 6 * (rows + following)) * vocab_size
+    return logits + product_bytes * (vocab_size + rows + following) * d_model
+
+
 def tiled_linear_cross_entropy(
     hidden: Float[Tensor, "tokens d_model"],
     weight: Float[Tensor, "vocabulary d_model"],

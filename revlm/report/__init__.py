@@ -1,4 +1,4 @@
-"""Pictures and pages from run folders alone.
+"""Pictures and pages from run folders and plain numbers alone.
 
 Names are resolved when they are first used: who only wants `revlm.report.units` does not load matplotlib.
 """
@@ -7,12 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from revlm.report.files import Comparison, RunReport, write_comparison, write_report
+    from revlm.report.files import Comparison, RunReport, write_comparison, write_report, write_sweep
     from revlm.report.history import History, newest_run, read_history
     from revlm.report.summary import Summary, summarize
+    from revlm.report.sweep import Curve
 
 __all__ = [
     "Comparison",
+    "Curve",
     "History",
     "RunReport",
     "Summary",
@@ -21,12 +23,14 @@ __all__ = [
     "summarize",
     "write_comparison",
     "write_report",
+    "write_sweep",
 ]
 
 _MODULES = {
-    "files": ("Comparison", "RunReport", "write_comparison", "write_report"),
+    "files": ("Comparison", "RunReport", "write_comparison", "write_report", "write_sweep"),
     "history": ("History", "newest_run", "read_history"),
     "summary": ("Summary", "summarize"),
+    "sweep": ("Curve",),
 }
 
 

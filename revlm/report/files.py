@@ -10,7 +10,8 @@ from revlm.errors import StorageError
 from revlm.report.compare import comparison_page, comparison_picture
 from revlm.report.history import History
 from revlm.report.page import loss_picture, memory_picture, run_page
-from revlm.report.pictures import standalone_png
+from revlm.report.pictures import Picture, standalone_png
+from revlm.report.sweep import Curve, draw_sweep
 
 
 class RunReport(NamedTuple):
@@ -44,6 +45,12 @@ def write_comparison(histories: Sequence[History]) -> Comparison:
     write_whole(comparison.loss, standalone_png(comparison_picture(histories), "Loss"))
     write_whole(comparison.page, comparison_page(histories).encode("utf-8"))
     return comparison
+
+
+def write_sweep(file: Path, key: str, curves: Sequence[Curve]) -> None:
+    """Writes the picture of a swept memory plan, see `draw_sweep`. Raises StorageError."""
+    picture = Picture(lambda canvas: draw_sweep(key, curves, canvas), f"peak memory of a step against {key}")
+    write_whole(file, standalone_png(picture, f"Peak memory of a step against {key}"))
 
 
 def comparison_folder(histories: Sequence[History]) -> Path:

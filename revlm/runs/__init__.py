@@ -3,6 +3,7 @@
 from revlm.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from revlm.runs.environment import describe_environment
 from revlm.runs.folder import RunFolder, newest_run
+from revlm.runs.heap import keep_large_blocks_apart, return_freed_memory
 from revlm.runs.inventory import (
     checkpoint_path,
     export_weights,
@@ -15,8 +16,8 @@ from revlm.runs.inventory import (
 from revlm.runs.journal import Journal
 from revlm.runs.journal import read as read_journal
 from revlm.runs.lock import run_lock
-from revlm.runs.machine import memory_limit_bytes
-from revlm.runs.memory import MemoryMeter, return_freed_memory
+from revlm.runs.machine import choose_device, memory_limit_bytes
+from revlm.runs.memory import MemoryMeter
 from revlm.runs.snapshot import memory_snapshot_on_failure
 
 __all__ = [
@@ -25,8 +26,10 @@ __all__ = [
     "MemoryMeter",
     "RunFolder",
     "checkpoint_path",
+    "choose_device",
     "describe_environment",
     "export_weights",
+    "keep_large_blocks_apart",
     "list_checkpoints",
     "load_checkpoint",
     "memory_limit_bytes",

@@ -1,13 +1,32 @@
-"""How much memory there is: the device's, and on the CPU the limit of the process's control group too."""
+"""The device of a run, and how much memory it has: on the CPU within the limit of the process's control group."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from revlm.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
 
 _MEMBERSHIP = Path("/proc/self/cgroup")
 _MOUNT = Path("/sys/fs/cgroup")
+
+
+def choose_device(word: str, name: str = "train.device") -> "torch.device":
+    """Returns the device that auto (CUDA where there is one), cpu, cuda or cuda:N stands for.
+
+    Raises:
+        UsageError: there is no such device; `name` is where the word was given.
+    """
+    import torch
+
+    if word == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if word not in ("cpu", "cuda") and not (word.startswith("cuda:") and word[5:].isdigit()):
+        raise UsageError(f"{name} is {word!r}: give auto, cpu, cuda or cuda:N")
+    if word.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(f"{name} is {word} and PyTorch finds no CUDA device: set it to auto or cpu")
+    return torch.device(word)
 
 
 def memory_limit_bytes(device: "torch.device | str" = "cpu") -> int:

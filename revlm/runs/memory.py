@@ -4,7 +4,6 @@ On the CPU the peak is the kernel's own high-water mark of resident memory, whic
 back. On other systems it only ever rises, so peaks by phase are not available there and are None.
 """
 
-import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -180,17 +179,6 @@ class _CudaGauge:
 
     def retries(self) -> int:
         return self._cuda.memory_stats(self._device).get("num_alloc_retries", 0)
-
-
-def return_freed_memory() -> None:
-    """Gives memory that was freed back to the system, where the C library knows how (glibc).
-
-    What is freed between tensors that stay is kept by glibc, and over hundreds of steps such gaps add up: without
-    this, resident memory grew by about 4 MB a step.
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 def _status_bytes(key: str) -> int:

@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Iterator
 
-import torch
-
 from revlm.corpus import PackedCorpus
-from revlm.errors import Interrupted, UsageError
+from revlm.errors import Interrupted
 from revlm.model import resolve_model
+from revlm.planning import require_memory
 from revlm.recipe import Recipe
 from revlm.runs import (
     Journal,
     MemoryMeter,
     RunFolder,
+    choose_device,
     describe_environment,
+    keep_large_blocks_apart,
     load_checkpoint,
     memory_snapshot_on_failure,
     newest_checkpoint,
@@ -35,10 +36,10 @@ def train(
     Raises:
         Interrupted: a stop was asked for; the same call goes on.
         NonFiniteError: a loss, a gradient or a stream left the finite numbers.
+        ResourceError: a step would need more memory than `memory.limit` or the machine.
         StorageError: the run folder is in use or its checkpoints belong to other settings.
     """
-    device = _device(recipe.train.device)
-    meter = MemoryMeter(device)
+    device = choose_device(recipe.train.device)
     recipe = recipe.model_copy(update={"model": resolve_model(recipe.model, recipe.data.seq_len)})
     data = recipe.data
     corpus = PackedCorpus(
@@ -46,6 +47,9 @@ def train(
     )
     for notice in corpus.notices:
         message(notice)
+    require_memory(recipe, corpus.tokenizer.vocab_size, device, corpus.longest_example)
+    keep_large_blocks_apart()
+    meter = MemoryMeter(device)
     if dry_run:
         yield Trainer(recipe, corpus, device, meter, stop).train_step()
         return
@@ -105,11 +109,3 @@ def _save(trainer: Trainer, folder: RunFolder, journal: Journal) -> None:
     journal.sync()
     tensors, state = trainer.state()
     save_checkpoint(folder, trainer.step, tensors, state, trainer.recipe.checkpoint.keep_last)
-
-
-def _device(word: str) -> torch.device:
-    if word == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if word.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError("train.device is cuda and PyTorch finds no CUDA device: set it to auto or cpu")
-    return torch.device(word)

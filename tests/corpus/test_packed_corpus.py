@@ -215,3 +215,23 @@ def test_one_token_cannot_be_split(make_store: MakeStore) -> None:
 def test_a_store_that_is_missing_names_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="run `revlm tokenize CORPUS"):
         open_corpus(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("held_out", [True, False])
+def test_documents_come_whole_and_in_pieces_that_say_where_they_begin(store: Path, held_out: bool) -> None:
+    corpus, texts = open_corpus(store, validation=0.3), texts_of(store)
+    titles = corpus.validation_documents if held_out else corpus.training_documents
+    documents = [(title, list(pieces)) for title, pieces in corpus.documents(held_out=held_out)]
+    assert [title for title, _ in documents] == list(titles)
+    assert any(len(pieces) > 1 for _, pieces in documents)
+    for title, pieces in documents:
+        assert [start for start, _ in pieces] == list(range(0, len(texts[title]), 16))
+        assert [token for _, example in pieces for token in example.targets.tolist()] == texts[title]
+        assert all(example.titles == (title,) for _, example in pieces)
+
+
+def test_no_example_is_longer_than_the_bound(store: Path) -> None:
+    assert open_corpus(store, seq_len=16).longest_example == 16
+    whole = open_corpus(store, seq_len=1000)
+    assert whole.longest_example == whole.n_training_tokens == len(next(whole.training()))
+    assert open_corpus(store, seq_len=1000, packing="fixed").longest_example == 1000

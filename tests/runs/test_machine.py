@@ -1,7 +1,8 @@
 import psutil
 import pytest
 
-from revlm.runs import describe_environment, memory_limit_bytes
+from revlm.errors import UsageError
+from revlm.runs import choose_device, describe_environment, memory_limit_bytes
 from revlm.runs import machine as machine_module
 from revlm.runs.machine import control_group_limits
 
@@ -57,3 +58,17 @@ def test_the_environment_names_versions_and_the_machine():
     assert environment["packages"]["torch"]
     assert environment["memory_limit_bytes"] <= environment["memory_bytes"]
     assert environment["threads"] >= 1
+
+
+def test_auto_is_cuda_where_there_is_one(monkeypatch):
+    for available, kind in ((False, "cpu"), (True, "cuda")):
+        monkeypatch.setattr("torch.cuda.is_available", lambda available=available: available)
+        assert choose_device("auto").type == kind
+        assert choose_device("cpu").type == "cpu"
+
+
+@pytest.mark.parametrize("word", ["cuda", "cuda:1", "gpu", "cuda:x"])
+def test_a_device_that_is_not_there_is_refused_by_the_name_of_its_option(monkeypatch, word):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UsageError, match="--device is"):
+        choose_device(word, "--device")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from revlm.corpus import tokenize_corpus
-from revlm.errors import Interrupted, StorageError
+from revlm.errors import Interrupted, ResourceError, StorageError
 from revlm.recipe import Recipe, load_recipe
 from revlm.runs import RunFolder, list_checkpoints, load_checkpoint, read_journal
 from revlm.training import train
@@ -133,3 +133,13 @@ def test_a_dry_run_does_one_step_and_writes_nothing(recipe_file: Path, tokens: P
     records = list(train(recipe(recipe_file, tokens, tmp_path / "run"), dry_run=True))
     assert [record["step"] for record in records] == [1]
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_beyond_its_memory_limit_is_refused_before_anything_is_there(
+    recipe_file: Path, tokens: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(ResourceError, match=r"memory\.limit allows 0\.30 GB") as refused:
+        list(train(recipe(recipe_file, tokens, out, "memory.limit=300MB")))
+    assert refused.value.exit_code == 4
+    assert not out.exists()

@@ -13,12 +13,23 @@ from revlm.errors import UsageError
 from revlm.ops.attention import blocked, compiled, reference
 from revlm.ops.attention.statistics import BucketStatistics, bucket_statistics
 
-__all__ = ["BucketStatistics", "attention_with_log_sum_exp", "bucket_statistics", "bucketed_window_attention"]
+__all__ = [
+    "BucketStatistics",
+    "attention_with_log_sum_exp",
+    "bucket_statistics",
+    "bucketed_window_attention",
+    "workspace_bytes",
+]
 
 _BACKENDS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
     "reference": reference.attention_with_log_sum_exp,
     "blocked": blocked.attention_with_log_sum_exp,
     "compiled": compiled.attention_with_log_sum_exp,
+}
+# For the backends that `auto` can be.
+_WORKSPACES: dict[str, Callable[..., int]] = {
+    "blocked": blocked.workspace_bytes,
+    "compiled": compiled.workspace_bytes,
 }
 
 
@@ -88,4 +99,36 @@ def attention_with_log_sum_exp(
     options = {} if backend == "reference" else {"block": block}
     return _BACKENDS[backend](
         q, k, v, bucket, window=window, scale=scale, sink=sink, include_self=include_self, **options
+    )
+
+
+def workspace_bytes(
+    *,
+    rows: int,
+    tokens: int,
+    head_dim: int,
+    rounds: int,
+    window: int,
+    block: int,
+    element_bytes: int,
+    backward: bool,
+    device_kind: str,
+    backend: str = "auto",
+) -> int:
+    """Returns the most bytes that one call of a backend holds beside its inputs, its results and its gradients.
+
+    Each backend counts its own buffers; `element_bytes` is the size of an element of q, k and v. `auto` is what it is
+    on a kind of device, "cpu" or "cuda", as far as can be told before anything is built.
+    """
+    if backend == "auto":
+        backend = "compiled" if device_kind == "cpu" and compiled.is_available() else "blocked"
+    return _WORKSPACES[backend](
+        rows=rows,
+        tokens=tokens,
+        head_dim=head_dim,
+        rounds=rounds,
+        window=window,
+        block=block,
+        element_bytes=element_bytes,
+        backward=backward,
     )

@@ -39,6 +39,41 @@ def attention_with_log_sum_exp(
     return out, log_sum_exp
 
 
+def workspace_bytes(
+    *, rows: int, tokens: int, head_dim: int, rounds: int, window: int, block: int, element_bytes: int, backward: bool
+) -> int:
+    """Returns the most bytes that one call holds beside its inputs, its results and its gradients.
+
+    The rows do not count: they are worked off one at a time. `element_bytes` is the size of an element of q, k and v.
+    """
+    size = max(element_bytes, 4)
+    window, block = min(window, tokens), min(block, tokens)
+    reach = -(-window // block) * block
+    queries, width = -(-tokens // block) * block, block + reach
+    place_size = 4 if 2 * (tokens + (window + 1) * (tokens + 1)) < 2**31 else 8
+    chunk = max(1, min(queries // block, _CHUNK_ELEMENTS // (block * width)))
+    pairs, chunk_keys, row = chunk * block * width, chunk * width * head_dim * size, tokens * head_dim * size
+    # Keys, values and places of `_Blocks`; its logits, distances and, beyond one round, nearest distances.
+    held = 2 * (queries + reach) * head_dim * size + rounds * (queries + reach) * place_size
+    held += pairs * (size + place_size * min(rounds, 2))
+    # The order of this row, and that of the row before, still there while its successor is sorted.
+    held += 2 * 3 * 8 * rounds * tokens
+    mask = pairs * min(rounds, 2)
+    if not backward:
+        held += 2 * queries * head_dim * size + queries * size
+        # Means in token order: of the earlier rounds, of the latest and, while it is made, of the new one.
+        kept = min(max(rounds - 1, 1), 2)
+        return held + kept * (row + tokens * size) + max(row, 4 * tokens * size, mask, chunk_keys)
+    held += 3 * queries * head_dim * size + 2 * (queries + reach) * head_dim * size + 2 * queries * size
+    held += 3 * tokens * size + pairs * size
+    # Gradients in token order, three a round: when a row begins, those of the row before and copies in full precision;
+    # when a round ends, the sums so far, the latest round's and the new ones, and one of the row before.
+    row_begins = (3 if rounds == 1 else 6) + (3 if element_bytes < size else 1)
+    round_ends = {1: 6, 2: 7}.get(rounds, 10)
+    during_chunks = (round_ends - 3) * row + max(mask, pairs * size + chunk_keys)
+    return held + max(row_begins * row, round_ends * row, during_chunks)
+
+
 class _Blocks:
     """The keys of one row and round in sorted order, cut into overlapping blocks, with the mask of each block.
 

@@ -1,0 +1,118 @@
+"""`revlm plan`: the memory of a recipe by category and phase, whether it fits, and sweeps over a key."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from revlm.recipe import Recipe
+
+DEFAULT_VOCAB_SIZE = 2048
+
+
+def plan(
+    recipe: Annotated[str, typer.Argument(help="a recipe file, or the name of a bundled recipe")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="such as data.seq_len=131072")
+    ] = None,
+    vocab_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="by default that of the tokens in data.path, or 2048", show_default=False),
+    ] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option(metavar="KEY=N,N,...", help="plan several values of a key, reversible beside stored"),
+    ] = None,
+    output: Annotated[Path | None, typer.Option(metavar="FILE.png", help="draw the sweep")] = None,
+    measure: Annotated[bool, typer.Option("--measure", help="run real steps on random tokens beside the plan")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """Predict the peak memory of a training step by category and phase, before anything runs.
+
+    The peaks are beyond what the process holds before there is a model. The device is the recipe's; for CUDA on a
+    machine without it, give memory.limit to learn what fits.
+
+    Examples:
+      revlm plan novel-64k data.seq_len=131072 memory.limit=8GB
+      revlm plan demo --sweep model.n_layers=2,8,32 --measure --output depth.png
+    """
+    from revlm.cli.plan_sweep import run_sweep
+    from revlm.cli.planned import describe_plan
+    from revlm.errors import UsageError
+    from revlm.recipe import load_recipe
+
+    if output is not None and (sweep is None or output.suffix != ".png"):
+        raise UsageError(
+            f"--output {output} draws a sweep as PNG: give --sweep KEY=N,N,... and a name that ends in .png"
+        )
+    loaded = load_recipe(recipe, overrides or [])
+    chosen_vocab_size = _vocab_size(loaded, vocab_size)
+    if sweep is not None:
+        run_sweep(recipe, overrides or [], sweep, chosen_vocab_size, output, measure, as_json)
+        return
+    described = describe_plan(loaded, chosen_vocab_size, measure)
+    if as_json:
+        typer.echo(json.dumps(described, indent=2))
+    else:
+        _print_plan(described)
+
+
+def _vocab_size(recipe: "Recipe", given: int | None) -> int:
+    if given is not None:
+        return given
+    from revlm.corpus.store import is_store, read_manifest
+
+    if is_store(recipe.data.path):
+        return int(read_manifest(recipe.data.path)["tokenizer"]["vocab_size"])
+    typer.echo(
+        f"no tokens in {recipe.data.path} yet: planning for a vocabulary of {DEFAULT_VOCAB_SIZE:,} (--vocab-size)",
+        err=True,
+    )
+    return DEFAULT_VOCAB_SIZE
+
+
+def _print_plan(described: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from revlm.planning import CATEGORIES
+    from revlm.report.units import human_bytes
+
+    mode = "reversible" if described["reversible"] else "stored"
+    table = Table(
+        title=f"{described['seq_len']:,} tokens, {described['n_layers']} layers, {mode}, {described['precision']}, "
+        f"{described['device']}",
+        title_justify="left",
+    )
+    table.add_column("at the peak of")
+    peaks = described["peaks"]
+    for phase in peaks:
+        table.add_column(phase, justify="right")
+    for category, name in CATEGORIES.items():
+        row = [peaks[phase][category] for phase in peaks]
+        if any(row):
+            table.add_row(name, *(human_bytes(size) if size else "" for size in row))
+    table.add_section()
+    table.add_row("planned", *(human_bytes(sum(peak.values())) for peak in peaks.values()), style="bold")
+    if described["measured"]:
+        table.add_row("measured", *(human_bytes(described["measured"][phase]) for phase in peaks), style="bold")
+    console = Console()
+    console.print(table)
+    console.print(
+        f"peak {human_bytes(described['peak_bytes'])}, with the process before the model "
+        f"{human_bytes(described['total_bytes'])}",
+        highlight=False,
+    )
+    console.print(_verdict(described), highlight=False, soft_wrap=True)
+
+
+def _verdict(described: dict[str, Any]) -> str:
+    from revlm.report.units import human_bytes
+
+    if described["fits"] is None:
+        return "whether it fits is not known here: give memory.limit"
+    verdict = f"{'fits' if described['fits'] else 'does not fit'} into {human_bytes(described['limit_bytes'])}"
+    longest = described["longest_seq_len"]
+    return f"{verdict}; " + (f"the longest data.seq_len that fits is {longest:,}" if longest else "1,024 tokens do not")

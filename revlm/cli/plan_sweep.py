@@ -1,0 +1,102 @@
+"""The table and the picture of `revlm plan --sweep`: one key over several values, reversible beside stored."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from revlm.cli.planned import describe_plan
+from revlm.errors import UsageError
+
+MODES = {"reversible": True, "stored": False}
+
+
+def run_sweep(
+    recipe: str,
+    overrides: Sequence[str],
+    sweep: str,
+    vocab_size: int,
+    output: Path | None,
+    measure: bool,
+    as_json: bool,
+) -> None:
+    """Prints the sweep, and draws it where an output file is given. Raises UsageError for a sweep of no numbers."""
+    from revlm.recipe import load_recipe
+
+    key, values = _parse(sweep)
+    rows: list[dict[str, Any]] = []
+    for value in values:
+        row: dict[str, Any] = {"value": value}
+        for mode, reversible in MODES.items():
+            changed = [*overrides, f"{key}={value}", f"model.reversible={str(reversible).lower()}"]
+            described = describe_plan(load_recipe(recipe, changed), vocab_size, measure)
+            measured = described["measured"]
+            row[mode] = {
+                "peak_bytes": described["peak_bytes"],
+                "total_bytes": described["total_bytes"],
+                "fits": described["fits"],
+                "measured_peak_bytes": max(measured.values()) if measured else None,
+            }
+        rows.append(row)
+    if output is not None:
+        _draw(key, rows, output)
+    if as_json:
+        typer.echo(json.dumps({"key": key, "vocab_size": vocab_size, "rows": rows}, indent=2))
+    else:
+        _print_table(key, rows)
+        if output is not None:
+            typer.echo(f"drawn in {output}", err=True)
+
+
+def _parse(sweep: str) -> tuple[str, list[int]]:
+    key, _, listed = sweep.partition("=")
+    values = listed.split(",")
+    if not key or not all(value.strip().isdecimal() for value in values):
+        raise UsageError(f"--sweep {sweep} should be KEY=N,N,... with whole numbers, such as model.n_layers=2,8,32")
+    return key.strip(), sorted({int(value) for value in values})
+
+
+def _print_table(key: str, rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from revlm.report.units import human_bytes
+
+    with_measured = any(row[mode]["measured_peak_bytes"] for row in rows for mode in MODES)
+    table = Table(title="peak of a step beyond the process before it", title_justify="left")
+    table.add_column(key, justify="right")
+    for mode in MODES:
+        table.add_column(f"{mode}, planned", justify="right")
+        if with_measured:
+            table.add_column("measured", justify="right")
+            table.add_column("off", justify="right")
+        table.add_column("fits")
+    for row in rows:
+        cells = [f"{row['value']:,}"]
+        for mode in MODES:
+            entry = row[mode]
+            cells.append(human_bytes(entry["peak_bytes"]))
+            if with_measured:
+                measured = entry["measured_peak_bytes"]
+                cells.append(human_bytes(measured))
+                cells.append(f"{entry['peak_bytes'] / measured - 1:+.0%}" if measured else "")
+            cells.append({True: "yes", False: "no", None: "?"}[entry["fits"]])
+        table.add_row(*cells)
+    Console().print(table)
+
+
+def _draw(key: str, rows: list[dict[str, Any]], output: Path) -> None:
+    from revlm.report import Curve, write_sweep
+
+    curves = [
+        Curve(
+            name,
+            [row["value"] for row in rows],
+            [row[name]["peak_bytes"] for row in rows],
+            [row[name]["measured_peak_bytes"] for row in rows],
+        )
+        for name in MODES
+    ]
+    write_sweep(output, key, curves)

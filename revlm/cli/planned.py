@@ -1,0 +1,60 @@
+"""One plan as `revlm plan` shows it: peaks, limits, and real steps beside them where they are asked for."""
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from revlm.planning import Plan
+    from revlm.recipe import Recipe
+
+
+def planned_device(recipe: "Recipe") -> tuple[str, int | None]:
+    """The kind of device that a recipe names, and the bytes it may plan for; None where they are not known here."""
+    import torch
+
+    from revlm.planning import planning_limit_bytes
+    from revlm.runs import choose_device
+
+    word = recipe.train.device
+    if word.startswith("cuda") and not torch.cuda.is_available():
+        return "cuda", recipe.memory.limit
+    device = choose_device(word)
+    return device.type, planning_limit_bytes(recipe, device)
+
+
+def describe_plan(recipe: "Recipe", vocab_size: int, measure: bool) -> dict[str, Any]:
+    """One plan as a JSON object: peaks, whether it fits, and with `measure` the peaks of real steps."""
+    from revlm.planning import longest_seq_len, plan_memory
+
+    device, limit = planned_device(recipe)
+    planned = plan_memory(recipe, vocab_size, device)
+    fits = None if limit is None else planned.total_bytes <= limit
+    measured = _measured(recipe, vocab_size, planned, fits) if measure else None
+    return {
+        "device": device,
+        "precision": recipe.train.precision,
+        "reversible": recipe.model.reversible,
+        "n_layers": recipe.model.n_layers,
+        "seq_len": planned.seq_len,
+        "vocab_size": vocab_size,
+        "peaks": planned.peaks,
+        "peak_bytes": planned.peak_bytes,
+        "process_bytes": planned.process_bytes,
+        "total_bytes": planned.total_bytes,
+        "limit_bytes": limit,
+        "fits": fits,
+        "longest_seq_len": None if limit is None else longest_seq_len(recipe, vocab_size, device, limit),
+        "measured": measured,
+    }
+
+
+def _measured(recipe: "Recipe", vocab_size: int, planned: "Plan", fits: bool | None) -> dict[str, int] | None:
+    """The peaks of real steps; None, with a message, where they would not fit."""
+    if not fits:
+        typer.echo(f"not measured: {planned.seq_len:,} tokens do not fit this machine", err=True)
+        return None
+    from revlm.training.measurement import measure_step
+
+    typer.echo(f"measuring steps of {planned.seq_len:,} tokens, {recipe.model.n_layers} layers ...", err=True)
+    return measure_step(recipe, vocab_size)

@@ -1,0 +1,71 @@
+"""Loss and bits per byte of whole documents, one at a time, and by the position in the document."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from revlm.corpus import Example
+from revlm.evaluation.held_out import Score, token_losses
+from revlm.model import RevLM
+
+
+@dataclass
+class PositionLosses:
+    """Sums of cross-entropies by the position in a document, from 1, in bins 1, 2-3, 4-7, 8-15 and so on.
+
+    Attributes:
+        nats: the sum of each bin.
+        tokens: the tokens of each bin.
+    """
+
+    nats: list[float] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+
+    def add(self, losses: Float[Tensor, "tokens"], start: int) -> None:
+        """Adds the losses of tokens that begin `start` tokens into their document."""
+        first, last = start + 1, start + len(losses)
+        for number in range(last.bit_length()):
+            low, high = max(2**number, first), min(2 ** (number + 1) - 1, last)
+            if number == len(self.tokens):
+                self.nats.append(0.0)
+                self.tokens.append(0)
+            if low <= high:
+                self.nats[number] += float(losses[low - first : high - first + 1].double().sum())
+                self.tokens[number] += high - low + 1
+
+    def bins(self) -> Iterator[tuple[int, int, int, float]]:
+        """Yields the first and the last position of each bin that is not empty, its tokens and its nats a token."""
+        for number, (nats, tokens) in enumerate(zip(self.nats, self.tokens, strict=True)):
+            if tokens:
+                yield 2**number, 2 ** (number + 1) - 1, tokens, nats / tokens
+
+
+@torch.no_grad()
+def score_document(
+    model: RevLM,
+    pieces: Iterable[tuple[int, Example]],
+    autocast: AbstractContextManager[None],
+    by_position: PositionLosses,
+) -> Score:
+    """Returns the score of one document, and adds the losses of its tokens by their position.
+
+    A piece is where it begins in the document and an example of it alone. Every token is scored once; it sees what
+    comes before it in its piece, and nothing else.
+    """
+    device = model.head_weight.device
+    was_training = model.training
+    model.eval()
+    nats, tokens, size = 0.0, 0, 0
+    for start, example in pieces:
+        inputs, targets = (torch.from_numpy(part).to(device) for part in (example.inputs, example.targets))
+        with autocast:
+            losses = token_losses(model, model(inputs), targets)
+        by_position.add(losses, start)
+        nats += float(losses.double().sum())
+        tokens, size = tokens + len(example), size + example.target_bytes
+    model.train(was_training)
+    return Score(nats, tokens, size, 1)

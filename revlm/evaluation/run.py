@@ -1,0 +1,87 @@
+"""A trained run scored on the documents that it held out, or on those of another token folder."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import torch
+
+from revlm.corpus import PackedCorpus
+from revlm.errors import DataError
+from revlm.evaluation.documents import PositionLosses, score_document
+from revlm.evaluation.held_out import Score
+from revlm.generation import TrainedModel
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The score of each document by its title, in the store's order, and losses by the position in the document.
+
+    `seq_len` bounds the context: a longer document is scored in pieces of that many tokens.
+    """
+
+    data: Path
+    seq_len: int
+    documents: list[tuple[str, Score]]
+    by_position: PositionLosses
+
+    @property
+    def total(self) -> Score:
+        """The score of all documents together."""
+        scores = [score for _, score in self.documents]
+        return Score(
+            math.fsum(score.nats for score in scores),
+            sum(score.tokens for score in scores),
+            sum(score.bytes for score in scores),
+            sum(score.documents for score in scores),
+        )
+
+
+def evaluate_run(
+    trained: TrainedModel,
+    data: str | PathLike[str] | None = None,
+    progress: Callable[[str], object] = lambda title: None,
+) -> Evaluation:
+    """Returns the evaluation of a run on the documents it held out, or on all documents of another token folder.
+
+    `progress` is told the title of each document before it is scored.
+
+    Raises:
+        DataError: nothing was held out; the run's tokens have changed; or the folder has another tokenizer.
+    """
+    recipe = trained.recipe
+    path = Path(recipe.data.path if data is None else data)
+    corpus = PackedCorpus(
+        path,
+        seq_len=recipe.data.seq_len,
+        packing="whole",
+        seed=recipe.seed,
+        validation=recipe.data.validation if data is None else 0,
+    )
+    if corpus.tokenizer.fingerprint != trained.tokenizer.fingerprint:
+        raise DataError(
+            f"{path} was made with another tokenizer than the run's: run `revlm tokenize` on its texts with "
+            f"--tokenizer {recipe.data.path / trained.tokenizer.file_name}"
+        )
+    if data is None:
+        _require_held_out(trained, corpus)
+    half = recipe.train.precision == "bf16"
+    autocast = torch.autocast(trained.device.type, dtype=torch.bfloat16, enabled=half, cache_enabled=False)
+    by_position = PositionLosses()
+    scored = []
+    for title, pieces in corpus.documents(held_out=data is None):
+        progress(title)
+        scored.append((title, score_document(trained.model, pieces, autocast, by_position)))
+    return Evaluation(path, recipe.data.seq_len, scored, by_position)
+
+
+def _require_held_out(trained: TrainedModel, corpus: PackedCorpus) -> None:
+    if corpus.fingerprint != trained.corpus_fingerprint:
+        raise DataError(
+            f"{corpus.path} is not what the run was trained on, so what was held out is not known: "
+            "put its tokens back, or give --data DIR"
+        )
+    if not corpus.validation_documents:
+        raise DataError("the run held nothing out (data.validation is 0): give --data DIR with other tokens")

@@ -1,0 +1,59 @@
+"""A trained model, from its run folder."""
+
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from revlm.corpus import Tokenizer
+from revlm.errors import StorageError
+from revlm.model import RevLM
+from revlm.recipe import Recipe, load_recipe
+from revlm.runs import RunFolder, choose_device, load_checkpoint, newest_checkpoint
+
+
+class TrainedModel(NamedTuple):
+    """A model of a run, on its device, with what it was trained with.
+
+    `step` is the step of its weights; `corpus_fingerprint` is that of the token store it was trained on.
+    """
+
+    model: RevLM
+    tokenizer: Tokenizer
+    recipe: Recipe
+    step: int
+    corpus_fingerprint: str
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.head_weight.device
+
+
+def load_model(run: str | PathLike[str], device: str = "auto") -> TrainedModel:
+    """Returns the model of a run's newest whole checkpoint, on a device: auto, cpu, cuda or cuda:N.
+
+    Raises:
+        StorageError: there is no run, no whole checkpoint, or one of another shape of model.
+        DataError: the run's token folder, which holds its tokenizer, is gone.
+        UsageError: there is no such device.
+    """
+    chosen = choose_device(device, "--device")
+    folder = RunFolder.open(run)
+    recipe = load_recipe(folder.recipe)
+    path = newest_checkpoint(folder, lambda _: None)
+    if path is None:
+        raise StorageError(f"{folder} has no whole checkpoint to load: train on with `revlm train`")
+    tokenizer = Tokenizer.load(Path(recipe.data.path))
+    checkpoint = load_checkpoint(path, groups=["model"])
+    model = RevLM(recipe.model, vocab_size=tokenizer.vocab_size, seed=recipe.seed, tile=recipe.train.tile)
+    try:
+        model.load_state_dict(checkpoint.tensors["model"])
+    except RuntimeError as error:
+        raise StorageError(
+            f"{path} holds another model than {folder.recipe} and {recipe.data.path} describe: "
+            "put the run's own recipe and tokens back"
+        ) from error
+    fingerprint = checkpoint.state["settings"]["corpus"]
+    return TrainedModel(model.to(chosen).eval(), tokenizer, recipe, checkpoint.step, fingerprint)

@@ -1,0 +1,55 @@
+"""What attention over whole sequences holds: what it reads, what it makes, its gradients and its work space."""
+
+from typing import NamedTuple
+
+from revlm.ops.attention import workspace_bytes
+from revlm.planning.sizes import FULL_BYTES, Sizes
+from revlm.recipe import LayerKind
+
+
+class Mixing(NamedTuple):
+    """Bytes of one attention sublayer, over all tokens.
+
+    `read` is what the tiles hand over, `mixed` what attention makes of it, `saved` what it saves besides for its
+    gradients. `made` are the gradients that the operation makes, `gradients` those of what was read, of which the last
+    is `summed` from several where one tensor is read twice. The work spaces are beside all that.
+    """
+
+    read: int
+    mixed: int
+    saved: int
+    made: int
+    summed: int
+    gradients: int
+    forward_workspace: int
+    backward_workspace: int
+
+
+def mixing(sizes: Sizes, kind: LayerKind) -> Mixing:
+    """The bytes of one attention sublayer of a kind."""
+    whole = sizes.product_hidden_bytes
+    log_sum_exp = FULL_BYTES * sizes.n_heads * sizes.tokens
+    if kind == "full":
+        # Queries times the temperature, in full precision and in that of the products; the kernel itself needs little.
+        scaled = whole + (sizes.hidden_bytes if sizes.product_bytes < FULL_BYTES else 0)
+        return Mixing(3 * whole, whole, whole + log_sum_exp, 3 * whole + scaled, 0, 3 * whole, scaled - whole, whole)
+    hashed = kind == "lsh"
+    forward, backward = (
+        workspace_bytes(
+            rows=sizes.n_heads,
+            tokens=sizes.tokens,
+            head_dim=sizes.head_dim,
+            rounds=sizes.n_rounds if hashed else 1,
+            window=sizes.window,
+            block=sizes.block,
+            element_bytes=sizes.product_bytes,
+            backward=backward,
+            device_kind=sizes.device_kind,
+        )
+        for backward in (False, True)
+    )
+    if not hashed:
+        return Mixing(3 * whole, whole, log_sum_exp, 3 * whole, 0, 3 * whole, forward, backward)
+    buckets = 4 * sizes.n_heads * sizes.n_rounds * sizes.tokens
+    # Queries are keys: the op gives a gradient for each of the two.
+    return Mixing(2 * whole + buckets, whole, log_sum_exp, 3 * whole, whole, 2 * whole, forward, backward)

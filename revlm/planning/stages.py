@@ -1,0 +1,119 @@
+"""What the token-wise stages of a sublayer hold while they work on one tile, counted from their code.
+
+A unit below is an element of a token: `4 * d` stands for a [tile, d_model] in full precision, `p * d` for one in the
+precision of the products. The counts follow `revlm.model.attention.heads`, `.lsh` and `revlm.model.feed_forward`,
+with what PyTorch's operations save for their gradients.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from revlm.planning.sizes import Sizes
+from revlm.recipe import LayerKind
+
+_HASH_TILE = 4096  # tokens that revlm.ops.hashing works on at one time
+
+
+class Stage(NamedTuple):
+    """Bytes of one tile of a stage.
+
+    `forward` is the most held without a graph, `left` what is still bound to names when the tiles are done, `graph`
+    what a graph keeps, its results included, and `backward` the most held beside the graph while it is differentiated.
+    """
+
+    forward: int
+    left: int
+    graph: int
+    backward: int
+
+
+def stages(sizes: Sizes) -> Iterator[Stage]:
+    """Yields every kind of stage that a run has."""
+    yield feed_forward_stage(sizes)
+    for kind in set(sizes.kinds):
+        yield read_stage(sizes, kind)
+        yield write_stage(sizes, kind)
+
+
+def feed_forward_stage(sizes: Sizes) -> Stage:
+    """The feed-forward sublayer: norm, wide middle, its square, increment."""
+    d, f, p, tile = sizes.d_model, sizes.d_ff, sizes.product_bytes, sizes.tile_tokens
+    cast = p * d if p < 4 else 0
+    dropped = p * d if sizes.dropout else 0
+    weights, casts = _weights(sizes, sizes.feed_forward_weights.write_matrices)
+    # The stream, its unit and normed vectors, two wide tensors, the increment.
+    graph = (4 + 4) * d + (cast or 4 * d) + 2 * p * f + p * d + dropped
+    forward = max(4 * d + 4 * d + cast + p * f, 4 * d + 2 * p * f, _added(sizes, 4 * d + p * d + dropped))
+    backward = 3 * p * f
+    return Stage(tile * forward + casts, tile * (4 + p) * d, tile * graph + casts, tile * backward + weights)
+
+
+def write_stage(sizes: Sizes, kind: LayerKind) -> Stage:
+    """The output of an attention sublayer: the heads, joined, and the increment."""
+    d, p, tile = sizes.d_model, sizes.product_bytes, sizes.tile_tokens
+    dropped = p * d if sizes.dropout else 0
+    weights, casts = _weights(sizes, sizes.attention_weights[kind].write_matrices)
+    graph = 3 * p * d + dropped
+    return Stage(
+        tile * _added(sizes, graph) + casts, tile * 2 * p * d, tile * graph + casts, tile * 2 * p * d + weights
+    )
+
+
+def read_stage(sizes: Sizes, kind: LayerKind) -> Stage:
+    """The projections of an attention sublayer."""
+    return _READ[kind](sizes, kind)
+
+
+def _read_queries_keys_values(sizes: Sizes, kind: LayerKind) -> Stage:
+    d, p, tile = sizes.d_model, sizes.product_bytes, sizes.tile_tokens
+    cast = p * d if p < 4 else 0
+    in_full = 4 * d if p < 4 else 0
+    angles, lengths = 4 * sizes.head_dim, 8 * sizes.n_heads
+    weights, casts = _weights(sizes, sizes.attention_weights[kind].read_matrices)
+    left = 4 * d + 3 * p * d + 2 * p * d
+    # Queries and keys each: in full precision where the products are not, angles, lengths, and the result.
+    graph = (4 + 4) * d + (cast or 4 * d) + 3 * p * d + 2 * (in_full + angles + lengths + p * d)
+    # While the keys are turned: the projection, the queries, the keys before, their products with the angles, after.
+    forward = 4 * d + 3 * p * d + p * d + in_full + (4 + 6 + 4) * d + angles
+    backward = (22 if p == 4 else 20) * d
+    return Stage(tile * forward + casts, tile * left, tile * graph + casts, tile * backward + weights)
+
+
+def _read_keys_values_buckets(sizes: Sizes, kind: LayerKind) -> Stage:
+    d, p, tile = sizes.d_model, sizes.product_bytes, sizes.tile_tokens
+    cast = p * d if p < 4 else 0
+    in_full = 4 * d if p < 4 else 0
+    hashes = sizes.n_heads * sizes.n_rounds
+    buckets, lengths = 4 * hashes, 8 * sizes.n_heads
+    weights, casts = _weights(sizes, sizes.attention_weights[kind].read_matrices)
+    # Values with their successors are a sum of their own; without them, and keys in full precision, are views.
+    summed = p * d if sizes.successor_values else 0
+    projection = 2 * p * d if p == 4 or not sizes.successor_values else 0
+    casts_of_stream = cast * (2 if sizes.successor_values else 1)
+    left = 4 * d + p * d + (summed or projection) + buckets
+    graph = (4 + 4) * d + (casts_of_stream or 4 * d) + projection + summed + in_full + p * d + buckets + lengths
+    # Hashing: the projections on the directions; maxima, minima and where they are, of both factors.
+    hashing = min(tile, _HASH_TILE) * (4 * d + hashes * (4 * sizes.directions + 60))
+    before_hashing, at_hashing = (4 + 4 + 4) * d + 3 * p * d, (4 + 4 + 4) * d + (summed or projection)
+    forward = max(tile * before_hashing, tile * at_hashing + hashing)
+    backward = (16 if p == 4 else 20) * d
+    return Stage(forward + casts, tile * left, tile * graph + casts, tile * backward + weights)
+
+
+_READ: dict[LayerKind, Callable[[Sizes, LayerKind], Stage]] = {
+    "local": _read_queries_keys_values,
+    "full": _read_queries_keys_values,
+    "lsh": _read_keys_values_buckets,
+}
+
+
+def _weights(sizes: Sizes, matrices: int) -> tuple[int, int]:
+    """Bytes of the weight gradients of one tile, and of the casts that its products read."""
+    if sizes.product_bytes == 4:
+        return 4 * matrices, 0
+    return (4 + sizes.product_bytes) * matrices, sizes.product_bytes * matrices
+
+
+def _added(sizes: Sizes, before: int) -> int:
+    """What is held while an increment is put on the grid and added, given what was there before."""
+    return before + (sizes.product_bytes + 4) * sizes.d_model

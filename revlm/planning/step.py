@@ -1,0 +1,172 @@
+"""A training step, replayed on a ledger: every large tensor, in the order in which the code makes and frees it.
+
+It follows `revlm.training.loop`, `revlm.model.revlm`, `.reversible` and `.tiles`; a test holds it against what the
+allocator was asked for. The sizes are those of CPU operations. On CUDA some operations are fused and keep less, so
+there the plan is an upper bound to within the rounding of the allocator.
+"""
+
+from revlm.ops.linear_cross_entropy import workspace_bytes as loss_workspace_bytes
+from revlm.planning.ledger import Ledger
+from revlm.planning.mixing import Mixing, mixing
+from revlm.planning.sizes import FULL_BYTES, Sizes
+from revlm.planning.stages import Stage, feed_forward_stage, read_stage, write_stage
+from revlm.recipe import LayerKind
+
+
+def replay_step(sizes: Sizes) -> Ledger:
+    """Returns the ledger of a step of full examples, after the first one: the optimizer has its state already."""
+    ledger = Ledger()
+    ledger.take("weights", FULL_BYTES * (sizes.parameters + sizes.rotations))
+    ledger.take("optimizer", 2 * FULL_BYTES * sizes.parameters)
+    ledger.take("data", 3 * 4 * sizes.tokens * sizes.micro_batches)
+    of_weights = FULL_BYTES * sizes.parameters
+    # The second micro-batch is like all that follow: the gradients so far are there from its start.
+    for micro_batch in range(min(sizes.micro_batches, 2)):
+        _MicroBatch(sizes, ledger).run()
+        if micro_batch > 0:
+            ledger.give_back("gradients", of_weights)
+    with ledger.phase("optimizer"):
+        pass
+    return ledger
+
+
+class _MicroBatch:
+    """One example forwards and backwards; leaves its gradients on the ledger."""
+
+    def __init__(self, sizes: Sizes, ledger: Ledger) -> None:
+        self.sizes, self.ledger = sizes, ledger
+        self.feed_forward = feed_forward_stage(sizes)
+        self.reads: dict[LayerKind, Stage] = {kind: read_stage(sizes, kind) for kind in set(sizes.kinds)}
+        self.writes: dict[LayerKind, Stage] = {kind: write_stage(sizes, kind) for kind in set(sizes.kinds)}
+        self.mixings: dict[LayerKind, Mixing] = {kind: mixing(sizes, kind) for kind in set(sizes.kinds)}
+
+    def run(self) -> None:
+        sizes, ledger = self.sizes, self.ledger
+        embedding_weights = FULL_BYTES * sizes.vocab_size * sizes.d_model
+        # The numbers of the tokens, which the embedding saves, and their positions; this step's rotations.
+        lasting = 2 * 8 * sizes.tokens + FULL_BYTES * sizes.rotations
+        with ledger.phase("forward"):
+            ledger.take("data", lasting)
+            self._stack_forward()
+            # The norm saves the streams' sum and its unit vectors, and gives the hidden states.
+            norm_saved = 2 * sizes.hidden_bytes
+            ledger.take("streams", norm_saved)
+            loss_gradients = sizes.hidden_bytes + embedding_weights
+            with ledger.held("streams", sizes.hidden_bytes):
+                ledger.take("loss", loss_gradients)
+                ledger.moment(
+                    "loss",
+                    loss_workspace_bytes(
+                        tokens=sizes.tokens,
+                        vocab_size=sizes.vocab_size,
+                        d_model=sizes.d_model,
+                        product_bytes=sizes.product_bytes,
+                    ),
+                )
+        with ledger.phase("backward"):
+            # The loss scales its gradients into new tensors.
+            ledger.take("stream_gradients", sizes.hidden_bytes)
+            ledger.take("gradients", embedding_weights)
+            ledger.give_back("loss", loss_gradients)
+            # The norm's: its gradients to the unit vectors and to the sum, and three products on the way.
+            ledger.give_back("streams", sizes.hidden_bytes)
+            ledger.moment("stream_gradients", 4 * sizes.hidden_bytes)
+            ledger.give_back("streams", norm_saved - sizes.hidden_bytes)
+            self._stack_backward()
+            # The embedding's gradient, and the head's, into which it goes where the two are tied.
+            ledger.moment("gradients", embedding_weights)
+            left = FULL_BYTES * sizes.other_weights - embedding_weights
+            ledger.take("gradients", left)
+            ledger.give_back("stream_gradients", sizes.hidden_bytes)
+            ledger.give_back("data", lasting)
+
+    def _stack_forward(self) -> None:
+        sizes, ledger = self.sizes, self.ledger
+        embedding, streams = sizes.hidden_bytes, 2 * sizes.hidden_bytes
+        with ledger.held("streams", embedding):
+            # On the grid: scaled, as integers, and the first stream, of which the second is a copy.
+            ledger.moment("streams", 3 * sizes.hidden_bytes)
+            ledger.take("streams", streams)
+            for kind in sizes.kinds:
+                self._attention_forward(kind)
+                self._feed_forward_forward()
+            ledger.moment("streams", 2 * sizes.hidden_bytes)  # both as floating-point numbers, for their sum
+        if not sizes.reversible:
+            ledger.give_back("streams", streams)
+
+    def _attention_forward(self, kind: LayerKind) -> None:
+        ledger, read, write, mix = self.ledger, self.reads[kind], self.writes[kind], self.mixings[kind]
+        keep = not self.sizes.reversible
+        if keep:
+            weights = FULL_BYTES * self.sizes.attention_weights[kind].total
+            ledger.take("gradients", weights)
+            ledger.take("kept", self._graphs(read))
+            ledger.take("kept", mix.read)
+            ledger.moment("tiles", read.forward)
+            ledger.take("kept", mix.mixed + mix.saved)
+            ledger.moment("attention_workspace", mix.forward_workspace)
+            ledger.take("kept", self._graphs(write))
+            return
+        with ledger.held("attention", mix.read):
+            ledger.moment("tiles", read.forward + self._stale(read))
+            ledger.take("attention", mix.mixed)
+            with ledger.held("tiles", read.left), ledger.held("attention", mix.saved):
+                ledger.moment("attention_workspace", mix.forward_workspace)
+        ledger.moment("tiles", write.forward + self._stale(write))
+        ledger.give_back("attention", mix.mixed)
+
+    def _feed_forward_forward(self) -> None:
+        if self.sizes.reversible:
+            self.ledger.moment("tiles", self.feed_forward.forward + self._stale(self.feed_forward))
+            return
+        self.ledger.take("gradients", FULL_BYTES * self.sizes.feed_forward_weights.total)
+        self.ledger.take("kept", self._graphs(self.feed_forward))
+
+    def _stack_backward(self) -> None:
+        sizes, ledger = self.sizes, self.ledger
+        with ledger.held("stream_gradients", 2 * sizes.hidden_bytes):
+            for kind in reversed(sizes.kinds):
+                if sizes.reversible:
+                    ledger.take("gradients", FULL_BYTES * sizes.feed_forward_weights.total)
+                ledger.moment("tiles", self._rebuilt(self.feed_forward))
+                if not sizes.reversible:
+                    ledger.give_back("kept", self._graphs(self.feed_forward))
+                self._attention_backward(kind)
+        if sizes.reversible:
+            ledger.give_back("streams", 2 * sizes.hidden_bytes)
+
+    def _attention_backward(self, kind: LayerKind) -> None:
+        ledger, read, write, mix = self.ledger, self.reads[kind], self.writes[kind], self.mixings[kind]
+        reversible = self.sizes.reversible
+        if reversible:
+            ledger.take("gradients", FULL_BYTES * self.sizes.attention_weights[kind].total)
+            ledger.take("attention", mix.read)
+            ledger.moment("tiles", read.forward + self._stale(read))
+            ledger.take("attention", mix.mixed + mix.saved)
+            with ledger.held("tiles", read.left):
+                ledger.moment("attention_workspace", mix.forward_workspace)
+        with ledger.held("attention", mix.mixed):  # the gradient of what was mixed
+            ledger.moment("tiles", self._rebuilt(write))
+            with ledger.held("attention", mix.made):
+                ledger.moment("attention_workspace", mix.backward_workspace)
+                ledger.moment("attention", mix.summed)
+            ledger.take("attention", mix.gradients)
+        if reversible:
+            ledger.give_back("attention", mix.read + mix.mixed + mix.saved)
+        ledger.moment("tiles", self._rebuilt(read))
+        ledger.give_back("attention", mix.gradients)
+        if not reversible:
+            ledger.give_back("kept", self._graphs(read) + mix.read + mix.mixed + mix.saved + self._graphs(write))
+
+    def _graphs(self, stage: Stage) -> int:
+        """The kept graphs of all tiles; the last tile is shorter, its casts of weights are not."""
+        return stage.graph * self.sizes.tokens // self.sizes.tile_tokens
+
+    def _stale(self, stage: Stage) -> int:
+        """What the tile before has left, while the next one is worked on."""
+        return stage.left if self.sizes.tiles > 1 else 0
+
+    def _rebuilt(self, stage: Stage) -> int:
+        """The most held while a tile is differentiated: its graph is rebuilt, or it was kept."""
+        rebuilt = stage.graph + self._stale(stage) if self.sizes.reversible else 0
+        return rebuilt + stage.backward

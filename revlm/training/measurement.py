@@ -1,0 +1,79 @@
+"""The memory of a real step, measured in a process of its own: what a plan is held against.
+
+`python -m revlm.training.measurement VOCAB_SIZE` reads a recipe as JSON from standard input and writes the peaks as
+JSON to standard output.
+"""
+
+import json
+import subprocess
+import sys
+
+import torch
+
+from revlm.errors import ResourceError, UsageError
+from revlm.model import RevLM, resolve_model
+from revlm.recipe import Recipe
+from revlm.runs import MemoryMeter, choose_device, keep_large_blocks_apart, return_freed_memory
+from revlm.training.optimizer import make_optimizer
+
+STEPS = 2
+
+
+def measure_step(recipe: Recipe, vocab_size: int) -> dict[str, int]:
+    """Returns the peaks in bytes of each phase of a step on random tokens, beyond what the process held before.
+
+    Raises:
+        ResourceError: the process ended before its steps did, as it does when memory runs out.
+        UsageError: this system has no peaks by phase.
+    """
+    command = [sys.executable, "-m", "revlm.training.measurement", str(vocab_size)]
+    finished = subprocess.run(command, input=recipe.model_dump_json(), capture_output=True, text=True)
+    if finished.returncode:
+        cause = (finished.stderr.strip().splitlines() or [f"exit code {finished.returncode}"])[-1]
+        raise ResourceError(f"the measured step did not finish ({cause}): measure shorter examples")
+    measured: dict[str, int] | None = json.loads(finished.stdout)
+    if measured is None:
+        raise UsageError("this system does not tell the peak memory of a part of a process: plan without --measure")
+    return measured
+
+
+def _measure_here(recipe: Recipe, vocab_size: int) -> dict[str, int] | None:
+    device = choose_device(recipe.train.device)
+    keep_large_blocks_apart()
+    meter = MemoryMeter(device)
+    if not meter.peaks_by_phase:
+        return None
+    tokens, model_recipe = recipe.data.seq_len, resolve_model(recipe.model, recipe.data.seq_len)
+    model = RevLM(model_recipe, vocab_size=vocab_size, seed=recipe.seed, tile=recipe.train.tile).to(device)
+    optimizer = make_optimizer(model, recipe)
+    inputs, targets = torch.randint(0, vocab_size, (2, tokens), dtype=torch.int32, device=device)
+    document = torch.zeros_like(inputs)
+    half = recipe.train.precision == "bf16"
+    # The first step makes the optimizer's state and the allocator's first cuts; the last one is like all that follow.
+    for step in range(STEPS):
+        meter.start_step()
+        for micro_batch in range(recipe.train.gradient_accumulation_steps):
+            drawn = step * recipe.train.gradient_accumulation_steps + micro_batch
+            with (
+                meter.phase("forward"),
+                torch.autocast(device.type, dtype=torch.bfloat16, enabled=half, cache_enabled=False),
+            ):
+                hidden = model(inputs, document, step=drawn, with_statistics=micro_batch == 0)
+                loss = model.loss(hidden, targets)
+            del hidden
+            with meter.phase("backward"):
+                (loss / tokens).backward()
+        with meter.phase("optimizer"):
+            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.train.max_grad_norm)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return_freed_memory()
+    peaks = meter.peaks()
+    return {
+        phase: (peaks[f"memory_{phase}_peak_bytes"] or 0) - meter.baseline_bytes
+        for phase in ("forward", "backward", "optimizer")
+    }
+
+
+if __name__ == "__main__":
+    json.dump(_measure_here(Recipe.model_validate(json.load(sys.stdin)), int(sys.argv[1])), sys.stdout)

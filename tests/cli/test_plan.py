@@ -1,0 +1,86 @@
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from revlm.cli import main
+from tests.tiny_run import write_tokens
+
+SMALL = ("data.seq_len=4096", "model.d_model=32", "model.n_layers=2", "model.n_heads=2", "train.device=cpu")
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    exit_code = main(["plan", "demo", *SMALL, *arguments])
+    captured = capsys.readouterr()
+    return exit_code, captured.out, captured.err
+
+
+def test_the_table_has_categories_phases_and_what_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    exit_code, out, err = run(capsys, "memory.limit=2GB")
+    assert exit_code == 0
+    for words in ("forward", "backward", "optimizer", "weights", "streams", "tiles of tokens", "planned"):
+        assert words in out
+    assert "fits into 2.00 GB; the longest data.seq_len that fits is " in out
+    assert "vocabulary of 2,048 (--vocab-size)" in err
+
+
+def test_json_is_the_same_plan_in_bytes(capsys: pytest.CaptureFixture[str]) -> None:
+    exit_code, out, _ = run(capsys, "--json", "memory.limit=400MB", "--vocab-size", "300")
+    plan = json.loads(out)
+    assert exit_code == 0
+    assert plan["vocab_size"] == 300
+    assert plan["peak_bytes"] == max(sum(peak.values()) for peak in plan["peaks"].values())
+    assert plan["total_bytes"] == plan["peak_bytes"] + plan["process_bytes"]
+    assert plan["limit_bytes"] == 400 * 10**6
+    assert plan["fits"] is False
+    assert plan["longest_seq_len"] < 4096
+    assert plan["measured"] is None
+
+
+def test_the_vocabulary_is_that_of_the_tokens(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    tokens = write_tokens(tmp_path / "tokens")
+    _, out, err = run(capsys, f"data.path={tokens}", "--json")
+    assert json.loads(out)["vocab_size"] == 257
+    assert err == ""
+
+
+def test_a_gpu_is_planned_for_without_one(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "train.device=cuda", "--json", "memory.limit=8GB")
+    assert json.loads(out)["device"] == "cuda"
+    assert json.loads(out)["fits"] is True
+
+
+def test_a_sweep_has_both_modes_at_each_value_and_a_picture(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    picture = tmp_path / "depth.png"
+    exit_code, out, _ = run(capsys, "--sweep", "model.n_layers=8,2", "--json", "--output", str(picture))
+    assert exit_code == 0
+    rows = json.loads(out)["rows"]
+    assert [row["value"] for row in rows] == [2, 8]
+    reversible, stored = ([row[mode]["peak_bytes"] for row in rows] for mode in ("reversible", "stored"))
+    assert stored[1] - stored[0] > 10 * (reversible[1] - reversible[0])
+    with Image.open(picture) as image:
+        assert image.format == "PNG"
+    _, table, _ = run(capsys, "--sweep", "data.seq_len=8192,65536")
+    assert "reversible, planned" in table
+    assert "65,536" in table
+
+
+def test_measured_steps_stand_beside_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    exit_code, out, err = run(capsys, "--measure", "--json")
+    assert exit_code == 0
+    assert "measuring steps of 4,096 tokens" in err
+    plan = json.loads(out)
+    assert plan["peak_bytes"] == pytest.approx(max(plan["measured"].values()), rel=0.1, abs=32 * 2**20)
+    exit_code, out, err = run(capsys, "--measure", "--json", "memory.limit=1MB")
+    assert "not measured" in err
+    assert json.loads(out)["measured"] is None
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--sweep", "model.n_layers=two"), ("--sweep", "8,16"), ("--output", "depth.png")]
+)
+def test_a_sweep_that_is_none_is_wrong_use(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
+    exit_code, _, err = run(capsys, *arguments)
+    assert exit_code == 2
+    assert "such as model.n_layers=2,8,32" in err or "give --sweep KEY=N,N" in err

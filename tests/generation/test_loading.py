@@ -1,0 +1,47 @@
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from revlm.errors import StorageError, UsageError
+from revlm.generation import Sampling, continue_text, generate, load_model
+from revlm.runs import RunFolder, list_checkpoints, load_checkpoint
+from tests.tiny_run import write_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("folder") / "run")
+
+
+def test_the_newest_weights_are_loaded_with_what_they_were_trained_with(run: Path) -> None:
+    trained = load_model(run, "cpu")
+    saved = load_checkpoint(list_checkpoints(run)[-1])
+    assert trained.step == saved.step == 3
+    assert trained.recipe.model.d_model == 16
+    assert trained.corpus_fingerprint == saved.state["settings"]["corpus"]
+    assert not trained.model.training
+    for name, weight in trained.model.state_dict().items():
+        assert torch.equal(weight, saved.tensors["model"][name]), name
+
+
+def test_a_seed_gives_the_same_text_and_a_piece_a_token(run: Path) -> None:
+    trained = load_model(run, "cpu")
+    first, second = (
+        list(continue_text(trained, "the old", max_tokens=6, sampling=Sampling(), seed=1)) for _ in range(2)
+    )
+    assert first == second == list(generate("the old", run, max_tokens=6, seed=1, device="cpu"))
+    assert len(first) == 7
+
+
+def test_a_run_without_a_checkpoint_is_refused(run: Path, tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run")
+    shutil.copy(run / "recipe.yaml", folder.recipe)
+    with pytest.raises(StorageError, match="no whole checkpoint to load"):
+        load_model(tmp_path / "run")
+
+
+def test_a_device_that_is_none_is_refused(run: Path) -> None:
+    with pytest.raises(UsageError, match="--device is 'tpu': give auto, cpu, cuda or cuda:N"):
+        load_model(run, "tpu")
