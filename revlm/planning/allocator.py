@@ -16,7 +16,7 @@ PROCESS_BYTES = {"cpu": 375 * _MIB, "cuda": 512 * _MIB}
 on CUDA the context, which is outside of what PyTorch's allocator counts."""
 
 # Code pages and buffers of the math libraries, first touched in a step; on CUDA the work space of cuBLAS.
-_LIBRARIES_BYTES = {"cpu": 40 * _MIB, "cuda": 32 * _MIB}
+_LIBRARIES_BYTES = {"cpu": 36 * _MIB, "cuda": 32 * _MIB}
 
 # Of the activations of the stored mode, the share by which small blocks between them keep holes from closing.
 _KEPT_HOLES = 0.1
@@ -38,7 +38,8 @@ def add_allocator(ledger: Ledger, sizes: Sizes) -> None:
     on_heap = {phase: sum(peak[category] for category in in_heap) for phase, peak in ledger.peaks.items()}
     holes = round(_KEPT_HOLES * ledger.most["kept"])
     if "tiles" in in_heap:
-        holes += max(stage.graph + stage.backward for stage in stages(sizes))
+        wide_in_heap = sizes.product_bytes * sizes.tile_tokens * sizes.d_ff < LARGE_BLOCK_BYTES
+        holes += max(stage.graph + stage.backward - (0 if wide_in_heap else stage.wide) for stage in stages(sizes))
     if "loss" in in_heap:
         holes += ledger.most["loss"]
     for phase, peak in ledger.peaks.items():

@@ -19,12 +19,14 @@ class Stage(NamedTuple):
 
     `forward` is the most held without a graph, `left` what is still bound to names when the tiles are done, `graph`
     what a graph keeps, its results included, and `backward` the most held beside the graph while it is differentiated.
+    Of graph and backward together, `wide` is in tensors of [tile, d_ff].
     """
 
     forward: int
     left: int
     graph: int
     backward: int
+    wide: int = 0
 
 
 def stages(sizes: Sizes) -> Iterator[Stage]:
@@ -45,7 +47,9 @@ def feed_forward_stage(sizes: Sizes) -> Stage:
     graph = (4 + 4) * d + (cast or 4 * d) + 2 * p * f + p * d + dropped
     forward = max(4 * d + 4 * d + cast + p * f, 4 * d + 2 * p * f, _added(sizes, 4 * d + p * d + dropped))
     backward = 3 * p * f
-    return Stage(tile * forward + casts, tile * (4 + p) * d, tile * graph + casts, tile * backward + weights)
+    return Stage(
+        tile * forward + casts, tile * (4 + p) * d, tile * graph + casts, tile * backward + weights, 5 * tile * p * f
+    )
 
 
 def write_stage(sizes: Sizes, kind: LayerKind) -> Stage:

@@ -1,10 +1,9 @@
-import ctypes
 import mmap
 
 import pytest
 import torch
 
-from revlm.runs import MemoryMeter, memory_snapshot_on_failure, return_freed_memory
+from revlm.runs import MemoryMeter, memory_snapshot_on_failure
 from revlm.runs import memory as memory_module
 
 MIB = 2**20
@@ -101,18 +100,3 @@ def test_cuda_phases_and_snapshot(tmp_path):
     with pytest.raises(torch.OutOfMemoryError), memory_snapshot_on_failure("cuda", tmp_path / "snapshot"):
         torch.ones(2**50, dtype=torch.uint8, device="cuda")
     assert (tmp_path / "snapshot").stat().st_size > 0
-
-
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library keeps freed memory")
-def test_freed_memory_between_tensors_that_stay_goes_back_to_the_system():
-    meter = MemoryMeter()
-    torch.ones(7 * MIB)  # freed at once: from now on glibc takes tensors up to this size from its heap
-    passing, staying = [], []
-    for _ in range(200):
-        passing.append(torch.ones(MIB // 4))
-        staying.append(torch.ones(8192))
-    passing.clear()
-    before = meter.current_bytes()
-    return_freed_memory()
-    assert meter.current_bytes() < before - 100 * MIB
-    assert len(staying) == 200

@@ -1,0 +1,51 @@
+"""Freed memory goes back to the system."""
+
+import ctypes
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+import torch
+
+from revlm.runs import MemoryMeter, keep_large_blocks_apart, return_freed_memory
+
+MIB = 2**20
+
+pytestmark = pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library cannot be told")
+
+
+def kept_bytes(block: int, *, apart: bool, returned: bool) -> int:
+    """What stays resident of 160 MiB in blocks that lay between small ones, in a process of its own."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
+    ):
+        patch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
+        patch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+        return pool.submit(_kept_bytes, block, apart, returned).result()
+
+
+def _kept_bytes(block: int, apart: bool, returned: bool) -> int:
+    if apart:
+        keep_large_blocks_apart()
+    torch.ones(7 * MIB)  # freed at once: where glibc is not told, it now takes blocks up to this size from its heap
+    meter = MemoryMeter()
+    passing, staying = [], []
+    for _ in range(160 * MIB // block):
+        passing.append(torch.ones(block // 4))
+        staying.append(torch.ones(8192))
+    passing.clear()
+    if returned:
+        return_freed_memory()
+    assert staying
+    return meter.current_bytes() - meter.baseline_bytes
+
+
+def test_large_blocks_go_back_when_they_are_freed() -> None:
+    assert kept_bytes(10 * MIB, apart=True, returned=False) < 20 * MIB
+    assert kept_bytes(10 * MIB, apart=False, returned=False) > 100 * MIB
+
+
+def test_small_blocks_go_back_when_asked_for() -> None:
+    assert kept_bytes(MIB, apart=True, returned=True) < 30 * MIB
+    assert kept_bytes(MIB, apart=True, returned=False) > 100 * MIB
