@@ -1,10 +1,21 @@
 """The batch scripts call revlm once for each item, go on after a failure, and say what failed."""
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.scripts.conftest import Project
+
+
+@contextmanager
+def heeding_interrupts() -> Iterator[None]:
+    """Lets programs that are started here heed SIGINT, which those of a job in the background would ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("script", ["tokenize_many.sh", "train_many.sh", "collect_reports.sh", "demo.sh"])
@@ -83,12 +94,14 @@ def test_train_many_does_not_try_for_ever(project: Project) -> None:
     assert project.run("train_many.sh", "a", TRIES="none").returncode == 2
 
 
-def test_a_signal_stops_the_list_after_the_checkpoint(project: Project, tmp_path: Path) -> None:
+@pytest.mark.parametrize("signal_name", ["INT", "TERM"])
+def test_a_signal_stops_the_list_after_the_checkpoint(project: Project, tmp_path: Path, signal_name: str) -> None:
     stopping = tmp_path / "stopping"
     # As in a terminal, where Ctrl-C reaches the script and the training alike.
-    stopping.write_text('#!/bin/sh\necho "$2" >> asked\nkill -INT "$PPID"\nexit 75\n')
+    stopping.write_text(f'#!/bin/sh\necho "$2" >> asked\nkill -{signal_name} "$PPID"\nexit 75\n')
     stopping.chmod(0o755)
-    done = project.run("train_many.sh", "first", "second", REVLM=str(stopping))
+    with heeding_interrupts():
+        done = project.run("train_many.sh", "first", "second", REVLM=str(stopping))
     assert done.returncode == 75
     assert (project.folder / "asked").read_text() == "first\n"
     assert "the same command again" in done.stderr
