@@ -1,5 +1,6 @@
 """What the layers know of one pass besides the streams: documents, positions, rotations of the hashes."""
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -40,6 +41,14 @@ class Context:
         """Where each document starts and stops."""
         starts = self._starts.tolist()
         return list(zip(starts, [*starts[1:], self.document.shape[0]], strict=True))
+
+    def ends_within(self, span: slice) -> bool:
+        """Returns whether the last token of some document lies in a span of positions."""
+        return self._stops[bisect_right(self._stops, span.start)] <= span.stop
+
+    @cached_property
+    def _stops(self) -> list[int]:
+        return [stop for _, stop in self.bounds]
 
     @cached_property
     def position(self) -> Int[Tensor, "tokens"]:

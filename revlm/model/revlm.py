@@ -8,6 +8,7 @@ from revlm.errors import UsageError
 from revlm.model.attention import ATTENTION_LAYERS
 from revlm.model.context import Context, LayerStatistics
 from revlm.model.feed_forward import FeedForward
+from revlm.model.norm import RMSNorm
 from revlm.model.reversible import ReversibleStack
 from revlm.model.shape import automatic_tile
 from revlm.model.sublayer import Sublayer
@@ -49,7 +50,7 @@ class RevLM(nn.Module):
             reversible=recipe.reversible,
             tile=tile if isinstance(tile, int) else automatic_tile(recipe),
         )
-        self.norm = nn.RMSNorm(recipe.d_model, eps=1e-6)
+        self.norm = RMSNorm(recipe.d_model, for_products=False)
         self.head = None if recipe.tie_embeddings else nn.Linear(recipe.d_model, vocab_size, bias=False)
         for layer in self.hash_layers:
             self.register_buffer(f"rotations_{layer}", self._rotations(layer, None))

@@ -4,6 +4,7 @@
 the pair of two smaller ones, so that no [tokens, n_buckets] tensor exists.
 """
 
+import ctypes
 import math
 
 import numpy as np
@@ -12,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from revlm.errors import UsageError
+from revlm.ops.compiled import library
 
 # Tokens hashed at one time: the projections of a tile stay in the cache.
 _TILE = 4096
@@ -63,13 +65,24 @@ def hash_buckets(
     x: Float[Tensor, "heads tokens head_dim"],
     rotations: Float[Tensor, "heads rounds head_dim directions"],
     n_buckets: int,
-) -> Int[Tensor, "heads tokens rounds"]:
+) -> Int[Tensor, "heads rounds tokens"]:
     """Returns the bucket of each vector in each round, int32 in 0..n_buckets-1; computed in float32 whatever x is."""
+    if x.device.type == "cpu" and library.builds():
+        return _compiled_hash(x, rotations, n_buckets)
+    return plain_hash_buckets(x, rotations, n_buckets)
+
+
+def plain_hash_buckets(
+    x: Float[Tensor, "heads tokens head_dim"],
+    rotations: Float[Tensor, "heads rounds head_dim directions"],
+    n_buckets: int,
+) -> Int[Tensor, "heads rounds tokens"]:
+    """Returns what `hash_buckets` returns, by PyTorch's own operations."""
     n1, n2 = bucket_factors(n_buckets)
     heads, tokens, head_dim = x.shape
     rounds = rotations.shape[1]
     flat = rotations.float().permute(0, 2, 1, 3).reshape(heads, head_dim, -1)
-    buckets = torch.empty(heads, tokens, rounds, dtype=torch.int32, device=x.device)
+    buckets = torch.empty(heads, rounds, tokens, dtype=torch.int32, device=x.device)
     # Autocast would turn the product into a half-precision one.
     with torch.autocast(x.device.type, enabled=False):
         for start in range(0, tokens, _TILE):
@@ -78,7 +91,42 @@ def hash_buckets(
             bucket = _nearest_direction(first)
             if n2 > 1:
                 bucket = bucket * n2 + _nearest_direction(second)
-            buckets[:, start : start + _TILE] = bucket
+            buckets[:, :, start : start + _TILE] = bucket.transpose(1, 2)
+    return buckets
+
+
+class _Hash(ctypes.Structure):
+    """The fields of `Hash` in `hashing.hpp`, in the same order."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("rows", "tokens", "head_dim", "rounds", "first", "second", "threads")),
+        ("x", library.StridedTensor),
+        *((name, ctypes.c_void_p) for name in ("directions", "bucket")),
+    ]
+
+
+def _compiled_hash(x: Tensor, rotations: Tensor, n_buckets: int) -> Tensor:
+    n1, n2 = bucket_factors(n_buckets)
+    heads, tokens, head_dim = x.shape
+    rounds = rotations.shape[1]
+    if x.dtype != torch.bfloat16 or x.stride(-1) != 1:
+        x = x.float().contiguous()
+    directions = rotations.float().transpose(2, 3).reshape(heads, -1, head_dim)
+    directions = torch.nn.functional.pad(directions, (0, 0, 0, -directions.shape[1] % library.TILE_ROWS)).contiguous()
+    buckets = torch.empty(heads, rounds, tokens, dtype=torch.int32)
+    problem = _Hash(
+        rows=heads,
+        tokens=tokens,
+        head_dim=head_dim,
+        rounds=rounds,
+        first=n1 // 2,
+        second=n2 // 2,
+        threads=torch.get_num_threads(),
+        x=library.StridedTensor.of(x),
+        directions=directions.data_ptr(),
+        bucket=buckets.data_ptr(),
+    )
+    library.call("hash_bfloat16" if x.dtype == torch.bfloat16 else "hash_float32", problem, "hashing")
     return buckets
 
 

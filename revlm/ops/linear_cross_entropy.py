@@ -1,11 +1,16 @@
 """The loss of a language model's head, without its logits ever being whole in memory."""
 
+import ctypes
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from revlm.errors import UsageError
+from revlm.ops import whole
+from revlm.ops.compiled import library
 
 # Tokens whose logits exist at one time.
 TILE = 2048
@@ -22,7 +27,17 @@ def linear_cross_entropy(
     Without autocast this is PyTorch's own chunked operation where PyTorch has it. That one ignores autocast, and in
     half precision would sum the loss in half precision; so under autocast, and on older versions, our tiles do the
     work: products in the dtype of autocast, softmax and sums in float32.
+
+    Raises:
+        UsageError: where a target is not a number of the vocabulary.
     """
+    if targets.numel():
+        smallest, largest = (int(end) for end in targets.aminmax())
+        if smallest < 0 or largest >= weight.shape[0]:
+            raise UsageError(
+                f"targets lie between {smallest} and {largest}, beyond a vocabulary of {weight.shape[0]} tokens: "
+                "tokenize with this model's tokenizer"
+            )
     device = hidden.device.type
     product = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
     options = getattr(torch.nn, "LinearCrossEntropyOptions", None)
@@ -37,17 +52,22 @@ def linear_cross_entropy(
     return tiled_linear_cross_entropy(hidden, weight, targets, tile, product)
 
 
-def workspace_bytes(*, tokens: int, vocab_size: int, d_model: int, product_bytes: int, tile: int = TILE) -> int:
+def workspace_bytes(
+    *, tokens: int, vocab_size: int, d_model: int, product_bytes: int, device_kind: str, tile: int = TILE
+) -> int:
     """Returns the most bytes that the forward pass holds beside its inputs and the gradients that it makes.
 
-    `product_bytes` is the size of an element in the products: 4 without autocast, 2 under it.
+    `product_bytes` is the size of an element in the products: 4 without autocast, 2 under it; `device_kind` is "cpu"
+    or "cuda".
     """
-    rows, following = min(tile, tokens), min(tile, max(tokens - tile, 0))
+    rows = min(tile, tokens)
     if product_bytes == 4:
         return 4 * rows * vocab_size + 8 * tokens
-    # A tile's logits in both precisions are still there while those of the next are made, in both precisions.
-    logits = max(8 * rows, 6 * (rows + following)) * vocab_size
-    return logits + product_bytes * (vocab_size + rows + following) * d_model
+    logits = product_bytes * rows * vocab_size
+    # PyTorch's own softmax: logits in full precision, and the gradient or the parts of its log-sum-exp.
+    softmax = 0 if device_kind == "cpu" and library.is_available() else 8 * rows * vocab_size
+    of_products = product_bytes * max(rows, vocab_size) * d_model
+    return logits + max(softmax, of_products) + product_bytes * (vocab_size + rows) * d_model
 
 
 def tiled_linear_cross_entropy(
@@ -74,31 +94,66 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_loss: Tensor) -> tuple[Tensor | None, ...]:
-        d_hidden, d_weight = ctx.saved_tensors
-        scaled = (None if gradient is None else gradient * d_loss for gradient in (d_hidden, d_weight))
+        # In place: a second backward pass is refused, as PyTorch does where a saved tensor was changed.
+        scaled = (None if gradient is None else gradient.mul_(d_loss) for gradient in ctx.saved_tensors)
         return (*scaled, None, None, None)
 
 
 def _tiled_loss(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, tile: int, product: torch.dtype) -> Tensor:
     summed = torch.promote_types(hidden.dtype, torch.float32)
     need_hidden, need_weight = ctx.needs_input_grad[:2]
-    d_hidden = torch.empty_like(hidden) if need_hidden else None
+    d_hidden = whole.empty(*hidden.shape, dtype=hidden.dtype, device=hidden.device) if need_hidden else None
     d_weight = torch.zeros_like(weight, dtype=summed) if need_weight else None
-    product_weight = weight.to(product)
-    loss = hidden.new_zeros((), dtype=summed)
+    product_weight, targets = weight.to(product), targets.long()
+    buffer = hidden.new_empty(min(tile, hidden.shape[0]), weight.shape[0], dtype=product)
+    loss = hidden.new_zeros((), dtype=torch.float64)
     for start in range(0, hidden.shape[0], tile):
-        rows, target = hidden[start : start + tile].to(product), targets[start : start + tile].long()[:, None]
-        logits = (rows @ product_weight.T).to(summed)
-        log_sum_exp = logits.logsumexp(-1, keepdim=True)
-        loss += (log_sum_exp - logits.gather(1, target)).sum()
-        if d_hidden is None and d_weight is None:
-            continue
-        d_logits = logits.sub_(log_sum_exp).exp_()
-        d_logits.scatter_add_(1, target, d_logits.new_full(target.shape, -1.0))
-        d_logits = d_logits.to(product)
+        rows, target = hidden[start : start + tile].to(product), targets[start : start + tile]
+        logits = torch.mm(rows, product_weight.T, out=buffer[: rows.shape[0]])
+        loss += softmax_gradient_(logits, target).sum()
         if d_hidden is not None:
-            d_hidden[start : start + tile] = d_logits @ product_weight
+            d_hidden[start : start + tile] = logits @ product_weight
         if d_weight is not None:
-            d_weight += d_logits.T @ rows
+            d_weight += logits.T @ rows
     ctx.save_for_backward(d_hidden, None if d_weight is None else d_weight.to(weight.dtype))
-    return loss
+    return loss.to(summed)
+
+
+def softmax_gradient_(logits: Float[Tensor, "rows classes"], targets: Int[Tensor, "rows"]) -> Float[Tensor, "rows"]:
+    """Turns logits into the gradients of their cross-entropies, which it returns; sums in float32 or better."""
+    if logits.device.type == "cpu" and logits.dtype == torch.bfloat16 and library.builds():
+        return _compiled_softmax_gradient_(logits, targets)
+    return plain_softmax_gradient_(logits, targets)
+
+
+def plain_softmax_gradient_(
+    logits: Float[Tensor, "rows classes"], targets: Int[Tensor, "rows"]
+) -> Float[Tensor, "rows"]:
+    """Does what `softmax_gradient_` does, by PyTorch's own operations."""
+    target = targets[:, None]
+    in_full = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    log_sum_exp = in_full.logsumexp(-1, keepdim=True)
+    losses = (log_sum_exp - in_full.gather(1, target)).double()[:, 0]
+    gradient = (in_full - log_sum_exp).exp_()
+    gradient.scatter_add_(1, target, gradient.new_full(target.shape, -1.0))
+    logits.copy_(gradient)
+    return losses
+
+
+class _CrossEntropy(ctypes.Structure):
+    """The fields of `CrossEntropy` in `cross_entropy.hpp`, in the same order."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("rows", "classes", "threads")),
+        *((name, ctypes.c_void_p) for name in ("logits", "targets", "loss")),
+    ]
+
+
+def _compiled_softmax_gradient_(logits: Tensor, targets: Tensor) -> Tensor:
+    losses = torch.empty(logits.shape[0], dtype=torch.float64)
+    targets = targets.contiguous()
+    problem = _CrossEntropy(
+        *logits.shape, torch.get_num_threads(), logits.data_ptr(), targets.data_ptr(), losses.data_ptr()
+    )
+    library.call("cross_entropy_bfloat16", problem, "the loss")
+    return losses

@@ -61,6 +61,7 @@ class _MicroBatch:
                         vocab_size=sizes.vocab_size,
                         d_model=sizes.d_model,
                         product_bytes=sizes.product_bytes,
+                        device_kind=sizes.device_kind,
                     ),
                 )
         with ledger.phase("backward"):

@@ -1,11 +1,15 @@
 """A token's hidden state is a function of its document up to itself: alone, padded, packed, or in a longer sequence."""
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from revlm.model import RevLM
+from revlm.model.context import Context
 from revlm.recipe import LayerKind
 from tests.model.networks import example, model
 
@@ -78,18 +82,17 @@ class Buckets:
 
     def __init__(self, network: RevLM) -> None:
         self.given: dict[int, Tensor] = {}
-        self._noted: dict[int, list[Tensor]] = {}
+        self._noted: dict[int, Tensor] = {}
         for layer in network.hash_layers:
-            network.stack.sublayers[2 * layer].read.register_forward_hook(self._hook)
+            mix = network.stack.sublayers[2 * layer].mix
+            mix.buckets = partial(self._buckets, layer, mix.buckets)
 
-    def _hook(self, read: torch.nn.Module, arguments: tuple, out: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        k, v, bucket = out
-        self._noted.setdefault(read.layer, []).append(bucket)
-        return k, v, self.given[read.layer][:, arguments[2]] if self.given else bucket
+    def _buckets(self, layer: int, own: Callable[..., Tensor], k: Tensor, context: Context) -> Tensor:
+        self._noted[layer] = bucket = own(k, context)
+        return self.given[layer][..., : k.shape[1]] if self.given else bucket
 
     def taken(self) -> dict[int, Tensor]:
-        noted = {layer: torch.cat(tiles, dim=1) for layer, tiles in self._noted.items()}
-        self._noted.clear()
+        noted, self._noted = self._noted, {}
         return noted
 
 
@@ -119,7 +122,7 @@ def test_rounding_may_move_some_hashes_and_nothing_more(
             buckets.given = {}
             own = network(inputs[:length], document[:length])
             of_prefix = buckets.taken()
-            other = sum(int((of_prefix[layer] != of_whole[layer][:, :length]).sum()) for layer in of_whole)
+            other = sum(int((of_prefix[layer] != of_whole[layer][..., :length]).sum()) for layer in of_whole)
             assert other <= share * sum(bucket.numel() for bucket in of_prefix.values())
             losses = [cross_entropy(network.logits(x), inputs[1 : length + 1]) for x in (own, whole[:length])]
             assert abs(losses[0] - losses[1]) <= change

@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from revlm.ops.attention import attention_with_log_sum_exp, bucket_statistics, bucketed_window_attention, compiled
+from revlm.ops.attention import attention_with_log_sum_exp, bucket_statistics, bucketed_window_attention
 from revlm.ops.attention.reference import window_mask
+from revlm.ops.compiled import library
 
 # tokens, queries, rounds, window, block, include_self, with_sink, buckets
 CASES = [
@@ -17,7 +18,7 @@ CASES = [
     (1, 1, 2, 5, 8, False, False, 4),
 ]
 
-needs_compiler = pytest.mark.skipif(not compiled.is_available(), reason="there is no C++ compiler")
+needs_compiler = pytest.mark.skipif(not library.is_available(), reason="there is no C++ compiler")
 
 
 @pytest.fixture(params=["blocked", pytest.param("compiled", marks=needs_compiler)])

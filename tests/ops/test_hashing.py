@@ -1,6 +1,8 @@
+import pytest
 import torch
 
-from revlm.ops.hashing import bucket_factors, draw_rotations, hash_buckets
+from revlm.ops.compiled import library
+from revlm.ops.hashing import bucket_factors, draw_rotations, hash_buckets, plain_hash_buckets
 
 
 def test_factors_multiply_to_the_number_of_buckets() -> None:
@@ -23,4 +25,25 @@ def test_the_hash_is_the_argmax_over_both_signs_of_each_factor() -> None:
         for round_ in range(3):
             first, second = (x[head] @ rotations[head, round_]).split([4, 4], dim=-1)
             h1, h2 = (torch.cat([p, -p], dim=-1).argmax(-1) for p in (first, second))
-            assert torch.equal(found[head, :, round_].long(), h1 * 8 + h2)
+            assert torch.equal(found[head, round_].long(), h1 * 8 + h2)
+
+
+@pytest.mark.skipif(not library.is_available(), reason="there is no C++ compiler")
+@pytest.mark.parametrize(("tokens", "head_dim", "n_buckets"), [(1000, 64, 1024), (97, 20, 6), (1, 8, 2), (300, 48, 48)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_compiled_hash_is_the_plain_one(tokens: int, head_dim: int, n_buckets: int, dtype: torch.dtype) -> None:
+    x = torch.randn(tokens, 3, head_dim, generator=torch.Generator().manual_seed(0)).to(dtype).transpose(0, 1)
+    rotations = draw_rotations(1, 0, 0, 3, 3, head_dim, n_buckets)
+    found, plain = hash_buckets(x, rotations, n_buckets), plain_hash_buckets(x, rotations, n_buckets)
+    # Where two directions are equally near to rounding, either may win.
+    assert found.shape == plain.shape == (3, 3, tokens)
+    assert (found == plain).float().mean() >= 1 - 1e-3
+
+
+@pytest.mark.skipif(not library.is_available(), reason="there is no C++ compiler")
+def test_a_hash_does_not_depend_on_the_tokens_beside_it() -> None:
+    x = torch.randn(2, 1000, 32, generator=torch.Generator().manual_seed(0))
+    rotations = draw_rotations(1, 0, 0, 2, 2, 32, 256)
+    whole = hash_buckets(x, rotations, 256)
+    parts = [hash_buckets(x[:, start : start + 77], rotations, 256) for start in range(0, 1000, 77)]
+    assert torch.equal(whole, torch.cat(parts, dim=-1))

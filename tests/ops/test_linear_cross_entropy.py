@@ -4,8 +4,15 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, linear
 
+from revlm.errors import UsageError
 from revlm.model import RevLM, resolve_model
-from revlm.ops.linear_cross_entropy import linear_cross_entropy, tiled_linear_cross_entropy
+from revlm.ops.compiled import library
+from revlm.ops.linear_cross_entropy import (
+    linear_cross_entropy,
+    plain_softmax_gradient_,
+    softmax_gradient_,
+    tiled_linear_cross_entropy,
+)
 from revlm.recipe import Model
 from tests.apart import peak_bytes, run_apart
 
@@ -32,6 +39,41 @@ def test_the_loss_and_its_gradients_equal_cross_entropy(ours: bool) -> None:
         strict=True,
     ):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
+
+
+@pytest.mark.skipif(not library.is_available(), reason="there is no C++ compiler")
+@pytest.mark.parametrize("classes", [1, 16, 37, 2048])
+def test_the_compiled_softmax_is_the_plain_one(classes: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = (20 * torch.randn(150, classes, generator=generator)).bfloat16()
+    targets = torch.randint(0, classes, (150,), generator=generator)
+    plain, found = logits.clone(), logits.clone()
+    expected = plain_softmax_gradient_(plain, targets)
+    torch.testing.assert_close(softmax_gradient_(found, targets), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found, plain, rtol=2**-8, atol=1e-5)
+
+
+@pytest.mark.skipif(not library.is_available(), reason="there is no C++ compiler")
+def test_a_logit_that_is_not_finite_makes_the_loss_say_so() -> None:
+    logits = torch.zeros(4, 40).bfloat16()
+    logits[0, 3], logits[1, 3], logits[2, 3] = torch.nan, torch.inf, -torch.inf
+    losses = softmax_gradient_(logits, torch.tensor([0, 0, 0, 0]))
+    assert not losses[:2].isfinite().any()
+    assert losses[2:].isfinite().all()
+
+
+@pytest.mark.parametrize("target", [-1, 11])
+def test_a_target_beyond_the_vocabulary_is_refused(target: int) -> None:
+    with pytest.raises(UsageError, match="vocabulary of 11"):
+        linear_cross_entropy(torch.randn(3, 8), torch.randn(11, 8), torch.tensor([0, target, 2]))
+
+
+def test_a_second_backward_pass_is_refused() -> None:
+    hidden = torch.randn(5, 8).requires_grad_()
+    loss = tiled_linear_cross_entropy(hidden, torch.randn(11, 8), torch.arange(5), 2, torch.float32)
+    (2 * loss).backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
 
 
 def loss_of_op(tokens: int, half: bool) -> None:

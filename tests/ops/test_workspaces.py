@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from revlm.ops.attention import attention_with_log_sum_exp, compiled, workspace_bytes
+from revlm.ops.attention import attention_with_log_sum_exp, workspace_bytes
+from revlm.ops.compiled import library
 from revlm.ops.linear_cross_entropy import linear_cross_entropy
 from revlm.ops.linear_cross_entropy import workspace_bytes as loss_workspace_bytes
 from tests.allocations import MIB, peaks
@@ -48,7 +49,7 @@ def test_attention_needs_what_it_says(tokens: int, head_dim: int, rounds: int, w
     assert planned(backward=True) == pytest.approx(backward, rel=0.1, abs=MIB)
 
 
-@pytest.mark.skipif(not compiled.is_available(), reason="there is no C++ compiler")
+@pytest.mark.skipif(not library.is_available(), reason="there is no C++ compiler")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("rows", "tokens", "rounds"), [(2, 65536, 1), (2, 65536, 4), (16, 8192, 4)])
 def test_compiled_attention_needs_what_it_says(rows: int, tokens: int, rounds: int, dtype: torch.dtype) -> None:
@@ -106,6 +107,6 @@ def test_the_loss_needs_what_it_says(tokens: int, half: bool) -> None:
 
     gradients = 4 * (hidden.numel() + weight.numel())
     planned = loss_workspace_bytes(
-        tokens=tokens, vocab_size=vocab_size, d_model=d_model, product_bytes=2 if half else 4
+        tokens=tokens, vocab_size=vocab_size, d_model=d_model, product_bytes=2 if half else 4, device_kind="cpu"
     )
     assert planned == pytest.approx(peaks(loss)[""] - gradients, rel=0.05, abs=MIB)

@@ -5,10 +5,11 @@ import math
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from revlm.model.context import Context
+from revlm.model.norm import RMSNorm
 from revlm.model.sublayer import Read, Write
+from revlm.ops.normalization import unit_heads
 
 # Unit vectors have logits between -scale and scale; the softmax over a window of 64 needs about this much.
 _INITIAL_SCALE = 10.0
@@ -18,11 +19,6 @@ _ROTARY_BASE = 10_000.0
 def split_heads(x: Float[Tensor, "tile d_model"], n_heads: int) -> Float[Tensor, "heads tile head_dim"]:
     """Returns the heads of each token, heads first."""
     return x.unflatten(-1, (n_heads, -1)).transpose(0, 1)
-
-
-def unit_vectors(x: Tensor) -> Tensor:
-    """Returns vectors of length 1, in float32 or better whatever the precision of the rest."""
-    return normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=-1, eps=1e-6)
 
 
 def rotate_by_position(
@@ -58,15 +54,15 @@ class ReadQueriesKeysValues(Read):
     def __init__(self, d_model: int, n_heads: int) -> None:
         super().__init__()
         self.n_heads = n_heads
-        self.norm = nn.RMSNorm(d_model, eps=1e-6)
+        self.norm = RMSNorm(d_model)
         self.project = nn.Linear(d_model, 3 * d_model, bias=False)
 
     def forward(self, x: Float[Tensor, "tile d_model"], context: Context, span: slice) -> tuple[Tensor, Tensor, Tensor]:
         """Returns q, k, v [heads, tile, head_dim]."""
-        q, k, v = (split_heads(part, self.n_heads) for part in self.project(self.norm(x)).chunk(3, dim=-1))
-        position = context.position[span]
-        q, k = (rotate_by_position(unit_vectors(part), position).to(v.dtype) for part in (q, k))
-        return q, k, v
+        q, k, v = self.project(self.norm(x)).chunk(3, dim=-1)
+        position, in_full = context.position[span], torch.promote_types(v.dtype, torch.float32)
+        q, k = (rotate_by_position(unit_heads(part, self.n_heads, in_full), position).to(v.dtype) for part in (q, k))
+        return q, k, split_heads(v, self.n_heads)
 
 
 class WriteHeads(Write):

@@ -34,6 +34,7 @@ class LocalAttention(Mix):
             sink=self.sink,
             include_self=True,
             block=self.block,
+            may_overwrite=True,
         )[0]
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from revlm.errors import UsageError
 from revlm.ops.attention import blocked, compiled, reference
 from revlm.ops.attention.statistics import BucketStatistics, bucket_statistics
+from revlm.ops.compiled import library
 
 __all__ = [
     "BucketStatistics",
@@ -80,11 +81,13 @@ def attention_with_log_sum_exp(
     include_self: bool,
     backend: str = "auto",
     block: int = 64,
+    may_overwrite: bool = False,
 ) -> tuple[Float[Tensor, "rows queries head_dim"], Float[Tensor, "rows queries"]]:
     """Returns `bucketed_window_attention` and the logarithm of each softmax's denominator, the sink's share included.
 
     The second result carries no gradient; it is +inf where there is neither a key nor a sink. `block` is the number
-    of queries that `blocked` and `compiled` work on together: it changes speed and memory, not the result.
+    of queries that `blocked` and `compiled` work on together: it changes speed and memory, not the result. With
+    `may_overwrite` the backward pass may write the gradients over q, k and v, and then cannot run a second time.
     """
     if backend not in ("auto", *_BACKENDS):
         raise UsageError(f"unknown attention backend {backend!r}: choose one of auto, {', '.join(sorted(_BACKENDS))}")
@@ -95,8 +98,10 @@ def attention_with_log_sum_exp(
     if backend == "compiled":
         compiled.require(q.device)
     elif backend == "auto":
-        backend = "compiled" if q.device.type == "cpu" and compiled.builds() else "blocked"
+        backend = "compiled" if q.device.type == "cpu" and library.builds() else "blocked"
     options = {} if backend == "reference" else {"block": block}
+    if backend == "compiled":
+        options["may_overwrite"] = may_overwrite
     return _BACKENDS[backend](
         q, k, v, bucket, window=window, scale=scale, sink=sink, include_self=include_self, **options
     )
@@ -121,7 +126,7 @@ def workspace_bytes(
     on a kind of device, "cpu" or "cuda", as far as can be told before anything is built.
     """
     if backend == "auto":
-        backend = "compiled" if device_kind == "cpu" and compiled.is_available() else "blocked"
+        backend = "compiled" if device_kind == "cpu" and library.is_available() else "blocked"
     return _WORKSPACES[backend](
         rows=rows,
         tokens=tokens,

@@ -55,7 +55,7 @@ def unit_keys(shape: Shape) -> Tensor:
 
 def buckets(shape: Shape, keys: Tensor) -> Tensor:
     """Returns the buckets of keys, [heads, rounds, tokens]."""
-    return hash_buckets(keys, rotations(shape), _n_buckets(shape)).transpose(1, 2)
+    return hash_buckets(keys, rotations(shape), _n_buckets(shape))
 
 
 def _n_buckets(shape: Shape) -> int:

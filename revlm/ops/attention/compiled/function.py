@@ -7,20 +7,20 @@ order at a time (more where the window is wider), and what two of them add to on
 
 Besides inputs and results it holds, for one row (for as many as keep the threads occupied, where rows are short):
 12 bytes a token and round for the sorted order; with several rounds, a copy of q, k, v and the sum of the output, in
-the backward pass of q, k, v, d_out and three sums, `head_dim` elements each a token; and for each thread, whose logits
-these are, `2 * (window + block) * (2 * head_dim + block)` numbers.
+the backward pass of q, k, v, d_out and three sums, `head_dim` elements each a token (where q is k: for both together);
+and for each thread, whose logits these are, `2 * (window + block) * (2 * head_dim + block)` numbers.
 """
 
 import ctypes
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from revlm.errors import ResourceError
-from revlm.ops.attention.compiled import library
+from revlm.errors import UsageError
+from revlm.ops.compiled import library
 
 _NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float64: "float64"}
 
@@ -36,8 +36,12 @@ def attention_with_log_sum_exp(
     sink: Float[Tensor, "rows"] | None = None,
     include_self: bool,
     block: int = 64,
+    may_overwrite: bool = False,
 ) -> tuple[Float[Tensor, "rows queries head_dim"], Float[Tensor, "rows queries"]]:
     """Returns what `reference.attention_with_log_sum_exp` returns; on a CPU with a C++ compiler.
+
+    Where q is k, the same tensor, it is read once and one sum holds both of its gradients. With `may_overwrite` the
+    backward pass, which is then possible once, may write the gradients over q, k and v.
 
     Raises:
         BuildError: where the compiler refuses the source.
@@ -49,14 +53,36 @@ def attention_with_log_sum_exp(
     if not isinstance(scale, Tensor):
         scale = torch.full((q.shape[0],), scale, dtype=sums)
     sink = None if sink is None else sink.to(sums)
+    options = _Options(min(window, k.shape[1]), include_self, min(block, k.shape[1]), may_overwrite)
+    own_q = None if q is k else q.to(inputs)
     out, log_sum_exp = _CompiledAttention.apply(
-        q.to(inputs), k.to(inputs), v.to(inputs), scale.to(sums), sink, _as_int32(bucket), window, include_self, block
+        own_q, k.to(inputs), v.to(inputs), scale.to(sums), sink, _as_int32(bucket), options
     )
     return out.to(q.dtype), log_sum_exp
 
 
-class _Tensor(ctypes.Structure):
-    _fields_ = [("data", ctypes.c_void_p), ("strides", 3 * ctypes.c_int64)]
+def require(device: torch.device) -> None:
+    """Returns where this backend can be used.
+
+    Raises:
+        UsageError: where the tensors are not the CPU's, there is no compiler, or it fails.
+    """
+    if device.type != "cpu":
+        raise UsageError(f"attention backend 'compiled' is for the CPU and the tensors are on {device}: use 'blocked'")
+    command = library.compiler()
+    if command is None:
+        raise UsageError(
+            "attention backend 'compiled' finds no C++ compiler: install g++, name one in CXX, unset "
+            "REVLM_COMPILER=none, or use 'blocked'"
+        )
+    library.load(command)
+
+
+class _Options(NamedTuple):
+    window: int
+    include_self: bool
+    block: int
+    may_overwrite: bool
 
 
 class _Problem(ctypes.Structure):
@@ -65,11 +91,11 @@ class _Problem(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("rows", "queries", "tokens", "rounds", "head_dim")),
         *((name, ctypes.c_int64) for name in ("window", "block", "include_self", "threads")),
-        *((name, _Tensor) for name in ("q", "k", "v", "bucket")),
+        *((name, library.StridedTensor) for name in ("q", "k", "v", "bucket")),
         *((name, ctypes.c_void_p) for name in ("scale", "sink")),
-        ("out", _Tensor),
+        ("out", library.StridedTensor),
         ("log_sum_exp", ctypes.c_void_p),
-        *((name, _Tensor) for name in ("d_out", "d_q", "d_k", "d_v")),
+        *((name, library.StridedTensor) for name in ("d_out", "d_q", "d_k", "d_v")),
         *((name, ctypes.c_void_p) for name in ("d_scale", "d_sink")),
     ]
 
@@ -78,23 +104,22 @@ class _CompiledAttention(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        q: Tensor,
+        q: Tensor | None,
         k: Tensor,
         v: Tensor,
         scale: Tensor,
         sink: Tensor | None,
         bucket: Tensor,
-        window: int,
-        include_self: bool,
-        block: int,
+        options: _Options,
     ) -> tuple[Tensor, Tensor]:
-        q, k, v, scale = _rows_contiguous(q), _rows_contiguous(k), _rows_contiguous(v), scale.contiguous()
-        sink = None if sink is None else sink.contiguous()
-        out = torch.empty(q.shape, dtype=q.dtype)
-        log_sum_exp = torch.empty(q.shape[:2], dtype=scale.dtype)
+        q, k, v = None if q is None else _rows_contiguous(q), _rows_contiguous(k), _rows_contiguous(v)
+        scale, sink = scale.contiguous(), None if sink is None else sink.contiguous()
+        queries = k if q is None else q
+        out = torch.empty(queries.shape, dtype=k.dtype)
+        log_sum_exp = torch.empty(queries.shape[:2], dtype=scale.dtype)
         given = {"q": q, "k": k, "v": v, "bucket": bucket, "scale": scale, "sink": sink}
-        ctx.options = window, include_self, block
-        _call("forward", {**given, "out": out, "log_sum_exp": log_sum_exp}, *ctx.options)
+        ctx.options = options
+        _call("forward", {**given, "out": out, "log_sum_exp": log_sum_exp}, options)
         ctx.save_for_backward(*given.values(), out, log_sum_exp)
         ctx.mark_non_differentiable(log_sum_exp)
         return out, log_sum_exp
@@ -104,41 +129,44 @@ class _CompiledAttention(torch.autograd.Function):
     def backward(ctx: Any, d_out: Tensor, _d_log_sum_exp: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, bucket, scale, sink, out, log_sum_exp = ctx.saved_tensors
         saved = {"q": q, "k": k, "v": v, "bucket": bucket, "scale": scale, "sink": sink}
-        like = {"d_q": q, "d_k": k, "d_v": v, "d_scale": scale, "d_sink": sink}
-        gradients = {name: None if of is None else torch.empty(of.shape, dtype=of.dtype) for name, of in like.items()}
+        # In float32 and in a single round the gradients are where they are summed, while the inputs are still read.
+        over = ctx.options.may_overwrite and (bucket.shape[1] > 1 or k.dtype != scale.dtype)
+        gradients = {
+            f"d_{name}": None if of is None else of.detach() if over else torch.empty(of.shape, dtype=of.dtype)
+            for name, of in (("q", q), ("k", k), ("v", v))
+        }
+        gradients |= {"d_scale": torch.empty_like(scale), "d_sink": None if sink is None else torch.empty_like(sink)}
         results = {"out": out, "log_sum_exp": log_sum_exp, "d_out": _rows_contiguous(d_out)}
-        _call("backward", {**saved, **results, **gradients}, *ctx.options)
-        return (*gradients.values(), None, None, None, None)
+        _call("backward", {**saved, **results, **gradients}, ctx.options)
+        if over:
+            torch.autograd.graph.increment_version([each for each in (q, k, v) if each is not None])
+        return (*gradients.values(), None, None)
 
 
-def _call(function: str, tensors: dict[str, Tensor | None], window: int, include_self: bool, block: int) -> None:
-    q, k, bucket = tensors["q"], tensors["k"], tensors["bucket"]
-    assert q is not None
+def _call(function: str, tensors: dict[str, Tensor | None], options: _Options) -> None:
+    out, k, bucket = tensors["out"], tensors["k"], tensors["bucket"]
+    assert out is not None
     assert k is not None
     assert bucket is not None
     problem = _Problem(
-        rows=q.shape[0],
-        queries=q.shape[1],
+        rows=k.shape[0],
+        queries=out.shape[1],
         tokens=k.shape[1],
         rounds=bucket.shape[1],
-        head_dim=q.shape[2],
-        window=min(window, k.shape[1]),
-        block=min(block, k.shape[1]),
-        include_self=include_self,
+        head_dim=k.shape[2],
+        window=options.window,
+        block=options.block,
+        include_self=options.include_self,
         threads=torch.get_num_threads(),
     )
     for name, tensor in tensors.items():
-        if tensor is not None and isinstance(getattr(problem, name), _Tensor):
-            setattr(problem, name, _Tensor(tensor.data_ptr(), tensor.stride()))
+        if tensor is not None and isinstance(getattr(problem, name), library.StridedTensor):
+            setattr(problem, name, library.StridedTensor.of(tensor))
         elif tensor is not None:
             setattr(problem, name, tensor.data_ptr())
-    command = library.compiler()
-    assert command is not None
-    if getattr(library.load(command), f"{function}_{_NAMES[q.dtype]}")(ctypes.byref(problem)) != 0:
-        raise ResourceError(
-            f"not enough memory for the {function} pass of attention over {k.shape[1]} tokens: "
-            "shorten data.seq_len or narrow model.window"
-        )
+    library.call(
+        f"attention_{function}_{_NAMES[k.dtype]}", problem, f"the {function} pass of attention over {k.shape[1]} tokens"
+    )
 
 
 def _rows_contiguous(x: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ class Forward {
           work_(problem),
           k_(problem, problem.k, problem.tokens, records_, problem.rounds > 1),
           v_(problem, problem.v, problem.tokens, records_, problem.rounds > 1),
-          q_(problem, problem.q, problem.queries, records_, problem.rounds > 1),
+          own_q_(problem, problem.q, problem.queries, records_, problem.rounds > 1 && !problem.queries_are_keys()),
+          q_(problem.queries_are_keys() ? k_ : own_q_),
           total_(problem, problem.out, problem.queries, records_, problem.rounds > 1),
           maximum_(work_.group * problem.queries),
           weight_sum_(work_.group * problem.queries) {
@@ -26,7 +27,7 @@ class Forward {
         work_.for_each_group([&](long first_row, long rows) {
             if (k_.in_records())
                 work_.for_each_segment(rows, [&](long, const Segment& segment) {
-                    for (const auto* field : {&k_, &v_, &q_})
+                    for (const auto* field : {&k_, &v_, &own_q_})
                         field->load(first_row + segment.i, segment.i, segment.start, segment.stop);
                 });
             for (long round = 0; round < problem_.rounds; ++round)
@@ -83,7 +84,7 @@ class Forward {
             ahead.add(scene.k[position], problem_.head_dim);
             ahead.add(scene.v[position], problem_.head_dim);
             if (query < 0) return;
-            ahead.add(scene.q[query], problem_.head_dim);
+            if (!problem_.queries_are_keys()) ahead.add(scene.q[query], problem_.head_dim);
             if (total_.in_records()) ahead.add(total[query], problem_.head_dim);
             if (last) ahead.add(out[query], problem_.head_dim);
             ahead.add(&maximum_[index], 1);
@@ -167,7 +168,8 @@ class Forward {
     const Problem& problem_;
     Work work_;
     Records records_;
-    Field<Input> k_, v_, q_;
+    Field<Input> k_, v_, own_q_;
+    const Field<Input>& q_;
     Field<Real> total_;
     // Of each query of a group of rows, over the rounds so far.
     Buffer<Real> maximum_, weight_sum_;

@@ -5,7 +5,7 @@ the compiler says of itself and of this machine's instructions, so that none of 
 another name and renamed, so that two processes may build at once.
 
 The compiler is the command in the environment's `REVLM_COMPILER` or `CXX`, else the first of c++, g++ and clang++ that
-is found. `REVLM_COMPILER=none` switches the compiled backend off.
+is found. `REVLM_COMPILER=none` switches it off: everything then goes on in PyTorch's own operations.
 """
 
 import ctypes
@@ -20,9 +20,9 @@ import tempfile
 import warnings
 from pathlib import Path
 
-import torch
+from torch import Tensor
 
-from revlm.errors import UsageError
+from revlm.errors import ResourceError, UsageError
 
 _FOLDER = Path(__file__).parent
 _SOURCE = _FOLDER / "kernel.cpp"
@@ -30,6 +30,21 @@ _NATIVE = "-mcpu=native" if platform.machine() in ("arm64", "aarch64", "ppc64le"
 # No -ffast-math: an infinite logit means a key that is not seen. Threads are the library's own; OpenMP's would be a
 # second pool beside PyTorch's.
 _FLAGS = ("-std=c++17", "-O3", _NATIVE, "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared", "-pthread")
+
+
+TILE_ROWS = 8
+"""Of `key_rows` in tiles.hpp a multiple: matrices that are multiplied by rows are filled up to it."""
+
+
+class StridedTensor(ctypes.Structure):
+    """`Tensor` in problem.hpp: where a tensor of three dimensions begins, and its strides in elements."""
+
+    _fields_ = [("data", ctypes.c_void_p), ("strides", 3 * ctypes.c_int64)]
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> "StridedTensor":
+        """Returns the structure for a tensor, which must outlive it."""
+        return cls(tensor.data_ptr(), tensor.stride())
 
 
 class BuildError(UsageError):
@@ -52,26 +67,22 @@ def _builds(command: tuple[str, ...]) -> bool:
     try:
         load(command)
     except BuildError as error:
-        warnings.warn(f"{error}; attention goes on with the slower backend 'blocked'", RuntimeWarning, stacklevel=2)
+        warnings.warn(f"{error}; everything goes on with slower operations", RuntimeWarning, stacklevel=2)
         return False
     return True
 
 
-def require(device: torch.device) -> None:
-    """Returns where the compiled backend can be used.
+def call(function: str, problem: ctypes.Structure, work: str) -> None:
+    """Calls a function of the library; `work` is what it does, for people.
 
     Raises:
-        UsageError: where the tensors are not the CPU's, there is no compiler, or it fails.
+        BuildError: where the compiler fails.
+        ResourceError: where there is not enough memory.
     """
-    if device.type != "cpu":
-        raise UsageError(f"attention backend 'compiled' is for the CPU and the tensors are on {device}: use 'blocked'")
     command = compiler()
-    if command is None:
-        raise UsageError(
-            "attention backend 'compiled' finds no C++ compiler: install g++, name one in CXX, unset "
-            "REVLM_COMPILER=none, or use 'blocked'"
-        )
-    load(command)
+    assert command is not None
+    if getattr(load(command), function)(ctypes.byref(problem)) != 0:
+        raise ResourceError(f"not enough memory for {work}: shorten data.seq_len or narrow model.window")
 
 
 def compiler() -> tuple[str, ...] | None:
@@ -95,7 +106,7 @@ def load(command: tuple[str, ...]) -> ctypes.CDLL:
     Raises:
         BuildError: where the compiler fails.
     """
-    name = f"attention-{_key(command)}.so"
+    name = f"revlm-{_key(command)}.so"
     try:
         path = _cache_folder() / name
         if not path.exists():
@@ -107,7 +118,7 @@ def load(command: tuple[str, ...]) -> ctypes.CDLL:
         return ctypes.CDLL(str(path))
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
         raise BuildError(
-            f"the compiled attention cannot be kept in the cache ({error}): set XDG_CACHE_HOME to a folder that is "
+            f"the compiled operations cannot be kept in the cache ({error}): set XDG_CACHE_HOME to a folder that is "
             "writable and allows execution"
         ) from error
 
@@ -128,10 +139,10 @@ def _run(command: list[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     except OSError as error:
-        raise BuildError(f"the compiled attention cannot be built, {command[0]} does not run: {error}") from error
+        raise BuildError(f"the compiled operations cannot be built, {command[0]} does not run: {error}") from error
     if done.returncode != 0:
         raise BuildError(
-            f"the compiled attention cannot be built, name another compiler in CXX: {shlex.join(command)} says: "
+            f"the compiled operations cannot be built, name another compiler in CXX: {shlex.join(command)} says: "
             f"{done.stderr.strip()}"
         )
     return done.stdout

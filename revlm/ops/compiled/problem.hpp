@@ -14,12 +14,14 @@ struct Tensor {
 // The fields are those of `_Problem` in `function.py`, in the same order.
 struct Problem {
     int64_t rows, queries, tokens, rounds, head_dim, window, block, include_self, threads;
-    Tensor q, k, v, bucket;
-    void *scale, *sink;  // [rows], of the accumulation type; no sink: null
+    Tensor q, k, v, bucket;  // no q: the keys are the queries, too
+    void *scale, *sink;      // [rows], of the accumulation type; no sink: null
     Tensor out;
     void* log_sum_exp;  // [rows, queries], of the accumulation type
-    Tensor d_out, d_q, d_k, d_v;
-    void *d_scale, *d_sink;  // [rows], of the accumulation type
+    Tensor d_out, d_q, d_k, d_v;  // no d_q: the gradient of d_k is that of the keys as queries, too
+    void *d_scale, *d_sink;       // [rows], of the accumulation type
+
+    bool queries_are_keys() const { return !q.data; }
 };
 
 struct BFloat16 {

@@ -17,14 +17,17 @@ class Backward {
           head_dim_(problem.head_dim),
           k_(problem, problem.k, problem.tokens, records_, problem.rounds > 1),
           v_(problem, problem.v, problem.tokens, records_, problem.rounds > 1),
-          q_(problem, problem.q, problem.queries, records_, problem.rounds > 1),
+          own_q_(problem, problem.q, problem.queries, records_, problem.rounds > 1 && !problem.queries_are_keys()),
+          q_(problem.queries_are_keys() ? k_ : own_q_),
           d_out_(problem, problem.d_out, problem.queries, records_, problem.rounds > 1),
           // Sums that the result has not the precision for are held apart from it, too.
-          d_q_(problem, problem.d_q, problem.queries, records_, problem.rounds > 1 || !std::is_same_v<Input, Real>),
-          d_k_(problem, problem.d_k, problem.tokens, records_, d_q_.in_records()),
-          d_v_(problem, problem.d_v, problem.tokens, records_, d_q_.in_records()),
+          d_k_(problem, problem.d_k, problem.tokens, records_, problem.rounds > 1 || !std::is_same_v<Input, Real>),
+          d_v_(problem, problem.d_v, problem.tokens, records_, d_k_.in_records()),
+          own_d_q_(problem, problem.d_q, problem.queries, records_, d_k_.in_records() && !problem.queries_are_keys()),
+          d_q_(problem.queries_are_keys() ? d_k_ : own_d_q_),
           saved_(work_.group * problem.queries),
-          shares_(work_.group * work_.segments),
+          d_sink_(work_.group * work_.segments),
+          d_scale_(work_.group * work_.segments),
           boundary_first_(work_.group * work_.segments),
           boundary_(work_.segments > 1 ? work_.group * work_.segments * problem.window * 2 * head_dim_ : 0) {
         records_.allocate(work_.group, problem.tokens);
@@ -34,7 +37,6 @@ class Backward {
     void run() {
         work_.for_each_group([&](long first_row, long rows) {
             work_.for_each_segment(rows, [&](long, const Segment& segment) { prepare(segment, first_row + segment.i); });
-            if (problem_.d_sink) sum_shares(first_row, rows, problem_.d_sink);
             for (long round = 0; round < problem_.rounds; ++round) {
                 const auto scene = [&](long i) -> Scene<Input> {
                     const long row = first_row + i;
@@ -47,7 +49,8 @@ class Backward {
                     rows, [&](long, const Segment& segment) { add_boundary(segment, scene(segment.i)); });
             }
             work_.for_each_segment(rows, [&](long, const Segment& segment) { finish(segment, first_row + segment.i); });
-            sum_shares(first_row, rows, problem_.d_scale);
+            sum_shares(first_row, rows, d_scale_, problem_.d_scale);
+            if (problem_.d_sink) sum_shares(first_row, rows, d_sink_, problem_.d_sink);
         });
     }
 
@@ -76,9 +79,16 @@ class Backward {
               delta(block.stride) {}
     };
 
-    // Copies the inputs to records, saves what the queries need, and finds the segment's share in the sink's gradient.
+    // Copies the inputs to records, saves what the queries need, finds the segment's share in the sink's gradient, and
+    // begins all sums.
     void prepare(const Segment& segment, long row) {
-        for (const auto* field : {&k_, &v_, &q_, &d_out_}) field->load(row, segment.i, segment.start, segment.stop);
+        for (const auto* field : {&k_, &v_, &own_q_, &d_out_}) field->load(row, segment.i, segment.start, segment.stop);
+        for (const auto* field : {&d_k_, &d_v_})
+            for (long token = segment.start; token < segment.stop; ++token)
+                std::fill_n(field->rows(row, segment.i)[token], head_dim_, Real(0));
+        if (!problem_.queries_are_keys())
+            for (long query = first_query(segment); query < last_query(segment); ++query)
+                std::fill_n(d_q_.rows(row, segment.i)[query], head_dim_, Real(0));
         const Rows<Input> d_out = tokens_of<Input>(problem_.d_out, row), out = tokens_of<Input>(problem_.out, row);
         const Real* const log_sum_exp = static_cast<const Real*>(problem_.log_sum_exp) + row * problem_.queries;
         double d_sink = 0;
@@ -88,27 +98,26 @@ class Backward {
             if (!problem_.sink) continue;
             d_sink -= std::exp(static_cast<const Real*>(problem_.sink)[row] - log_sum_exp[query]) * delta;
         }
-        shares_[segment.task] = d_sink;
+        d_sink_[segment.task] = d_sink;
+        d_scale_[segment.task] = 0;
     }
 
-    // Writes the gradients from their sums over the rounds, and finds the segment's share in that of the scale.
-    void finish(const Segment& segment, long row) {
-        const Real scale = static_cast<const Real*>(problem_.scale)[row];
-        const Rows<Input> q = tokens_of<Input>(problem_.q, row), d_q = tokens_of<Input>(problem_.d_q, row);
-        const Rows<Real> total = d_q_.rows(row, segment.i);
-        double d_scale = 0;
-        for (long query = first_query(segment); query < last_query(segment); ++query) {
-            d_scale += dot<Real>(q[query], total[query], head_dim_);
-            for (long d = 0; d < head_dim_; ++d) assign(d_q[query][d], total[query][d] * scale);
-        }
-        shares_[segment.task] = d_scale;
-        if (!d_k_.in_records()) return;
-        for (const auto& [field, tensor] : {std::pair{&d_k_, &problem_.d_k}, std::pair{&d_v_, &problem_.d_v}}) {
-            const Rows<Real> from = field->rows(row, segment.i);
-            const Rows<Input> to = tokens_of<Input>(*tensor, row);
-            for (long token = segment.start; token < segment.stop; ++token)
-                for (long d = 0; d < head_dim_; ++d) assign(to[token][d], from[token][d]);
-        }
+    // Writes the gradients from their sums over the rounds. From here on no input of the row is read: they may be
+    // written over.
+    void finish(const Segment& segment, long row) const {
+        write(d_k_, problem_.d_k, segment, row, segment.start, segment.stop);
+        write(d_v_, problem_.d_v, segment, row, segment.start, segment.stop);
+        if (!problem_.queries_are_keys())
+            write(own_d_q_, problem_.d_q, segment, row, first_query(segment), last_query(segment));
+    }
+
+    void write(const Field<Real>& field, const Tensor& tensor, const Segment& segment, long row, long first,
+               long stop) const {
+        if (!field.in_records()) return;
+        const Rows<Real> from = field.rows(row, segment.i);
+        const Rows<Input> to = tokens_of<Input>(tensor, row);
+        for (long token = first; token < stop; ++token)
+            for (long d = 0; d < head_dim_; ++d) assign(to[token][d], from[token][d]);
     }
 
     long first_query(const Segment& segment) const {
@@ -117,10 +126,10 @@ class Backward {
     long last_query(const Segment& segment) const { return segment.stop - (problem_.tokens - problem_.queries); }
 
     // Adds up the shares of each row's segments, in their order.
-    void sum_shares(long first_row, long rows, void* sums) {
+    void sum_shares(long first_row, long rows, const double* shares, void* sums) const {
         for (long i = 0; i < rows; ++i) {
-            const double* const shares = &shares_[i * work_.segments];
-            static_cast<Real*>(sums)[first_row + i] = Real(std::accumulate(shares, shares + work_.segments, 0.0));
+            const double* const of_row = shares + i * work_.segments;
+            static_cast<Real*>(sums)[first_row + i] = Real(std::accumulate(of_row, of_row + work_.segments, 0.0));
         }
     }
 
@@ -152,7 +161,10 @@ class Backward {
             block.sum_over_keys(space.d_logits, keys.k, space.d_q);
             for (long j = 0; j < block.size(); ++j) {
                 const int64_t query = scene.query(scene.token()[start + j]);
-                if (query >= 0) join(d_q[query], &space.d_q[j * block.head_stride], scene.round == 0);
+                if (query < 0) continue;
+                const Real* const found = &space.d_q[j * block.head_stride];
+                d_scale_[segment.task] += dot<Real>(scene.q[query], found, head_dim_);
+                join(d_q[query], found, scale);
             }
         }
         retire(space, segment, scene, segment.stop);
@@ -167,9 +179,11 @@ class Backward {
             block.ahead.add(scene.k[position], head_dim_);
             block.ahead.add(scene.v[position], head_dim_);
             if (query >= 0) {
-                block.ahead.add(scene.q[query], head_dim_);
                 block.ahead.add(d_out[query], head_dim_);
-                block.ahead.add(d_q[query], head_dim_);
+                if (!problem_.queries_are_keys()) {
+                    block.ahead.add(scene.q[query], head_dim_);
+                    block.ahead.add(d_q[query], head_dim_);
+                }
             }
             block.ahead.add(d_k[position], head_dim_);
             block.ahead.add(d_v[position], head_dim_);
@@ -218,10 +232,10 @@ class Backward {
                 Real* const boundary = boundary_row(segment, place);
                 std::copy_n(&keys.d_k[at], head_dim_, boundary);
                 std::copy_n(&keys.d_v[at], head_dim_, boundary + head_dim_);
-            } else if (packed || scene.round == 0) {
+            } else if (packed) {
                 const int64_t token = scene.token()[place];
-                join(sum_k[token], packed ? &keys.d_k[at] : nullptr, scene.round == 0);
-                join(sum_v[token], packed ? &keys.d_v[at] : nullptr, scene.round == 0);
+                join(sum_k[token], &keys.d_k[at]);
+                join(sum_v[token], &keys.d_v[at]);
             }
         }
         space.retired = std::max(space.retired, until);
@@ -233,19 +247,13 @@ class Backward {
         for (long place = boundary_first_[segment.task]; place < segment.start; ++place) {
             const int64_t token = scene.token()[place];
             const Real* const boundary = boundary_row(segment, place);
-            join(sum_k[token], boundary, false);
-            join(sum_v[token], boundary + head_dim_, false);
+            join(sum_k[token], boundary);
+            join(sum_v[token], boundary + head_dim_);
         }
     }
 
-    // The first part of a sum, or one more; no part: zero.
-    void join(Real* sum, const Real* part, bool first) const {
-        if (!part)
-            std::fill_n(sum, head_dim_, Real(0));
-        else if (first)
-            std::copy_n(part, head_dim_, sum);
-        else
-            for (long d = 0; d < head_dim_; ++d) sum[d] += part[d];
+    void join(Real* sum, const Real* part, Real factor = 1) const {
+        for (long d = 0; d < head_dim_; ++d) sum[d] += part[d] * factor;
     }
 
     // A key's gradients, k's and then v's, by its place in the window before the segment.
@@ -258,11 +266,14 @@ class Backward {
     Work work_;
     const long head_dim_;
     Records records_;
-    Field<Input> k_, v_, q_, d_out_;
-    Field<Real> d_q_, d_k_, d_v_;
+    Field<Input> k_, v_, own_q_;
+    const Field<Input>& q_;
+    Field<Input> d_out_;
+    Field<Real> d_k_, d_v_, own_d_q_;
+    const Field<Real>& d_q_;
     Buffer<Saved> saved_;
-    // What each segment adds to the gradient of the sink, and then of the scale.
-    Buffer<double> shares_;
+    // What each segment adds to the gradients of the sink and of the scale.
+    Buffer<double> d_sink_, d_scale_;
     // Of each segment: the first place before it that its queries see, and the gradients of those keys.
     Buffer<long> boundary_first_;
     Buffer<Real> boundary_;

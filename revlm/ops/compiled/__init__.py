@@ -1,0 +1,1 @@
+"""What is compiled for this machine's CPU, in C++: attention, hashing and the loss."""

@@ -1,0 +1,57 @@
+// The entry points for Python, each by the type of its inputs. They return 0, or 1 where memory is short.
+
+#include "backward.hpp"
+#include "cross_entropy.hpp"
+#include "forward.hpp"
+#include "hashing.hpp"
+#include "normalization.hpp"
+
+namespace {
+
+template <class Work, class Problem>
+int run(const Problem* problem) {
+    try {
+        Work(*problem).run();
+        return 0;
+    } catch (const std::bad_alloc&) {
+        return 1;
+    }
+}
+
+template <class Pass>
+int run_attention(const Problem* problem) {
+    return problem->rows == 0 || problem->tokens == 0 ? 0 : run<Pass>(problem);
+}
+
+template <class Input, class Output>
+int normalize(const Normalization* problem) {
+    try {
+        const Normalizing<Input, Output> normalizing(*problem);
+        problem->d_y.data ? normalizing.backward() : normalizing.forward();
+        return 0;
+    } catch (const std::bad_alloc&) {
+        return 1;
+    }
+}
+
+}  // namespace
+
+extern "C" {
+// Attention sums in float, or in double for double.
+int attention_forward_float32(const Problem* problem) { return run_attention<Forward<float, float>>(problem); }
+int attention_forward_bfloat16(const Problem* problem) { return run_attention<Forward<BFloat16, float>>(problem); }
+int attention_forward_float64(const Problem* problem) { return run_attention<Forward<double, double>>(problem); }
+int attention_backward_float32(const Problem* problem) { return run_attention<Backward<float, float>>(problem); }
+int attention_backward_bfloat16(const Problem* problem) { return run_attention<Backward<BFloat16, float>>(problem); }
+int attention_backward_float64(const Problem* problem) { return run_attention<Backward<double, double>>(problem); }
+
+int hash_float32(const Hash* hash) { return run<Hashing<float>>(hash); }
+int hash_bfloat16(const Hash* hash) { return run<Hashing<BFloat16>>(hash); }
+
+int normalize_float32_float32(const Normalization* problem) { return normalize<float, float>(problem); }
+int normalize_float32_bfloat16(const Normalization* problem) { return normalize<float, BFloat16>(problem); }
+int normalize_bfloat16_float32(const Normalization* problem) { return normalize<BFloat16, float>(problem); }
+int normalize_bfloat16_bfloat16(const Normalization* problem) { return normalize<BFloat16, BFloat16>(problem); }
+
+int cross_entropy_bfloat16(const CrossEntropy* problem) { return run<SoftmaxGradient<BFloat16>>(problem); }
+}

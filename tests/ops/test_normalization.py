@@ -1,0 +1,75 @@
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+from torch.nn.functional import rms_norm as torch_rms_norm
+
+from revlm.ops import normalization
+from revlm.ops.compiled import library
+from revlm.ops.normalization import rms_norm, unit_heads
+
+
+def randn(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def test_they_are_what_pytorch_says_in_values_and_gradients() -> None:
+    x, weight, direction = randn(2500, 12).requires_grad_(), randn(12).requires_grad_(), randn(2500, 12)
+    expected = torch_rms_norm(x, (12,), weight, 1e-6)
+    torch.testing.assert_close(rms_norm(x, weight), expected, rtol=0, atol=1e-9)
+    for one, other in zip(
+        torch.autograd.grad(expected, (x, weight), direction),
+        torch.autograd.grad(rms_norm(x, weight), (x, weight), direction),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
+    units = normalize(x.unflatten(-1, (3, 4)).transpose(0, 1), dim=-1)
+    torch.testing.assert_close(unit_heads(x, 3, torch.float64), units, rtol=0, atol=1e-9)
+
+
+def test_gradients_are_those_of_the_values() -> None:
+    x, weight = randn(5, 6).requires_grad_(), randn(6).requires_grad_()
+    assert torch.autograd.gradcheck(rms_norm, (x, weight))
+    assert torch.autograd.gradcheck(lambda x: unit_heads(x, 2, torch.float64), (x,))
+
+
+@pytest.mark.skipif(not library.is_available(), reason="there is no C++ compiler")
+@pytest.mark.parametrize("out", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("width", [36, 256])
+def test_compiled_or_not_they_are_the_same(
+    width: int, dtype: torch.dtype, out: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Wider in memory than it is, as a part of a projection is.
+    x, weight = randn(300, width + 4)[:, :width].to(dtype), randn(width).float()
+    ops = {
+        "rms_norm": lambda x, weight: rms_norm(x, weight, out),
+        "unit_heads": lambda x, weight: unit_heads(x * 1, 4, out) + 0 * weight[0],
+    }
+    for op in ops.values():
+        found = []
+        for can_be in (normalization._can_be_compiled, lambda *_: False):
+            monkeypatch.setattr(normalization, "_can_be_compiled", can_be)
+            leaves = x.clone().requires_grad_(), weight.clone().requires_grad_()
+            result = op(*leaves)
+            found.append([result, *torch.autograd.grad(result, leaves, result.detach().flip(-2))])
+        for one, other in zip(*found, strict=True):
+            low = torch.bfloat16 in (dtype, out)
+            torch.testing.assert_close(one, other, rtol=2**-6 if low else 1e-5, atol=1e-2 if low else 1e-4)
+        monkeypatch.undo()
+
+
+@pytest.mark.skipif(not library.is_available(), reason="there is no C++ compiler")
+def test_the_bits_do_not_depend_on_the_number_of_threads() -> None:
+    x, weight = randn(1000, 20).float(), randn(20).float()
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            leaves = x.clone().requires_grad_(), weight.clone().requires_grad_()
+            result = rms_norm(*leaves)
+            found.append([result, *torch.autograd.grad(result, leaves, x.flip(0))])
+    finally:
+        torch.set_num_threads(before)
+    for others in found[1:]:
+        assert all(torch.equal(one, other) for one, other in zip(found[0], others, strict=True))
