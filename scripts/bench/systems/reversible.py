@@ -6,6 +6,7 @@ from bench.shape import Shape
 from bench.systems import Loss
 from revlm.model import RevLM, automatic_buckets
 from revlm.recipe import Model as ModelRecipe
+from revlm.runs import keep_large_blocks_apart
 
 
 def recipe_of(shape: Shape, *, reversible: bool = True) -> ModelRecipe:
@@ -24,7 +25,8 @@ def recipe_of(shape: Shape, *, reversible: bool = True) -> ModelRecipe:
 
 
 def build(shape: Shape, *, reversible: bool) -> tuple[nn.Module, Loss]:
-    """Returns the model and its loss."""
+    """Returns the model and its loss; the heap is set as `revlm train` sets it."""
+    keep_large_blocks_apart()
     model = RevLM(recipe_of(shape, reversible=reversible), vocab_size=shape.vocabulary, seed=0)
 
     def loss(inputs: Tensor, targets: Tensor) -> Tensor:
