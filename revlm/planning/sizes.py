@@ -11,6 +11,7 @@ from revlm.model import resolve_model
 from revlm.model.attention import ATTENTION_LAYERS
 from revlm.model.feed_forward import FeedForward
 from revlm.model.shape import automatic_tile
+from revlm.ops.compiled import library
 from revlm.ops.hashing import bucket_factors
 from revlm.ops.linear_cross_entropy import TILE as LOSS_TILE
 from revlm.recipe import LayerKind, Recipe
@@ -61,6 +62,11 @@ class Sizes:
     def head_dim(self) -> int:
         """The width of a head."""
         return self.d_model // self.n_heads
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the operations are those compiled for the CPU."""
+        return self.device_kind == "cpu" and library.is_available()
 
     @property
     def parameters(self) -> int:

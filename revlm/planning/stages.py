@@ -11,7 +11,7 @@ from typing import NamedTuple
 from revlm.planning.sizes import Sizes
 from revlm.recipe import LayerKind
 
-_HASH_TILE = 4096  # tokens that revlm.ops.hashing works on at one time
+_NORM_TILE = 1024  # tokens that revlm.ops.normalization works on at one time
 
 
 class Stage(NamedTuple):
@@ -40,15 +40,15 @@ def stages(sizes: Sizes) -> Iterator[Stage]:
 def feed_forward_stage(sizes: Sizes) -> Stage:
     """The feed-forward sublayer: norm, wide middle, its square, increment."""
     d, f, p, tile = sizes.d_model, sizes.d_ff, sizes.product_bytes, sizes.tile_tokens
-    cast = p * d if p < 4 else 0
     dropped = p * d if sizes.dropout else 0
     weights, casts = _weights(sizes, sizes.feed_forward_weights.write_matrices)
-    # The stream, its unit and normed vectors, two wide tensors, the increment.
-    graph = (4 + 4) * d + (cast or 4 * d) + 2 * p * f + p * d + dropped
-    forward = max(4 * d + 4 * d + cast + p * f, 4 * d + 2 * p * f, _added(sizes, 4 * d + p * d + dropped))
-    backward = 3 * p * f
+    # The stream, its normed vectors, two wide tensors, the increment.
+    graph = 4 * d + p * d + 2 * p * f + p * d + dropped
+    # At its square the wide middle is there three times.
+    forward = max(4 * d + 3 * p * f, _added(sizes, 4 * d + p * d + dropped))
+    backward = 2 * p * f + p * d
     return Stage(
-        tile * forward + casts, tile * (4 + p) * d, tile * graph + casts, tile * backward + weights, 5 * tile * p * f
+        tile * forward + casts, tile * (4 + p) * d, tile * graph + casts, tile * backward + weights, 4 * tile * p * f
     )
 
 
@@ -70,44 +70,35 @@ def read_stage(sizes: Sizes, kind: LayerKind) -> Stage:
 
 def _read_queries_keys_values(sizes: Sizes, kind: LayerKind) -> Stage:
     d, p, tile = sizes.d_model, sizes.product_bytes, sizes.tile_tokens
-    cast = p * d if p < 4 else 0
-    in_full = 4 * d if p < 4 else 0
-    angles, lengths = 4 * sizes.head_dim, 8 * sizes.n_heads
+    angles = 4 * sizes.head_dim
     weights, casts = _weights(sizes, sizes.attention_weights[kind].read_matrices)
     left = 4 * d + 3 * p * d + 2 * p * d
-    # Queries and keys each: in full precision where the products are not, angles, lengths, and the result.
-    graph = (4 + 4) * d + (cast or 4 * d) + 3 * p * d + 2 * (in_full + angles + lengths + p * d)
+    # Queries and keys each: angles, and the result.
+    graph = 4 * d + p * d + 3 * p * d + 2 * (angles + p * d)
     # While the keys are turned: the projection, the queries, the keys before, their products with the angles, after.
-    forward = 4 * d + 3 * p * d + p * d + in_full + (4 + 6 + 4) * d + angles
+    forward = 4 * d + 3 * p * d + p * d + (4 + 6 + 4) * d + angles
     backward = (22 if p == 4 else 20) * d
     return Stage(tile * forward + casts, tile * left, tile * graph + casts, tile * backward + weights)
 
 
-def _read_keys_values_buckets(sizes: Sizes, kind: LayerKind) -> Stage:
+def _read_keys_values(sizes: Sizes, kind: LayerKind) -> Stage:
     d, p, tile = sizes.d_model, sizes.product_bytes, sizes.tile_tokens
-    cast = p * d if p < 4 else 0
-    in_full = 4 * d if p < 4 else 0
-    hashes = sizes.n_heads * sizes.n_rounds
-    buckets, lengths = 4 * hashes, 8 * sizes.n_heads
     weights, casts = _weights(sizes, sizes.attention_weights[kind].read_matrices)
-    # Values with their successors are a sum of their own; without them, and keys in full precision, are views.
+    # Values with their successors are a sum of their own; without them they are a view of the projection.
     summed = p * d if sizes.successor_values else 0
-    projection = 2 * p * d if p == 4 or not sizes.successor_values else 0
-    casts_of_stream = cast * (2 if sizes.successor_values else 1)
-    left = 4 * d + p * d + (summed or projection) + buckets
-    graph = (4 + 4) * d + (casts_of_stream or 4 * d) + projection + summed + in_full + p * d + buckets + lengths
-    # Hashing: the projections on the directions; maxima, minima and where they are, of both factors.
-    hashing = min(tile, _HASH_TILE) * (4 * d + hashes * (4 * sizes.directions + 60))
-    before_hashing, at_hashing = (4 + 4 + 4) * d + 3 * p * d, (4 + 4 + 4) * d + (summed or projection)
-    forward = max(tile * before_hashing, tile * at_hashing + hashing)
-    backward = (16 if p == 4 else 20) * d
-    return Stage(forward + casts, tile * left, tile * graph + casts, tile * backward + weights)
+    left = 4 * d + p * d + (summed or 2 * p * d)
+    # The stream, its normed vectors, the projection, the values, the keys.
+    graph = 4 * d + p * d + 2 * p * d + summed + p * d
+    backward = (16 if p == 4 else 12) * d
+    return Stage(
+        tile * graph + casts + _normalizing(sizes), tile * left, tile * graph + casts, tile * backward + weights
+    )
 
 
 _READ: dict[LayerKind, Callable[[Sizes, LayerKind], Stage]] = {
     "local": _read_queries_keys_values,
     "full": _read_queries_keys_values,
-    "lsh": _read_keys_values_buckets,
+    "lsh": _read_keys_values,
 }
 
 
@@ -116,6 +107,11 @@ def _weights(sizes: Sizes, matrices: int) -> tuple[int, int]:
     if sizes.product_bytes == 4:
         return 4 * matrices, 0
     return (4 + sizes.product_bytes) * matrices, sizes.product_bytes * matrices
+
+
+def _normalizing(sizes: Sizes) -> int:
+    """What a norm by PyTorch's own operations holds beside its input and its result: two tensors of a tile."""
+    return 0 if sizes.compiled else 2 * 4 * min(_NORM_TILE, sizes.tile_tokens) * sizes.d_model
 
 
 def _added(sizes: Sizes, before: int) -> int:

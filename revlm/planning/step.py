@@ -48,9 +48,8 @@ class _MicroBatch:
         with ledger.phase("forward"):
             ledger.take("data", lasting)
             self._stack_forward()
-            # The norm saves the streams' sum and its unit vectors, and gives the hidden states.
-            norm_saved = 2 * sizes.hidden_bytes
-            ledger.take("streams", norm_saved)
+            # The norm saves the streams' sum, and gives the hidden states.
+            ledger.take("streams", sizes.hidden_bytes)
             loss_gradients = sizes.hidden_bytes + embedding_weights
             with ledger.held("streams", sizes.hidden_bytes):
                 ledger.take("loss", loss_gradients)
@@ -65,14 +64,14 @@ class _MicroBatch:
                     ),
                 )
         with ledger.phase("backward"):
-            # The loss scales its gradients into new tensors.
+            # PyTorch's own loss scales its gradients into new tensors; ours does it in place.
+            if sizes.product_bytes == FULL_BYTES:
+                ledger.moment("stream_gradients", loss_gradients)
+            ledger.give_back("loss", loss_gradients)
             ledger.take("stream_gradients", sizes.hidden_bytes)
             ledger.take("gradients", embedding_weights)
-            ledger.give_back("loss", loss_gradients)
-            # The norm's: its gradients to the unit vectors and to the sum, and three products on the way.
+            ledger.moment("stream_gradients", sizes.hidden_bytes)  # the norm's
             ledger.give_back("streams", sizes.hidden_bytes)
-            ledger.moment("stream_gradients", 4 * sizes.hidden_bytes)
-            ledger.give_back("streams", norm_saved - sizes.hidden_bytes)
             self._stack_backward()
             # The embedding's gradient, and the head's, into which it goes where the two are tied.
             ledger.moment("gradients", embedding_weights)
@@ -153,9 +152,9 @@ class _MicroBatch:
                 ledger.moment("attention", mix.summed)
             ledger.take("attention", mix.gradients)
         if reversible:
-            ledger.give_back("attention", mix.read + mix.mixed + mix.saved)
+            ledger.give_back("attention", mix.read - mix.overwritten + mix.mixed + mix.saved)
         ledger.moment("tiles", self._rebuilt(read))
-        ledger.give_back("attention", mix.gradients)
+        ledger.give_back("attention", mix.gradients + (mix.overwritten if reversible else 0))
         if not reversible:
             ledger.give_back("kept", self._graphs(read) + mix.read + mix.mixed + mix.saved + self._graphs(write))
 

@@ -51,8 +51,13 @@ def test_attention_needs_what_it_says(tokens: int, head_dim: int, rounds: int, w
 
 @pytest.mark.skipif(not library.is_available(), reason="there is no C++ compiler")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(("rows", "tokens", "rounds"), [(2, 65536, 1), (2, 65536, 4), (16, 8192, 4)])
-def test_compiled_attention_needs_what_it_says(rows: int, tokens: int, rounds: int, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(
+    ("rows", "tokens", "rounds", "shared"),
+    [(2, 65536, 1, False), (2, 65536, 4, False), (2, 65536, 4, True), (16, 8192, 4, False)],
+)
+def test_compiled_attention_needs_what_it_says(
+    rows: int, tokens: int, rounds: int, shared: bool, dtype: torch.dtype
+) -> None:
     planned = [
         workspace_bytes(
             rows=rows,
@@ -64,14 +69,17 @@ def test_compiled_attention_needs_what_it_says(rows: int, tokens: int, rounds: i
             element_bytes=dtype.itemsize,
             backward=backward,
             device_kind="cpu",
+            queries_are_keys=shared,
             backend="compiled",
         )
         for backward in (False, True)
     ]
-    assert planned == pytest.approx(run_apart(_resident_memory, rows, tokens, rounds, dtype), rel=0.1, abs=4 * MIB)
+    assert planned == pytest.approx(
+        run_apart(_resident_memory, rows, tokens, rounds, shared, dtype), rel=0.1, abs=4 * MIB
+    )
 
 
-def _resident_memory(rows: int, tokens: int, rounds: int, dtype: torch.dtype) -> list[int]:
+def _resident_memory(rows: int, tokens: int, rounds: int, shared: bool, dtype: torch.dtype) -> list[int]:
     """What the passes of the compiled attention hold beyond their results, by the system's account."""
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(rows, tokens, 64, generator=generator).to(dtype).requires_grad_() for _ in range(3))
@@ -79,10 +87,10 @@ def _resident_memory(rows: int, tokens: int, rounds: int, dtype: torch.dtype) ->
 
     def attend() -> torch.Tensor:
         options = {"window": 64, "include_self": False, "backend": "compiled"}
-        return attention_with_log_sum_exp(q, k, v, bucket, **options)[0]
+        return attention_with_log_sum_exp(k if shared else q, k, v, bucket, **options)[0]
 
     def differentiate() -> tuple[torch.Tensor, ...]:
-        return torch.autograd.grad(out, (q, k, v), d_out, retain_graph=True)
+        return torch.autograd.grad(out, (k, v) if shared else (q, k, v), d_out, retain_graph=True)
 
     one = q.numel() * dtype.itemsize
     out = attend()
@@ -90,7 +98,7 @@ def _resident_memory(rows: int, tokens: int, rounds: int, dtype: torch.dtype) ->
     differentiate()  # from here on all code is loaded
     with torch.no_grad():
         forward = peak_bytes(attend) - one - 4 * rows * tokens
-    return [forward, peak_bytes(differentiate) - 3 * one]
+    return [forward, peak_bytes(differentiate) - (2 if shared else 3) * one]
 
 
 @pytest.mark.parametrize("half", [False, True])

@@ -118,6 +118,7 @@ def workspace_bytes(
     element_bytes: int,
     backward: bool,
     device_kind: str,
+    queries_are_keys: bool = False,
     backend: str = "auto",
 ) -> int:
     """Returns the most bytes that one call of a backend holds beside its inputs, its results and its gradients.
@@ -127,6 +128,7 @@ def workspace_bytes(
     """
     if backend == "auto":
         backend = "compiled" if device_kind == "cpu" and library.is_available() else "blocked"
+    options = {"queries_are_keys": queries_are_keys} if backend == "compiled" else {}
     return _WORKSPACES[backend](
         rows=rows,
         tokens=tokens,
@@ -136,4 +138,5 @@ def workspace_bytes(
         block=block,
         element_bytes=element_bytes,
         backward=backward,
+        **options,
     )

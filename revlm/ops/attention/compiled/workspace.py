@@ -8,7 +8,16 @@ _REAL = 4  # sums of float32 and bfloat16 inputs
 
 
 def workspace_bytes(
-    *, rows: int, tokens: int, head_dim: int, rounds: int, window: int, block: int, element_bytes: int, backward: bool
+    *,
+    rows: int,
+    tokens: int,
+    head_dim: int,
+    rounds: int,
+    window: int,
+    block: int,
+    element_bytes: int,
+    backward: bool,
+    queries_are_keys: bool = False,
 ) -> int:
     """Returns the most bytes that one call holds beside its inputs, its results and its gradients.
 
@@ -24,8 +33,8 @@ def workspace_bytes(
     # A sort's numbers, sorted numbers and sorted tokens, of each thread.
     sorting = min(threads, group * rounds) * 3 * 4 * tokens
     in_records = rounds > 1
-    inputs = (4 if backward else 3) * in_records
-    sums = 3 * (in_records or element_bytes < real) if backward else 1 * in_records
+    inputs = ((4 if backward else 3) - queries_are_keys) * in_records
+    sums = (3 - queries_are_keys) * (in_records or element_bytes < real) if backward else 1 * in_records
     records = group * tokens * (inputs * _vectors(head_dim * element_bytes) + sums * _vectors(head_dim * real))
     # Of each query: maximum and sum of its weights; or its log-sum-exp and its delta.
     of_queries = 2 * group * tokens * real
