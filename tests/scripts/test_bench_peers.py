@@ -45,7 +45,8 @@ def test_every_system_does_the_work(content: dict[str, Any], system: str) -> Non
         assert each["status"] == "done", each["cause"]
         assert each["loss"] == pytest.approx(log(2048), rel=0.1)
         assert each["gradients_are_finite"]
-        assert each["gradient_bytes"] == each["weight_bytes"]
+        # Some peers hold a few weights that a step does not use.
+        assert 0.99 * each["weight_bytes"] <= each["gradient_bytes"] <= each["weight_bytes"]
         assert each["optimizer_bytes"] >= 2 * each["weight_bytes"]
         assert each["memory_baseline_bytes"] < each["built_bytes"] < each["memory_peak_bytes"]
         assert min(each[f"{phase}_seconds"] for phase in ("forward", "backward", "optimizer")) > 0
