@@ -15,8 +15,10 @@ from bench.rates import DTYPES
 from bench.shape import Shape
 from bench.systems.reversible import recipe_of
 from revlm.model.feed_forward import FeedForward
+from revlm.model.norm import RMSNorm
 from revlm.model.shape import automatic_tile
 from revlm.ops.fixed_point import FixedPoint
+from revlm.ops.normalization import unit_heads
 
 Outputs = tuple[Tensor, ...]
 _FRACTION_BITS = 20
@@ -48,8 +50,16 @@ def parts(shape: Shape, precision: str) -> Iterator[Part]:
         shape,
         calls=shape.layers + 1,
         flops=4 * elements,
-        bytes_per_element=(8, 12),
-        work=lambda shape: nn.RMSNorm(shape.d_model, eps=1e-6),
+        bytes_per_element=(4 + narrow, 8 + narrow),
+        work=lambda shape: RMSNorm(shape.d_model),
+    )
+    yield from _twice(
+        "unit vectors",
+        shape,
+        calls=shape.layers,
+        flops=4 * elements,
+        bytes_per_element=(2 * narrow, 3 * narrow),
+        work=lambda shape: _UnitHeads(shape, DTYPES[precision]),
     )
     for sign in ("add", "subtract"):
         yield Part(
@@ -119,6 +129,15 @@ class _Projections(nn.Module):
 
     def forward(self, x: Tensor) -> Outputs:
         return linear(x, self.read), linear(x, self.write)
+
+
+class _UnitHeads(nn.Module):
+    def __init__(self, shape: Shape, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.heads, self.dtype = shape.heads, dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return unit_heads(x, self.heads, self.dtype)
 
 
 def _projections(shape: Shape) -> nn.Module:
