@@ -47,7 +47,7 @@ def test_every_system_does_the_work(content: dict[str, Any], system: str) -> Non
         assert each["gradients_are_finite"]
         # Some peers hold a few weights that a step does not use.
         assert 0.99 * each["weight_bytes"] <= each["gradient_bytes"] <= each["weight_bytes"]
-        assert each["optimizer_bytes"] >= 2 * each["weight_bytes"]
+        assert each["optimizer_bytes"] >= 2 * each["gradient_bytes"]
         assert each["memory_baseline_bytes"] < each["built_bytes"] < each["memory_peak_bytes"]
         assert min(each[f"{phase}_seconds"] for phase in ("forward", "backward", "optimizer")) > 0
 
