@@ -11,6 +11,8 @@ from typing import Annotated
 
 import torch
 import typer
+from rich.console import Console
+
 from bench.command import PRECISIONS, run, words
 from bench.core_table import MeasuredPart, core_table, rates_sentence
 from bench.files import machine, make_folder, write_json
@@ -18,7 +20,6 @@ from bench.parts import parts_of
 from bench.rates import measure_rates, timed
 from bench.shape import Shape, random_example
 from bench.systems.reversible import build
-from rich.console import Console
 
 
 def main(

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+
 from bench.command import PRECISIONS, numbers, run, words
 from bench.files import machine, make_folder, write_json
 from bench.pictures import write_pictures
@@ -20,8 +22,6 @@ from bench.summary import Cell, Measurement, rows, seconds_of
 from bench.systems import SYSTEMS
 from bench.table import CAPTION, tables, undone
 from bench.worker import Task
-from rich.console import Console
-
 from revlm.errors import UsageError
 from revlm.report.units import human_bytes
 from revlm.runs.machine import memory_limit_bytes

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from bench.parts import parts_of
 from bench.shape import Shape, random_example
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from bench.systems import SYSTEMS
 
 SCRIPT = Path(__file__).parent.parent.parent / "scripts" / "bench_peers.py"

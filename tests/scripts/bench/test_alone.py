@@ -1,6 +1,7 @@
 """A measurement has a process of its own, which ends at its limits and says what went wrong."""
 
 import pytest
+
 from bench.alone import measure_alone
 from bench.shape import Shape
 from bench.worker import Task

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from bench import schedule
 from bench.schedule import Plan, measurements
 from bench.summary import Measurement

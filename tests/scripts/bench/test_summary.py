@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from bench.shape import Shape
 from bench.summary import Measurement, Row, rows
 from bench.table import tables, undone
