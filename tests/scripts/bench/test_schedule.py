@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
-from bench import schedule
 from bench.schedule import Plan, measurements
 from bench.summary import Measurement
 from bench.worker import Task
+
+from bench import schedule
 
 Result = dict[str, Any]
 DONE = {"status": "done", "forward_seconds": 1.0, "backward_seconds": 2.0}
