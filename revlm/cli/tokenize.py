@@ -11,7 +11,14 @@ if TYPE_CHECKING:
 
 
 def tokenize(
-    corpus: Annotated[Path, typer.Argument(metavar="CORPUS", help="A folder of .txt and .md files, or one such file.")],
+    corpus: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CORPUS",
+            help="A folder, a quoted pattern such as 'books/**/*.txt', or one file: "
+            ".txt, .md, .jsonl (.gz or .zst after it), .parquet, .epub.",
+        ),
+    ],
     output_dir: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="DIR", help="The token store; default data/<name of CORPUS>."),
@@ -25,8 +32,11 @@ def tokenize(
     ] = 2048,
     errors: Annotated[
         Literal["strict", "skip"],
-        typer.Option(help="At a file that cannot be read or is not UTF-8: stop, or list it and go on."),
+        typer.Option(help="At a file or text that cannot be used: stop, or list it and go on."),
     ] = "strict",
+    text_column: Annotated[
+        str, typer.Option(metavar="NAME", help="The column of the text in .jsonl and .parquet files.")
+    ] = "text",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Turns a folder of texts into tokens on disk, without loss, and lists every file that was skipped.
@@ -52,6 +62,7 @@ def tokenize(
             tokenizer=tokenizer,
             vocab_size=vocab_size,
             errors=errors,
+            text_column=text_column,
             progress=lambda done, total, title: bar.update(task, completed=done, total=total, description=title),
         )
     if as_json:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from revlm.corpus.documents import Cleaning, Skipped
+from revlm.corpus.cleaning import Cleaning
+from revlm.corpus.corpus_files import Skipped
 from revlm.corpus.tokenizer import Tokenizer
 from revlm.errors import DataError
 

@@ -5,15 +5,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from revlm.corpus.documents import (
-    Cleaning,
-    CorpusFiles,
-    Document,
-    OnError,
-    Skipped,
-    find_corpus_files,
-    read_documents,
-)
+from revlm.corpus.cleaning import Cleaning
+from revlm.corpus.corpus_files import CorpusFiles, OnError, Skipped, find_corpus_files
+from revlm.corpus.documents import TEXT_COLUMN, Document, read_documents
 from revlm.corpus.sentencepiece_training import train_sentencepiece
 from revlm.corpus.staging import staged_folder
 from revlm.corpus.store import ROW_TOKENS, StoredDocument, StoreWriter, is_store
@@ -45,18 +39,20 @@ def tokenize_corpus(
     tokenizer: Path | str | None = None,
     vocab_size: int = 2048,
     errors: OnError = "strict",
+    text_column: str = TEXT_COLUMN,
     progress: Progress | None = None,
     row_tokens: int = ROW_TOKENS,
 ) -> TokenizeSummary:
     """Writes the token store of `corpus` to `output_dir` and returns what is in it.
 
     Args:
-        corpus: a folder of .txt and .md files, or one such file.
+        corpus: a folder, a pattern such as `books/**/*.txt`, or one file; of any format that has a reader.
         output_dir: the store; an existing store there is replaced when the new one is whole.
         tokenizer: "bytes", a SentencePiece model, a folder that holds a tokenizer, or None to train one on
             the corpus.
         vocab_size: the size of a trained tokenizer.
-        errors: "strict" stops at a file that cannot be read or is not UTF-8, "skip" lists it and goes on.
+        errors: "strict" stops at a file or text that cannot be used, "skip" lists it and goes on.
+        text_column: the column of the text in files of rows.
         progress: called with bytes done, bytes in all (twice the corpus where a tokenizer is trained) and a
             title.
         row_tokens: the most tokens one row holds; a longer document takes several.
@@ -73,11 +69,11 @@ def tokenize_corpus(
     chosen = _given_tokenizer(tokenizer)
     with staged_folder(Path(output_dir), may_replace=is_store) as folder:
         if chosen is None:
-            reader = report.over(_documents(files, errors, []), "vocabulary: ")
+            reader = report.over(_documents(files, errors, text_column, []), "vocabulary: ")
             chosen = train_sentencepiece((document.text for document in reader), vocab_size=vocab_size)
         skipped = list(files.skipped)
         with StoreWriter(folder, chosen, row_tokens=row_tokens) as writer:
-            for document in report.over(_documents(files, errors, skipped)):
+            for document in report.over(_documents(files, errors, text_column, skipped)):
                 _add(writer, chosen, document)
             writer.finish(skipped)
     documents = tuple(writer.documents)
@@ -94,10 +90,10 @@ def tokenize_corpus(
     )
 
 
-def _documents(files: CorpusFiles, errors: OnError, skipped: list[Skipped]) -> Iterator[Document]:
+def _documents(files: CorpusFiles, errors: OnError, text_column: str, skipped: list[Skipped]) -> Iterator[Document]:
     """The documents of a corpus, what is passed over in `skipped`; raises DataError where none is left."""
     document = None
-    for document in read_documents(files, errors=errors, on_skip=skipped.append):
+    for document in read_documents(files, errors=errors, text_column=text_column, on_skip=skipped.append):
         yield document
     if document is None:
         listed = "; ".join(f"{each.path}: {each.reason}" for each in skipped[:3])
@@ -116,7 +112,7 @@ class _ByteProgress:
         for document in documents:
             self._show(prefix + document.title)
             yield document
-            self._done += document.cleaning.file_bytes
+            self._done += document.read_bytes
             self._show(prefix + document.title)
 
     def _show(self, title: str) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from revlm.corpus import read_documents
-from revlm.corpus.documents import Cleaning, Skipped, find_corpus_files
+from revlm.corpus.cleaning import Cleaning
+from revlm.corpus.corpus_files import Skipped, find_corpus_files
 from revlm.errors import DataError
 
 
@@ -124,7 +125,7 @@ def test_a_corpus_that_is_missing_or_holds_no_text_file_is_refused(tmp_path: Pat
     with pytest.raises(DataError, match="cannot be opened"):
         find_corpus_files(tmp_path / "missing")
     (tmp_path / "notes.pdf").write_text("x")
-    with pytest.raises(DataError, match=r"holds no \.txt or \.md file"):
+    with pytest.raises(DataError, match=r"holds no \.txt, .* or \.epub file"):
         find_corpus_files(tmp_path)
     with pytest.raises(DataError, match=r"no reader for \.pdf"):
         find_corpus_files(tmp_path / "notes.pdf")

@@ -1,0 +1,69 @@
+"""Reads files of one JSON object a line, a text each; compressed ones as well."""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from revlm.corpus.readers.raw import RawText, Unusable, UnusableFileError, surrogate_in, why
+
+_REPAIR = "repair the line"
+
+
+def read_jsonl(path: Path, text_column: str) -> Iterator[RawText | Unusable]:
+    """Yields the text of each line that is not blank; the title is its column `title`, where that is a string."""
+    before = 0
+    with path.open("rb") as file:
+        lines = enumerate(_decompressed(file, path), 1)
+        while True:
+            try:
+                number, line = next(lines, (0, b""))
+            except (OSError, EOFError, ValueError) as error:
+                reason = f"is damaged or cut off after {before:,} bytes ({why(error)})"
+                raise UnusableFileError(path, reason, "fetch or compress it again") from error
+            if number == 0:
+                break
+            position = file.tell()
+            if line.strip():
+                yield _text(line, f"line {number}", text_column, read_bytes=position - before)
+                before = position
+
+
+def _text(line: bytes, place: str, column: str, read_bytes: int) -> RawText | Unusable:
+    try:
+        row = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        return Unusable(place, f"is not UTF-8: byte 0x{line[error.start]:02x} at its byte {error.start}", _REPAIR)
+    except (ValueError, RecursionError) as error:
+        return Unusable(place, f"is not JSON ({why(error)})", _REPAIR)
+    return text_of_row(row, place, column, read_bytes)
+
+
+def text_of_row(row: Any, place: str, column: str, read_bytes: int) -> RawText | Unusable:
+    """Returns the text in a column of a row, whatever the file it comes from."""
+    if not isinstance(row, dict):
+        return Unusable(place, "is not a JSON object", _REPAIR)
+    if column not in row:
+        there = ", ".join(map(repr, list(row)[:8])) or "none"
+        return Unusable(place, f"has no column {column!r} (it has {there})", "name the text's with --text-column")
+    text, title = row[column], row.get("title")
+    if not isinstance(text, str):
+        return Unusable(place, f"has no text in {column!r} but {type(text).__name__}", "name the text's --text-column")
+    if surrogate := surrogate_in(text):
+        return Unusable(place, surrogate, _REPAIR)
+    title = " ".join(title.split()) if isinstance(title, str) and not surrogate_in(title) else ""
+    return RawText(text, read_bytes, place, title or None)
+
+
+def _decompressed(file: IO[bytes], path: Path) -> IO[bytes]:
+    """Returns the lines of a file by its ending; the file's own position goes on as they are read."""
+    if path.suffix.lower() not in _CODECS:
+        return file
+    import pyarrow
+
+    stream = pyarrow.CompressedInputStream(pyarrow.PythonFile(file, "r"), _CODECS[path.suffix.lower()])
+    return io.BufferedReader(stream)
+
+
+_CODECS = {".gz": "gzip", ".zst": "zstd"}

@@ -1,0 +1,209 @@
+"""Each format, and each way in which a file of it can be bad: path, place and remedy are named."""
+
+import gzip
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from revlm.corpus import Document, read_documents
+from revlm.corpus.corpus_files import Skipped
+from revlm.errors import DataError
+
+ROWS = [{"text": "First — text.\n", "title": " The\nFirst "}, {"text": "second", "title": None}, {"text": "third"}]
+
+
+def read(corpus: Path | str, **options: str) -> tuple[list[Document], list[Skipped]]:
+    skipped: list[Skipped] = []
+    return list(read_documents(corpus, on_skip=skipped.append, **options)), skipped
+
+
+def refused_or_skipped(corpus: Path, message: str, texts: list[str], skipped: int = 1, **options: str) -> None:
+    """Strict: one sentence with the path; skip: the other texts are there, and the reason is listed."""
+    with pytest.raises(DataError, match=message) as raised:
+        read(corpus, **options)
+    assert corpus.name in str(raised.value)
+    assert "--errors skip" in str(raised.value)
+    documents, listed = read(corpus, errors="skip", **options)
+    assert [document.text for document in documents] == texts
+    assert len(listed) == skipped
+    assert all(each.path.startswith(corpus.name) for each in listed)
+
+
+def jsonl(rows: list[object]) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def compressed(raw: bytes, ending: str) -> bytes:
+    if ending == ".gz":
+        return gzip.compress(raw)
+    return pyarrow.compress(raw, codec="zstd", asbytes=True) if ending == ".zst" else raw
+
+
+@pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
+def test_lines_of_json(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"books.jsonl{ending}"
+    path.write_bytes(compressed(jsonl(ROWS) + b"\n  \n", ending))
+    documents, skipped = read(path)
+    assert [document.text for document in documents] == [row["text"] for row in ROWS]
+    assert [document.title for document in documents] == ["The First", "books, line 2", "books, line 3"]
+    assert documents[2].source == f"{path.name}, line 3"
+    assert sum(document.read_bytes for document in documents) <= path.stat().st_size
+    assert skipped == []
+
+
+def test_rows_of_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "books.parquet"
+    parquet.write_table(pyarrow.Table.from_pylist([*ROWS, *[{"text": f"more {i}"} for i in range(30)]]), path)
+    documents, skipped = read(tmp_path)
+    assert [document.text for document in documents][:4] == ["First — text.\n", "second", "third", "more 0"]
+    assert (documents[0].title, documents[1].source) == ("The First", "books.parquet, row 2")
+    assert sum(document.read_bytes for document in documents) == path.stat().st_size
+    assert skipped == []
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"text": "no end', r"line 2 is not JSON \("),
+        (b'{"text": "\xe9"}', "line 2 is not UTF-8: byte 0xe9 at its byte 10"),
+        (b'{"text": "\\ud800"}', r"line 2 holds a lone surrogate \(U\+D800\) at character 0"),
+        (b'["a list"]', "line 2 is not a JSON object"),
+        (b'{"body": "?", "id": 1}', r"line 2 has no column 'text' \(it has 'body', 'id'\).*--text-column"),
+        (b'{"text": 7}', "line 2 has no text in 'text' but int"),
+        (b"[" * 100_000, "line 2 is not JSON"),
+    ],
+)
+def test_a_bad_line_is_named_and_the_others_are_read(tmp_path: Path, line: bytes, reason: str) -> None:
+    path = tmp_path / "books.jsonl"
+    path.write_bytes(jsonl(ROWS[:1]) + line + b"\n" + jsonl(ROWS[1:]))
+    refused_or_skipped(path, reason, [row["text"] for row in ROWS])
+
+
+@pytest.mark.parametrize("ending", [".gz", ".zst"])
+@pytest.mark.parametrize("keep", [0.5, 0.99, 0])
+def test_a_compressed_file_that_is_cut_off(tmp_path: Path, ending: str, keep: float) -> None:
+    raw = jsonl([{"text": f"{number} {'x' * number}"} for number in range(500)])
+    whole = compressed(raw, ending)
+    path = tmp_path / f"books.jsonl{ending}"
+    path.write_bytes(whole[: int(keep * len(whole))] if keep else b"this is not compressed")
+    with pytest.raises(DataError, match=r"is damaged or cut off .*--errors skip"):
+        read(path)
+    _, (listed,) = read(path, errors="skip")
+    assert listed.path == path.name
+
+
+def test_a_parquet_file_without_the_column_or_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "books.parquet"
+    parquet.write_table(pyarrow.Table.from_pylist([{"body": "text"}]), path)
+    refused_or_skipped(path, r"has no column 'text' \(it has 'body'\)", [])
+    assert [document.text for document in read(path, text_column="body")[0]] == ["text"]
+    path.write_bytes(path.read_bytes()[:-20])
+    refused_or_skipped(path, "is damaged or no Parquet file", [], text_column="body")
+
+
+CONTAINER = '<container><rootfiles><rootfile full-path="OEBPS/book.opf"/></rootfiles></container>'
+PACKAGE = """<package xmlns="http://www.idpf.org/2007/opf" xmlns:dc="http://purl.org/dc/elements/1.1/">
+<metadata><dc:title>A Small
+ Book</dc:title></metadata><manifest>
+<item id="nav" href="nav.xhtml" media-type="application/xhtml+xml" properties="nav"/>
+<item id="two" href="text/two.xhtml" media-type="application/xhtml+xml"/>
+<item id="one" href="text/one%20.xhtml" media-type="application/xhtml+xml"/>
+<item id="css" href="style.css" media-type="text/css"/></manifest>
+<spine>{}</spine></package>"""
+SPINE = '<itemref idref="nav"/><itemref idref="one"/><itemref idref="two"/>'
+ONE = """<?xml version="1.0" encoding="utf-8"?><html><head><title>no text</title><style>p {}</style></head>
+<body><h1>Chapter&#160;One</h1><p>It was  a
+dark<br/>and <i>stormy</i> night&mdash;</p><p>the end.</p><pre>  as
+ it stands</pre></body></html>"""
+
+
+def epub(path: Path, **more: str) -> Path:
+    files = {
+        "mimetype": "application/epub+zip",
+        "META-INF/container.xml": CONTAINER,
+        "OEBPS/book.opf": PACKAGE.format(SPINE),
+        "OEBPS/nav.xhtml": "<html><body>Contents</body></html>",
+        "OEBPS/text/one .xhtml": ONE,
+        "OEBPS/text/two.xhtml": "<html><body><div>Chapter <b>Two</b><p>more</p>rest</div></body></html>",
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in (files | more).items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_an_ebook_is_read_in_the_order_of_its_spine(tmp_path: Path) -> None:
+    (document,), skipped = read(epub(tmp_path / "book.epub"))
+    assert document.text == (
+        "Chapter\u00a0One\n\nIt was a dark\nand stormy night—\n\nthe end.\n\n  as\n it stands\n\n\n"
+        "Chapter Two\n\nmore\n\nrest\n"
+    )
+    assert (document.title, document.source, skipped) == ("A Small Book", "book.epub", [])
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"OEBPS/book.opf": PACKAGE.format("")}, "has no spine"),
+        ({"META-INF/container.xml": "<container/>"}, "is damaged or no EPUB"),
+        ({"META-INF/container.xml": "<container"}, "is damaged or no EPUB"),
+        (
+            {"META-INF/encryption.xml": '<e><CipherReference URI="OEBPS/text/two.xhtml"/></e>'},
+            r"is locked \(DRM\); get an edition that is not",
+        ),
+    ],
+)
+def test_an_ebook_that_cannot_be_read(tmp_path: Path, files: dict[str, str], reason: str) -> None:
+    refused_or_skipped(epub(tmp_path / "book.epub", **files), reason, [])
+
+
+def test_fonts_that_are_encrypted_lock_nothing(tmp_path: Path) -> None:
+    more = {"META-INF/encryption.xml": '<e><CipherReference URI="OEBPS/font.otf"/></e>'}
+    assert len(read(epub(tmp_path / "book.epub", **more))[0]) == 1
+
+
+def test_what_is_no_archive_is_no_ebook(tmp_path: Path) -> None:
+    path = tmp_path / "book.epub"
+    path.write_bytes(b"PK\3\4 cut off")
+    refused_or_skipped(path, "is damaged or no EPUB", [])
+
+
+@pytest.mark.parametrize(
+    ("raw", "hint"),
+    [
+        ("Él".encode("utf-16"), "UTF-16.*iconv -f utf-16"),
+        ("Él dijo".encode("latin-1"), "Latin-1.*iconv -f latin1"),
+        ("“Él”".encode("cp1252"), "Windows-1252.*iconv -f cp1252"),
+        (b"\xff\0\1", "no text at all"),
+    ],
+)
+def test_what_is_not_utf8_is_guessed_at_and_not_converted(tmp_path: Path, raw: bytes, hint: str) -> None:
+    path = tmp_path / "book.txt"
+    path.write_bytes(raw)
+    refused_or_skipped(path, f"is not UTF-8: .*{hint}", [])
+
+
+@pytest.mark.parametrize("change", [lambda path: path.write_text("more than before"), lambda path: path.unlink()])
+def test_a_file_that_changes_while_it_is_read(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    path = tmp_path / "books.jsonl"
+    path.write_bytes(jsonl(ROWS))
+    documents = read_documents(path)
+    next(documents)
+    change(path)
+    with pytest.raises(DataError, match=r"books\.jsonl (changed while it was read|cannot be read)"):
+        list(documents)
+
+
+def test_a_pattern_means_the_files_that_match(tmp_path: Path) -> None:
+    for name in ("a/one.txt", "a/b/two.txt", "a/b/two.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    documents, _ = read(f"{tmp_path}/a/**/*.txt")
+    assert [document.source for document in documents] == ["b/two.txt", "one.txt"]
+    with pytest.raises(DataError, match="matches no"):
+        read(f"{tmp_path}/*.txt")
