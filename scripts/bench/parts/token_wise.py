@@ -137,7 +137,7 @@ class _UnitHeads(nn.Module):
         self.heads, self.dtype = shape.heads, dtype
 
     def forward(self, x: Tensor) -> Tensor:
-        return unit_heads(x, self.heads, self.dtype)
+        return unit_heads(x, self.heads, self.dtype).transpose(0, 1)
 
 
 def _projections(shape: Shape) -> nn.Module:
