@@ -12,9 +12,7 @@ _ADVICE = getattr(mmap, "MADV_HUGEPAGE", None)
 _SMALLEST_BYTES = 8 * 2**20
 
 
-def empty(
-    *shape: int, dtype: torch.dtype, device: torch.device | str = "cpu", requires_grad: bool = False
-) -> torch.Tensor:
+def empty(*shape: int, dtype: torch.dtype, device: torch.device | str = "cpu") -> torch.Tensor:
     """Returns what `torch.empty` returns; on a CPU under Linux in huge pages, where the tensor is large.
 
     A large tensor's memory is new to the process, and each page of it costs a fault when it is first written: of 4 KiB
@@ -27,7 +25,7 @@ def empty(
         whole_pages = (tensor.data_ptr() + size - first) // mmap.PAGESIZE * mmap.PAGESIZE
         # Advice: a system without huge pages goes on with small ones.
         _madvise()(first, whole_pages, _ADVICE)
-    return tensor.requires_grad_(requires_grad)
+    return tensor
 
 
 @functools.cache
