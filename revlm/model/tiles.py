@@ -16,7 +16,6 @@ from torch.func import functional_call
 from revlm.model.context import Context
 from revlm.model.sublayer import Sublayer
 from revlm.ops.fixed_point import FixedPoint
-from revlm.ops.whole import empty
 
 Gradients = list[Tensor]
 RandomState = tuple[Tensor, Tensor | None]
@@ -133,7 +132,7 @@ class SublayerPass:
                 else:
                     assert streams is not None
                     read, mixed = self._mixed(stages, streams[0], None, differentiable=True)
-                d_mixed = empty(*mixed.shape, dtype=mixed.dtype, device=mixed.device)
+                d_mixed = torch.empty_like(mixed)
             self._backward_of_write(stages["write"], streams, kept, mixed, d_mixed, d_source, d_target)
             if mixed is not None and d_mixed is not None:
                 differentiable = tuple(each for each in read if each.requires_grad)
@@ -184,10 +183,7 @@ class SublayerPass:
             if kept is not None:
                 kept.read.append((x, parts))
             if not whole:
-                whole = tuple(
-                    empty(part.shape[0], source.shape[0], *part.shape[2:], dtype=part.dtype, device=part.device)
-                    for part in parts
-                )
+                whole = tuple(part.new_empty(part.shape[0], source.shape[0], *part.shape[2:]) for part in parts)
             for each, part in zip(whole, parts, strict=True):
                 each[:, span] = part.detach()
         for each in whole:

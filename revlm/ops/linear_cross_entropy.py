@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from revlm.errors import UsageError
-from revlm.ops import whole
 from revlm.ops.compiled import library
 
 # Tokens whose logits exist at one time.
@@ -102,7 +101,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 def _tiled_loss(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, tile: int, product: torch.dtype) -> Tensor:
     summed = torch.promote_types(hidden.dtype, torch.float32)
     need_hidden, need_weight = ctx.needs_input_grad[:2]
-    d_hidden = whole.empty(*hidden.shape, dtype=hidden.dtype, device=hidden.device) if need_hidden else None
+    d_hidden = torch.empty_like(hidden) if need_hidden else None
     d_weight = torch.zeros_like(weight, dtype=summed) if need_weight else None
     product_weight, targets = weight.to(product), targets.long()
     buffer = hidden.new_empty(min(tile, hidden.shape[0]), weight.shape[0], dtype=product)

@@ -8,7 +8,6 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from revlm.ops import whole
 from revlm.ops.compiled import library
 
 # Tokens worked on at one time by PyTorch's own operations: a few of their vectors stay in the cache.
@@ -43,7 +42,7 @@ class _Normalize(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor | None, divisor: int, epsilon: float, dtype: torch.dtype) -> Tensor:
-        out = whole.empty(x.shape[1], x.shape[0], x.shape[2], dtype=dtype, device=x.device)
+        out = torch.empty(x.shape[1], x.shape[0], x.shape[2], dtype=dtype, device=x.device)
         ctx.divisor, ctx.epsilon, ctx.compiled = divisor, epsilon, _can_be_compiled(x, weight, dtype)
         ctx.save_for_backward(x, weight)
         if ctx.compiled:
@@ -58,7 +57,7 @@ class _Normalize(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        d_x = whole.empty(*x.shape, dtype=x.dtype, device=x.device)
+        d_x = torch.empty(x.shape, dtype=x.dtype, device=x.device)
         d_weight = None if weight is None else torch.zeros_like(weight)
         if ctx.compiled:
             d_y = (d_out if d_out.stride(-1) == 1 else d_out.contiguous()).transpose(0, 1)

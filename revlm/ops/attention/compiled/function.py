@@ -20,7 +20,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from revlm.errors import UsageError
-from revlm.ops import whole
 from revlm.ops.compiled import library
 
 _NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float64: "float64"}
@@ -116,7 +115,7 @@ class _CompiledAttention(torch.autograd.Function):
         q, k, v = None if q is None else _rows_contiguous(q), _rows_contiguous(k), _rows_contiguous(v)
         scale, sink = scale.contiguous(), None if sink is None else sink.contiguous()
         queries = k if q is None else q
-        out = whole.empty(*queries.shape, dtype=k.dtype)
+        out = torch.empty(queries.shape, dtype=k.dtype)
         log_sum_exp = torch.empty(queries.shape[:2], dtype=scale.dtype)
         given = {"q": q, "k": k, "v": v, "bucket": bucket, "scale": scale, "sink": sink}
         ctx.options = options
@@ -133,7 +132,7 @@ class _CompiledAttention(torch.autograd.Function):
         # In float32 and in a single round the gradients are where they are summed, while the inputs are still read.
         over = ctx.options.may_overwrite and (bucket.shape[1] > 1 or k.dtype != scale.dtype)
         gradients = {
-            f"d_{name}": None if of is None else of.detach() if over else whole.empty(*of.shape, dtype=of.dtype)
+            f"d_{name}": None if of is None else of.detach() if over else torch.empty(of.shape, dtype=of.dtype)
             for name, of in (("q", q), ("k", k), ("v", v))
         }
         gradients |= {"d_scale": torch.empty_like(scale), "d_sink": None if sink is None else torch.empty_like(sink)}
