@@ -20,11 +20,12 @@ MAY_IMPORT = {
     "errors": set(),
     "bundled": {"errors"},
     "recipe": {"errors", "bundled"},
+    "storage": {"errors"},
     "fetching": {"errors", "bundled"},
-    "corpus": GROUND,
+    "corpus": {*GROUND, "storage"},
     "ops": {"errors"},
     "model": {*GROUND, "ops"},
-    "runs": {*GROUND, "ops", "model"},
+    "runs": {*GROUND, "storage", "ops", "model"},
     "planning": {*GROUND, "ops", "model", "runs"},
     "generation": {*GROUND, *COMPUTE, "corpus"},
     "evaluation": {*GROUND, *COMPUTE, "corpus", "generation"},
@@ -36,7 +37,7 @@ MAY_IMPORT = {
     "revlm": {*GROUND, "corpus", "model", "generation", "training"},
     "__main__": {"cli"},
 }  # fmt: skip
-WITHOUT_TORCH = ("errors", "bundled", "recipe", "fetching", "corpus", "report", "cli", "revlm")
+WITHOUT_TORCH = ("errors", "bundled", "recipe", "storage", "fetching", "corpus", "report", "cli", "revlm")
 
 
 class Import(NamedTuple):

@@ -37,25 +37,34 @@ def tokenize(
     text_column: Annotated[
         str, typer.Option(metavar="NAME", help="The column of the text in .jsonl and .parquet files.")
     ] = "text",
+    deduplicate: Annotated[
+        bool, typer.Option("--deduplicate", help="Leave out texts that are there already, also as another edition.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Processes that encode; default: one a core.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--no-resume", help="Go on where the same work was killed, or begin again.")
+    ] = True,
+    show_removed: Annotated[
+        bool, typer.Option("--show-removed", help="Print what cleaning takes from each text, and write nothing.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Turns a folder of texts into tokens on disk, without loss, and lists every file that was skipped.
 
+    Ctrl-C and SIGTERM end it with exit code 75, and a kill loses little: the same command goes on.
+
     Example: revlm tokenize novels -o data/novels --vocab-size 2048
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
-
+    from revlm.cli.signals import StopSignals
+    from revlm.cli.tokenize_progress import TokenizeProgress
     from revlm.corpus import tokenize_corpus
 
-    columns = (
-        BarColumn(),
-        DownloadColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}", markup=False),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading", total=None)
+    if show_removed:
+        _print_removed(corpus, errors, text_column)
+        return
+    with TokenizeProgress() as bar, StopSignals(bar.message, "stopping after this block") as signals:
         summary = tokenize_corpus(
             corpus,
             output_dir or default_output(corpus),
@@ -63,7 +72,12 @@ def tokenize(
             vocab_size=vocab_size,
             errors=errors,
             text_column=text_column,
-            progress=lambda done, total, title: bar.update(task, completed=done, total=total, description=title),
+            deduplicate=deduplicate,
+            workers=workers,
+            resume=resume,
+            progress=bar.show,
+            message=bar.message,
+            stop=lambda: signals.name,
         )
     if as_json:
         typer.echo(json.dumps(_as_dict(summary), ensure_ascii=False))
@@ -78,28 +92,52 @@ def default_output(corpus: Path) -> Path:
     return Path("data") / (name or "corpus")
 
 
+def _print_removed(corpus: Path, errors: Literal["strict", "skip"], text_column: str) -> None:
+    """Prints, document by document, what stood before and after the text, and how many line ends changed."""
+    from revlm.corpus.corpus_files import find_corpus_files
+    from revlm.corpus.documents import Dropped, Ended, stream_documents
+
+    for event in stream_documents(find_corpus_files(corpus, errors=errors), errors=errors, text_column=text_column):
+        if isinstance(event, Dropped):
+            typer.echo(f"== {event.skipped.path}: no document, {event.skipped.reason}")
+        if isinstance(event, Ended):
+            counts = event.cleaning
+            typer.echo(
+                f"== {event.source}: {counts.removed_bytes:,} bytes removed "
+                f"({counts.byte_order_marks} byte order marks, {counts.crlf_line_ends:,} CRLF line ends), "
+                f"{counts.lone_carriage_returns:,} lone carriage returns normalised"
+            )
+            for name, removed in (("front", event.front), ("back", event.back)):
+                if removed:
+                    typer.echo(f"-- {name}: {len(removed.encode()):,} bytes\n{removed.rstrip()}")
+
+
 def _as_dict(summary: "TokenizeSummary") -> dict[str, object]:
     from dataclasses import asdict
 
-    return asdict(summary) | {"output_dir": str(summary.output_dir)}
+    from revlm.corpus.store import TokenStore
+
+    documents = [asdict(document) for document in TokenStore(summary.output_dir).documents()]
+    for document in documents:
+        del document["sketch"]
+    duplicates = [{"source": source, "duplicate": duplicate} for source, duplicate in summary.duplicates]
+    return asdict(summary) | {
+        "output_dir": str(summary.output_dir),
+        "documents": documents,
+        "duplicates": duplicates,
+    }
 
 
 def _print(summary: "TokenizeSummary") -> None:
     """A table of the documents and what was removed, and a list of what was skipped, on standard output."""
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table("document", show_footer=True)
-    table.columns[0].footer = f"{len(summary.documents)} document{'s' * (len(summary.documents) != 1)}"
-    removed = sum(document.cleaning.removed_bytes for document in summary.documents)
-    for heading, total in (("tokens", summary.tokens), ("bytes", summary.bytes), ("bytes removed", removed)):
-        table.add_column(heading, footer=f"{total:,}", justify="right")
-    for document in summary.documents:
-        sizes = (document.tokens, document.bytes, document.cleaning.removed_bytes)
-        table.add_row(Text(document.title), *(f"{size:,}" for size in sizes))
+    from revlm.cli.document_table import document_table
+    from revlm.corpus.store import TokenStore
+
     console = Console()
-    console.print(table)
+    console.print(document_table(TokenStore(summary.output_dir)))
     cleaning = summary.cleaning
     lines = [
         f"normalised: {cleaning.byte_order_marks:,} byte order marks, "
@@ -107,6 +145,7 @@ def _print(summary: "TokenizeSummary") -> None:
         f"{cleaning.lone_carriage_returns:,} lone carriage returns",
         f"Project Gutenberg matter removed: {cleaning.gutenberg_front_bytes:,} bytes in front, "
         f"{cleaning.gutenberg_back_bytes:,} bytes at the back",
+        *(f"{source}: {duplicate}; --deduplicate leaves it out" for source, duplicate in summary.duplicates),
         *(f"skipped {each.path}: {each.reason}" for each in summary.skipped),
         f"{summary.output_dir}: {summary.tokens:,} tokens, "
         f"{summary.tokenizer} vocabulary {summary.vocab_size:,}, {summary.seconds:.1f} s",

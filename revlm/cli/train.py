@@ -19,13 +19,16 @@ def train(
     Example: revlm train demo train.max_steps=10
     """
     from revlm.cli.display import Display
+    from revlm.cli.signals import StopSignals
     from revlm.recipe import load_recipe
-    from revlm.training import StopSignals
     from revlm.training import train as train_records
 
     loaded = load_recipe(recipe, overrides or [])
     total_steps = 1 if dry_run else loaded.train.max_steps
-    with Display(total_steps, logging_every=loaded.logging.every) as display, StopSignals(display.message) as signals:
+    with (
+        Display(total_steps, logging_every=loaded.logging.every) as display,
+        StopSignals(display.message, "stopping after this example, with a checkpoint") as signals,
+    ):
         for record in train_records(loaded, display.message, lambda: signals.name, dry_run=dry_run):
             if "console" in loaded.logging.backends:
                 display.show(record)

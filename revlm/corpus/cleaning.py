@@ -3,10 +3,10 @@
 Nothing else is touched: Unicode stays as it is. All that is taken away is counted.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
-from typing import NamedTuple
 
-from revlm.corpus.gutenberg import strip_gutenberg
+from revlm.corpus.gutenberg import HEAD_CHARACTERS, TAIL_CHARACTERS, back_start, front_end, title_in
 
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -37,28 +37,77 @@ class Cleaning:
         return mark_bytes + self.crlf_line_ends + self.gutenberg_front_bytes + self.gutenberg_back_bytes
 
 
-class Cleaned(NamedTuple):
-    """A text as it is kept, the title that Project Gutenberg's header names, and what was done to it."""
+class CleanedText:
+    """The pieces of a text as it is kept, made while they are iterated over; holds only its beginning and end.
 
-    text: str
-    title: str | None
-    cleaning: Cleaning
+    Attributes:
+        title: what Project Gutenberg's header names; known from the start.
+        front, back: what was taken away at both ends, line ends normalised; `back` is known at the end.
+        cleaning: what was done to the text; whole at the end.
+    """
+
+    def __init__(self, pieces: Iterable[str]) -> None:
+        self._crlf = self._lone = self._marks = self._raw_bytes = 0
+        self._pieces = self._normalised(iter(pieces))
+        self._beginning = self._take(HEAD_CHARACTERS + TAIL_CHARACTERS)
+        end = front_end(self._beginning)
+        self.front, self._beginning = self._beginning[:end], self._beginning[end:]
+        self.back = ""
+        self.title = title_in(self.front)
+
+    def __iter__(self) -> Iterator[str]:
+        held = self._beginning
+        for piece in self._pieces:
+            held += piece
+            if len(held) > TAIL_CHARACTERS:
+                yield held[:-TAIL_CHARACTERS]
+                held = held[-TAIL_CHARACTERS:]
+        end = back_start(held, 0)
+        self.back = held[end:]
+        if end:
+            yield held[:end]
+
+    @property
+    def cleaning(self) -> Cleaning:
+        return Cleaning(
+            file_bytes=self._raw_bytes,
+            byte_order_marks=self._marks,
+            crlf_line_ends=self._crlf,
+            lone_carriage_returns=self._lone,
+            gutenberg_front_bytes=utf8_length(self.front),
+            gutenberg_back_bytes=utf8_length(self.back),
+        )
+
+    def _take(self, characters: int) -> str:
+        """Returns the first pieces together: at least so many characters, or all there are."""
+        taken: list[str] = []
+        while characters > 0 and (piece := next(self._pieces, None)) is not None:
+            taken.append(piece)
+            characters -= len(piece)
+        return "".join(taken)
+
+    def _normalised(self, pieces: Iterator[str]) -> Iterator[str]:
+        """Yields the pieces without a byte order mark, line ends as newlines; both are counted."""
+        ending, is_first = "", True  # a carriage return at the end waits for what follows
+        for piece in pieces:
+            self._raw_bytes += utf8_length(piece)
+            if is_first and piece:
+                is_first, self._marks = False, int(piece.startswith(BYTE_ORDER_MARK))
+                piece = piece[self._marks :]
+            piece = ending + piece
+            ending = "\r" if piece.endswith("\r") else ""
+            yield self._newlines(piece[:-1] if ending else piece)
+        yield self._newlines(ending)
+
+    def _newlines(self, text: str) -> str:
+        carriage_returns = text.count("\r")
+        if not carriage_returns:
+            return text
+        crlf = text.count("\r\n")
+        self._crlf, self._lone = self._crlf + crlf, self._lone + carriage_returns - crlf
+        return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def clean(raw: str) -> Cleaned:
-    """Returns a text that holds no lone surrogates as it is kept."""
-    marks = int(raw.startswith(BYTE_ORDER_MARK))
-    text = raw[marks:]
-    carriage_returns, crlf = text.count("\r"), text.count("\r\n")
-    if carriage_returns:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    stripped = strip_gutenberg(text)
-    cleaning = Cleaning(
-        file_bytes=len(raw.encode()),
-        byte_order_marks=marks,
-        crlf_line_ends=crlf,
-        lone_carriage_returns=carriage_returns - crlf,
-        gutenberg_front_bytes=len(stripped.front.encode()),
-        gutenberg_back_bytes=len(stripped.back.encode()),
-    )
-    return Cleaned(stripped.text, stripped.title, cleaning)
+def utf8_length(text: str) -> int:
+    """Returns the bytes that a text without lone surrogates has in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from revlm.corpus.readers import READERS, UnusableFileError, printable, reader_of, why
+from revlm.corpus.readers import READERS, printable, reader_of, unreadable, why
 from revlm.errors import DataError
 
 OnError = Literal["strict", "skip"]
@@ -76,7 +76,7 @@ class _Search:
         self.skipped.append(Skipped(printable(path.relative_to(self.root)), reason))
 
     def unusable(self, path: Path, error: OSError) -> None:
-        problem = UnusableFileError(path, f"cannot be read: {why(error)}", "make it readable")
+        problem = unreadable(path, error)
         if self.errors == "strict":
             raise problem.as_data_error() from error
         self.skip(path, problem.reason)

@@ -1,33 +1,181 @@
-"""Reads a corpus, one document at a time, whatever its files are.
+"""Reads a corpus as a stream of pieces, each document's pieces followed by its end, whatever its files are.
 
 Text is strict UTF-8. A byte order mark and carriage returns are normalised and Project Gutenberg's own matter
-is removed; all of that is counted, and every file or text that gives no document is named with its reason.
+is removed; all of that is counted, and every file or text that gives no document is named with its reason. No text is
+held whole: whether a document can be used is only known at its end.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-from revlm.corpus.cleaning import Cleaning, clean
+from revlm.corpus.cleaning import CleanedText, Cleaning, utf8_length
 from revlm.corpus.corpus_files import CorpusFiles, OnError, Skipped, find_corpus_files
-from revlm.corpus.readers import RawText, Unusable, UnusableFileError, name_of, printable, reader_of, why
+from revlm.corpus.readers import RawText, Unusable, UnusableFileError, name_of, printable, reader_of, unreadable
 from revlm.corpus.readers.text import read_text
 
 TEXT_COLUMN = "text"
 
 
+class Place(NamedTuple):
+    """A place between two texts of a corpus: after the first `texts` of the file with the number `file`, from 0."""
+
+    file: int = 0
+    texts: int = 0
+
+
+START = Place()
+
+
+class Piece(NamedTuple):
+    """A piece of a cleaned text; `title` is its document's, `read_bytes` its share of the corpus, for progress."""
+
+    text: str
+    title: str
+    read_bytes: int
+
+
+class Ended(NamedTuple):
+    """The pieces since the last end are a document. `front` and `back` are what was taken from its ends."""
+
+    place: Place
+    title: str
+    source: str
+    cleaning: Cleaning
+    read_bytes: int
+    front: str = ""
+    back: str = ""
+
+
+class Dropped(NamedTuple):
+    """The pieces since the last end, if any, are no document, and why."""
+
+    place: Place
+    skipped: Skipped
+    read_bytes: int
+
+
+Event = Piece | Ended | Dropped
+
+
+def stream_documents(
+    files: CorpusFiles, *, errors: OnError = "strict", text_column: str = TEXT_COLUMN, after: Place = START
+) -> Iterator[Event]:
+    """Yields the documents of a corpus piece by piece, in order, from a place on.
+
+    The `read_bytes` of `Ended` and `Dropped` add up to the bytes of the files; those of a document's pieces to at most
+    those of its end.
+
+    Dropped are texts that are empty or only white space, and where `errors` is "skip", files that cannot be read, are
+    damaged, are not UTF-8 or change meanwhile, and lines and rows without a text. `text_column` names the text in
+    files of rows.
+
+    Raises:
+        DataError: where `errors` is "strict", at such a file, line or row (path and place named).
+    """
+    for number, path in enumerate(files.paths[after.file :], after.file):
+        known = after.texts if number == after.file else 0
+        yield from _FileReading(path, number, files.root, errors).events(text_column, known)
+
+
+def recut(events: Iterable[Event], parts: Callable[[Iterable[str]], Iterator[str]]) -> Iterator[Event]:
+    """Yields the events with each text in the pieces that `parts` makes of it."""
+    remaining = iter(events)
+    end: Event | None
+    title, share = "", 0
+
+    def pieces() -> Iterator[str]:
+        nonlocal end, title, share
+        for event in remaining:
+            if not isinstance(event, Piece):
+                end = event
+                return
+            title, share = event.title, share + event.read_bytes
+            yield event.text
+
+    while True:
+        end = None
+        for part in parts(pieces()):
+            yield Piece(part, title, share)
+            share = 0
+        if end is None:
+            return
+        yield end
+
+
+class _FileReading:
+    """How far a file is read: the texts that have ended, and their bytes."""
+
+    def __init__(self, path: Path, number: int, root: Path, errors: OnError) -> None:
+        self._path, self._number, self._errors = path, number, errors
+        self._source = printable(path.relative_to(root))
+        self._texts = self._read_bytes = 0
+        self._version = (0, 0)
+
+    def events(self, text_column: str, known: int) -> Iterator[Event]:
+        """Yields what follows the first `known` texts; where a file breaks off, that counts as one text more."""
+        try:
+            self._version = self._version_now()
+            for found in (reader_of(self._path) or read_text)(self._path, text_column):
+                if self._texts >= known:
+                    yield from self._text(found)
+                self._texts += 1
+                self._read_bytes += found.read_bytes
+            self._require_unchanged()
+        except (OSError, UnusableFileError) as error:
+            problem = error if isinstance(error, UnusableFileError) else unreadable(self._path, error)
+            if self._errors == "strict":
+                raise problem.as_data_error() from error
+            if self._texts >= known:
+                yield self._dropped(self._source, problem.reason, self._version[0] - self._read_bytes)
+
+    def _text(self, found: RawText | Unusable) -> Iterator[Event]:
+        source = f"{self._source}, {found.place}" if found.place else self._source
+        if isinstance(found, Unusable):
+            if self._errors == "strict":
+                raise UnusableFileError(self._path, f"{found.place} {found.reason}", found.remedy)
+            yield self._dropped(source, found.reason, found.read_bytes)
+            return
+        cleaned = CleanedText(found.pieces)
+        title = found.title or cleaned.title or self._title(found.place) or source
+        share, has_text = found.read_bytes, False
+        for piece in cleaned:
+            has_text = has_text or not piece.isspace()
+            yield Piece(piece, title, min(share, utf8_length(piece)))
+            share -= min(share, utf8_length(piece))
+        self._require_unchanged()
+        if has_text:
+            place = Place(self._number, self._texts + 1)
+            taken = (cleaned.front, cleaned.back)
+            yield Ended(place, title, source, cleaned.cleaning, found.read_bytes, *taken)
+        else:
+            yield self._dropped(source, "empty or only white space", found.read_bytes)
+
+    def _dropped(self, source: str, reason: str, read_bytes: int) -> Dropped:
+        return Dropped(Place(self._number, self._texts + 1), Skipped(source, reason), read_bytes)
+
+    def _title(self, place: str) -> str:
+        name = printable(name_of(self._path)).replace("_", " ").strip()
+        return f"{name}, {place}" if name and place else name
+
+    def _version_now(self) -> tuple[int, int]:
+        status = self._path.stat()
+        return status.st_size, status.st_mtime_ns
+
+    def _require_unchanged(self) -> None:
+        if self._version_now() != self._version:
+            raise UnusableFileError(self._path, "changed while it was read", "run again when nothing writes to it")
+
+
 @dataclass(frozen=True)
 class Document:
-    """One text with a title and its source: the path below the corpus folder, and the place in that file.
-
-    `read_bytes` is its share of the bytes of its file, for progress.
-    """
+    """One text with a title and its source: the path below the corpus folder, and the place in that file."""
 
     title: str
     source: str
     text: str
     cleaning: Cleaning = field(default_factory=Cleaning)
-    read_bytes: int = 0
 
 
 def read_documents(
@@ -35,66 +183,24 @@ def read_documents(
     *,
     errors: OnError = "strict",
     text_column: str = TEXT_COLUMN,
-    on_skip: Callable[[Skipped], None] | None = None,
+    on_skip: Callable[[Skipped], None] = lambda skipped: None,
 ) -> Iterator[Document]:
-    """Yields the documents of a corpus in order, holding one at a time.
-
-    Texts that are empty or only white space are skipped and passed to `on_skip`. So are files that cannot be
-    read, are damaged, are not UTF-8 or change meanwhile, and lines and rows without a text, where `errors` is "skip".
-    `text_column` names the text in files of rows.
+    """Yields the documents of a corpus whole, one at a time; what gives none is passed to `on_skip`.
 
     Raises:
-        DataError: as `find_corpus_files`; or, where `errors` is "strict", at such a file, line or row (path and place
-            named).
+        DataError: as `find_corpus_files` and `stream_documents`.
     """
     files = corpus if isinstance(corpus, CorpusFiles) else find_corpus_files(corpus, errors=errors)
-    skip = on_skip or (lambda skipped: None)
     if not isinstance(corpus, CorpusFiles):
         for skipped in files.skipped:
-            skip(skipped)
-    for path in files.paths:
-        source = printable(path.relative_to(files.root))
-        try:
-            for found in _read(path, text_column):
-                at = f"{source}, {found.place}" if found.place else source
-                if isinstance(found, Unusable):
-                    if errors == "strict":
-                        raise UnusableFileError(path, f"{found.place} {found.reason}", found.remedy)
-                    skip(Skipped(at, found.reason))
-                elif found.text.strip():
-                    yield _document(found, at, path)
-                else:
-                    skip(Skipped(at, "empty or only white space"))
-        except UnusableFileError as error:
-            if errors == "strict":
-                raise error.as_data_error() from error
-            skip(Skipped(source, error.reason))
-
-
-def _read(path: Path, text_column: str) -> Iterator[RawText | Unusable]:
-    """Yields the texts of a file that is the same before and after."""
-    try:
-        before = _version(path)
-        for found in (reader_of(path) or read_text)(path, text_column):
-            if _version(path) != before:
-                break
-            yield found
-        if _version(path) == before:
-            return
-    except OSError as error:
-        raise UnusableFileError(path, f"cannot be read: {why(error)}", "make it readable") from error
-    raise UnusableFileError(path, "changed while it was read", "run again when nothing writes to it")
-
-
-def _version(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
-
-
-def _document(found: RawText, source: str, path: Path) -> Document:
-    cleaned = clean(found.text)
-    named = found.title or cleaned.title
-    if named is None:
-        named = printable(name_of(path)).replace("_", " ").strip() or source
-        named = f"{named}, {found.place}" if found.place else named
-    return Document(named, source, cleaned.text, cleaned.cleaning, found.read_bytes)
+            on_skip(skipped)
+    pieces: list[str] = []
+    for event in stream_documents(files, errors=errors, text_column=text_column):
+        if isinstance(event, Piece):
+            pieces.append(event.text)
+            continue
+        if isinstance(event, Ended):
+            yield Document(event.title, event.source, "".join(pieces), event.cleaning)
+        else:
+            on_skip(event.skipped)
+        pieces.clear()

@@ -4,16 +4,19 @@ The marks are whole lines that name PROJECT GUTENBERG, with or without asterisks
 so each generation has its pattern here. A line alone is not enough: a novel may quote one. The front is only
 cut where what stands above it is a Project Gutenberg header, the back only where nothing follows or what
 follows speaks of Project Gutenberg again, as its licence does. Where this evidence is missing the text stays
-whole.
+whole. The credits right after the start line ("Produced by ...") belong to the front; blank lines next to a cut go
+with it, and the newline that ends the last line stays.
 """
 
 import re
-from dataclasses import dataclass
 
 # The longest header known, the "small print" of the 1990s, has about 20,000 characters; the licence at the
 # end as many.
 HEADER_LIMIT = 32_768
 FOOTER_LIMIT = 65_536
+# With what may lie next to the marks: credits and blank lines.
+HEAD_CHARACTERS = HEADER_LIMIT + 8_192
+TAIL_CHARACTERS = FOOTER_LIMIT + 8_192
 
 _START = re.compile(
     r"^[^\w\n]*START OF TH(?:E|IS) PROJECT GUTENBERG E-?(?:BOOK|TEXT)\b.*$", re.MULTILINE | re.IGNORECASE
@@ -31,37 +34,18 @@ _CREDITS = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Stripped:
-    """A text without Project Gutenberg's matter: what is left, what was taken, and the title it named."""
-
-    text: str
-    front: str
-    back: str
-    title: str | None
+def title_in(front: str) -> str | None:
+    """Returns the title that front matter names, None where it names none."""
+    title = _TITLE.search(front)
+    return " ".join(title.group(1).split()) if title else None
 
 
-def strip_gutenberg(text: str) -> Stripped:
-    """Returns `text` (lines ended by newlines alone) without Project Gutenberg's front and back matter.
+def front_end(text: str) -> int:
+    """Returns the offset of the first character of the text proper: 0 where there is no Gutenberg header.
 
-    `front + text + back` is the input, character for character; where neither end carries the marks, `front`
-    and `back` are empty and `text` is the input itself. The credits paragraph right after the start line
-    ("Produced by ...") belongs to the front. Blank lines next to a cut go with it, and the newline that ends
-    the last line stays.
+    No more than the first `HEAD_CHARACTERS` of a text count.
     """
-    start = _front_end(text)
-    end = _back_start(text, start)
-    title = _TITLE.search(text, 0, start)
-    return Stripped(
-        text=text[start:end],
-        front=text[:start],
-        back=text[end:],
-        title=" ".join(title.group(1).split()) if title else None,
-    )
-
-
-def _front_end(text: str) -> int:
-    """The offset of the first character of the text proper: 0 where there is no Gutenberg header."""
+    text = text[:HEAD_CHARACTERS]
     mark = _START.search(text, 0, HEADER_LIMIT)
     is_header = mark and _is_header(text[: mark.start()])
     end = _end_of_wrapped_mark(text, mark) if mark and is_header else 0
@@ -98,8 +82,12 @@ def _next_line_with_text(text: str, offset: int) -> int:
     return max(offset, text.rfind("\n", 0, first.start()) + 1)
 
 
-def _back_start(text: str, start: int) -> int:
-    """The offset of the first character after the text proper; all of `text` where there is no footer."""
+def back_start(text: str, start: int) -> int:
+    """Returns the offset of the first character after the text proper, which begins at `start`.
+
+    All of `text` where there is no footer. No more than the last `TAIL_CHARACTERS` of a text count.
+    """
+    start = max(start, len(text) - TAIL_CHARACTERS)
     zone = max(start, len(text) - FOOTER_LIMIT)
     marks = list(_END.finditer(text, zone))
     titles = list(_END_OF_TITLE.finditer(text, zone))

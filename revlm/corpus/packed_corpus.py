@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from revlm.corpus.packing import PACKINGS, Plan, Span, hold_out, plan_whole, shuffled
-from revlm.corpus.store import MANIFEST, read_manifest, read_tokens
-from revlm.corpus.tokenizer import TokenIds, Tokenizer
+from revlm.corpus.store import TokenStore
+from revlm.corpus.tokenizer import TokenIds
 from revlm.errors import DataError, StorageError, UsageError
 
 
@@ -71,17 +70,16 @@ class PackedCorpus:
             raise UsageError(f"data.packing is {packing!r} and must be one of {', '.join(PACKINGS)}")
         if not 0 <= validation < 1:
             raise UsageError(f"data.validation is {validation} and must be at least 0 and below 1")
-        manifest = read_manifest(path)
-        self.path = Path(path)
-        self.tokenizer = Tokenizer.load(self.path / manifest["tokenizer"]["file"])
-        self.fingerprint = hashlib.sha256((self.path / MANIFEST).read_bytes()).hexdigest()
+        store = TokenStore(path)
+        self.path = store.folder
+        self.tokenizer = store.tokenizer
+        self.fingerprint = store.fingerprint
         self.seq_len = seq_len
         self._packing = PACKINGS[packing]
         self._seed = seed
         self._settings = _digest([self.fingerprint, seq_len, packing, seed, validation])
-        self._documents = [_MappedDocument(parts) for parts in read_tokens(path, manifest)]
-        self._titles = [source["title"] for source in manifest["sources"]]
-        lengths = [document.n_tokens for document in self._documents]
+        self._texts, self._titles = store.texts, store.titles
+        lengths = [len(text) for text in self._texts]
         self._training, self._validation = hold_out(lengths, validation, seed)
         self.training_documents = tuple(self._titles[span.document] for span in self._training)
         self.validation_documents = tuple(self._titles[span.document] for span in self._validation)
@@ -141,7 +139,7 @@ class PackedCorpus:
         inputs, targets, document = (np.empty(n_tokens, dtype=np.int32) for _ in range(3))
         place = 0
         for number, span in enumerate(spans):
-            text = self._documents[span.document]
+            text = self._texts[span.document]
             here = slice(place, place + span.tokens)
             text.copy_into(targets[here], span.start)
             inputs[place] = text.token(span.start - 1) if span.start else self.tokenizer.begin_id
@@ -156,7 +154,7 @@ class PackedCorpus:
             return ()
         share = self.n_validation_tokens / (self.n_training_tokens + self.n_validation_tokens)
         held_out = f"{self.n_validation_tokens:,} tokens ({share:.1%})"
-        if len(self._documents) == 1:
+        if len(self._texts) == 1:
             return (f"the corpus is one document: its last {held_out} are held out for validation",)
         if share > validation:
             title = self.validation_documents[0]
@@ -197,27 +195,6 @@ class TrainingStream:
                 "data.seq_len, data.packing or data.validation changed; restore them, or start a new run"
             )
         return epoch, next_example
-
-
-class _MappedDocument:
-    """One document's tokens over its parts, which stay in the mapped file."""
-
-    def __init__(self, parts: list[npt.NDArray[np.unsignedinteger]]) -> None:
-        self._parts = parts
-        self._starts = np.cumsum([0, *(len(part) for part in parts)])
-        self.n_tokens = int(self._starts[-1])
-
-    def token(self, index: int) -> int:
-        part = int(np.searchsorted(self._starts, index, side="right")) - 1
-        return int(self._parts[part][index - self._starts[part]])
-
-    def copy_into(self, out: TokenIds, start: int) -> None:
-        """Copies the tokens from `start` on into `out`, int32 [tokens], as many as it takes."""
-        stop = start + len(out)
-        for part, first in zip(self._parts, self._starts, strict=False):
-            begin, end = max(start, first), min(stop, first + len(part))
-            if begin < end:
-                out[begin - start : end - start] = part[begin - first : end - first]
 
 
 def _digest(values: list[Any]) -> str:

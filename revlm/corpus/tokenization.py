@@ -1,32 +1,53 @@
 """From a corpus to a token store: read, train a tokenizer where none is given, encode, check, write."""
 
+import hashlib
+import json
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 
 from revlm.corpus.cleaning import Cleaning
 from revlm.corpus.corpus_files import CorpusFiles, OnError, Skipped, find_corpus_files
-from revlm.corpus.documents import TEXT_COLUMN, Document, read_documents
+from revlm.corpus.documents import TEXT_COLUMN, Dropped, Ended, Event, Piece, recut, stream_documents
+from revlm.corpus.encoding import Encoded, blocks, encode_stream
+from revlm.corpus.judging import Judge
+from revlm.corpus.readers import printable
+from revlm.corpus.sampling import sample_passages
 from revlm.corpus.sentencepiece_training import train_sentencepiece
-from revlm.corpus.staging import staged_folder
-from revlm.corpus.store import ROW_TOKENS, StoredDocument, StoreWriter, is_store
+from revlm.corpus.spool import Outcome, Spool
+from revlm.corpus.store import FORMAT_VERSION, StoredDocument, TokenStore
+from revlm.corpus.store_writer import ROW_TOKENS, StoreWriter
 from revlm.corpus.tokenizer import ByteTokenizer, Tokenizer
-from revlm.errors import DataError
+from revlm.corpus.unfinished import unfinished_store
+from revlm.errors import DataError, Interrupted
+from revlm.storage import require_free_space
 
-Progress = Callable[[int, int, str], None]
+# A worker process takes about half a second to start, in which another encodes this much.
+_WORKER_BYTES = 1 << 22
+_LISTED = 3  # reasons in an error
+
+Progress = Callable[[int, int, str], object]
 
 
 @dataclass(frozen=True)
 class TokenizeSummary:
-    """What `tokenize_corpus` made of a corpus; `cleaning` adds up what was removed from all its files."""
+    """What `tokenize_corpus` made of a corpus; `cleaning` adds up what was removed from all its texts.
+
+    `duplicates` names documents whose text, or nearly so, is that of an earlier one, each with which.
+    """
 
     output_dir: Path
-    documents: tuple[StoredDocument, ...]
-    skipped: tuple[Skipped, ...]
+    documents: int
     tokens: int
     bytes: int
     cleaning: Cleaning
+    skipped: tuple[Skipped, ...]
+    duplicates: tuple[tuple[str, str], ...]
     tokenizer: str
     vocab_size: int
     seconds: float
@@ -40,84 +61,74 @@ def tokenize_corpus(
     vocab_size: int = 2048,
     errors: OnError = "strict",
     text_column: str = TEXT_COLUMN,
-    progress: Progress | None = None,
+    deduplicate: bool = False,
+    workers: int | None = None,
+    resume: bool = True,
+    progress: Progress = lambda done, total, title: None,
+    message: Callable[[str], object] = lambda text: None,
+    stop: Callable[[], str | None] = lambda: None,
     row_tokens: int = ROW_TOKENS,
 ) -> TokenizeSummary:
-    """Writes the token store of `corpus` to `output_dir` and returns what is in it.
+    """Writes the token store of `corpus` to `output_dir` and says what is in it.
+
+    The same corpus and options give the same bytes, whatever the number of workers and however often the work was
+    killed on the way and begun again.
 
     Args:
         corpus: a folder, a pattern such as `books/**/*.txt`, or one file; of any format that has a reader.
         output_dir: the store; an existing store there is replaced when the new one is whole.
-        tokenizer: "bytes", a SentencePiece model, a folder that holds a tokenizer, or None to train one on
-            the corpus.
+        tokenizer: "bytes", a SentencePiece model, a folder that holds a tokenizer, or None to train one on a sample
+            of the corpus.
         vocab_size: the size of a trained tokenizer.
         errors: "strict" stops at a file or text that cannot be used, "skip" lists it and goes on.
         text_column: the column of the text in files of rows.
-        progress: called with bytes done, bytes in all (twice the corpus where a tokenizer is trained) and a
-            title.
+        deduplicate: leaves out documents whose text, or nearly so, is that of an earlier one, instead of naming them.
+        workers: processes that encode; None for one a core, fewer for a small corpus.
+        resume: goes on with the same work where it was killed or stopped.
+        progress: called with bytes done, bytes in all (twice the corpus where a tokenizer is trained) and a title.
+        message: called with a sentence that the user should see.
+        stop: asked between blocks of text; once it names what asks for it, the work stops where it can go on.
         row_tokens: the most tokens one row holds; a longer document takes several.
 
     Raises:
         UsageError: `vocab_size` does not fit the corpus.
-        DataError: nothing to read, a file that `errors` does not allow, or a text that decodes to something
-            else.
-        StorageError: the store cannot be written.
+        DataError: nothing to read, a file that `errors` does not allow, or a text that decodes to something else.
+        ResourceError: a worker process was killed.
+        StorageError: the store cannot be written, or another process writes it.
+        Interrupted: `stop` asked for it; the same call goes on.
     """
     began = time.perf_counter()
+    place = Path(os.path.realpath(output_dir))
     files = find_corpus_files(corpus, errors=errors)
-    report = _ByteProgress(files, passes=1 if tokenizer else 2, callback=progress)
-    chosen = _given_tokenizer(tokenizer)
-    with staged_folder(Path(output_dir), may_replace=is_store) as folder:
-        if chosen is None:
-            reader = report.over(_documents(files, errors, text_column, []), "vocabulary: ")
-            chosen = train_sentencepiece((document.text for document in reader), vocab_size=vocab_size)
-        skipped = list(files.skipped)
-        with StoreWriter(folder, chosen, row_tokens=row_tokens) as writer:
-            for document in report.over(_documents(files, errors, text_column, skipped)):
-                _add(writer, chosen, document)
-            writer.finish(skipped)
-    documents = tuple(writer.documents)
-    return TokenizeSummary(
-        output_dir=Path(output_dir),
-        documents=documents,
-        skipped=tuple(skipped),
-        tokens=sum(document.tokens for document in documents),
-        bytes=sum(document.bytes for document in documents),
-        cleaning=sum((document.cleaning for document in documents), Cleaning()),
-        tokenizer=chosen.kind,
-        vocab_size=chosen.vocab_size,
-        seconds=time.perf_counter() - began,
-    )
-
-
-def _documents(files: CorpusFiles, errors: OnError, text_column: str, skipped: list[Skipped]) -> Iterator[Document]:
-    """The documents of a corpus, what is passed over in `skipped`; raises DataError where none is left."""
-    document = None
-    for document in read_documents(files, errors=errors, text_column=text_column, on_skip=skipped.append):
-        yield document
-    if document is None:
-        listed = "; ".join(f"{each.path}: {each.reason}" for each in skipped[:3])
-        raise DataError(f"no text is left in {files.root} ({listed}); give a corpus with text in it")
-
-
-class _ByteProgress:
-    """Counts the bytes of documents over one or two passes, each when the next one is asked for."""
-
-    def __init__(self, files: CorpusFiles, *, passes: int, callback: Progress | None) -> None:
-        self._total = passes * files.total_bytes
-        self._callback = callback
-        self._done = 0
-
-    def over(self, documents: Iterator[Document], prefix: str = "") -> Iterator[Document]:
-        for document in documents:
-            self._show(prefix + document.title)
-            yield document
-            self._done += document.read_bytes
-            self._show(prefix + document.title)
-
-    def _show(self, title: str) -> None:
-        if self._callback:
-            self._callback(self._done, self._total, title)
+    given = _given_tokenizer(tokenizer)
+    plan = {
+        "format": FORMAT_VERSION,
+        "corpus": _identity(files),
+        "tokenizer": given.fingerprint if given else vocab_size,
+        "errors": errors,
+        "text_column": text_column,
+        "deduplicate": deduplicate,
+        "row_tokens": row_tokens,
+    }
+    read = partial(stream_documents, files, errors=errors, text_column=text_column)
+    watch = _Watch(files.total_bytes, 1 if given else 2, progress, stop)
+    judge = Judge(errors=errors, deduplicate=deduplicate, row_tokens=row_tokens)
+    with unfinished_store(place, plan, resume=resume, message=message) as work:
+        chosen = given or work.tokenizer(lambda: _train(watch.over(read()), vocab_size, files))
+        with work.spool(chosen) as spool:
+            for outcome in spool.outcomes():
+                if isinstance(outcome.result, StoredDocument):
+                    judge.remember(outcome.result)
+            if spool.read_bytes:
+                message(f"going on after {spool.read_bytes:,} of {files.total_bytes:,} bytes")
+            watch.go_on_after(spool.read_bytes)
+            pieces = recut(read(after=spool.after), partial(blocks, chosen))
+            with closing(encode_stream(pieces, chosen, workers or _worker_count(files.total_bytes))) as events:
+                _spool(events, spool, judge, watch)
+            if next(spool.documents(row_tokens), None) is None:
+                raise _nothing_left(files, spool.skipped())
+            work.finish(place, partial(_write_store, spool, chosen, files.skipped, row_tokens))
+    return _summary(Path(output_dir), time.perf_counter() - began)
 
 
 def _given_tokenizer(choice: Path | str | None) -> Tokenizer | None:
@@ -126,18 +137,105 @@ def _given_tokenizer(choice: Path | str | None) -> Tokenizer | None:
     return ByteTokenizer() if str(choice) == ByteTokenizer.kind else Tokenizer.load(choice)
 
 
-def _add(writer: StoreWriter, tokenizer: Tokenizer, document: Document) -> None:
-    """Encodes a document, checks that its tokens give back its very bytes, and only then stores them."""
-    text = document.text.encode()
-    ids = tokenizer.encode(document.text)
-    decoded = tokenizer.decode_bytes(ids)
-    if decoded != text:
-        offset = next(
-            (index for index, (one, other) in enumerate(zip(decoded, text, strict=False)) if one != other),
-            min(len(decoded), len(text)),
-        )
-        raise DataError(
-            f"the tokenizer does not give {document.source} back: its text differs from byte offset {offset} "
-            "on; use another tokenizer, or --tokenizer bytes"
-        )
-    writer.add(document.title, document.source, text, ids, document.cleaning)
+def _identity(files: CorpusFiles) -> str:
+    """Returns a digest of the files, their sizes and times of change: another means another corpus."""
+    digest = hashlib.sha256()
+    for path in files.paths:
+        status = path.stat()
+        digest.update(json.dumps([printable(path.absolute()), status.st_size, status.st_mtime_ns]).encode())
+    return digest.hexdigest()
+
+
+def _worker_count(corpus_bytes: int) -> int:
+    """One a core, but none that takes longer to start than to do its share."""
+    return max(1, min(len(os.sched_getaffinity(0)), corpus_bytes // _WORKER_BYTES))
+
+
+def _train(events: Iterator[Event], vocab_size: int, files: CorpusFiles) -> Tokenizer:
+    skipped: list[Skipped] = []
+    passages = sample_passages(_noting(skipped, events))
+    if not passages:
+        raise _nothing_left(files, skipped)
+    return train_sentencepiece(passages, vocab_size=vocab_size)
+
+
+def _noting(skipped: list[Skipped], events: Iterator[Event]) -> Iterator[Event]:
+    for event in events:
+        if isinstance(event, Dropped) and len(skipped) < _LISTED:
+            skipped.append(event.skipped)
+        yield event
+
+
+def _nothing_left(files: CorpusFiles, skipped: Iterable[Skipped]) -> DataError:
+    listed = "; ".join(f"{each.path}: {each.reason}" for each in islice(chain(files.skipped, skipped), _LISTED))
+    return DataError(f"no text is left in {files.root} ({listed}); give a corpus with text in it")
+
+
+def _spool(events: Iterable[Encoded | Ended | Dropped], spool: Spool, judge: Judge, watch: "_Watch") -> None:
+    for event in events:
+        if isinstance(event, Encoded):
+            spool.write(event.ids)
+            judge.add(event)
+            watch.saw(event.piece)
+        else:
+            spool.end(Outcome(event.place, event.read_bytes, judge.end(event)))
+            watch.saw(event)
+    spool.commit()
+
+
+def _write_store(
+    spool: Spool, tokenizer: Tokenizer, skipped: tuple[Skipped, ...], row_tokens: int, folder: Path
+) -> None:
+    require_free_space(folder, spool.token_bytes, "the token store")
+    with StoreWriter(folder, tokenizer) as writer:
+        for document, parts in spool.documents(row_tokens):
+            writer.add(document, parts)
+        writer.finish(chain(skipped, spool.skipped()))
+
+
+def _summary(folder: Path, seconds: float) -> TokenizeSummary:
+    store = TokenStore(folder)
+    manifest = store.manifest
+    return TokenizeSummary(
+        output_dir=folder,
+        documents=len(store),
+        tokens=manifest["tokens"],
+        bytes=manifest["bytes"],
+        cleaning=store.cleaning,
+        skipped=tuple(store.skipped()),
+        duplicates=tuple((each.source, each.duplicate) for each in store.documents() if each.duplicate),
+        tokenizer=store.tokenizer.kind,
+        vocab_size=store.tokenizer.vocab_size,
+        seconds=seconds,
+    )
+
+
+class _Watch:
+    """Shows how far the work is, in bytes over one or two passes of the corpus, and heeds what asks it to stop."""
+
+    def __init__(self, corpus_bytes: int, passes: int, progress: Progress, stop: Callable[[], str | None]) -> None:
+        self._total, self._last_pass = passes * corpus_bytes, (passes - 1) * corpus_bytes
+        self._progress, self._stop = progress, stop
+        self._done = self._within = 0
+        progress(0, self._total, "")
+
+    def over(self, events: Iterator[Event]) -> Iterator[Event]:
+        """Yields the events of a first pass."""
+        for event in events:
+            self.saw(event, "vocabulary: ")
+            yield event
+
+    def go_on_after(self, read_bytes: int) -> None:
+        """Counts the last pass as done up to there."""
+        self._done, self._within = self._last_pass + read_bytes, 0
+
+    def saw(self, event: Event, prefix: str = "") -> None:
+        """Counts an event; raises Interrupted where a stop is asked for."""
+        if isinstance(event, Piece):
+            self._within += event.read_bytes
+        else:
+            self._done, self._within = self._done + event.read_bytes, 0
+        title = event.skipped.path if isinstance(event, Dropped) else event.title
+        self._progress(self._done + self._within, self._total, prefix + title)
+        if name := self._stop():
+            raise Interrupted(f"stopped by {name}: run the same command again to go on")

@@ -15,7 +15,6 @@ from revlm.runs.inventory import (
 )
 from revlm.runs.journal import Journal
 from revlm.runs.journal import read as read_journal
-from revlm.runs.lock import run_lock
 from revlm.runs.machine import choose_device, memory_limit_bytes
 from revlm.runs.memory import MemoryMeter
 from revlm.runs.snapshot import memory_snapshot_on_failure
@@ -40,7 +39,6 @@ __all__ = [
     "prune_to_whole",
     "read_journal",
     "return_freed_memory",
-    "run_lock",
     "save_checkpoint",
     "verify_checkpoint",
 ]

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from revlm.errors import StorageError
-from revlm.runs.files import (
+from revlm.runs.folder import step_name
+from revlm.runs.inventory import FORMAT, MANIFEST, STATE, names_of, prune_checkpoints, verify_checkpoint
+from revlm.storage import (
     json_bytes,
     require_free_space,
     sha256_of,
@@ -27,8 +29,6 @@ from revlm.runs.files import (
     sync_folder,
     write_file,
 )
-from revlm.runs.folder import step_name
-from revlm.runs.inventory import FORMAT, MANIFEST, STATE, names_of, prune_checkpoints, verify_checkpoint
 
 if TYPE_CHECKING:
     from torch import Tensor

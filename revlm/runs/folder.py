@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from revlm.errors import StorageError
-from revlm.runs.files import json_bytes, replace_file, storage_errors
-from revlm.runs.lock import run_lock
+from revlm.storage import folder_lock, json_bytes, replace_file, storage_errors
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class RunFolder:
 
     def lock(self) -> AbstractContextManager[None]:
         """Holds the folder for a block; StorageError where another process holds it."""
-        return run_lock(self.path)
+        return folder_lock(self.path, "run folder", "give another output_dir")
 
     def write_recipe(self, text: str) -> None:
         """Writes recipe.yaml, whole or not at all."""

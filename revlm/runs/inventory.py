@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from revlm.errors import StorageError
-from revlm.runs.files import replace_file, sha256_of, storage_errors, sync_folder
 from revlm.runs.folder import step_name, step_of
+from revlm.storage import replace_file, sha256_of, storage_errors, sync_folder
 
 MANIFEST = "manifest.json"
 STATE = "state.json"

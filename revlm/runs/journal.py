@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from revlm.errors import StorageError
-from revlm.runs.files import replace_file, storage_errors, sync_folder
+from revlm.storage import replace_file, storage_errors, sync_folder
 
 
 class Journal:

@@ -7,7 +7,7 @@ from typing import Any
 from revlm.errors import StorageError
 from revlm.report.files import write_whole
 from revlm.runs import describe_environment
-from revlm.runs.files import json_bytes
+from revlm.storage import json_bytes
 
 _PEERS = ("transformers", "reformer-pytorch")
 

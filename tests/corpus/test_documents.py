@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -106,14 +107,14 @@ def test_a_broken_link_stops_or_is_listed(tmp_path: Path, target: str) -> None:
 def test_an_unreadable_file_stops_or_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "good.txt").write_text("good")
     (tmp_path / "shut.txt").write_text("shut")
-    read_bytes = Path.read_bytes
+    open_path = Path.open
 
-    def refuse(path: Path) -> bytes:
+    def refuse(path: Path, *arguments: str) -> IO[bytes]:
         if path.name == "shut.txt":
             raise PermissionError(13, "Permission denied")
-        return read_bytes(path)
+        return open_path(path, *arguments)
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(DataError, match=r"shut\.txt cannot be read: permission denied"):
         list(read_documents(tmp_path))
     texts, (skipped,) = read(tmp_path, errors="skip")

@@ -1,6 +1,9 @@
+from typing import NamedTuple
+
 import pytest
 
-from revlm.corpus.gutenberg import FOOTER_LIMIT, HEADER_LIMIT, strip_gutenberg
+from revlm.corpus.cleaning import CleanedText
+from revlm.corpus.gutenberg import FOOTER_LIMIT, HEADER_LIMIT
 
 BODY = "CHAPTER I\n\nThe keeper climbed the stairs.\n\n   An indented line.\n\n* * *\n\nHe came down again.\n"
 HEADER = (
@@ -8,6 +11,19 @@ HEADER = (
     "Title: The Keeper\n       of the Light\n\nAuthor: A. Nobody\n\n"
 )
 LICENCE = "\nCreating works from editions in the public domain means that PROJECT GUTENBERG may copy.\n"
+
+
+class Stripped(NamedTuple):
+    text: str
+    front: str
+    back: str
+    title: str | None
+
+
+def strip_gutenberg(text: str) -> Stripped:
+    cleaned = CleanedText((text,))
+    kept = "".join(cleaned)
+    return Stripped(kept, cleaned.front, cleaned.back, cleaned.title)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from revlm.corpus import Example, PackedCorpus, tokenize_corpus
-from revlm.corpus.store import read_manifest, read_tokens
+from revlm.corpus.store import TokenStore
 from revlm.errors import DataError, StorageError, UsageError
 
 MakeStore = Callable[..., Path]
@@ -30,11 +30,8 @@ def open_corpus(store: Path, **changes: object) -> PackedCorpus:
 
 def texts_of(store: Path) -> dict[str, list[int]]:
     """Title -> tokens, straight from the store."""
-    manifest = read_manifest(store)
-    titles = [source["title"] for source in manifest["sources"]]
-    return {
-        title: np.concatenate(parts).tolist() for title, parts in zip(titles, read_tokens(store, manifest), strict=True)
-    }
+    opened = TokenStore(store)
+    return {title: np.concatenate(text.parts).tolist() for title, text in zip(opened.titles, opened.texts, strict=True)}
 
 
 def segments(example: Example) -> list[tuple[str, list[int], list[int]]]:

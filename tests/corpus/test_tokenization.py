@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from revlm.corpus import Tokenizer, tokenize_corpus
+from revlm.corpus.store import TokenStore
 from revlm.corpus.tokenizer import ByteTokenizer
 from revlm.errors import DataError, StorageError, UsageError
 
@@ -50,7 +51,8 @@ def test_the_summary_counts_what_was_removed_and_lists_what_was_skipped(corpus: 
     assert summary.cleaning.file_bytes == files_bytes == summary.bytes + summary.cleaning.removed_bytes
     assert (summary.cleaning.byte_order_marks, summary.cleaning.crlf_line_ends) == (1, 6)
     assert {skipped.path for skipped in summary.skipped} == {"cover.jpg", "empty.txt"}
-    assert [document.tokens for document in summary.documents] == [document.bytes for document in summary.documents]
+    documents = list(TokenStore(summary.output_dir).documents())
+    assert [document.tokens for document in documents] == [document.bytes for document in documents]
 
 
 def test_long_documents_take_several_rows(corpus: Path, tmp_path: Path, paragraph: str) -> None:
@@ -58,10 +60,11 @@ def test_long_documents_take_several_rows(corpus: Path, tmp_path: Path, paragrap
 
     summary = tokenize_corpus(corpus, tmp_path / "store", tokenizer="bytes", row_tokens=300)
     rows = datasets.load_from_disk(str(tmp_path / "store"))
+    stored = list(TokenStore(summary.output_dir).documents())
     assert max(len(tokens) for tokens in rows["tokens"]) == 300
     for document, text in enumerate([paragraph * 5, paragraph * 2]):
         parts = [row for row in rows if row["document"] == document]
-        assert [row["part"] for row in parts] == list(range(summary.documents[document].parts))
+        assert [row["part"] for row in parts] == list(range(stored[document].parts))
         assert bytes(token for row in parts for token in row["tokens"]).decode() == text
 
 
@@ -74,7 +77,8 @@ def test_the_manifest_names_every_file_with_its_sha256(corpus: Path, tmp_path: P
         content = (store / name).read_bytes()
         assert expected == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     assert manifest["tokenizer"]["fingerprint"] == Tokenizer.load(store).fingerprint
-    assert [skipped["path"] for skipped in manifest["skipped"]] == ["cover.jpg", "empty.txt"]
+    assert manifest["skipped"] == 2
+    assert [skipped.path for skipped in TokenStore(store).skipped()] == ["cover.jpg", "empty.txt"]
 
 
 def test_the_same_corpus_gives_the_same_bytes_on_disk(corpus: Path, tmp_path: Path) -> None:
@@ -147,7 +151,7 @@ def test_a_file_that_is_not_utf8_stops_unless_skipped(corpus: Path, tmp_path: Pa
         tokenize_corpus(corpus, tmp_path / "store", tokenizer=tokenizer, vocab_size=330)
     assert not (tmp_path / "store").exists()
     summary = tokenize_corpus(corpus, tmp_path / "store", tokenizer=tokenizer, vocab_size=330, errors="skip")
-    assert len(summary.documents) == 2
+    assert summary.documents == 2
     assert "latin.txt" in {skipped.path for skipped in summary.skipped}
 
 

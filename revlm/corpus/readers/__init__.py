@@ -9,10 +9,21 @@ from pathlib import Path
 from revlm.corpus.readers.epub import read_epub
 from revlm.corpus.readers.jsonl import read_jsonl
 from revlm.corpus.readers.parquet import read_parquet
-from revlm.corpus.readers.raw import RawText, Unusable, UnusableFileError, printable, why
+from revlm.corpus.readers.raw import RawText, Unusable, UnusableFileError, printable, unreadable, why
 from revlm.corpus.readers.text import read_text
 
-__all__ = ["READERS", "RawText", "Reader", "Unusable", "UnusableFileError", "name_of", "printable", "reader_of", "why"]
+__all__ = [
+    "READERS",
+    "RawText",
+    "Reader",
+    "Unusable",
+    "UnusableFileError",
+    "name_of",
+    "printable",
+    "reader_of",
+    "unreadable",
+    "why",
+]
 
 Reader = Callable[[Path, str], Iterator[RawText | Unusable]]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
-from revlm.corpus.readers.raw import RawText, UnusableFileError, why
+from revlm.corpus.readers.raw import RawText, UnusableFileError, no_text, why
 
 _CONTAINER, _ENCRYPTION = "META-INF/container.xml", "META-INF/encryption.xml"
 _XHTML = ("application/xhtml+xml", "text/html", "text/x-oeb1-document")
@@ -30,7 +30,9 @@ def read_epub(path: Path, text_column: str) -> Iterator[RawText]:
             text, title = _Book(path, archive).read()
     except (zipfile.BadZipFile, ElementTree.ParseError, KeyError, EOFError, ValueError, LookupError) as error:
         raise UnusableFileError(path, f"is damaged or no EPUB ({why(error)})", "fetch it again") from error
-    yield RawText(text, path.stat().st_size, title=title)
+    if reason := no_text(text):
+        raise UnusableFileError(path, reason, "fetch or make it again")
+    yield RawText((text,), path.stat().st_size, title=title)
 
 
 class _Book:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from revlm.corpus.readers.raw import RawText, Unusable, UnusableFileError, surrogate_in, why
+from revlm.corpus.readers.raw import RawText, Unusable, UnusableFileError, no_text, why
 
 _REPAIR = "repair the line"
 
@@ -34,26 +34,29 @@ def _text(line: bytes, place: str, column: str, read_bytes: int) -> RawText | Un
     try:
         row = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
-        return Unusable(place, f"is not UTF-8: byte 0x{line[error.start]:02x} at its byte {error.start}", _REPAIR)
+        reason = f"is not UTF-8: byte 0x{line[error.start]:02x} at its byte {error.start}"
+        return Unusable(place, reason, _REPAIR, read_bytes)
     except (ValueError, RecursionError) as error:
-        return Unusable(place, f"is not JSON ({why(error)})", _REPAIR)
+        return Unusable(place, f"is not JSON ({why(error)})", _REPAIR, read_bytes)
     return text_of_row(row, place, column, read_bytes)
 
 
 def text_of_row(row: Any, place: str, column: str, read_bytes: int) -> RawText | Unusable:
     """Returns the text in a column of a row, whatever the file it comes from."""
     if not isinstance(row, dict):
-        return Unusable(place, "is not a JSON object", _REPAIR)
+        return Unusable(place, "is not a JSON object", _REPAIR, read_bytes)
     if column not in row:
         there = ", ".join(map(repr, list(row)[:8])) or "none"
-        return Unusable(place, f"has no column {column!r} (it has {there})", "name the text's with --text-column")
+        reason = f"has no column {column!r} (it has {there})"
+        return Unusable(place, reason, "name the text's with --text-column", read_bytes)
     text, title = row[column], row.get("title")
     if not isinstance(text, str):
-        return Unusable(place, f"has no text in {column!r} but {type(text).__name__}", "name the text's --text-column")
-    if surrogate := surrogate_in(text):
-        return Unusable(place, surrogate, _REPAIR)
-    title = " ".join(title.split()) if isinstance(title, str) and not surrogate_in(title) else ""
-    return RawText(text, read_bytes, place, title or None)
+        reason = f"has no text in {column!r} but {type(text).__name__}"
+        return Unusable(place, reason, "name the text's --text-column", read_bytes)
+    if problem := no_text(text):
+        return Unusable(place, problem, _REPAIR, read_bytes)
+    title = " ".join(title.split()) if isinstance(title, str) and not no_text(title) else ""
+    return RawText((text,), read_bytes, place, title or None)
 
 
 def _decompressed(file: IO[bytes], path: Path) -> IO[bytes]:

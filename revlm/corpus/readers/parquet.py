@@ -8,6 +8,8 @@ from revlm.corpus.readers.raw import RawText, Unusable, UnusableFileError, why
 
 # Rows decoded at one time: whole books, each.
 _ROWS = 8
+# Read at one time of a column: the group of rows that it belongs to may be larger than memory.
+_READ_BYTES = 1 << 20
 
 
 def read_parquet(path: Path, text_column: str) -> Iterator[RawText | Unusable]:
@@ -17,7 +19,7 @@ def read_parquet(path: Path, text_column: str) -> Iterator[RawText | Unusable]:
 
     size, before, row = path.stat().st_size, 0, 0
     try:
-        file = parquet.ParquetFile(path)
+        file = parquet.ParquetFile(path, buffer_size=_READ_BYTES)
         names = file.schema_arrow.names
         if text_column not in names:
             there = ", ".join(map(repr, names[:8]))

@@ -1,4 +1,4 @@
-"""One process at a time works in a run folder."""
+"""One process at a time works in a folder."""
 
 import fcntl
 import json
@@ -9,29 +9,31 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from revlm.errors import StorageError
-from revlm.runs.files import storage_errors
+from revlm.storage.files import storage_errors
 
 LOCK_NAME = ".lock"
 
 
 @contextmanager
-def run_lock(folder: Path) -> Iterator[None]:
-    """Holds the folder's lock for the block; StorageError that names the process where another holds it.
+def folder_lock(folder: Path, kind: str, remedy: str) -> Iterator[None]:
+    """Holds the lock of a folder of some kind ("run folder") for the block.
+
+    Where another process holds it, a StorageError names that process and ends with the remedy.
 
     The kernel holds the lock with the open file and releases it when the process ends, however it ends: the
     file that a killed process leaves behind locks nothing. Its content, process and host, is for the message.
     """
     path = folder / LOCK_NAME
-    with storage_errors(f"locking the run folder {folder}"):
+    with storage_errors(f"locking the {kind} {folder}"):
         lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise StorageError(
-                f"run folder {folder} is in use by {_holder(path)}: wait for it to end, or give another output_dir"
+                f"{kind} {folder} is in use by {_holder(path)}: wait for it to end, or {remedy}"
             ) from error
-        with storage_errors(f"locking the run folder {folder}"):
+        with storage_errors(f"locking the {kind} {folder}"):
             os.ftruncate(lock, 0)
             os.write(lock, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
         yield

@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: noted when they come, heeded where the run can be left and found again."""
+"""Signals that ask long work to stop: noted when they come, heeded where it can be left and found again."""
 
 import signal
 from collections.abc import Callable
@@ -14,10 +14,10 @@ class StopSignals:
     For the main thread of a program, which alone may handle signals.
     """
 
-    def __init__(self, message: Callable[[str], object]) -> None:
-        """Takes what tells the user that the signal was seen."""
+    def __init__(self, message: Callable[[str], object], what_happens: str) -> None:
+        """Takes what tells the user that the signal was seen, and what it is said to bring about."""
         self.name: str | None = None
-        self._message = message
+        self._message, self._what_happens = message, what_happens
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -32,7 +32,7 @@ class StopSignals:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.name = signal.Signals(number).name
         self._restore()
-        self._message(f"{self.name}: stopping after this example, with a checkpoint; once more stops at once")
+        self._message(f"{self.name}: {self._what_happens}; once more stops at once")
 
     def _restore(self) -> None:
         for each, handler in self._before.items():

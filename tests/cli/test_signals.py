@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from revlm.training.signals import SIGNALS, StopSignals
+from revlm.cli.signals import SIGNALS, StopSignals
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -12,7 +12,7 @@ def test_the_first_signal_is_noted_and_the_second_acts_as_before(number: signal.
     before = signal.signal(number, lambda *_: heard.append("before"))
     try:
         messages: list[str] = []
-        with StopSignals(messages.append) as signals:
+        with StopSignals(messages.append, "stopping") as signals:
             assert signals.name is None
             os.kill(os.getpid(), number)
             assert signals.name == number.name

@@ -11,8 +11,8 @@ from revlm.runs import RunFolder
 HOLDER = """
 import sys
 from pathlib import Path
-from revlm.runs.lock import run_lock
-with run_lock(Path(sys.argv[1])):
+from revlm.storage.lock import folder_lock
+with folder_lock(Path(sys.argv[1]), "run folder", "give another output_dir"):
     print("held", flush=True)
     sys.stdin.read()
 """

@@ -1,0 +1,184 @@
+"""Writes token stores: Arrow rows as `datasets` reads them, then the tokenizer, and last the manifest."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TextIO
+
+import numpy as np
+import numpy.typing as npt
+
+from revlm.corpus.cleaning import Cleaning
+from revlm.corpus.corpus_files import Skipped
+from revlm.corpus.store import DOCUMENTS, FORMAT, FORMAT_VERSION, MANIFEST, SKIPPED, StoredDocument
+from revlm.corpus.tokenizer import Tokenizer
+from revlm.storage import sha256_of, sync_file, sync_folder, write_file
+
+if TYPE_CHECKING:
+    import pyarrow
+
+ROW_TOKENS = 1 << 24
+# A file of rows ends after the row with which it reaches this.
+FILE_BYTES = 500_000_000
+
+Tokens = npt.NDArray[np.unsignedinteger]
+
+
+class StoreWriter:
+    """Writes a store into an empty folder that nobody reads yet; rows go to the disk one at a time.
+
+    Equal documents give equal bytes.
+    """
+
+    def __init__(self, folder: Path, tokenizer: Tokenizer) -> None:
+        self._folder, self._tokenizer = folder, tokenizer
+        self._schema = _schema(tokenizer.token_dtype)
+        self._rows: _RowFile | None = None
+        self._row_files: list[Path] = []
+        self._lines: TextIO = (folder / DOCUMENTS).open("w", encoding="utf-8")
+        self._fingerprint = hashlib.sha256()
+        self._documents = self._tokens = self._bytes = 0
+        self._cleaning = Cleaning()
+
+    def add(self, document: StoredDocument, parts: Iterable[Tokens]) -> None:
+        """Appends a document and its tokens, in the parts that are to be rows."""
+        for number, part in enumerate(parts):
+            if self._rows is None:
+                path = self._folder / f"{len(self._row_files):05d}.arrow"
+                self._row_files.append(path)
+                self._rows = _RowFile(path, self._schema)
+            self._rows.write(_row(self._schema, part, document, self._documents, number))
+            if self._rows.bytes_written >= FILE_BYTES:
+                self._end_row_file()
+        self._lines.write(_line(document.as_dict()))
+        self._fingerprint.update(document.sha256.encode())
+        self._documents += 1
+        self._tokens += document.tokens
+        self._bytes += document.bytes
+        self._cleaning += document.cleaning
+
+    def finish(self, skipped: Iterable[Skipped], shard: tuple[int, int] | None = None) -> None:
+        """Completes the folder; `shard` is which part of how many of a corpus it is, from 1."""
+        self.close()
+        names = [f"data-{number:05d}-of-{len(self._row_files):05d}.arrow" for number in range(len(self._row_files))]
+        for path, name in zip(self._row_files, names, strict=True):
+            path.rename(path.with_name(name))
+        self._describe_dataset(names)
+        n_skipped = 0
+        with (self._folder / SKIPPED).open("w", encoding="utf-8") as lines:
+            for n_skipped, each in enumerate(skipped, 1):  # noqa: B007
+                lines.write(_line(asdict(each)))
+        self._tokenizer.save(self._folder)
+        files = sorted(path for path in self._folder.iterdir())
+        for path in files:
+            sync_file(path)
+        manifest = {
+            "format": FORMAT,
+            "version": FORMAT_VERSION,
+            "documents": self._documents,
+            "tokens": self._tokens,
+            "bytes": self._bytes,
+            "skipped": n_skipped,
+            "shard": list(shard) if shard else None,
+            "cleaning": asdict(self._cleaning),
+            "token_dtype": self._tokenizer.token_dtype.name,
+            "tokenizer": {
+                "kind": self._tokenizer.kind,
+                "file": self._tokenizer.file_name,
+                "vocab_size": self._tokenizer.vocab_size,
+                "begin_id": self._tokenizer.begin_id,
+                "fingerprint": self._tokenizer.fingerprint,
+            },
+            "files": {path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in files},
+        }
+        write_file(self._folder / MANIFEST, (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
+        sync_folder(self._folder)
+
+    def close(self) -> None:
+        """Closes what is open; the folder is no store before `finish`."""
+        self._end_row_file()
+        self._lines.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _end_row_file(self) -> None:
+        if self._rows is not None:
+            self._rows.close()
+            self._rows = None
+
+    def _describe_dataset(self, names: list[str]) -> None:
+        """Writes what `Dataset.save_to_disk` writes beside the rows; the fingerprint is that of the texts."""
+        import datasets
+
+        features = datasets.Features.from_arrow_schema(self._schema)
+        datasets.DatasetInfo(features=features).write_to_directory(str(self._folder))
+        state: dict[str, Any] = {
+            "_data_files": [{"filename": name} for name in names],
+            "_fingerprint": self._fingerprint.hexdigest()[:16],
+            "_format_columns": None,
+            "_format_kwargs": {},
+            "_format_type": None,
+            "_output_all_columns": False,
+            "_split": None,
+        }
+        (self._folder / "state.json").write_text(json.dumps(state, indent=2, sort_keys=True), "utf-8")
+
+
+class _RowFile:
+    """One file of rows, as an Arrow stream."""
+
+    def __init__(self, path: Path, schema: "pyarrow.Schema") -> None:
+        import pyarrow
+
+        self._sink = pyarrow.OSFile(str(path), "wb")
+        self._stream = pyarrow.ipc.new_stream(self._sink, schema)
+        self.bytes_written = 0
+
+    def write(self, row: "pyarrow.RecordBatch") -> None:
+        self._stream.write_batch(row)
+        self.bytes_written += row.nbytes
+
+    def close(self) -> None:
+        self._stream.close()
+        self._sink.close()
+
+
+def _line(values: dict[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False) + "\n"
+
+
+def _schema(dtype: np.dtype[Any]) -> "pyarrow.Schema":
+    import pyarrow
+
+    return pyarrow.schema(
+        {
+            "tokens": pyarrow.large_list(pyarrow.from_numpy_dtype(dtype)),
+            "title": pyarrow.string(),
+            "source": pyarrow.string(),
+            "bytes": pyarrow.int64(),
+            "sha256": pyarrow.string(),
+            "document": pyarrow.int32(),
+            "part": pyarrow.int32(),
+        }
+    )
+
+
+def _row(
+    schema: "pyarrow.Schema", tokens: Tokens, document: StoredDocument, number: int, part: int
+) -> "pyarrow.RecordBatch":
+    """Returns a row; `bytes` and `sha256` are those of the whole document in each of its parts."""
+    import pyarrow
+
+    column = pyarrow.LargeListArray.from_arrays(pyarrow.array([0, len(tokens)], pyarrow.int64()), pyarrow.array(tokens))
+    rest = [document.title, document.source, document.bytes, document.sha256, number, part]
+    scalars = [pyarrow.array([value], each.type) for value, each in zip(rest, list(schema)[1:], strict=True)]
+    return pyarrow.record_batch([column, *scalars], schema=schema)
