@@ -5,8 +5,11 @@ parts end depends on the text alone, not on the pieces in which it arrives, and 
 a text of its own.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+_WORD_END = re.compile("(?<=[^ ]) ")
 
 
 @dataclass(frozen=True)
@@ -53,5 +56,5 @@ class Cuts:
     def _first(self, text: str, start: int, end: int) -> int:
         """Returns the first place from `start`, before which there is none, to `end`; 0 where there is none."""
         newline = text.find("\n", start, end) + 1 if self.after_newlines else 0
-        space = max(text.find(" ", start, newline or end), 0) if self.before_spaces else 0
-        return space or newline
+        space = _WORD_END.search(text, start, newline or end) if self.before_spaces else None
+        return space.start() if space else newline

@@ -1,15 +1,19 @@
 import hashlib
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 import pytest
 
-from revlm.corpus import Tokenizer, tokenize_corpus
+from revlm.corpus import Tokenizer, spool, tokenize_corpus
+from revlm.corpus.corpus_files import Skipped
 from revlm.corpus.store import TokenStore
-from revlm.corpus.tokenizer import ByteTokenizer
-from revlm.errors import DataError, StorageError, UsageError
+from revlm.corpus.tokenizer import LONGEST_PART_CHARACTERS, ByteTokenizer
+from revlm.errors import DataError, Interrupted, ResourceError, StorageError, UsageError
 
 
 @pytest.fixture
@@ -181,3 +185,128 @@ def test_a_folder_that_is_no_store_is_refused(corpus: Path) -> None:
     with pytest.raises(StorageError, match="did not make it"):
         tokenize_corpus(corpus, corpus, tokenizer="bytes")
     assert (corpus / "first.txt").exists()
+
+
+def same_bytes(one: Path, other: Path) -> bool:
+    names = {path.name for path in one.iterdir()}
+    return names == {path.name for path in other.iterdir()} and all(
+        (one / name).read_bytes() == (other / name).read_bytes() for name in names
+    )
+
+
+def test_the_number_of_workers_changes_nothing(corpus: Path, tmp_path: Path, paragraph: str) -> None:
+    """Also for a document of many blocks, and for many documents in one."""
+    (corpus / "long.txt").write_text("".join(f"{number} {paragraph}" for number in range(4000)), "utf-8")
+    rows = "".join(json.dumps({"text": f"{number} {paragraph}"}) + "\n" for number in range(200))
+    (corpus / "rows.jsonl").write_text(rows, "utf-8")
+    for workers in (1, 3):
+        tokenize_corpus(corpus, tmp_path / f"store {workers}", vocab_size=330, workers=workers)
+    assert same_bytes(tmp_path / "store 1", tmp_path / "store 3")
+    texts = {document.source: document for document in TokenStore(tmp_path / "store 1").documents()}
+    raw = (corpus / "long.txt").read_bytes()
+    assert texts["long.txt"].sha256 == hashlib.sha256(raw).hexdigest()
+    assert texts["long.txt"].bytes == len(raw)
+
+
+def test_a_long_line_without_a_place_to_cut_is_kept(corpus: Path, tmp_path: Path) -> None:
+    (corpus / "line.txt").write_text("x" * (3 * LONGEST_PART_CHARACTERS + 5))
+    tokenize_corpus(corpus, tmp_path / "store", vocab_size=330)
+    store = TokenStore(tmp_path / "store")
+    (text,) = (text for text, title in zip(store.texts, store.titles, strict=True) if title == "line")
+    assert store.tokenizer.decode(np.concatenate(text.parts)) == "x" * (3 * LONGEST_PART_CHARACTERS + 5)
+
+
+@pytest.mark.parametrize("tokenizer", [None, "bytes"])
+def test_work_that_is_stopped_goes_on(corpus: Path, tmp_path: Path, tokenizer: str | None) -> None:
+    """At each moment at which a stop is heeded; the same call then gives what it would have given at once."""
+    options = {"tokenizer": tokenizer, "vocab_size": 330}
+    tokenize_corpus(corpus, tmp_path / "whole", **options)
+    stopped = 0
+    while True:
+        try:
+            tokenize_corpus(corpus, tmp_path / "store", **options, stop=stop_after(stopped))
+            break
+        except Interrupted:
+            stopped += 1
+        assert not (tmp_path / "store").exists()
+        messages: list[str] = []
+        tokenize_corpus(corpus, tmp_path / "store", **options, message=messages.append)
+        assert same_bytes(tmp_path / "store", tmp_path / "whole")
+        shutil.rmtree(tmp_path / "store")
+    assert stopped > 4
+    assert {path.name for path in tmp_path.iterdir()} == {"texts", "whole", "store"}
+
+
+def stop_after(events: int) -> Callable[[], str | None]:
+    asked = iter(range(1000))
+    return lambda: "SIGTERM" if next(asked) == events else None
+
+
+def test_other_work_starts_over_and_says_so(corpus: Path, tmp_path: Path) -> None:
+    def begin() -> None:
+        with pytest.raises(Interrupted):
+            tokenize_corpus(corpus, tmp_path / "store", tokenizer="bytes", stop=stop_after(3))
+
+    def messages_of(**options: object) -> list[str]:
+        messages: list[str] = []
+        call = {"tokenizer": "bytes", "message": messages.append, **options}
+        tokenize_corpus(corpus, tmp_path / "store", **call)  # type: ignore[arg-type]
+        return messages
+
+    begin()
+    assert ["going on after" in message for message in messages_of()] == [True]
+    begin()
+    assert messages_of(resume=False) == []
+    begin()
+    assert ["starting over" in message for message in messages_of(deduplicate=True)] == [True]
+    begin()
+    (corpus / "first.txt").write_text("another text")
+    assert ["starting over" in message for message in messages_of()] == [True]
+    assert TokenStore(tmp_path / "store").texts[0].parts[0].tobytes().decode("utf-16-le") == "another text"
+
+
+def test_a_bad_file_found_late_loses_nothing(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strict stops there; the same work with `errors="skip"` goes on from it."""
+    monkeypatch.setattr(spool, "COMMIT_BYTES", 1)
+    (corpus / "z.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(DataError, match="not UTF-8"):
+        tokenize_corpus(corpus, tmp_path / "store", tokenizer="bytes")
+    messages: list[str] = []
+    summary = tokenize_corpus(corpus, tmp_path / "store", tokenizer="bytes", errors="skip", message=messages.append)
+    assert ["going on after" in message for message in messages] == [True]
+    assert summary.documents == 2
+    tokenize_corpus(corpus, tmp_path / "other", tokenizer="bytes", errors="skip")
+    assert same_bytes(tmp_path / "store", tmp_path / "other")
+
+
+def test_two_processes_do_not_write_one_store(corpus: Path, tmp_path: Path) -> None:
+    def meanwhile() -> None:
+        with pytest.raises(StorageError, match="in use by process"):
+            tokenize_corpus(corpus, tmp_path / "store", tokenizer="bytes")
+
+    tokenize_corpus(corpus, tmp_path / "store", tokenizer="bytes", stop=meanwhile)
+
+
+def test_duplicates_are_named_or_left_out(corpus: Path, tmp_path: Path, paragraph: str) -> None:
+    """The same text in another file, also with other line ends, and after the work was stopped and went on."""
+    (corpus / "third.txt").write_bytes((paragraph * 5).replace("\n", "\r\n").encode())
+    summary = tokenize_corpus(corpus, tmp_path / "store", tokenizer="bytes")
+    assert summary.duplicates == (("third.txt", "the same text as first.txt"),)
+    assert summary.documents == 3
+    with pytest.raises(Interrupted):
+        tokenize_corpus(corpus, tmp_path / "without", tokenizer="bytes", deduplicate=True, stop=stop_after(3))
+    summary = tokenize_corpus(corpus, tmp_path / "without", tokenizer="bytes", deduplicate=True)
+    assert (summary.documents, summary.duplicates) == (2, ())
+    assert Skipped("third.txt", "the same text as first.txt") in summary.skipped
+
+
+def test_a_worker_that_is_killed_is_an_error_with_a_remedy(corpus: Path, tmp_path: Path, paragraph: str) -> None:
+    (corpus / "long.txt").write_text("".join(f"{number} {paragraph}" for number in range(20_000)), "utf-8")
+
+    def kill_a_worker() -> None:
+        for child in psutil.Process().children():
+            if "spawn_main" in " ".join(child.cmdline()):
+                child.kill()
+
+    with pytest.raises(ResourceError, match=r"one of 2 worker processes was killed.*fewer --workers"):
+        tokenize_corpus(corpus, tmp_path / "store", tokenizer="bytes", workers=2, stop=kill_a_worker)

@@ -1,0 +1,96 @@
+"""`revlm tokenize`, killed at any moment and run again, writes the bytes of an undisturbed run and leaves no more."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from revlm.corpus import tokenize_corpus
+
+KILLING = Path(__file__).with_name("killing.py")
+WORDS = ("the", "keeper", "counted", "ships", "twice", "at", "dusk", "and", "once", "before", "sleep", "nobody")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def text(seed: int, words: int) -> str:
+    chance = random.Random(seed)
+    return "".join(chance.choice(WORDS) + chance.choice("    ,.\n") for _ in range(words))
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Texts, one that is dropped in the middle, and rows."""
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.txt").write_text(text(number, 400))
+    (folder / "1a.txt").write_text(text(7, 300) + "\0")
+    rows = "".join(json.dumps({"text": text(10 + number, 50)}) + "\n" for number in range(3))
+    (folder / "rows.jsonl").write_text(rows + "no JSON\n")
+    return folder
+
+
+def killed_everywhere(runs: Path, step: int, *arguments: str) -> int:
+    command = [sys.executable, str(KILLING), str(runs), str(step), *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    undisturbed = contents(runs / "undisturbed")
+    assert any(name.endswith("manifest.json") for name in undisturbed)
+    for run in runs.iterdir():
+        assert run.name == "before" or contents(run) == undisturbed, run.name
+    return int(ended.stdout)
+
+
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 9])
+def test_a_kill_at_any_point_of_the_writing(corpus: Path, tmp_path: Path, step: int) -> None:
+    runs = tmp_path / "runs"
+    (runs / "before").mkdir(parents=True)
+    arguments = ("tokenize", str(corpus), "-o", "store", "--vocab-size", "330", "--errors", "skip")
+    assert killed_everywhere(runs, step, *arguments) > 60
+
+
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 9])
+def test_a_kill_while_an_older_store_is_replaced(corpus: Path, tmp_path: Path, step: int) -> None:
+    runs = tmp_path / "runs"
+    tokenize_corpus(corpus / "0.txt", runs / "before" / "store", tokenizer="bytes")
+    arguments = ("tokenize", str(corpus / "2.txt"), "-o", "store", "--tokenizer", "bytes")
+    assert killed_everywhere(runs, step, *arguments) > 60
+
+
+def start(corpus: Path, store: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "revlm", "tokenize", str(corpus), "-o", str(store), "--workers", "2"]
+    return subprocess.Popen([*command, "--vocab-size", "400"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("times", [pytest.param(20, marks=pytest.mark.slow), 2])
+def test_a_kill_at_a_random_time_with_workers(tmp_path: Path, times: int) -> None:
+    """Workers end with their parent, and the next run goes on."""
+    corpus = tmp_path / "texts"
+    corpus.mkdir()
+    for number in range(6):
+        (corpus / f"{number}.txt").write_text(text(number, 60_000 * (times > 2) + 20_000))
+    began = time.monotonic()
+    assert start(corpus, tmp_path / "undisturbed").wait() == 0
+    seconds = time.monotonic() - began
+    undisturbed = contents(tmp_path / "undisturbed")
+    chance = random.Random(3)
+    for number in range(times):
+        store = tmp_path / f"store {number}"
+        running = start(corpus, store)
+        time.sleep(chance.uniform(0.1, 1.0) * seconds)
+        below = psutil.Process(running.pid).children(recursive=True)
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+        assert not psutil.wait_procs(below, timeout=10)[1]
+        assert start(corpus, store).wait() == 0
+        assert contents(store) == undisturbed
+    assert not list(tmp_path.glob(".*"))
