@@ -19,7 +19,7 @@ def read_parquet(path: Path, text_column: str) -> Iterator[RawText | Unusable]:
 
     size, before, row = path.stat().st_size, 0, 0
     try:
-        file = parquet.ParquetFile(path, buffer_size=_READ_BYTES)
+        file = parquet.ParquetFile(path, buffer_size=_READ_BYTES, pre_buffer=False)
         names = file.schema_arrow.names
         if text_column not in names:
             there = ", ".join(map(repr, names[:8]))
