@@ -32,12 +32,14 @@ def runs_of_words(text: bytes, length: int = 5) -> set[tuple[bytes, ...]]:
 
 
 @pytest.mark.parametrize("write", [write_corpus, write_one_line])
-@pytest.mark.parametrize("size", [SIZE, SIZE + 1, SIZE + 2, 10])
-def test_the_size_is_kept_and_the_text_is_utf8(novels: Path, tmp_path: Path, write: object, size: int) -> None:
-    write(novels, tmp_path / "made", size_bytes=size, seed=0)
+@pytest.mark.parametrize("size", [5, 100, 101, 102, 103, SIZE])
+def test_the_size_is_kept_and_the_last_character_is_whole(tmp_path: Path, write: object, size: int) -> None:
+    (tmp_path / "novels").mkdir()
+    (tmp_path / "novels" / "a.txt").write_text("\n\n".join(["\N{WHALE}" * 50] * 9), "utf-8")
+    write(tmp_path / "novels", tmp_path / "made", size_bytes=size, seed=0)
     made = b"".join(contents(tmp_path / "made").values())
     assert size - 3 <= len(made) <= size
-    made.decode()
+    assert set(made.decode()) <= {"\N{WHALE}", " ", "\n"}
 
 
 def test_the_seed_says_what_is_made(novels: Path, tmp_path: Path) -> None:

@@ -36,9 +36,8 @@ def ids_of_store(folder: Path) -> dict[str, Ids]:
     import datasets
 
     rows = datasets.load_from_disk(str(folder)).data.table
-    places = zip(rows["document"].to_pylist(), rows["part"].to_pylist(), range(rows.num_rows), strict=True)
     digests: dict[str, IdsDigest] = {}
-    for _, _, row in sorted(places):
+    for row in range(rows.num_rows):
         source = rows["source"][row].as_py()
         digests.setdefault(source, IdsDigest()).add(rows["tokens"][row].values.to_numpy(zero_copy_only=False))
     return {source: digest.ids() for source, digest in digests.items()}
