@@ -22,6 +22,7 @@ from bench.tokenizing.schedule import Measurement, Plan, measurements
 from bench.tokenizing.summary import growth, rows
 from bench.tokenizing.table import CAPTION, name_of, sentences, table
 from bench.tokenizing.texts import Wanted, make_texts, make_tokenizer
+from revlm.errors import UsageError
 from revlm.report.units import human_bytes
 from revlm.runs.machine import memory_limit_bytes
 
@@ -54,13 +55,15 @@ def main(
     """Measure revlm tokenize beside plain SentencePiece; write JSON, print a table."""
     wanted = Wanted(novels, megabytes, one_line_megabytes, corpus, one_line, seed)
     chosen_workers = numbers(workers, "--workers")
+    if scratch is not None and not scratch.is_dir():
+        raise UsageError(f"--scratch {scratch} is no folder: give one that is there")
     make_folder(output)
     console, messages = Console(width=160, highlight=False), Console(stderr=True, highlight=False, soft_wrap=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix="revlm-bench-") as folder:
         messages.print("corpora and tokenizer")
         plan = Plan(
+            tokenizer=make_tokenizer(tokenizer, novels, vocab_size, Path(folder)),
             texts=make_texts(wanted, Path(folder)),
-            tokenizer=make_tokenizer(novels, vocab_size, Path(folder)) if tokenizer is None else tokenizer,
             workers=chosen_workers,
             repeats=repeats,
             seconds_limit=seconds_limit,

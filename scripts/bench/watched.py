@@ -32,8 +32,8 @@ def run_watched(command: Sequence[str], *, seconds_limit: float, memory: MemoryW
     """Returns `status` "done", or "out_of_time", "out_of_memory" or "failed" and the `cause`.
 
     Besides, `process_seconds` from the start of the process to its end, the load of the machine before it, and, where
-    its memory is watched, `seen_peak_bytes`. The command finds `bench` and the same revlm, and none of its processes
-    outlives it.
+    its memory is watched, `seen_peak_bytes`. The command finds `bench` and the same revlm; where it has to be ended, so
+    are all processes below it.
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(_FOLDERS)}
     with tempfile.TemporaryFile() as errors:

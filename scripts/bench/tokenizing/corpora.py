@@ -50,7 +50,6 @@ def write_corpus(novels: Path, output: Path, *, size_bytes: int, seed: int) -> i
         UsageError: `output` is there and not empty.
         StorageError: `output` cannot be written.
     """
-
     copies = _copies(find_novels(novels), seed, _paragraphs)
 
     def fill(folder: Path) -> int:
@@ -67,11 +66,10 @@ def write_corpus(novels: Path, output: Path, *, size_bytes: int, seed: int) -> i
 
 
 def write_one_line(novels: Path, output: Path, *, size_bytes: int, seed: int) -> int:
-    """Fills the new folder `output` with one file of copies without any line end; returns how many. As `write_corpus`.
+    """Fills the new folder `output` with one file of copies without any line end; returns how many.
 
-    Their paragraphs, and the lines of them, are joined by spaces.
+    Paragraphs and their lines are joined by spaces. The size and what is raised are as in `write_corpus`.
     """
-
     copies = _copies(find_novels(novels), seed, _unbroken_paragraphs)
 
     def fill(folder: Path) -> int:
@@ -149,5 +147,5 @@ def _whole_or_not_at_all(output: Path, fill: Callable[[Path], int]) -> int:
             return made
     except OSError as error:
         raise StorageError(
-            f"{output} cannot be written ({error.strerror}); make room, or give another folder to --output"
+            f"{output} cannot be written ({error.strerror}); make room, or choose another folder"
         ) from error

@@ -41,8 +41,8 @@ class Plan:
     looked at. The single line comes last, once, by revlm alone and its last number of workers, timed and looked at.
     """
 
-    texts: Mapping[TextName, Text]
     tokenizer: Path
+    texts: Mapping[TextName, Text]
     workers: Sequence[int]
     repeats: int
     seconds_limit: float

@@ -32,6 +32,8 @@ def make_texts(wanted: Wanted, scratch: Path) -> Mapping[TextName, Text]:
         StorageError: as `write_corpus`.
     """
     corpus, line = wanted.corpus, wanted.one_line
+    if line is not None and not line.is_file():
+        raise DataError(f"{line} is no file; give the file of `make_corpus.py --one-line` to --one-line")
     if corpus is None:
         corpus = scratch / "corpus"
         write_corpus(wanted.novels, corpus, size_bytes=round(wanted.megabytes * 10**6), seed=wanted.seed)
@@ -41,18 +43,20 @@ def make_texts(wanted: Wanted, scratch: Path) -> Mapping[TextName, Text]:
         write_one_line(wanted.novels, scratch / "line", size_bytes=size_bytes, seed=wanted.seed)
         line = scratch / "line" / LINE_FILE
     if line is not None:
-        if not line.is_file():
-            raise DataError(f"{line} is no file; give the file of `make_corpus.py --one-line` to --one-line")
         texts["line"] = _text(line)
     return texts
 
 
-def make_tokenizer(novels: Path, vocab_size: int, scratch: Path) -> Path:
-    """Returns the SentencePiece model that `revlm tokenize` trains on the novels.
+def make_tokenizer(given: Path | None, novels: Path, vocab_size: int, scratch: Path) -> Path:
+    """Returns the SentencePiece model that is given, or one that `revlm tokenize` trains on the novels.
 
     Raises:
-        DataError: it cannot.
+        DataError: there is no such file, or none can be trained.
     """
+    if given is not None:
+        if not given.is_file():
+            raise DataError(f"{given} is no file; give a SentencePiece model to --tokenizer")
+        return given
     find_novels(novels)
     ended = run_watched(
         python("revlm", "tokenize", novels, "-o", scratch / "novels", "--vocab-size", vocab_size),
