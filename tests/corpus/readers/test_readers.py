@@ -1,8 +1,7 @@
-"""Each format, and each way in which a file of it can be bad: path, place and remedy are named."""
+"""Each format but e-books, and each way in which a file of it can be bad: path, place and remedy are named."""
 
 import gzip
 import json
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,34 +9,11 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from revlm.corpus import Document, read_documents
-from revlm.corpus.corpus_files import Skipped, find_corpus_files
-from revlm.corpus.documents import Ended, stream_documents
+from revlm.corpus import read_documents
 from revlm.errors import DataError
+from tests.corpus.readers.reading import bytes_counted, read, refused_or_skipped
 
 ROWS = [{"text": "First — text.\n", "title": " The\nFirst "}, {"text": "second", "title": None}, {"text": "third"}]
-
-
-def read(corpus: Path | str, **options: str) -> tuple[list[Document], list[Skipped]]:
-    skipped: list[Skipped] = []
-    return list(read_documents(corpus, on_skip=skipped.append, **options)), skipped
-
-
-def bytes_counted(corpus: Path) -> int:
-    events = stream_documents(find_corpus_files(corpus))
-    return sum(event.read_bytes for event in events if isinstance(event, Ended))
-
-
-def refused_or_skipped(corpus: Path, message: str, texts: list[str], skipped: int = 1, **options: str) -> None:
-    """Strict: one sentence with the path; skip: the other texts are there, and the reason is listed."""
-    with pytest.raises(DataError, match=message) as raised:
-        read(corpus, **options)
-    assert corpus.name in str(raised.value)
-    assert "--errors skip" in str(raised.value)
-    documents, listed = read(corpus, errors="skip", **options)
-    assert [document.text for document in documents] == texts
-    assert len(listed) == skipped
-    assert all(each.path.startswith(corpus.name) for each in listed)
 
 
 def jsonl(rows: list[object]) -> bytes:
@@ -110,73 +86,6 @@ def test_a_parquet_file_without_the_column_or_cut_off(tmp_path: Path) -> None:
     assert [document.text for document in read(path, text_column="body")[0]] == ["text"]
     path.write_bytes(path.read_bytes()[:-20])
     refused_or_skipped(path, "is damaged or no Parquet file", [], text_column="body")
-
-
-CONTAINER = '<container><rootfiles><rootfile full-path="OEBPS/book.opf"/></rootfiles></container>'
-PACKAGE = """<package xmlns="http://www.idpf.org/2007/opf" xmlns:dc="http://purl.org/dc/elements/1.1/">
-<metadata><dc:title>A Small
- Book</dc:title></metadata><manifest>
-<item id="nav" href="nav.xhtml" media-type="application/xhtml+xml" properties="nav"/>
-<item id="two" href="text/two.xhtml" media-type="application/xhtml+xml"/>
-<item id="one" href="text/one%20.xhtml" media-type="application/xhtml+xml"/>
-<item id="css" href="style.css" media-type="text/css"/></manifest>
-<spine>{}</spine></package>"""
-SPINE = '<itemref idref="nav"/><itemref idref="one"/><itemref idref="two"/>'
-ONE = """<?xml version="1.0" encoding="utf-8"?><html><head><title>no text</title><style>p {}</style></head>
-<body><h1>Chapter&#160;One</h1><p>It was  a
-dark<br/>and <i>stormy</i> night&mdash;</p><p>the end.</p><pre>  as
- it stands</pre></body></html>"""
-
-
-def epub(path: Path, **more: str) -> Path:
-    files = {
-        "mimetype": "application/epub+zip",
-        "META-INF/container.xml": CONTAINER,
-        "OEBPS/book.opf": PACKAGE.format(SPINE),
-        "OEBPS/nav.xhtml": "<html><body>Contents</body></html>",
-        "OEBPS/text/one .xhtml": ONE,
-        "OEBPS/text/two.xhtml": "<html><body><div>Chapter <b>Two</b><p>more</p>rest</div></body></html>",
-    }
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in (files | more).items():
-            archive.writestr(name, content)
-    return path
-
-
-def test_an_ebook_is_read_in_the_order_of_its_spine(tmp_path: Path) -> None:
-    (document,), skipped = read(epub(tmp_path / "book.epub"))
-    assert document.text == (
-        "Chapter\u00a0One\n\nIt was a dark\nand stormy night—\n\nthe end.\n\n  as\n it stands\n\n\n"
-        "Chapter Two\n\nmore\n\nrest\n"
-    )
-    assert (document.title, document.source, skipped) == ("A Small Book", "book.epub", [])
-
-
-@pytest.mark.parametrize(
-    ("files", "reason"),
-    [
-        ({"OEBPS/book.opf": PACKAGE.format("")}, "has no spine"),
-        ({"META-INF/container.xml": "<container/>"}, "is damaged or no EPUB"),
-        ({"META-INF/container.xml": "<container"}, "is damaged or no EPUB"),
-        (
-            {"META-INF/encryption.xml": '<e><CipherReference URI="OEBPS/text/two.xhtml"/></e>'},
-            r"is locked \(DRM\); get an edition that is not",
-        ),
-    ],
-)
-def test_an_ebook_that_cannot_be_read(tmp_path: Path, files: dict[str, str], reason: str) -> None:
-    refused_or_skipped(epub(tmp_path / "book.epub", **files), reason, [])
-
-
-def test_fonts_that_are_encrypted_lock_nothing(tmp_path: Path) -> None:
-    more = {"META-INF/encryption.xml": '<e><CipherReference URI="OEBPS/font.otf"/></e>'}
-    assert len(read(epub(tmp_path / "book.epub", **more))[0]) == 1
-
-
-def test_what_is_no_archive_is_no_ebook(tmp_path: Path) -> None:
-    path = tmp_path / "book.epub"
-    path.write_bytes(b"PK\3\4 cut off")
-    refused_or_skipped(path, "is damaged or no EPUB", [])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,123 @@
+"""Which tokenizings are measured, in which order: systems take turns, each in a process of its own."""
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from bench.tokenizing.ids import Ids, ids_of_store
+from bench.watched import MemoryWatch, python, run_watched, tree_bytes
+
+# Between two looks at the memory of all processes of a tokenizing.
+LOOK_SECONDS = 0.05
+PLAIN, REVLM = "plain", "revlm"
+
+TextName = Literal["corpus", "half", "line"]
+
+
+class Cell(NamedTuple):
+    """One row of the table: `workers` is that of `revlm tokenize`, None for plain SentencePiece."""
+
+    system: str
+    workers: int | None
+    text: TextName
+
+
+@dataclass(frozen=True)
+class Text:
+    """A folder or file that is tokenized, and its bytes."""
+
+    path: Path
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The corpus by plain SentencePiece and by revlm with each number of workers; by the last one also half of it.
+
+    First all of them once with their memory looked at, which takes time, so untimed; then `repeats` times timed and not
+    looked at. The single line comes last, once, by revlm alone and its last number of workers, timed and looked at.
+    """
+
+    tokenizer: Path
+    texts: Mapping[TextName, Text]
+    workers: Sequence[int]
+    repeats: int
+    seconds_limit: float
+    memory_limit_bytes: int
+    scratch: Path
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns it as plain values, without the places of files."""
+        return {
+            "bytes": {name: text.bytes for name, text in self.texts.items()},
+            "workers": list(self.workers),
+            "repeats": self.repeats,
+            "seconds_limit": self.seconds_limit,
+            "memory_limit_bytes": self.memory_limit_bytes,
+            "look_seconds": LOOK_SECONDS,
+        }
+
+    def turns(self) -> Iterator[tuple[Cell, bool, bool]]:
+        """Yields what is measured, whether it is timed, and whether its memory is looked at."""
+        cells = [Cell(PLAIN, None, "corpus")]
+        cells += [Cell(REVLM, workers, "corpus") for workers in self.workers]
+        cells += [Cell(REVLM, self.workers[-1], "half")]
+        yield from ((cell, False, True) for cell in cells)
+        for repeat in range(self.repeats):
+            yield from ((cell, True, False) for cell in (cells if repeat % 2 == 0 else reversed(cells)))
+        if "line" in self.texts:
+            yield Cell(REVLM, self.workers[-1], "line"), True, True
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one process left: `status` and figures of `bench.watched`, `seconds` where it was timed, and the ids."""
+
+    cell: Cell
+    result: Mapping[str, Any]
+    ids: Mapping[str, Ids] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns it as plain values, without the ids."""
+        return {**self.cell._asdict(), **self.result}
+
+
+def measurements(plan: Plan) -> Iterator[Cell | Measurement]:
+    """Yields each cell when its process starts, and its measurement; what did not end is not started again."""
+    undone = set()
+    for cell, timed, seen in plan.turns():
+        if cell in undone:
+            continue
+        yield cell
+        measurement = _measure(plan, cell, timed, seen)
+        if measurement.result["status"] != "done":
+            undone.add(cell)
+        yield measurement
+
+
+def _measure(plan: Plan, cell: Cell, timed: bool, seen: bool) -> Measurement:
+    with tempfile.TemporaryDirectory(dir=plan.scratch) as folder:
+        made = Path(folder, "made")
+        memory = MemoryWatch(tree_bytes, LOOK_SECONDS, plan.memory_limit_bytes) if seen else None
+        result = run_watched(_command(plan, cell, made), seconds_limit=plan.seconds_limit, memory=memory)
+        if result["status"] != "done":
+            return Measurement(cell, result)
+        if cell.system == PLAIN:
+            left = json.loads(made.read_text())
+            ids = {source: Ids(*each) for source, each in left["documents"].items()}
+            seconds = left["encode_seconds"]
+        else:
+            ids = ids_of_store(made)
+            seconds = result["process_seconds"]
+        return Measurement(cell, {**result, "seconds": seconds} if timed else result, ids)
+
+
+def _command(plan: Plan, cell: Cell, made: Path) -> list[str]:
+    text = plan.texts[cell.text].path
+    if cell.system == PLAIN:
+        return python("bench.tokenizing.plain", plan.tokenizer, text, made)
+    options = ("--tokenizer", plan.tokenizer, "--workers", cell.workers)
+    return python("revlm", "tokenize", text, "-o", made, *options)

@@ -1,0 +1,91 @@
+"""What is tokenized: a corpus, its first half, one long line, and the tokenizer for all of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.tokenizing.corpora import LINE_FILE, find_novels, write_corpus, write_one_line
+from bench.tokenizing.schedule import Text, TextName
+from bench.watched import python, run_watched
+from revlm.errors import DataError
+
+_TRAINING_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The sizes of corpora that are made of `novels`, or `corpus` and `one_line` where they are there already."""
+
+    novels: Path
+    megabytes: float
+    one_line_megabytes: float
+    corpus: Path | None
+    one_line: Path | None
+    seed: int
+
+
+def make_texts(wanted: Wanted, scratch: Path) -> Mapping[TextName, Text]:
+    """Returns the texts, those that are made below `scratch`.
+
+    Raises:
+        DataError: the corpus has no two .txt files, the line is no file, or as `write_corpus`.
+        StorageError: as `write_corpus`.
+    """
+    corpus, line = wanted.corpus, wanted.one_line
+    if line is not None and not line.is_file():
+        raise DataError(f"{line} is no file; give the file of `make_corpus.py --one-line` to --one-line")
+    if corpus is None:
+        corpus = scratch / "corpus"
+        write_corpus(wanted.novels, corpus, size_bytes=round(wanted.megabytes * 10**6), seed=wanted.seed)
+    texts: dict[TextName, Text] = {"half": _half(corpus, scratch / "half"), "corpus": _text(corpus)}
+    if line is None and wanted.one_line_megabytes:
+        size_bytes = round(wanted.one_line_megabytes * 10**6)
+        write_one_line(wanted.novels, scratch / "line", size_bytes=size_bytes, seed=wanted.seed)
+        line = scratch / "line" / LINE_FILE
+    if line is not None:
+        texts["line"] = _text(line)
+    return texts
+
+
+def make_tokenizer(given: Path | None, novels: Path, vocab_size: int, scratch: Path) -> Path:
+    """Returns the SentencePiece model that is given, or one that `revlm tokenize` trains on the novels.
+
+    Raises:
+        DataError: there is no such file, or none can be trained.
+    """
+    if given is not None:
+        if not given.is_file():
+            raise DataError(f"{given} is no file; give a SentencePiece model to --tokenizer")
+        return given
+    find_novels(novels)
+    ended = run_watched(
+        python("revlm", "tokenize", novels, "-o", scratch / "novels", "--vocab-size", vocab_size),
+        seconds_limit=_TRAINING_SECONDS,
+    )
+    if ended["status"] != "done":
+        raise DataError(f"no tokenizer could be trained on {novels} ({ended['cause']}); give one with --tokenizer")
+    return scratch / "novels" / "tokenizer.model"
+
+
+def _half(corpus: Path, folder: Path) -> Text:
+    """Fills a folder with links to the first files of a corpus, of about half its bytes."""
+    paths = sorted(corpus.rglob("*.txt"))
+    if len(paths) < 2:
+        raise DataError(f"{corpus} has no two .txt files; give another --corpus, or more --megabytes")
+    half = sum(path.stat().st_size for path in paths) / 2
+    folder.mkdir()
+    taken = 0
+    for path in paths[:-1]:
+        size = path.stat().st_size
+        if taken and taken + size / 2 > half:
+            break
+        taken += size
+        link = folder / path.relative_to(corpus)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path.resolve())
+    return Text(folder, taken)
+
+
+def _text(path: Path) -> Text:
+    files = [path] if path.is_file() else sorted(path.rglob("*.txt"))
+    return Text(path, sum(file.stat().st_size for file in files))
