@@ -1,0 +1,144 @@
+"""Reads datasets of the Hugging Face hub, a text a row, while they come over the network.
+
+`datasets` finds the files of a split, and reads those of most formats. Parquet, which most of the hub is, is read here
+page by page: `datasets` holds whole groups of rows, which for books can be gigabytes.
+"""
+
+import functools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from revlm.corpus.readers.hub_address import HubAddress
+from revlm.corpus.readers.hub_errors import no_such_column, no_such_split, opening, reading, require_access
+from revlm.corpus.readers.hub_rows import DatasetRows, ParquetRows, Row, Rows
+from revlm.corpus.readers.jsonl import text_of_row
+from revlm.corpus.readers.raw import RawText, Unusable
+from revlm.errors import DataError, UsageError
+
+
+@dataclass(frozen=True)
+class HubDataset(HubAddress):
+    """The texts of a split. Everything but `shard` opens the dataset, once for all that is asked of it.
+
+    Raises:
+        DataError: where it cannot be opened: the hub cannot be reached or does not let us in, it is not there, or has
+            no files that can be read.
+        UsageError: where it has no such split, configuration or revision.
+    """
+
+    def pinned(self) -> "HubDataset":
+        """Returns it at the commit that its revision means now, so that going on later reads the same rows."""
+        return self if self.is_local else replace(self, revision=_opened(self).hash)
+
+    @property
+    def n_shards(self) -> int:
+        """The most parts that its split can be cut into: its files."""
+        return len(self._files())
+
+    def shard(self, index: int, count: int) -> "HubDataset":
+        """Returns part `index`, from 0, of `count`: contiguous files, so that the parts in order are the whole.
+
+        Raises:
+            UsageError: where there is no such part, or there are more parts than files.
+        """
+        if not 0 <= index < count:
+            raise UsageError(f"there is no part {index + 1} of {count}; parts are numbered from 1 to {count}")
+        if count > self.n_shards:
+            raise UsageError(f"{self} is cut by its files, so into {self.n_shards} parts at most; {count} are too many")
+        return replace(self, part=(index, count))
+
+    def total_bytes(self) -> int | None:
+        """Returns about how many bytes its rows have, all columns together, where that was counted."""
+        files, splits = self._files(), _opened(self).info.splits or {}
+        if self.split not in splits or not splits[self.split].num_bytes:
+            return None
+        return splits[self.split].num_bytes * len(self._of_part(files)) // len(files)
+
+    def texts(self, text_column: str, *, skip: int = 0) -> Iterator[RawText | Unusable]:
+        """Yields the text of each row after the first `skip`, which is named by its row and, of several, its file.
+
+        The title is the column `title`, where there is one of strings; `read_bytes` is the text's length in UTF-8.
+        Of Parquet files, groups of rows that are skipped are not fetched; in other formats they are read again.
+
+        Raises:
+            DataError: where there is no such column, a file is damaged, or the connection is lost for long.
+        """
+        place = ""
+        with reading(self, lambda: place):
+            for rows in self._rows(text_column):
+                jumped = rows.jump(skip)
+                skip -= jumped
+                for number, row in enumerate(rows.read(jumped), jumped + 1):
+                    if skip:
+                        skip -= 1
+                        continue
+                    place = f"{rows.name}, row {number}" if rows.name else f"row {number}"
+                    yield _text(row, place, text_column)
+
+    def _files(self) -> list[str]:
+        """Returns all files of the split, in their order."""
+        files = _opened(self).config.data_files
+        if self.split not in files:
+            raise no_such_split(self, files)
+        return list(files[self.split])
+
+    def _of_part(self, files: list[str]) -> range:
+        """Returns which of the files are in this part."""
+        index, count = self.part
+        each, more = divmod(len(files), count)
+        start = index * each + min(index, more)
+        return range(start, start + each + (index < more))
+
+    def _rows(self, text_column: str) -> list[Rows]:
+        """Returns the rows of each file of this part."""
+        from datasets.packaged_modules.parquet.parquet import ParquetConfig
+
+        opened, files = _opened(self), self._files()
+        names = [os.path.relpath(file, opened.base_path) if len(files) > 1 else "" for file in files]
+        part = self._of_part(files)
+        if isinstance(opened.config, ParquetConfig):
+            return [ParquetRows(names[index], files[index], self, text_column) for index in part]
+        with opening(self):
+            dataset = opened.as_streaming_dataset(split=self.split)
+        if dataset.column_names is not None:
+            if text_column not in dataset.column_names:
+                raise no_such_column(self, text_column, dataset.column_names)
+            dataset = dataset.select_columns([name for name in dataset.column_names if name in (text_column, "title")])
+        return [DatasetRows(names[index], dataset.shard(len(files), index)) for index in part]
+
+
+def _opened(address: HubAddress) -> Any:
+    return _open(HubAddress(address.id, revision=address.revision, config=address.config))
+
+
+@functools.cache
+def _open(address: HubAddress) -> Any:
+    """Returns what `datasets` found of a dataset: its commit, its files and what is known of its splits."""
+    import datasets
+    from datasets.packaged_modules.text.text import TextConfig
+
+    if address.is_local and not os.path.isdir(address.path):
+        raise DataError(f"{address.path} is no folder; check the path")
+    with opening(address):
+        if not address.is_local:
+            require_access(address)
+        builder = datasets.load_dataset_builder(address.path, name=address.config, revision=address.revision)
+        if not builder.config.data_files:  # `datasets` takes any copy, of any revision, where the hub gives none
+            raise ConnectionError("only a copy of another time is in HF_HOME")
+    if isinstance(builder.config, TextConfig):
+        builder.config.sample_by = "document"  # `datasets` would make a text of each line
+    return builder
+
+
+def _text(row: Row, place: str, column: str) -> RawText | Unusable:
+    values = {}
+    for name, value in row.items():
+        try:
+            values[name] = value.as_py()
+        except UnicodeDecodeError as error:
+            reason = f"is not UTF-8 in {name!r}: byte 0x{error.object[error.start]:02x} at its byte {error.start}"
+            return Unusable(place, reason, "repair the row")
+    text = values.get(column)
+    return text_of_row(values, place, column, read_bytes=len(text.encode()) if isinstance(text, str) else 0)

@@ -1,0 +1,146 @@
+"""A hub on loopback: what `huggingface_hub` asks for when a dataset is streamed, answered as the hub does."""
+
+import http.server
+import json
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha1
+from urllib.parse import unquote, urlsplit
+
+_API = re.compile(r"/api/datasets/(?P<id>[^/]+/[^/]+)(/(?P<what>revision|tree|paths-info|auth-check))?(/(?P<rest>.*))?")
+_FILE = re.compile(r"/datasets/(?P<id>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
+
+
+def commit_of(files: dict[str, bytes]) -> str:
+    return sha1(b"".join(name.encode() + content for name, content in sorted(files.items()))).hexdigest()
+
+
+@dataclass
+class Repository:
+    """`revisions` are the files of each branch or tag; `refuses` is an error of the hub, as `GatedRepo`."""
+
+    revisions: dict[str, dict[str, bytes]]
+    refuses: str = ""
+
+    def files(self, revision: str) -> dict[str, bytes] | None:
+        commits = {commit_of(files): files for files in self.revisions.values()}
+        return self.revisions.get(revision) or commits.get(revision)
+
+
+@dataclass
+class Hub:
+    """`drops` counts down, by `owner/name/path`, answers that break off in the middle; `fetched` counts bytes sent."""
+
+    url: str
+    repositories: dict[str, Repository] = field(default_factory=dict)
+    drops: Counter[str] = field(default_factory=Counter)
+    fetched: Counter[str] = field(default_factory=Counter)
+
+
+@contextmanager
+def open_hub() -> Iterator[Hub]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # or each answer waits for 40 ms
+
+        def do_GET(self) -> None:
+            path = unquote(urlsplit(self.path).path)
+            if match := _FILE.fullmatch(path):
+                self._file(**match.groupdict())
+            elif match := _API.fullmatch(path):
+                self._api(match["id"], match["what"] or "", match["rest"] or "")
+            else:
+                self._send(404, b"")
+
+        do_HEAD = do_POST = do_GET
+
+        def _file(self, id: str, revision: str, path: str) -> None:
+            files = self._repository_files(id, revision)
+            if files is None:
+                return
+            if path not in files:
+                self._send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit_of(files)})
+                return
+            content = files[path]
+            headers = {"X-Repo-Commit": commit_of(files), "ETag": f'"{sha1(content).hexdigest()}"'}
+            asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+            if asked is None or self.command == "HEAD":
+                self._send(200, content, headers)
+                return
+            first, last = int(asked[1]), min(int(asked[2]), len(content) - 1)
+            part = content[first : last + 1]
+            self._send(206, part, {**headers, "Content-Range": f"bytes {first}-{last}/{len(content)}"}, f"{id}/{path}")
+
+        def _api(self, id: str, what: str, rest: str) -> None:
+            revision, _, under = rest.partition("/")
+            files = self._repository_files(id, revision if what in ("revision", "tree", "paths-info") else "main")
+            if files is None:
+                return
+            if what == "tree":
+                self._send(200, json.dumps(_listing(files, under)).encode())
+            elif what == "paths-info":
+                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["paths"]
+                self._send(200, json.dumps([each for each in _entries(files) if each["path"] in asked]).encode())
+            else:
+                siblings = [{"rfilename": name} for name in files]
+                self._send(200, json.dumps({"id": id, "sha": commit_of(files), "siblings": siblings}).encode())
+
+        def _repository_files(self, id: str, revision: str) -> dict[str, bytes] | None:
+            repository = hub.repositories.get(id)
+            if repository is None:
+                self._send(401, b"", {"X-Error-Code": "RepoNotFound"})
+            elif repository.refuses:
+                self._send(401, b"", {"X-Error-Code": repository.refuses})
+            elif (files := repository.files(revision)) is None:
+                self._send(404, b"", {"X-Error-Code": "RevisionNotFound"})
+            else:
+                return files
+            return None
+
+        def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None, name: str = "") -> None:
+            self.send_response(status)
+            for header, value in {"Content-Type": "application/json", **(headers or {})}.items():
+                self.send_header(header, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if hub.drops[name] > 0:
+                hub.drops[name] -= 1
+                body, self.close_connection = body[: len(body) // 2], True
+            if self.command != "HEAD":
+                self.wfile.write(body)
+                hub.fetched[name] += len(body)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True  # connections are kept open by the other side
+    hub = Hub(f"http://127.0.0.1:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _entries(files: dict[str, bytes]) -> list[dict[str, object]]:
+    return [
+        {"type": "file", "path": name, "size": len(content), "oid": sha1(content).hexdigest()}
+        for name, content in files.items()
+    ]
+
+
+def _listing(files: dict[str, bytes], under: str) -> list[dict[str, object]]:
+    """What lies directly in a folder, as the hub lists it."""
+    prefix = f"{under}/" if under else ""
+    below = {name: content for name, content in files.items() if name.startswith(prefix)}
+    folders = {prefix + name[len(prefix) :].split("/")[0] for name in below if "/" in name[len(prefix) :]}
+    listed = [{"type": "directory", "path": name, "size": 0, "oid": ""} for name in sorted(folders)]
+    return [*listed, *_entries({name: below[name] for name in below if "/" not in name[len(prefix) :]})]
