@@ -8,15 +8,16 @@ import typer
 
 if TYPE_CHECKING:
     from revlm.corpus import TokenizeSummary
+    from revlm.corpus.sources import Source
 
 
 def tokenize(
     corpus: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="CORPUS",
             help="A folder, a quoted pattern such as 'books/**/*.txt', or one file: "
-            ".txt, .md, .jsonl (.gz or .zst after it), .parquet, .epub.",
+            ".txt, .md, .jsonl (.gz or .zst after it), .parquet, .epub; or hf:owner/name, a dataset of the hub.",
         ),
     ],
     output_dir: Annotated[
@@ -37,6 +38,11 @@ def tokenize(
     text_column: Annotated[
         str, typer.Option(metavar="NAME", help="The column of the text in .jsonl and .parquet files.")
     ] = "text",
+    split: Annotated[str | None, typer.Option(metavar="NAME", help="Of a dataset of the hub; default train.")] = None,
+    revision: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Branch, tag or commit of a dataset of the hub.")
+    ] = None,
+    config: Annotated[str | None, typer.Option(metavar="NAME", help="Configuration of a dataset of the hub.")] = None,
     deduplicate: Annotated[
         bool, typer.Option("--deduplicate", help="Leave out texts that are there already, also as another edition.")
     ] = False,
@@ -60,9 +66,12 @@ def tokenize(
     from revlm.cli.signals import StopSignals
     from revlm.cli.tokenize_progress import TokenizeProgress
     from revlm.corpus import tokenize_corpus
+    from revlm.corpus.sources import open_source
 
     if show_removed:
-        _print_removed(corpus, errors, text_column)
+        _print_removed(
+            open_source(corpus, errors=errors, text_column=text_column, split=split, revision=revision, config=config)
+        )
         return
     with TokenizeProgress() as bar, StopSignals(bar.message, "stopping after this block") as signals:
         summary = tokenize_corpus(
@@ -72,6 +81,9 @@ def tokenize(
             vocab_size=vocab_size,
             errors=errors,
             text_column=text_column,
+            split=split,
+            revision=revision,
+            config=config,
             deduplicate=deduplicate,
             workers=workers,
             resume=resume,
@@ -85,19 +97,18 @@ def tokenize(
         _print(summary)
 
 
-def default_output(corpus: Path) -> Path:
-    """`data/<name of CORPUS>`: the folder's name, or the file's without its ending."""
-    resolved = corpus.resolve()
+def default_output(corpus: str) -> Path:
+    """`data/<name of CORPUS>`: the folder's name, or the file's without its ending; of hf:owner/name the name."""
+    resolved = Path(corpus.removeprefix("hf:")).resolve()
     name = resolved.name if resolved.is_dir() else resolved.stem
     return Path("data") / (name or "corpus")
 
 
-def _print_removed(corpus: Path, errors: Literal["strict", "skip"], text_column: str) -> None:
+def _print_removed(source: "Source") -> None:
     """Prints, document by document, what stood before and after the text, and how many line ends changed."""
-    from revlm.corpus.corpus_files import find_corpus_files
-    from revlm.corpus.documents import Dropped, Ended, stream_documents
+    from revlm.corpus.events import START, Dropped, Ended
 
-    for event in stream_documents(find_corpus_files(corpus, errors=errors), errors=errors, text_column=text_column):
+    for event in source.events(START):
         if isinstance(event, Dropped):
             typer.echo(f"== {event.skipped.path}: no document, {event.skipped.reason}")
         if isinstance(event, Ended):

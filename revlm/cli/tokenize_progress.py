@@ -29,8 +29,8 @@ class TokenizeProgress:
         self._began = self._last_line = time.monotonic()
         self._done_at_first: int | None = None
 
-    def show(self, done: int, total: int, title: str) -> None:
-        """Shows that `done` of `total` bytes are done."""
+    def show(self, done: int, total: int | None, title: str) -> None:
+        """Shows that `done` of `total` bytes are done, None where nobody knows how many there are."""
         self._bar.update(self._task, completed=done, total=total, description=title or "reading")
         now = time.monotonic()
         if self._done_at_first is None:
@@ -38,10 +38,8 @@ class TokenizeProgress:
         if self._bar.disable and now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
             rate = max(done - self._done_at_first, 1) / (now - self._began)
-            self.message(
-                f"{done / max(total, 1):.0%} of {decimal(total)}, {decimal(int(rate))}/s, "
-                f"{(total - done) / rate / 60:.0f} min left: {title}"
-            )
+            left = f"of {decimal(total)}, {(total - done) / rate / 60:.0f} min left" if total else "done"
+            self.message(f"{decimal(done)} {left}, {decimal(int(rate))}/s: {title}")
 
     def message(self, text: str) -> None:
         """Prints a notice, in a terminal above the bar."""

@@ -1,62 +1,20 @@
-"""Reads a corpus as a stream of pieces, each document's pieces followed by its end, whatever its files are.
+"""Reads the documents of files, whatever their formats.
 
 Text is strict UTF-8. A byte order mark and carriage returns are normalised and Project Gutenberg's own matter
-is removed; all of that is counted, and every file or text that gives no document is named with its reason. No text is
-held whole: whether a document can be used is only known at its end.
+is removed; all of that is counted, and every file or text that gives no document is named with its reason.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
-from revlm.corpus.cleaning import CleanedText, Cleaning, utf8_length
+from revlm.corpus.cleaning import Cleaning
 from revlm.corpus.corpus_files import CorpusFiles, OnError, Skipped, find_corpus_files
+from revlm.corpus.events import START, Dropped, Ended, Event, Piece, Place, text_events
 from revlm.corpus.readers import RawText, Unusable, UnusableFileError, name_of, printable, reader_of, unreadable
 from revlm.corpus.readers.text import read_text
 
 TEXT_COLUMN = "text"
-
-
-class Place(NamedTuple):
-    """A place between two texts of a corpus: after the first `texts` of the file with the number `file`, from 0."""
-
-    file: int = 0
-    texts: int = 0
-
-
-START = Place()
-
-
-class Piece(NamedTuple):
-    """A piece of a cleaned text; `title` is its document's, `read_bytes` its share of the corpus, for progress."""
-
-    text: str
-    title: str
-    read_bytes: int
-
-
-class Ended(NamedTuple):
-    """The pieces since the last end are a document. `front` and `back` are what was taken from its ends."""
-
-    place: Place
-    title: str
-    source: str
-    cleaning: Cleaning
-    read_bytes: int
-    front: str = ""
-    back: str = ""
-
-
-class Dropped(NamedTuple):
-    """The pieces since the last end, if any, are no document, and why."""
-
-    place: Place
-    skipped: Skipped
-    read_bytes: int
-
-
-Event = Piece | Ended | Dropped
 
 
 def stream_documents(
@@ -77,31 +35,6 @@ def stream_documents(
     for number, path in enumerate(files.paths[after.file :], after.file):
         known = after.texts if number == after.file else 0
         yield from _FileReading(path, number, files.root, errors).events(text_column, known)
-
-
-def recut(events: Iterable[Event], parts: Callable[[Iterable[str]], Iterator[str]]) -> Iterator[Event]:
-    """Yields the events with each text in the pieces that `parts` makes of it."""
-    remaining = iter(events)
-    end: Event | None
-    title, share = "", 0
-
-    def pieces() -> Iterator[str]:
-        nonlocal end, title, share
-        for event in remaining:
-            if not isinstance(event, Piece):
-                end = event
-                return
-            title, share = event.title, share + event.read_bytes
-            yield event.text
-
-    while True:
-        end = None
-        for part in parts(pieces()):
-            yield Piece(part, title, share)
-            share = 0
-        if end is None:
-            return
-        yield end
 
 
 class _FileReading:
@@ -132,25 +65,13 @@ class _FileReading:
 
     def _text(self, found: RawText | Unusable) -> Iterator[Event]:
         source = f"{self._source}, {found.place}" if found.place else self._source
-        if isinstance(found, Unusable):
-            if self._errors == "strict":
-                raise UnusableFileError(self._path, f"{found.place} {found.reason}", found.remedy)
-            yield self._dropped(source, found.reason, found.read_bytes)
-            return
-        cleaned = CleanedText(found.pieces)
-        title = found.title or cleaned.title or self._title(found.place) or source
-        share, has_text = found.read_bytes, False
-        for piece in cleaned:
-            has_text = has_text or not piece.isspace()
-            yield Piece(piece, title, min(share, utf8_length(piece)))
-            share -= min(share, utf8_length(piece))
-        self._require_unchanged()
-        if has_text:
+        if isinstance(found, RawText):
             place = Place(self._number, self._texts + 1)
-            taken = (cleaned.front, cleaned.back)
-            yield Ended(place, title, source, cleaned.cleaning, found.read_bytes, *taken)
+            yield from text_events(found, place, source, self._title(found.place) or source, self._require_unchanged)
+        elif self._errors == "strict":
+            raise UnusableFileError(self._path, f"{found.place} {found.reason}", found.remedy)
         else:
-            yield self._dropped(source, "empty or only white space", found.read_bytes)
+            yield self._dropped(source, found.reason, found.read_bytes)
 
     def _dropped(self, source: str, reason: str, read_bytes: int) -> Dropped:
         return Dropped(Place(self._number, self._texts + 1), Skipped(source, reason), read_bytes)

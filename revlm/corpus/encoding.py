@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from revlm.corpus.documents import Dropped, Ended, Event, Piece
 from revlm.corpus.duplicates import sampled_shingles
+from revlm.corpus.events import Dropped, Ended, Event, Piece
 from revlm.corpus.tokenizer import Tokenizer
 from revlm.errors import ResourceError
 

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from revlm.corpus.corpus_files import OnError, Skipped
-from revlm.corpus.documents import Dropped, Ended
 from revlm.corpus.duplicates import Duplicates, sketch_of
 from revlm.corpus.encoding import Encoded
+from revlm.corpus.events import Dropped, Ended
 from revlm.corpus.store import StoredDocument
 from revlm.errors import DataError
 

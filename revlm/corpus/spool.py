@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from revlm.corpus.corpus_files import Skipped
-from revlm.corpus.documents import Place
+from revlm.corpus.events import Place
 from revlm.corpus.store import StoredDocument
 from revlm.storage import sync_file, sync_folder
 

@@ -1,7 +1,5 @@
 """From a corpus to a token store: read, train a tokenizer where none is given, encode, check, write."""
 
-import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -12,13 +10,14 @@ from itertools import chain, islice
 from pathlib import Path
 
 from revlm.corpus.cleaning import Cleaning
-from revlm.corpus.corpus_files import CorpusFiles, OnError, Skipped, find_corpus_files
-from revlm.corpus.documents import TEXT_COLUMN, Dropped, Ended, Event, Piece, recut, stream_documents
+from revlm.corpus.corpus_files import OnError, Skipped
+from revlm.corpus.documents import TEXT_COLUMN
 from revlm.corpus.encoding import Encoded, blocks, encode_stream
+from revlm.corpus.events import START, Dropped, Ended, Event, Piece, recut
 from revlm.corpus.judging import Judge
-from revlm.corpus.readers import printable
 from revlm.corpus.sampling import sample_passages
 from revlm.corpus.sentencepiece_training import train_sentencepiece
+from revlm.corpus.sources import Source, open_source
 from revlm.corpus.spool import Outcome, Spool
 from revlm.corpus.store import FORMAT_VERSION, StoredDocument, TokenStore
 from revlm.corpus.store_writer import ROW_TOKENS, StoreWriter
@@ -31,7 +30,7 @@ from revlm.storage import require_free_space
 _WORKER_BYTES = 1 << 22
 _LISTED = 3  # reasons in an error
 
-Progress = Callable[[int, int, str], object]
+Progress = Callable[[int, int | None, str], object]
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,9 @@ def tokenize_corpus(
     vocab_size: int = 2048,
     errors: OnError = "strict",
     text_column: str = TEXT_COLUMN,
+    split: str | None = None,
+    revision: str | None = None,
+    config: str | None = None,
     deduplicate: bool = False,
     workers: int | None = None,
     resume: bool = True,
@@ -75,17 +77,20 @@ def tokenize_corpus(
     killed on the way and begun again.
 
     Args:
-        corpus: a folder, a pattern such as `books/**/*.txt`, or one file; of any format that has a reader.
+        corpus: a folder, a pattern such as `books/**/*.txt`, or one file, of any format that has a reader; or
+            `hf:owner/name`, a dataset of the hub.
         output_dir: the store; an existing store there is replaced when the new one is whole.
         tokenizer: "bytes", a SentencePiece model, a folder that holds a tokenizer, or None to train one on a sample
             of the corpus.
         vocab_size: the size of a trained tokenizer.
         errors: "strict" stops at a file or text that cannot be used, "skip" lists it and goes on.
         text_column: the column of the text in files of rows.
+        split, revision, config: of a dataset of the hub.
         deduplicate: leaves out documents whose text, or nearly so, is that of an earlier one, instead of naming them.
         workers: processes that encode; None for one a core, fewer for a small corpus.
         resume: goes on with the same work where it was killed or stopped.
-        progress: called with bytes done, bytes in all (twice the corpus where a tokenizer is trained) and a title.
+        progress: called with bytes done, bytes in all (twice the corpus where a tokenizer is trained; None where it is
+            not known) and a title.
         message: called with a sentence that the user should see.
         stop: asked between blocks of text; once it names what asks for it, the work stops where it can go on.
         row_tokens: the most tokens one row holds; a longer document takes several.
@@ -99,35 +104,34 @@ def tokenize_corpus(
     """
     began = time.perf_counter()
     place = Path(os.path.realpath(output_dir))
-    files = find_corpus_files(corpus, errors=errors)
+    source = open_source(corpus, errors=errors, text_column=text_column, split=split, revision=revision, config=config)
     given = _given_tokenizer(tokenizer)
     plan = {
         "format": FORMAT_VERSION,
-        "corpus": _identity(files),
+        "corpus": source.identity,
         "tokenizer": given.fingerprint if given else vocab_size,
         "errors": errors,
         "text_column": text_column,
         "deduplicate": deduplicate,
         "row_tokens": row_tokens,
     }
-    read = partial(stream_documents, files, errors=errors, text_column=text_column)
-    watch = _Watch(files.total_bytes, 1 if given else 2, progress, stop)
+    watch = _Watch(source.total_bytes, 1 if given else 2, progress, stop)
     judge = Judge(errors=errors, deduplicate=deduplicate, row_tokens=row_tokens)
     with unfinished_store(place, plan, resume=resume, message=message) as work:
-        chosen = given or work.tokenizer(lambda: _train(watch.over(read()), vocab_size, files))
+        chosen = given or work.tokenizer(lambda: _train(watch.over(source.events(START)), vocab_size, source))
         with work.spool(chosen) as spool:
             for outcome in spool.outcomes():
                 if isinstance(outcome.result, StoredDocument):
                     judge.remember(outcome.result)
             if spool.read_bytes:
-                message(f"going on after {spool.read_bytes:,} of {files.total_bytes:,} bytes")
+                message(f"going on after {spool.read_bytes:,} bytes of the corpus")
             watch.go_on_after(spool.read_bytes)
-            pieces = recut(read(after=spool.after), partial(blocks, chosen))
-            with closing(encode_stream(pieces, chosen, workers or _worker_count(files.total_bytes))) as events:
+            pieces = recut(source.events(spool.after), partial(blocks, chosen))
+            with closing(encode_stream(pieces, chosen, workers or _worker_count(source.total_bytes))) as events:
                 _spool(events, spool, judge, watch)
             if next(spool.documents(row_tokens), None) is None:
-                raise _nothing_left(files, spool.skipped())
-            work.finish(place, partial(_write_store, spool, chosen, files.skipped, row_tokens))
+                raise _nothing_left(source, spool.skipped())
+            work.finish(place, partial(_write_store, spool, chosen, source.skipped, row_tokens))
     return _summary(Path(output_dir), time.perf_counter() - began)
 
 
@@ -137,25 +141,17 @@ def _given_tokenizer(choice: Path | str | None) -> Tokenizer | None:
     return ByteTokenizer() if str(choice) == ByteTokenizer.kind else Tokenizer.load(choice)
 
 
-def _identity(files: CorpusFiles) -> str:
-    """Returns a digest of the files, their sizes and times of change: another means another corpus."""
-    digest = hashlib.sha256()
-    for path in files.paths:
-        status = path.stat()
-        digest.update(json.dumps([printable(path.absolute()), status.st_size, status.st_mtime_ns]).encode())
-    return digest.hexdigest()
-
-
-def _worker_count(corpus_bytes: int) -> int:
+def _worker_count(corpus_bytes: int | None) -> int:
     """One a core, but none that takes longer to start than to do its share."""
-    return max(1, min(len(os.sched_getaffinity(0)), corpus_bytes // _WORKER_BYTES))
+    cores = len(os.sched_getaffinity(0))
+    return cores if corpus_bytes is None else max(1, min(cores, corpus_bytes // _WORKER_BYTES))
 
 
-def _train(events: Iterator[Event], vocab_size: int, files: CorpusFiles) -> Tokenizer:
+def _train(events: Iterator[Event], vocab_size: int, source: Source) -> Tokenizer:
     skipped: list[Skipped] = []
     passages = sample_passages(_noting(skipped, events))
     if not passages:
-        raise _nothing_left(files, skipped)
+        raise _nothing_left(source, skipped)
     return train_sentencepiece(passages, vocab_size=vocab_size)
 
 
@@ -166,9 +162,9 @@ def _noting(skipped: list[Skipped], events: Iterator[Event]) -> Iterator[Event]:
         yield event
 
 
-def _nothing_left(files: CorpusFiles, skipped: Iterable[Skipped]) -> DataError:
-    listed = "; ".join(f"{each.path}: {each.reason}" for each in islice(chain(files.skipped, skipped), _LISTED))
-    return DataError(f"no text is left in {files.root} ({listed}); give a corpus with text in it")
+def _nothing_left(source: Source, skipped: Iterable[Skipped]) -> DataError:
+    listed = "; ".join(f"{each.path}: {each.reason}" for each in islice(chain(source.skipped, skipped), _LISTED))
+    return DataError(f"no text is left in {source.name} ({listed}); give a corpus with text in it")
 
 
 def _spool(events: Iterable[Encoded | Ended | Dropped], spool: Spool, judge: Judge, watch: "_Watch") -> None:
@@ -213,8 +209,11 @@ def _summary(folder: Path, seconds: float) -> TokenizeSummary:
 class _Watch:
     """Shows how far the work is, in bytes over one or two passes of the corpus, and heeds what asks it to stop."""
 
-    def __init__(self, corpus_bytes: int, passes: int, progress: Progress, stop: Callable[[], str | None]) -> None:
-        self._total, self._last_pass = passes * corpus_bytes, (passes - 1) * corpus_bytes
+    def __init__(
+        self, corpus_bytes: int | None, passes: int, progress: Progress, stop: Callable[[], str | None]
+    ) -> None:
+        self._total = None if corpus_bytes is None else passes * corpus_bytes
+        self._before_last_pass = (passes - 1) * (corpus_bytes or 0)
         self._progress, self._stop = progress, stop
         self._done = self._within = 0
         progress(0, self._total, "")
@@ -227,7 +226,7 @@ class _Watch:
 
     def go_on_after(self, read_bytes: int) -> None:
         """Counts the last pass as done up to there."""
-        self._done, self._within = self._last_pass + read_bytes, 0
+        self._done, self._within = self._before_last_pass + read_bytes, 0
 
     def saw(self, event: Event, prefix: str = "") -> None:
         """Counts an event; raises Interrupted where a stop is asked for."""

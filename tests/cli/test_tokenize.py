@@ -67,10 +67,11 @@ def test_errors_keep_their_exit_codes(corpus: Path) -> None:
 def test_the_default_output_has_the_name_of_the_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "novels.v2").mkdir()
     (tmp_path / "keeper.txt").touch()
-    assert default_output(tmp_path / "novels.v2") == Path("data/novels.v2")
-    assert default_output(tmp_path / "keeper.txt") == Path("data/keeper")
+    assert default_output(str(tmp_path / "novels.v2")) == Path("data/novels.v2")
+    assert default_output(str(tmp_path / "keeper.txt")) == Path("data/keeper")
+    assert default_output("hf:owner/name") == Path("data/name")
     monkeypatch.chdir(tmp_path / "novels.v2")
-    assert default_output(Path(".")) == Path("data/novels.v2")
+    assert default_output(".") == Path("data/novels.v2")
 
 
 def test_help_shows_an_example_and_the_module_loads_nothing_heavy() -> None:

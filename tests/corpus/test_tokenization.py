@@ -305,7 +305,7 @@ def test_a_worker_that_is_killed_is_an_error_with_a_remedy(corpus: Path, tmp_pat
 
     def kill_a_worker() -> None:
         for child in psutil.Process().children():
-            if "spawn_main" in " ".join(child.cmdline()):
+            if child.status() != psutil.STATUS_ZOMBIE and "spawn_main" in " ".join(child.cmdline()):
                 child.kill()
 
     with pytest.raises(ResourceError, match=r"one of 2 worker processes was killed.*fewer --workers"):

@@ -5,6 +5,7 @@ page by page: `datasets` holds whole groups of rows, which for books can be giga
 """
 
 import functools
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -31,6 +32,14 @@ class HubDataset(HubAddress):
     def pinned(self) -> "HubDataset":
         """Returns it at the commit that its revision means now, so that going on later reads the same rows."""
         return self if self.is_local else replace(self, revision=_opened(self).hash)
+
+    @property
+    def version(self) -> str:
+        """The commit of its revision; for a folder, a digest of its files' names, sizes and times of change."""
+        if not self.is_local:
+            return str(_opened(self).hash)
+        versions = [(file, os.stat(file).st_size, os.stat(file).st_mtime_ns) for file in self._files()]
+        return hashlib.sha256(repr(versions).encode()).hexdigest()
 
     @property
     def n_shards(self) -> int:

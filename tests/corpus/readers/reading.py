@@ -6,7 +6,8 @@ import pytest
 
 from revlm.corpus import Document, read_documents
 from revlm.corpus.corpus_files import Skipped, find_corpus_files
-from revlm.corpus.documents import Ended, stream_documents
+from revlm.corpus.documents import stream_documents
+from revlm.corpus.events import Ended
 from revlm.errors import DataError
 
 
