@@ -26,18 +26,16 @@ class TokenizeProgress:
         )
         self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task = self._bar.add_task("reading", total=None)
-        self._began = self._last_line = time.monotonic()
-        self._done_at_first: int | None = None
+        self._last_line = time.monotonic()
+        self._done_at_last_line = 0
 
     def show(self, done: int, total: int | None, title: str) -> None:
         """Shows that `done` of `total` bytes are done, None where nobody knows how many there are."""
         self._bar.update(self._task, completed=done, total=total, description=title or "reading")
         now = time.monotonic()
-        if self._done_at_first is None:
-            self._done_at_first, self._began = done, now
         if self._bar.disable and now - self._last_line >= SECONDS_BETWEEN_LINES:
-            self._last_line = now
-            rate = max(done - self._done_at_first, 1) / (now - self._began)
+            rate = max(done - self._done_at_last_line, 1) / (now - self._last_line)
+            self._last_line, self._done_at_last_line = now, done
             left = f"of {decimal(total)}, {(total - done) / rate / 60:.0f} min left" if total else "done"
             self.message(f"{decimal(done)} {left}, {decimal(int(rate))}/s: {title}")
 

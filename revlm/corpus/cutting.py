@@ -10,6 +10,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 _WORD_END = re.compile("(?<=[^ ]) ")
+_WORDS = {
+    (True, True): re.compile(r"\n| *[^ \n]+| +"),
+    (True, False): re.compile(r"\n|[^\n]+"),
+    (False, True): re.compile(r" *[^ ]+| +"),
+    (False, False): re.compile(r"(?s).+"),
+}
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,10 @@ class Cuts:
             held = held[start:]
         if held:
             yield held
+
+    def words(self, text: str) -> list[str]:
+        """Returns a text in its smallest parts: cut at every place, and on both sides of newlines."""
+        return _WORDS[self.after_newlines, self.before_spaces].findall(text)
 
     def _stop(self, text: str, start: int, characters: int, longest: int) -> int:
         """Returns where the part from `start` ends; 0 where that depends on text still to come."""

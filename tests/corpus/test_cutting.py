@@ -46,6 +46,16 @@ def test_what_follows_a_cut_is_cut_as_a_text_of_its_own(text: str, cuts: Cuts, c
         assert list(cuts.parts(("".join(parts[number:]),), characters, 12)) == parts[number:]
 
 
+@given(text=TEXTS, cuts=CUTS)
+def test_words_are_the_text(text: str, cuts: Cuts) -> None:
+    words = cuts.words(text)
+    assert "".join(words) == text
+    assert all(words)
+    for word, following in pairwise(words):
+        after_newline = cuts.after_newlines and "\n" in (word, following)
+        assert after_newline or (cuts.before_spaces and following.startswith(" ") and not word.endswith(" "))
+
+
 def test_a_part_is_as_long_as_the_places_allow() -> None:
     assert list(Cuts().parts(("one two\nthree four five",), 12, 20)) == ["one two\n", "three four", " five"]
     assert list(Cuts().parts(("a_long_word and more",), 4, 40)) == ["a_long_word", " and", " more"]
@@ -72,5 +82,4 @@ def test_ids_are_those_of_sentencepiece_where_it_loses_nothing(trained: Sentence
     from sentencepiece import SentencePieceProcessor
 
     plain = SentencePieceProcessor(model_proto=trained._file_content())
-    parts = trained.cuts.parts((text,), 3, LONGEST_PART_CHARACTERS)
-    assert [token for part in parts for token in plain.encode(part)] == plain.encode(text)
+    assert trained.encode(text).tolist() == plain.encode(text)
