@@ -15,8 +15,11 @@ from unittest.mock import patch
 import pyarrow
 from pyarrow import parquet
 
+from revlm.corpus import tokenize_corpus
 from revlm.corpus.readers.hub import HubDataset
 from revlm.corpus.readers.raw import Unusable
+from revlm.corpus.store import TokenStore
+from revlm.errors import Interrupted
 from tests.corpus.readers.loopback_hub import Repository
 
 BOOKS = [f"Book {number} — of the sea.\n" + "A calm night. " * (number % 7) for number in range(23)]
@@ -120,3 +123,15 @@ def shards(dataset: HubDataset, count: int) -> list[list[Text | Unusable]]:
 def facts(dataset: HubDataset) -> tuple[int, int | None, int | None, str | None]:
     half = dataset.shard(0, 2).total_bytes() if dataset.n_shards > 1 else None
     return dataset.n_shards, dataset.total_bytes(), half, dataset.pinned().revision
+
+
+def tokenized(name: str, store: str, stop_after: int) -> tuple[list[tuple[str, int]], list[str]]:
+    """Tokenizes a dataset, stopped once on the way; returns sources and bytes, and what was said the second time."""
+    asked = iter(range(1000))
+    try:
+        tokenize_corpus(name, store, tokenizer="bytes", stop=lambda: "SIGTERM" if next(asked) == stop_after else None)
+    except Interrupted:
+        said: list[str] = []
+        tokenize_corpus(name, store, tokenizer="bytes", message=said.append)
+        return [(document.source, document.bytes) for document in TokenStore(store).documents()], said
+    raise AssertionError("the work was not stopped")

@@ -14,7 +14,7 @@ from pyarrow import parquet
 from revlm.corpus.readers.hub import HubDataset
 from revlm.corpus.readers.hub_rows import ParquetRows
 from revlm.errors import DataError, UsageError
-from tests.corpus.readers.hub_library import BOOKS, LIBRARY, LONG, MANY, Text, facts, named, shards, texts
+from tests.corpus.readers.hub_library import BOOKS, LIBRARY, LONG, MANY, Text, facts, named, shards, texts, tokenized
 from tests.corpus.readers.loopback_hub import Hub, commit_of
 
 
@@ -140,3 +140,10 @@ def test_a_group_of_rows_is_not_held_whole(tmp_path: Path) -> None:
 def _python(rows: ParquetRows) -> Iterator[dict[str, Any]]:
     for row in rows.read(0):
         yield {name: value.as_py() for name, value in row.items()}
+
+
+def test_a_dataset_becomes_a_store_also_when_the_work_is_stopped(elsewhere: Any, tmp_path: Path) -> None:
+    documents, said = elsewhere(tokenized, "hf:me/many", str(tmp_path / "store"), 9)
+    names = [f"hf:me/many, data/train-{n // 6:05d}-of-00004.parquet, row {n % 6 + 1}" for n in range(23)]
+    assert documents == [(name, len(text.encode())) for name, text in zip(names, BOOKS, strict=True)]
+    assert ["going on after" in sentence for sentence in said] == [True]
