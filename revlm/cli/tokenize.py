@@ -1,13 +1,15 @@
 """`revlm tokenize`: documents to tokens on disk."""
 
 import json
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from revlm.errors import UsageError
+
 if TYPE_CHECKING:
-    from revlm.corpus import TokenizeSummary
     from revlm.corpus.sources import Source
 
 
@@ -22,11 +24,19 @@ def tokenize(
     ],
     output_dir: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="DIR", help="The token store; default data/<name of CORPUS>."),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="The token store; default data/<name of CORPUS>, for a shard data/<name of CORPUS>-3-of-64.",
+        ),
     ] = None,
     tokenizer: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="A SentencePiece model, or `bytes`; default: train one on the corpus."),
+        typer.Option(
+            metavar="FILE",
+            help="A SentencePiece model, a folder with a tokenizer, or `bytes`; default: train one on the corpus.",
+        ),
     ] = None,
     vocab_size: Annotated[
         int, typer.Option(metavar="N", min=1, help="Vocabulary of the tokenizer that is trained.")
@@ -52,6 +62,13 @@ def tokenize(
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on where the same work was killed, or begin again.")
     ] = True,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="N/COUNT", help="Only one of so many parts of the files, for `revlm data merge`."),
+    ] = None,
+    only_tokenizer: Annotated[
+        bool, typer.Option("--only-tokenizer", help="Only train the tokenizer, which shards then share.")
+    ] = False,
     show_removed: Annotated[
         bool, typer.Option("--show-removed", help="Print what cleaning takes from each text, and write nothing.")
     ] = False,
@@ -61,47 +78,91 @@ def tokenize(
 
     Ctrl-C and SIGTERM end it with exit code 75, and a kill loses little: the same command goes on.
 
-    Example: revlm tokenize novels -o data/novels --vocab-size 2048
+    Examples:
+      revlm tokenize novels -o data/novels --vocab-size 2048
+      revlm tokenize novels --only-tokenizer -o data/novels-tokenizer
+      revlm tokenize novels --tokenizer data/novels-tokenizer --shard 3/64
     """
     from revlm.cli.signals import StopSignals
+    from revlm.cli.store_summary import print_summary
     from revlm.cli.tokenize_progress import TokenizeProgress
     from revlm.corpus import tokenize_corpus
     from revlm.corpus.sources import open_source
 
+    part = None if shard is None else _parsed(shard)
+    reading: dict[str, Any] = {
+        "errors": errors,
+        "text_column": text_column,
+        "split": split,
+        "revision": revision,
+        "config": config,
+    }
     if show_removed:
-        _print_removed(
-            open_source(corpus, errors=errors, text_column=text_column, split=split, revision=revision, config=config)
-        )
+        _print_removed(open_source(corpus, **reading, shard=part))
+        return
+    if only_tokenizer:
+        _refuse_with_only_tokenizer({"--tokenizer": tokenizer, "--shard": shard, "--deduplicate": deduplicate})
+        folder = output_dir or default_output(corpus, "-tokenizer")
+        _write_tokenizer(corpus, folder, as_json, vocab_size=vocab_size, **reading)
         return
     with TokenizeProgress() as bar, StopSignals(bar.message, "stopping after this block") as signals:
         summary = tokenize_corpus(
             corpus,
-            output_dir or default_output(corpus),
+            output_dir or default_output(corpus, f"-{part[0]}-of-{part[1]}" if part else ""),
             tokenizer=tokenizer,
             vocab_size=vocab_size,
-            errors=errors,
-            text_column=text_column,
-            split=split,
-            revision=revision,
-            config=config,
             deduplicate=deduplicate,
             workers=workers,
             resume=resume,
             progress=bar.show,
             message=bar.message,
             stop=lambda: signals.name,
+            shard=part,
+            **reading,
         )
-    if as_json:
-        typer.echo(json.dumps(_as_dict(summary), ensure_ascii=False))
-    else:
-        _print(summary)
+    print_summary(summary, as_json)
 
 
-def default_output(corpus: str) -> Path:
-    """`data/<name of CORPUS>`: the folder's name, or the file's without its ending; of hf:owner/name the name."""
+def default_output(corpus: str, addition: str = "") -> Path:
+    """`data/<name of CORPUS>` and what is added: a folder's name, a file's without its ending, of hf:owner/name the
+    name."""
     resolved = Path(corpus.removeprefix("hf:")).resolve()
     name = resolved.name if resolved.is_dir() else resolved.stem
-    return Path("data") / (name or "corpus")
+    return Path("data") / ((name or "corpus") + addition)
+
+
+def _parsed(shard: str) -> tuple[int, int]:
+    numbers = re.fullmatch(r"(\d+)/(\d+)", shard, re.ASCII)
+    if numbers is None:
+        raise UsageError(f"--shard {shard} is not a number, a slash and how many shards there are; such as 3/64")
+    return int(numbers[1]), int(numbers[2])
+
+
+def _refuse_with_only_tokenizer(options: dict[str, object]) -> None:
+    for name, value in options.items():
+        if value:
+            raise UsageError(f"--only-tokenizer trains one on the whole corpus and stores no text; leave {name} out")
+
+
+def _write_tokenizer(corpus: str, output_dir: Path, as_json: bool, **options: Any) -> None:
+    """Trains the tokenizer, and says what takes it."""
+    from dataclasses import asdict
+
+    from revlm.cli.signals import StopSignals
+    from revlm.cli.tokenize_progress import TokenizeProgress
+    from revlm.corpus import write_tokenizer
+
+    with TokenizeProgress() as bar, StopSignals(bar.message, "stopping after this text") as signals:
+        trained = write_tokenizer(
+            corpus, output_dir, **options, progress=bar.show, message=bar.message, stop=lambda: signals.name
+        )
+    if as_json:
+        typer.echo(json.dumps(asdict(trained) | {"output_dir": str(output_dir)}, ensure_ascii=False))
+        return
+    typer.echo(
+        f"{output_dir}: {trained.tokenizer} vocabulary {trained.vocab_size:,}, {trained.seconds:.1f} s; "
+        f"--tokenizer {output_dir} takes it"
+    )
 
 
 def _print_removed(source: "Source") -> None:
@@ -121,45 +182,3 @@ def _print_removed(source: "Source") -> None:
             for name, removed in (("front", event.front), ("back", event.back)):
                 if removed:
                     typer.echo(f"-- {name}: {len(removed.encode()):,} bytes\n{removed.rstrip()}")
-
-
-def _as_dict(summary: "TokenizeSummary") -> dict[str, object]:
-    from dataclasses import asdict
-
-    from revlm.corpus.store import TokenStore
-
-    documents = [asdict(document) for document in TokenStore(summary.output_dir).documents()]
-    for document in documents:
-        del document["sketch"]
-    duplicates = [{"source": source, "duplicate": duplicate} for source, duplicate in summary.duplicates]
-    return asdict(summary) | {
-        "output_dir": str(summary.output_dir),
-        "documents": documents,
-        "duplicates": duplicates,
-    }
-
-
-def _print(summary: "TokenizeSummary") -> None:
-    """A table of the documents and what was removed, and a list of what was skipped, on standard output."""
-    from rich.console import Console
-    from rich.text import Text
-
-    from revlm.cli.document_table import document_table
-    from revlm.corpus.store import TokenStore
-
-    console = Console()
-    console.print(document_table(TokenStore(summary.output_dir)))
-    cleaning = summary.cleaning
-    lines = [
-        f"normalised: {cleaning.byte_order_marks:,} byte order marks, "
-        f"{cleaning.crlf_line_ends:,} CRLF line ends, "
-        f"{cleaning.lone_carriage_returns:,} lone carriage returns",
-        f"Project Gutenberg matter removed: {cleaning.gutenberg_front_bytes:,} bytes in front, "
-        f"{cleaning.gutenberg_back_bytes:,} bytes at the back",
-        *(f"{source}: {duplicate}; --deduplicate leaves it out" for source, duplicate in summary.duplicates),
-        *(f"skipped {each.path}: {each.reason}" for each in summary.skipped),
-        f"{summary.output_dir}: {summary.tokens:,} tokens, "
-        f"{summary.tokenizer} vocabulary {summary.vocab_size:,}, {summary.seconds:.1f} s",
-    ]
-    for line in lines:
-        console.print(Text(line), soft_wrap=True)

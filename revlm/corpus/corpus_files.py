@@ -1,16 +1,20 @@
-"""Which files a corpus is: those below a folder, those that match a pattern, or one."""
+"""Which files a corpus is: those below a folder, those that match a pattern, or one; and in which parts it is cut."""
 
 import glob
+import hashlib
+import json
 import os
 import re
 import stat
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
 from revlm.corpus.readers import READERS, printable, reader_of, unreadable, why
-from revlm.errors import DataError
+from revlm.errors import DataError, UsageError
 
 OnError = Literal["strict", "skip"]
 
@@ -25,12 +29,54 @@ class Skipped:
 
 @dataclass(frozen=True)
 class CorpusFiles:
-    """The files of a corpus in reading order, their bytes together, and what was passed over."""
+    """The files of a corpus in reading order, the bytes of each, and what was passed over."""
 
     root: Path
     paths: tuple[Path, ...]
-    total_bytes: int
+    sizes: tuple[int, ...]
     skipped: tuple[Skipped, ...]
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(self.sizes)
+
+    @property
+    def fingerprint(self) -> str:
+        """The sha256 of the paths below the root and the sizes, in hexadecimal: the same wherever the corpus lies."""
+        digest = hashlib.sha256()
+        for path, size in zip(self.paths, self.sizes, strict=True):
+            digest.update(json.dumps([printable(path.relative_to(self.root)), size]).encode())
+        return digest.hexdigest()
+
+    def shard(self, number: int, count: int) -> "CorpusFiles":
+        """Returns part `number` of `count`, from 1: a run of whole files, none longer than its share and one file more.
+
+        The parts one after the other are the corpus; what was passed over belongs to the first.
+
+        Raises:
+            UsageError: there is no such part, or there are fewer files than parts.
+        """
+        if not 1 <= number <= count:
+            raise UsageError(f"there is no shard {number} of {count}; give one of 1/{count} to {count}/{count}")
+        if count > len(self.paths):
+            raise UsageError(
+                f"the corpus {self.root} has too few files for {count} shards, each of which takes a file or more; "
+                f"the most that works is {len(self.paths)}"
+            )
+        cuts = self._cuts(count)
+        part = slice(cuts[number - 1], cuts[number])
+        return CorpusFiles(self.root, self.paths[part], self.sizes[part], self.skipped if number == 1 else ())
+
+    def _cuts(self, count: int) -> list[int]:
+        """Returns the `count + 1` places, in files, where parts begin and end: those nearest to equal bytes."""
+        before = [0, *accumulate(self.sizes)]
+        cuts = [0]
+        for number in range(1, count):
+            share = self.total_bytes * number / count
+            cut = bisect_left(before, share)
+            cut -= cut > 0 and share - before[cut - 1] <= before[cut] - share
+            cuts.append(min(max(cut, cuts[-1] + 1), len(self.paths) - (count - number)))
+        return [*cuts, len(self.paths)]
 
 
 def find_corpus_files(corpus: Path | str, *, errors: OnError = "strict") -> CorpusFiles:
@@ -59,7 +105,7 @@ def find_corpus_files(corpus: Path | str, *, errors: OnError = "strict") -> Corp
         raise DataError(
             f"the corpus {root} has no reader for {root.suffix} files; give a folder, or one of {_endings()}"
         )
-    return CorpusFiles(root.parent, (root,), status.st_size, ())
+    return CorpusFiles(root.parent, (root,), (status.st_size,), ())
 
 
 @dataclass
@@ -68,9 +114,8 @@ class _Search:
 
     root: Path
     errors: OnError
-    paths: list[Path] = field(default_factory=list)
+    sizes: dict[Path, int] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
-    total_bytes: int = 0
 
     def skip(self, path: Path, reason: str) -> None:
         self.skipped.append(Skipped(printable(path.relative_to(self.root)), reason))
@@ -94,14 +139,14 @@ class _Search:
         if not stat.S_ISREG(status.st_mode):
             self.skip(path, "not a regular file")
             return
-        self.paths.append(path)
-        self.total_bytes += status.st_size
+        self.sizes[path] = status.st_size
 
     def files(self, nothing: str) -> CorpusFiles:
         """Returns what was found; raises the error that begins with `nothing` where that is nothing."""
-        if not self.paths:
+        if not self.sizes:
             raise DataError(f"{nothing} {_endings()} file; put the texts there, or give another folder")
-        return CorpusFiles(self.root, tuple(sorted(self.paths)), self.total_bytes, tuple(self.skipped))
+        paths = tuple(sorted(self.sizes))
+        return CorpusFiles(self.root, paths, tuple(self.sizes[path] for path in paths), tuple(self.skipped))
 
 
 def _find_by_pattern(pattern: str, errors: OnError) -> CorpusFiles:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from revlm.corpus.corpus_files import OnError, Skipped
-from revlm.corpus.duplicates import Duplicates, sketch_of
+from revlm.corpus.duplicates import Duplicate, Duplicates, sketch_of
 from revlm.corpus.encoding import Encoded
 from revlm.corpus.events import Dropped, Ended
 from revlm.corpus.store import StoredDocument
@@ -17,12 +17,12 @@ from revlm.errors import DataError
 class Judge:
     """Takes the pieces of one text after another; remembers the documents before, to find duplicates among them.
 
-    A text that its tokens do not give back is an error, or dropped where `errors` is "skip". Duplicates are named, or
-    dropped with `deduplicate`. Documents longer than `row_tokens` take several rows.
+    A text that its tokens do not give back is an error, or dropped where `errors` is "skip". Duplicates are named.
+    Documents longer than `row_tokens` take several rows.
     """
 
-    def __init__(self, *, errors: OnError, deduplicate: bool, row_tokens: int) -> None:
-        self._errors, self._deduplicate, self._row_tokens = errors, deduplicate, row_tokens
+    def __init__(self, *, errors: OnError, row_tokens: int) -> None:
+        self._errors, self._row_tokens = errors, row_tokens
         self._before = Duplicates()
         self._sha256 = hashlib.sha256()
         self._bytes = self._tokens = 0
@@ -31,8 +31,7 @@ class Judge:
 
     def remember(self, document: StoredDocument) -> None:
         """Takes in a document that was judged before."""
-        sketch = None if document.sketch is None else b64decode(document.sketch)
-        self._before.find(document.source, document.sha256, sketch)
+        duplicate_of(document, self._before)
 
     def add(self, encoded: Encoded) -> None:
         """Takes a piece of the text in work."""
@@ -68,8 +67,6 @@ class Judge:
             return Skipped(end.source, f"the tokenizer does not give it back: {place}")
         sketch = sketch_of(self._shingles)
         duplicate = self._before.find(end.source, self._sha256.hexdigest(), sketch)
-        if duplicate and self._deduplicate:
-            return Skipped(end.source, str(duplicate))
         return StoredDocument(
             title=end.title,
             source=end.source,
@@ -81,3 +78,9 @@ class Judge:
             duplicate=str(duplicate) if duplicate else None,
             sketch=None if sketch is None else b64encode(sketch).decode(),
         )
+
+
+def duplicate_of(document: StoredDocument, before: Duplicates) -> Duplicate | None:
+    """Returns which of the documents before it is the same or nearly so; where there is none, remembers it."""
+    sketch = None if document.sketch is None else b64decode(document.sketch)
+    return before.find(document.source, document.sha256, sketch)

@@ -13,6 +13,7 @@ from revlm.corpus.events import START, Dropped, Event, Place, text_events
 from revlm.corpus.readers import RawText, printable
 from revlm.corpus.readers.hub import HubDataset
 from revlm.corpus.readers.hub_address import PREFIX
+from revlm.corpus.store import Shard
 from revlm.errors import DataError, UsageError
 
 
@@ -26,6 +27,7 @@ class Source:
         total_bytes: what `Event.read_bytes` adds up to, where that is known; of a hub dataset only about.
         skipped: what was passed over while it was looked for.
         events: the events after a place.
+        shard: which part of the files it is; None for the whole.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Source:
     total_bytes: int | None
     skipped: tuple[Skipped, ...]
     events: Callable[[Place], Iterator[Event]]
+    shard: Shard | None = None
 
 
 def open_source(
@@ -43,16 +46,22 @@ def open_source(
     split: str | None = None,
     revision: str | None = None,
     config: str | None = None,
+    shard: tuple[int, int] | None = None,
 ) -> Source:
     """Returns the corpus with a name: a folder, a pattern, a file, or `hf:owner/name` for a dataset of the hub.
 
-    `split`, `revision` and `config` are those of a dataset of the hub. See `stream_documents` for the others.
+    `split`, `revision` and `config` are those of a dataset of the hub, `shard` the number of a part of the files, from
+    1, and of how many. See `stream_documents` for the others.
 
     Raises:
         DataError: as `find_corpus_files` and `HubDataset`.
-        UsageError: there is no such split, revision or configuration, or files have none.
+        UsageError: there is no such split, revision or configuration, or files have none; or no such shard.
     """
     if str(corpus).startswith(PREFIX):
+        if shard is not None:
+            raise UsageError(
+                f"shards are runs of files and {corpus} is a dataset of the hub; save its files to a folder"
+            )
         dataset = HubDataset.parse(str(corpus), split=split or "train", revision=revision, config=config).pinned()
         return Source(
             name=str(dataset),
@@ -64,13 +73,15 @@ def open_source(
     for option, value in {"--split": split, "--revision": revision, "--config": config}.items():
         if value is not None:
             raise UsageError(f"{option} is for a dataset of the hub and {corpus} is none; leave it out")
-    files = find_corpus_files(corpus, errors=errors)
+    whole = find_corpus_files(corpus, errors=errors)
+    files = whole.shard(*shard) if shard else whole
     return Source(
         name=printable(files.root),
         identity=_identity(files),
         total_bytes=files.total_bytes,
         skipped=files.skipped,
         events=lambda after: stream_documents(files, errors=errors, text_column=text_column, after=after),
+        shard=Shard(*shard, whole.fingerprint) if shard else None,
     )
 
 

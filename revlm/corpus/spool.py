@@ -106,11 +106,15 @@ class Spool:
                 yield _outcome(json.loads(line))
 
     def documents(self, row_tokens: int) -> Iterator[tuple[StoredDocument, Iterator[Tokens]]]:
-        """Yields the documents on the disk, each with its tokens in parts of at most `row_tokens`, to be used first."""
+        """Yields the documents on the disk, each with its tokens in parts of at most `row_tokens`, to be used before
+        the next."""
+        start = 0
         with self._tokens.open("rb") as file:
             for outcome in self.outcomes():
                 if isinstance(outcome.result, StoredDocument):
+                    file.seek(start)
                     yield outcome.result, _parts(file, self._dtype, outcome.result.tokens, row_tokens)
+                    start += self._dtype.itemsize * outcome.result.tokens
 
     def skipped(self) -> Iterator[Skipped]:
         """Yields what gave no document, as far as it is on the disk."""

@@ -7,7 +7,7 @@ written last and names every file with its sha256: without it there is no store.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -59,6 +59,18 @@ class StoredDocument:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Shard:
+    """Which part of a corpus a store holds: `number` of `count`, from 1; `corpus` is the whole's fingerprint."""
+
+    number: int
+    count: int
+    corpus: str
+
+    def __str__(self) -> str:
+        return f"shard {self.number} of {self.count}"
+
+
 class TokenStore:
     """A store opened for reading; the tokens stay in the mapped files.
 
@@ -96,28 +108,19 @@ class TokenStore:
         """What was removed from all texts together."""
         return Cleaning(**self.manifest["cleaning"])
 
+    @property
+    def shard(self) -> Shard | None:
+        """Which part of a corpus it is; None for a whole one."""
+        return shard_of(self.manifest)
+
     def documents(self) -> Iterator[StoredDocument]:
         """Yields what is known of each document, in order."""
-        for line in self._lines(DOCUMENTS):
+        for line in _lines(self.folder / DOCUMENTS):
             yield StoredDocument.from_dict(line)
 
     def skipped(self) -> Iterator[Skipped]:
         """Yields what gave no document."""
-        for line in self._lines(SKIPPED):
-            yield Skipped(**line)
-
-    def damaged_files(self) -> Iterator[str]:
-        """Yields the names of files whose content is not that of the manifest; reads every byte."""
-        for name, expected in self.manifest["files"].items():
-            if sha256_of(self.folder / name) != expected["sha256"]:
-                yield name
-
-    def _lines(self, name: str) -> Iterator[dict[str, Any]]:
-        try:
-            with (self.folder / name).open(encoding="utf-8") as lines:
-                yield from map(json.loads, lines)
-        except (OSError, ValueError) as error:
-            raise _unreadable(self.folder / name, error) from error
+        return skipped_in(self.folder)
 
     def _rows(self) -> Iterator["_Row"]:
         import pyarrow
@@ -166,6 +169,33 @@ class StoredText:
                 out[begin - start : end - start] = part[begin - first : end - first]
 
 
+def skipped_in(folder: Path) -> Iterator[Skipped]:
+    """Yields what gave no document in a store."""
+    for line in _lines(folder / SKIPPED):
+        yield Skipped(**line)
+
+
+def shard_of(manifest: dict[str, Any]) -> Shard | None:
+    """Returns which part of a corpus the store of a manifest is; None for a whole one."""
+    return Shard(**manifest["shard"]) if manifest["shard"] else None
+
+
+def damaged_files(
+    folder: Path | str, progress: Callable[[int, str], object] = lambda done, name: None
+) -> Iterator[str]:
+    """Yields the names of a store's files whose content is not that of the manifest; reads every byte.
+
+    `progress` is called with the bytes of each file that was read, and its name.
+
+    Raises:
+        DataError: as `read_manifest`.
+    """
+    for name, expected in read_manifest(folder)["files"].items():
+        if sha256_of(Path(folder) / name) != expected["sha256"]:
+            yield name
+        progress(expected["bytes"], name)
+
+
 def is_store(folder: Path) -> bool:
     """Returns whether a folder has the manifest of a token store, of whatever version."""
     try:
@@ -199,6 +229,14 @@ def read_manifest(folder: Path | str) -> dict[str, Any]:
         if found != expected["bytes"]:
             raise DataError(f"{file} has {found} bytes and should have {expected['bytes']}; {remedy}")
     return manifest
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        with path.open(encoding="utf-8") as lines:
+            yield from map(json.loads, lines)
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
 
 
 def _unreadable(file: Path, error: Exception) -> DataError:

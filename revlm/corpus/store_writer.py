@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from revlm.corpus.cleaning import Cleaning
 from revlm.corpus.corpus_files import Skipped
-from revlm.corpus.store import DOCUMENTS, FORMAT, FORMAT_VERSION, MANIFEST, SKIPPED, StoredDocument
+from revlm.corpus.store import DOCUMENTS, FORMAT, FORMAT_VERSION, MANIFEST, SKIPPED, Shard, StoredDocument
 from revlm.corpus.tokenizer import Tokenizer
 from revlm.storage import sha256_of, sync_file, sync_folder, write_file
 
@@ -25,6 +26,29 @@ ROW_TOKENS = 1 << 24
 FILE_BYTES = 500_000_000
 
 Tokens = npt.NDArray[np.unsignedinteger]
+
+
+def write_store(
+    folder: Path,
+    tokenizer: Tokenizer,
+    documents: Iterable[tuple[StoredDocument, Iterable[Tokens]]],
+    skipped: Iterable[Skipped],
+    *,
+    deduplicate: bool = False,
+    shard: Shard | None = None,
+) -> None:
+    """Fills an empty folder with a store of documents, each with its tokens in the parts that are to be rows.
+
+    With `deduplicate`, those that are duplicates are left out, and listed after what was skipped.
+    """
+    left_out: list[Skipped] = []
+    with StoreWriter(folder, tokenizer) as writer:
+        for document, parts in documents:
+            if deduplicate and document.duplicate:
+                left_out.append(Skipped(document.source, document.duplicate))
+            else:
+                writer.add(document, parts)
+        writer.finish(chain(skipped, left_out), shard)
 
 
 class StoreWriter:
@@ -46,12 +70,9 @@ class StoreWriter:
     def add(self, document: StoredDocument, parts: Iterable[Tokens]) -> None:
         """Appends a document and its tokens, in the parts that are to be rows."""
         for number, part in enumerate(parts):
-            if self._rows is None:
-                path = self._folder / f"{len(self._row_files):05d}.arrow"
-                self._row_files.append(path)
-                self._rows = _RowFile(path, self._schema)
-            self._rows.write(_row(self._schema, part, document, self._documents, number))
-            if self._rows.bytes_written >= FILE_BYTES:
+            rows = self._rows or self._begin_row_file()
+            rows.write(_row(self._schema, part, document, self._documents, number))
+            if rows.bytes_written >= FILE_BYTES:
                 self._end_row_file()
         self._lines.write(_line(document.as_dict()))
         self._fingerprint.update(document.sha256.encode())
@@ -60,8 +81,10 @@ class StoreWriter:
         self._bytes += document.bytes
         self._cleaning += document.cleaning
 
-    def finish(self, skipped: Iterable[Skipped], shard: tuple[int, int] | None = None) -> None:
-        """Completes the folder; `shard` is which part of how many of a corpus it is, from 1."""
+    def finish(self, skipped: Iterable[Skipped], shard: Shard | None = None) -> None:
+        """Completes the folder; `shard` is which part of a corpus it is."""
+        if not self._row_files:
+            self._begin_row_file()  # `datasets` opens a store without documents, too
         self.close()
         names = [f"data-{number:05d}-of-{len(self._row_files):05d}.arrow" for number in range(len(self._row_files))]
         for path, name in zip(self._row_files, names, strict=True):
@@ -82,7 +105,7 @@ class StoreWriter:
             "tokens": self._tokens,
             "bytes": self._bytes,
             "skipped": n_skipped,
-            "shard": list(shard) if shard else None,
+            "shard": asdict(shard) if shard else None,
             "cleaning": asdict(self._cleaning),
             "token_dtype": self._tokenizer.token_dtype.name,
             "tokenizer": {
@@ -109,6 +132,12 @@ class StoreWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _begin_row_file(self) -> "_RowFile":
+        path = self._folder / f"{len(self._row_files):05d}.arrow"
+        self._row_files.append(path)
+        self._rows = _RowFile(path, self._schema)
+        return self._rows
 
     def _end_row_file(self) -> None:
         if self._rows is not None:

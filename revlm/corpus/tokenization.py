@@ -2,54 +2,32 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 
-from revlm.corpus.cleaning import Cleaning
-from revlm.corpus.corpus_files import OnError, Skipped
+from revlm.corpus.corpus_files import OnError
 from revlm.corpus.documents import TEXT_COLUMN
 from revlm.corpus.encoding import Encoded, blocks, encode_stream
-from revlm.corpus.events import START, Dropped, Ended, Event, Piece, recut
+from revlm.corpus.events import START, Dropped, Ended, recut
 from revlm.corpus.judging import Judge
-from revlm.corpus.sampling import sample_passages
-from revlm.corpus.sentencepiece_training import train_sentencepiece
 from revlm.corpus.sources import Source, open_source
 from revlm.corpus.spool import Outcome, Spool
-from revlm.corpus.store import FORMAT_VERSION, StoredDocument, TokenStore
-from revlm.corpus.store_writer import ROW_TOKENS, StoreWriter
+from revlm.corpus.store import FORMAT_VERSION, StoredDocument
+from revlm.corpus.store_writer import ROW_TOKENS, write_store
+from revlm.corpus.summary import StoreSummary, summarize
 from revlm.corpus.tokenizer import ByteTokenizer, Tokenizer
+from revlm.corpus.tokenizer_training import nothing_left, train_on
 from revlm.corpus.unfinished import unfinished_store
-from revlm.errors import DataError, Interrupted
+from revlm.corpus.watch import Progress, Stop, Watch
+from revlm.errors import UsageError
 from revlm.storage import require_free_space
 
 # A worker process takes about half a second to start, in which another encodes this much.
 _WORKER_BYTES = 1 << 22
-_LISTED = 3  # reasons in an error
-
-Progress = Callable[[int, int | None, str], object]
-
-
-@dataclass(frozen=True)
-class TokenizeSummary:
-    """What `tokenize_corpus` made of a corpus; `cleaning` adds up what was removed from all its texts.
-
-    `duplicates` names documents whose text, or nearly so, is that of an earlier one, each with which.
-    """
-
-    output_dir: Path
-    documents: int
-    tokens: int
-    bytes: int
-    cleaning: Cleaning
-    skipped: tuple[Skipped, ...]
-    duplicates: tuple[tuple[str, str], ...]
-    tokenizer: str
-    vocab_size: int
-    seconds: float
 
 
 def tokenize_corpus(
@@ -68,9 +46,10 @@ def tokenize_corpus(
     resume: bool = True,
     progress: Progress = lambda done, total, title: None,
     message: Callable[[str], object] = lambda text: None,
-    stop: Callable[[], str | None] = lambda: None,
+    stop: Stop = lambda: None,
     row_tokens: int = ROW_TOKENS,
-) -> TokenizeSummary:
+    shard: tuple[int, int] | None = None,
+) -> StoreSummary:
     """Writes the token store of `corpus` to `output_dir` and says what is in it.
 
     The same corpus and options give the same bytes, whatever the number of workers and however often the work was
@@ -94,9 +73,11 @@ def tokenize_corpus(
         message: called with a sentence that the user should see.
         stop: asked between blocks of text; once it names what asks for it, the work stops where it can go on.
         row_tokens: the most tokens one row holds; a longer document takes several.
+        shard: takes only this part of the files, from 1, of how many, for `merge_stores`; it is written even where it
+            has no text.
 
     Raises:
-        UsageError: `vocab_size` does not fit the corpus.
+        UsageError: `vocab_size` does not fit the corpus, or a shard cannot be had, or not with these options.
         DataError: nothing to read, a file that `errors` does not allow, or a text that decodes to something else.
         ResourceError: a worker process was killed.
         StorageError: the store cannot be written, or another process writes it.
@@ -104,7 +85,17 @@ def tokenize_corpus(
     """
     began = time.perf_counter()
     place = Path(os.path.realpath(output_dir))
-    source = open_source(corpus, errors=errors, text_column=text_column, split=split, revision=revision, config=config)
+    if shard is not None:
+        _require_independence(tokenizer, deduplicate)
+    source = open_source(
+        corpus,
+        errors=errors,
+        text_column=text_column,
+        split=split,
+        revision=revision,
+        config=config,
+        shard=shard,
+    )
     given = _given_tokenizer(tokenizer)
     plan = {
         "format": FORMAT_VERSION,
@@ -114,11 +105,12 @@ def tokenize_corpus(
         "text_column": text_column,
         "deduplicate": deduplicate,
         "row_tokens": row_tokens,
+        "shard": asdict(source.shard) if source.shard else None,
     }
-    watch = _Watch(source.total_bytes, 1 if given else 2, progress, stop)
-    judge = Judge(errors=errors, deduplicate=deduplicate, row_tokens=row_tokens)
+    watch = Watch(source.total_bytes, 1 if given else 2, progress, stop)
+    judge = Judge(errors=errors, row_tokens=row_tokens)
     with unfinished_store(place, plan, resume=resume, message=message) as work:
-        chosen = given or work.tokenizer(lambda: _train(watch.over(source.events(START)), vocab_size, source))
+        chosen = given or work.tokenizer(lambda: train_on(watch.over(source.events(START)), vocab_size, source))
         with work.spool(chosen) as spool:
             for outcome in spool.outcomes():
                 if isinstance(outcome.result, StoredDocument):
@@ -130,9 +122,24 @@ def tokenize_corpus(
             with closing(encode_stream(pieces, chosen, workers or _worker_count(source.total_bytes))) as events:
                 _spool(events, spool, judge, watch)
             if next(spool.documents(row_tokens), None) is None:
-                raise _nothing_left(source, spool.skipped())
-            work.finish(place, partial(_write_store, spool, chosen, source.skipped, row_tokens))
-    return _summary(Path(output_dir), time.perf_counter() - began)
+                if source.shard is None:
+                    raise nothing_left(source, spool.skipped())
+                message(f"{source.shard} has no text in it, and is written without any, to be merged")
+            work.finish(place, partial(_write, spool, chosen, source, row_tokens, deduplicate))
+    return summarize(Path(output_dir), time.perf_counter() - began)
+
+
+def _require_independence(tokenizer: Path | str | None, deduplicate: bool) -> None:
+    """Raises UsageError where a shard would depend on others."""
+    if tokenizer is None:
+        raise UsageError(
+            "a shard needs the tokenizer that all shards share: make one with `revlm tokenize CORPUS --only-tokenizer "
+            "-o DIR` and give it with --tokenizer DIR, or give --tokenizer bytes"
+        )
+    if deduplicate:
+        raise UsageError(
+            "a shard cannot see the texts of the others: leave --deduplicate out, and give it to `revlm data merge`"
+        )
 
 
 def _given_tokenizer(choice: Path | str | None) -> Tokenizer | None:
@@ -147,27 +154,7 @@ def _worker_count(corpus_bytes: int | None) -> int:
     return cores if corpus_bytes is None else max(1, min(cores, corpus_bytes // _WORKER_BYTES))
 
 
-def _train(events: Iterator[Event], vocab_size: int, source: Source) -> Tokenizer:
-    skipped: list[Skipped] = []
-    passages = sample_passages(_noting(skipped, events))
-    if not passages:
-        raise _nothing_left(source, skipped)
-    return train_sentencepiece(passages, vocab_size=vocab_size)
-
-
-def _noting(skipped: list[Skipped], events: Iterator[Event]) -> Iterator[Event]:
-    for event in events:
-        if isinstance(event, Dropped) and len(skipped) < _LISTED:
-            skipped.append(event.skipped)
-        yield event
-
-
-def _nothing_left(source: Source, skipped: Iterable[Skipped]) -> DataError:
-    listed = "; ".join(f"{each.path}: {each.reason}" for each in islice(chain(source.skipped, skipped), _LISTED))
-    return DataError(f"no text is left in {source.name} ({listed}); give a corpus with text in it")
-
-
-def _spool(events: Iterable[Encoded | Ended | Dropped], spool: Spool, judge: Judge, watch: "_Watch") -> None:
+def _spool(events: Iterable[Encoded | Ended | Dropped], spool: Spool, judge: Judge, watch: Watch) -> None:
     for event in events:
         if isinstance(event, Encoded):
             spool.write(event.ids)
@@ -179,62 +166,9 @@ def _spool(events: Iterable[Encoded | Ended | Dropped], spool: Spool, judge: Jud
     spool.commit()
 
 
-def _write_store(
-    spool: Spool, tokenizer: Tokenizer, skipped: tuple[Skipped, ...], row_tokens: int, folder: Path
+def _write(
+    spool: Spool, tokenizer: Tokenizer, source: Source, row_tokens: int, deduplicate: bool, folder: Path
 ) -> None:
     require_free_space(folder, spool.token_bytes, "the token store")
-    with StoreWriter(folder, tokenizer) as writer:
-        for document, parts in spool.documents(row_tokens):
-            writer.add(document, parts)
-        writer.finish(chain(skipped, spool.skipped()))
-
-
-def _summary(folder: Path, seconds: float) -> TokenizeSummary:
-    store = TokenStore(folder)
-    manifest = store.manifest
-    return TokenizeSummary(
-        output_dir=folder,
-        documents=len(store),
-        tokens=manifest["tokens"],
-        bytes=manifest["bytes"],
-        cleaning=store.cleaning,
-        skipped=tuple(store.skipped()),
-        duplicates=tuple((each.source, each.duplicate) for each in store.documents() if each.duplicate),
-        tokenizer=store.tokenizer.kind,
-        vocab_size=store.tokenizer.vocab_size,
-        seconds=seconds,
-    )
-
-
-class _Watch:
-    """Shows how far the work is, in bytes over one or two passes of the corpus, and heeds what asks it to stop."""
-
-    def __init__(
-        self, corpus_bytes: int | None, passes: int, progress: Progress, stop: Callable[[], str | None]
-    ) -> None:
-        self._total = None if corpus_bytes is None else passes * corpus_bytes
-        self._before_last_pass = (passes - 1) * (corpus_bytes or 0)
-        self._progress, self._stop = progress, stop
-        self._done = self._within = 0
-        progress(0, self._total, "")
-
-    def over(self, events: Iterator[Event]) -> Iterator[Event]:
-        """Yields the events of a first pass."""
-        for event in events:
-            self.saw(event, "vocabulary: ")
-            yield event
-
-    def go_on_after(self, read_bytes: int) -> None:
-        """Counts the last pass as done up to there."""
-        self._done, self._within = self._before_last_pass + read_bytes, 0
-
-    def saw(self, event: Event, prefix: str = "") -> None:
-        """Counts an event; raises Interrupted where a stop is asked for."""
-        if isinstance(event, Piece):
-            self._within += event.read_bytes
-        else:
-            self._done, self._within = self._done + event.read_bytes, 0
-        title = event.skipped.path if isinstance(event, Dropped) else event.title
-        self._progress(self._done + self._within, self._total, prefix + title)
-        if name := self._stop():
-            raise Interrupted(f"stopped by {name}: run the same command again to go on")
+    documents, skipped = spool.documents(row_tokens), chain(source.skipped, spool.skipped())
+    write_store(folder, tokenizer, documents, skipped, deduplicate=deduplicate, shard=source.shard)

@@ -32,8 +32,8 @@ PLAN = "plan.json"
 class UnfinishedStore:
     """What is done of a store; see `unfinished_store`."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, may_replace: Callable[[Path], bool]) -> None:
+        self._folder, self._may_replace = folder, may_replace
 
     def tokenizer(self, make: Callable[[], Tokenizer]) -> Tokenizer:
         """Returns the tokenizer that was kept here before, or keeps the one that `make` returns."""
@@ -57,11 +57,11 @@ class UnfinishedStore:
         finally:
             spool.close()
 
-    def finish(self, place: Path, write: Callable[[Path], None]) -> None:
+    def finish(self, place: Path, write: Callable[[Path], object]) -> None:
         """Lets `write` fill a new folder, and puts it in its place."""
         folder = self._new_folder("store")
         write(folder)
-        put_in_place(folder, place, may_replace=is_store)
+        put_in_place(folder, place, self._may_replace)
 
     def _new_folder(self, name: str) -> Path:
         folder = self._folder / name
@@ -72,24 +72,30 @@ class UnfinishedStore:
 
 @contextmanager
 def unfinished_store(
-    place: Path, plan: dict[str, Any], *, resume: bool, message: Callable[[str], object]
+    place: Path,
+    plan: dict[str, Any],
+    *,
+    resume: bool,
+    message: Callable[[str], object],
+    may_replace: Callable[[Path], bool] = is_store,
 ) -> Iterator[UnfinishedStore]:
     """Goes on with an unfinished store of the same plan, or begins one; `message` says which where it matters.
 
     It is removed when the block ends. After a kill or an interruption it stays; after an error, too, where any
     document is done. A plan whose `errors` are "strict" goes on with "skip" as well: so far there was nothing to skip.
+    `may_replace` says whether what stands at `place` may go.
 
     Raises:
         StorageError: another process works on it, what stands at `place` may not be replaced, or the disk is full.
     """
-    require_replaceable(place, may_replace=is_store)
+    require_replaceable(place, may_replace)
     folder = place.with_name(f".{place.name}.partial")
     with storage_errors(f"writing {place}"):
         folder.mkdir(parents=True, exist_ok=True)
         with folder_lock(folder, "the unfinished store", "give another folder with -o"):
             _begin(folder, plan, resume, message)
             try:
-                yield UnfinishedStore(folder)
+                yield UnfinishedStore(folder, may_replace)
             except RevlmError as error:
                 if not (isinstance(error, Interrupted) or _has_documents(folder)):
                     _remove(folder)

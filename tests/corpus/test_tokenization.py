@@ -310,3 +310,24 @@ def test_a_worker_that_is_killed_is_an_error_with_a_remedy(corpus: Path, tmp_pat
 
     with pytest.raises(ResourceError, match=r"one of 2 worker processes was killed.*fewer --workers"):
         tokenize_corpus(corpus, tmp_path / "store", tokenizer="bytes", workers=2, stop=kill_a_worker)
+
+
+def test_what_a_shard_cannot_do_alone_is_refused_with_the_remedy(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"needs the tokenizer that all shards share: .*--only-tokenizer -o DIR"):
+        tokenize_corpus(corpus, tmp_path / "store", shard=(1, 2))
+    with pytest.raises(UsageError, match="leave --deduplicate out, and give it to `revlm data merge`"):
+        tokenize_corpus(corpus, tmp_path / "store", tokenizer="bytes", shard=(1, 2), deduplicate=True)
+    with pytest.raises(UsageError, match="too few files for 4 shards"):
+        tokenize_corpus(corpus, tmp_path / "store", tokenizer="bytes", shard=(1, 4))
+    assert [path.name for path in tmp_path.iterdir()] == ["texts"]
+
+
+def test_a_shard_is_its_part_of_the_whole(corpus: Path, tmp_path: Path) -> None:
+    whole, shards = tmp_path / "whole", [tmp_path / "1", tmp_path / "2"]
+    tokenize_corpus(corpus, whole, tokenizer="bytes")
+    for number, shard in enumerate(shards, 1):
+        tokenize_corpus(corpus, shard, tokenizer="bytes", shard=(number, 2))
+        assert json.loads((shard / "manifest.json").read_text())["shard"]["number"] == number
+    for name in ("documents.jsonl", "skipped.jsonl"):
+        assert b"".join((shard / name).read_bytes() for shard in shards) == (whole / name).read_bytes()
+    assert TokenStore(whole).shard is None
