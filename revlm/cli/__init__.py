@@ -21,6 +21,7 @@ from revlm.cli.errors import failure_of
 COMMANDS = {
     "fetch": "Bring public-domain novels by name or Gutenberg number.",
     "tokenize": "Turn a folder of texts into tokens on disk.",
+    "data": "Show what is in a token store, or merge shards.",
     "train": "Train a model, or go on where its run stands.",
     "generate": "Continue a prompt with a trained model.",
     "evaluate": "Score a trained model on the documents held out.",

@@ -1,0 +1,133 @@
+"""`revlm data`: what is in a token store, and stores joined."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from revlm.corpus.store import TokenStore
+
+app = typer.Typer(
+    name="data",
+    help="Show a token store, or merge shards.\n\nExample: revlm data show data/novels",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.command("show")
+def show_command(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A token store.")],
+    document: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N or TITLE", help="Print one document's text: its number, from 0, or a part of its title."
+        ),
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compare every file and every document's text with its sha256.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show how many documents and tokens a store has, how long they are, duplicates and what was skipped.
+
+    With --verify, exit code 3 where a file or document is not whole.
+
+    \b
+    Examples:
+      revlm data show data/novels --verify
+      revlm data show data/novels --document whale > whale.txt
+    """
+    from revlm.cli.store_contents import contents_as_dict, print_contents
+    from revlm.corpus.inspection import inspect_store
+    from revlm.corpus.store import TokenStore
+
+    if verify:
+        _verify(folder, as_json)
+    store = TokenStore(folder)
+    if document is not None:
+        _print_document(store, document, as_json)
+    elif as_json:
+        shown = {"folder": str(folder), **contents_as_dict(inspect_store(store)), "verified": verify}
+        typer.echo(json.dumps(shown, ensure_ascii=False))
+    else:
+        print_contents(folder, inspect_store(store))
+
+
+@app.command("merge")
+def merge_command(
+    stores: Annotated[
+        list[Path], typer.Argument(metavar="SHARD...", help="All shards of a corpus, or whole stores in their order.")
+    ],
+    output_dir: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The merged token store.")],
+    deduplicate: Annotated[
+        bool, typer.Option("--deduplicate", help="Leave out texts that are there already, also as another edition.")
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compare every file with its sha256 before, not only its size.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Join the shards of a corpus into the store that tokenizing the whole would have written, to the byte.
+
+    The shards stay as they are. Stores that are no shards are joined in the order given.
+
+    Example: revlm data merge data/novels-*-of-5 -o data/novels
+    """
+    from revlm.cli.signals import StopSignals
+    from revlm.cli.store_summary import print_summary
+    from revlm.cli.tokenize_progress import TokenizeProgress
+    from revlm.corpus import merge_stores
+
+    with TokenizeProgress() as bar, StopSignals(bar.message, "stopping after this document") as signals:
+        summary = merge_stores(
+            stores,
+            output_dir,
+            deduplicate=deduplicate,
+            verify=verify,
+            progress=bar.show,
+            message=bar.message,
+            stop=lambda: signals.name,
+        )
+    print_summary(summary, as_json)
+
+
+def _verify(folder: Path, as_json: bool) -> None:
+    from revlm.cli.tokenize_progress import TokenizeProgress
+    from revlm.corpus.inspection import verify_store
+    from revlm.errors import DataError
+
+    with TokenizeProgress() as bar:
+        damage = verify_store(folder, bar.show)
+    if not damage:
+        typer.echo(f"{folder}: every file and every document's text has its sha256", err=True)
+        return
+    if as_json:
+        documents = [{"document": number, "title": title} for number, title in damage.documents]
+        shown = {"folder": str(folder), "damaged_files": list(damage.files), "damaged_documents": documents}
+        typer.echo(json.dumps(shown, ensure_ascii=False))
+    raise DataError(f"{folder} is damaged in {damage}; tokenize it again")
+
+
+def _print_document(store: "TokenStore", choice: str, as_json: bool) -> None:
+    """Writes the text as it is stored, block by block, whatever the terminal's encoding."""
+    from itertools import islice
+
+    from revlm.cli.store_contents import document_as_dict
+    from revlm.corpus.inspection import decoded, find_document
+
+    number = find_document(store, choice)
+    if as_json:
+        known = next(islice(store.documents(), number, None))
+        text = b"".join(decoded(store, number)).decode()
+        typer.echo(json.dumps({**document_as_dict(number, known), "text": text}, ensure_ascii=False))
+        return
+    for piece in decoded(store, number):
+        sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()
