@@ -88,7 +88,8 @@ def project(tmp_path: Path) -> Project:
     pretender = programs / "revlm"
     pretender.write_text(PRETENDER.replace("{python}", sys.executable, 1))
     pretender.chmod(0o755)
-    environment = {name: value for name, value in os.environ.items() if name not in ("REVLM", "TRIES")}
+    ours = ("REVLM", "TRIES", "SLURM_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environment |= {
         "PATH": f"{programs}:{os.environ['PATH']}",
         "PRETEND_LOG": str(tmp_path / "calls"),

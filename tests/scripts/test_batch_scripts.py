@@ -18,7 +18,9 @@ def heeding_interrupts() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.parametrize("script", ["tokenize_many.sh", "train_many.sh", "collect_reports.sh", "demo.sh"])
+@pytest.mark.parametrize(
+    "script", ["tokenize_many.sh", "tokenize_shards.sh", "train_many.sh", "collect_reports.sh", "demo.sh"]
+)
 def test_help_and_wrong_use(project: Project, script: str) -> None:
     help_text = project.run(script, "--help")
     assert help_text.returncode == 0
@@ -29,7 +31,7 @@ def test_help_and_wrong_use(project: Project, script: str) -> None:
     assert project.calls == []
 
 
-@pytest.mark.parametrize("script", ["tokenize_many.sh", "train_many.sh"])
+@pytest.mark.parametrize("script", ["tokenize_many.sh", "tokenize_shards.sh", "train_many.sh"])
 def test_nothing_named_is_wrong_use(project: Project, script: str) -> None:
     assert project.run(script).returncode == 2
 
