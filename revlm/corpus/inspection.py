@@ -3,7 +3,7 @@
 import hashlib
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def inspect_store(store: TokenStore) -> StoreContents:
         vocab_size=tokenizer["vocab_size"],
         fingerprint=tokenizer["fingerprint"],
         shard=store.shard,
-        lengths=tuple(_bins(len(text) for text in store.texts)),
+        lengths=tuple(length_bins(len(text) for text in store.texts)),
         longest=tuple(heapq.nlargest(ENDS, enumerate(store.documents()), key=lambda each: each[1].tokens)),
         shortest=tuple(heapq.nsmallest(ENDS, enumerate(store.documents()), key=lambda each: each[1].tokens)),
         duplicates=tuple(each for each in enumerate(store.documents()) if each[1].duplicate),
@@ -81,7 +81,8 @@ def inspect_store(store: TokenStore) -> StoreContents:
     )
 
 
-def _bins(lengths: Iterator[int]) -> Iterator[LengthBin]:
+def length_bins(lengths: Iterable[int]) -> Iterator[LengthBin]:
+    """Yields the bins from the shortest length to the longest, those without documents among them."""
     documents: Counter[int] = Counter()
     tokens: Counter[int] = Counter()
     for length in lengths:
