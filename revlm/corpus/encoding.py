@@ -4,14 +4,8 @@ Blocks of a text are passed on, not documents: a novel keeps every core busy, an
 is in work at one time is bounded, so memory does not depend on the corpus.
 """
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +14,7 @@ import numpy.typing as npt
 from revlm.corpus.duplicates import sampled_shingles
 from revlm.corpus.events import Dropped, Ended, Event, Piece
 from revlm.corpus.tokenizer import Tokenizer
-from revlm.errors import ResourceError
+from revlm.corpus.workers import Workers
 
 # Enough work to make passing it on cheap, little enough to share out a short novel.
 BLOCK_CHARACTERS = 1 << 18
@@ -81,24 +75,15 @@ def encode_stream(events: Iterable[Event], tokenizer: Tokenizer, workers: int) -
         for event in events:
             yield encode(tokenizer, event) if isinstance(event, Piece) else event
         return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(tokenizer,))
-    in_work: deque[tuple[list[Event], Future[list[Encoded]]]] = deque()
-    try:
+    with Workers(workers, tokenizer, _encode_all) as pool:
+        in_work: deque[list[Event]] = deque()
         for batch in _batches(events):
-            pieces = [event for event in batch if isinstance(event, Piece)]
-            in_work.append((batch, pool.submit(_encode_in_worker, pieces)))
+            pool.give([event for event in batch if isinstance(event, Piece)])
+            in_work.append(batch)
             if len(in_work) > workers * _BATCHES_IN_WORK_PER_WORKER:
-                yield from _merged(*in_work.popleft())
+                yield from _merged(in_work.popleft(), pool.take())
         while in_work:
-            yield from _merged(*in_work.popleft())
-    except BrokenProcessPool as error:
-        raise ResourceError(
-            f"one of {workers} worker processes was killed, perhaps because memory ran out; "
-            "run the same command again with fewer --workers to go on"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+            yield from _merged(in_work.popleft(), pool.take())
 
 
 def _batches(events: Iterable[Event]) -> Iterator[list[Event]]:
@@ -115,31 +100,12 @@ def _batches(events: Iterable[Event]) -> Iterator[list[Event]]:
         yield batch
 
 
-def _merged(batch: list[Event], work: Future[list[Encoded]]) -> Iterator[Encoded | Ended | Dropped]:
-    encoded = iter(work.result())
+def _merged(batch: list[Event], encoded: list[Encoded]) -> Iterator[Encoded | Ended | Dropped]:
+    remaining = iter(encoded)
     for event in batch:
-        yield next(encoded)._replace(piece=event) if isinstance(event, Piece) else event
+        yield next(remaining)._replace(piece=event) if isinstance(event, Piece) else event
 
 
-_tokenizer: Tokenizer  # of a worker process
-
-
-def _start_worker(tokenizer: Tokenizer) -> None:
-    global _tokenizer
-    _tokenizer = tokenizer
-    # Ctrl-C in a terminal reaches every process: the parent decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Ends this process when its parent is gone, killed or not: its queue would never say so."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def _encode_in_worker(pieces: list[Piece]) -> list[Encoded]:
-    """Returns what became of the pieces, without the texts, which the parent has at hand."""
-    return [encode(_tokenizer, piece)._replace(piece=piece._replace(text="")) for piece in pieces]
+def _encode_all(tokenizer: Tokenizer, pieces: list[Piece]) -> list[Encoded]:
+    """Returns what became of the pieces, without the texts, which the process that asks has at hand."""
+    return [encode(tokenizer, piece)._replace(piece=piece._replace(text="")) for piece in pieces]

@@ -79,7 +79,7 @@ class PackedCorpus:
         self._seed = seed
         self._settings = _digest([self.fingerprint, seq_len, packing, seed, validation])
         self._texts, self._titles = store.texts, store.titles
-        lengths = [len(text) for text in self._texts]
+        lengths = self._texts.lengths
         self._training, self._validation = hold_out(lengths, validation, seed)
         self.training_documents = tuple(self._titles[span.document] for span in self._training)
         self.validation_documents = tuple(self._titles[span.document] for span in self._validation)

@@ -6,7 +6,7 @@ text that had not ended, and is cut off.
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -50,10 +50,10 @@ class Spool:
         sync_folder(folder)
         self.after, self.read_bytes = Place(), 0
         self._ended_at = 0  # the byte of the tokens at which the last text ended
-        journal_bytes = 0
+        journal_bytes, token_bytes = 0, self._tokens.stat().st_size
         for outcome in self.outcomes():
             end = self._ended_at + dtype.itemsize * _tokens_of(outcome)
-            if end > self._tokens.stat().st_size:
+            if end > token_bytes:
                 break
             self._take(outcome, end)
             journal_bytes += len(_line(outcome))
@@ -141,7 +141,8 @@ def _parts(file: BinaryIO, dtype: np.dtype[np.unsignedinteger], tokens: int, row
 
 def _line(outcome: Outcome) -> bytes:
     kind = "document" if isinstance(outcome.result, StoredDocument) else "skipped"
-    values = {"place": outcome.place, "read_bytes": outcome.read_bytes, kind: asdict(outcome.result)}
+    result = outcome.result.as_dict() if isinstance(outcome.result, StoredDocument) else vars(outcome.result)
+    values = {"place": outcome.place, "read_bytes": outcome.read_bytes, kind: result}
     return (json.dumps(values, ensure_ascii=False) + "\n").encode()
 
 

@@ -8,17 +8,14 @@ written last and names every file with its sha256: without it there is no store.
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from itertools import pairwise
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from revlm.corpus.cleaning import Cleaning
 from revlm.corpus.corpus_files import Skipped
-from revlm.corpus.tokenizer import TokenIds, Tokenizer
+from revlm.corpus.stored_texts import StoredRows, StoredTexts, unreadable_store
+from revlm.corpus.tokenizer import Tokenizer
 from revlm.errors import DataError
 from revlm.storage import sha256_of
 
@@ -56,7 +53,7 @@ class StoredDocument:
         return cls(**values | {"cleaning": Cleaning(**values["cleaning"])})
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return vars(self) | {"cleaning": vars(self.cleaning)}
 
 
 @dataclass(frozen=True)
@@ -91,14 +88,9 @@ class TokenStore:
         self.manifest = read_manifest(folder)
         self.fingerprint = sha256_of(self.folder / MANIFEST)
         self.tokenizer = Tokenizer.load(self.folder / self.manifest["tokenizer"]["file"])
-        self.titles: list[str] = []
-        parts: list[list[npt.NDArray[np.unsignedinteger]]] = []
-        for row in self._rows():
-            if row.part == 0:
-                self.titles.append(row.title)
-                parts.append([])
-            parts[row.document].append(row.tokens)
-        self.texts = [StoredText(each) for each in parts]
+        rows = [StoredRows(self.folder / name) for name in sorted(self.manifest["files"]) if name.endswith(".arrow")]
+        self.titles = [title for each in rows for title in each.titles]
+        self.texts = StoredTexts(rows)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -121,52 +113,6 @@ class TokenStore:
     def skipped(self) -> Iterator[Skipped]:
         """Yields what gave no document."""
         return skipped_in(self.folder)
-
-    def _rows(self) -> Iterator["_Row"]:
-        import pyarrow
-
-        for name in sorted(name for name in self.manifest["files"] if name.endswith(".arrow")):
-            try:
-                table = pyarrow.ipc.open_stream(pyarrow.memory_map(str(self.folder / name))).read_all()
-            except (OSError, pyarrow.ArrowException) as error:
-                raise _unreadable(self.folder / name, error) from error
-            rest = zip(*(table[column].to_pylist() for column in ("title", "document", "part")), strict=True)
-            for chunk in table["tokens"].chunks:
-                values = chunk.values.to_numpy(zero_copy_only=True)
-                for start, stop in pairwise(chunk.offsets.to_numpy()):
-                    yield _Row(values[start:stop], *next(rest))
-
-
-@dataclass(frozen=True)
-class _Row:
-    tokens: npt.NDArray[np.unsignedinteger]
-    title: str
-    document: int
-    part: int
-
-
-class StoredText:
-    """One document's tokens, uint16 or uint32 over its parts: views of the mapped files."""
-
-    def __init__(self, parts: list[npt.NDArray[np.unsignedinteger]]) -> None:
-        self.parts = parts
-        self._starts = np.cumsum([0, *(len(part) for part in parts)])
-
-    def __len__(self) -> int:
-        return int(self._starts[-1])
-
-    def token(self, index: int) -> int:
-        """Returns the token at `index`, from 0."""
-        part = int(np.searchsorted(self._starts, index, side="right")) - 1
-        return int(self.parts[part][index - self._starts[part]])
-
-    def copy_into(self, out: TokenIds, start: int) -> None:
-        """Copies the tokens from `start` on into `out`, int32 [tokens], as many as it takes."""
-        stop = start + len(out)
-        for part, first in zip(self.parts, self._starts, strict=False):
-            begin, end = max(start, first), min(stop, first + len(part))
-            if begin < end:
-                out[begin - start : end - start] = part[begin - first : end - first]
 
 
 def skipped_in(folder: Path) -> Iterator[Skipped]:
@@ -236,8 +182,4 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         with path.open(encoding="utf-8") as lines:
             yield from map(json.loads, lines)
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(file: Path, error: Exception) -> DataError:
-    return DataError(f"{file} cannot be read ({error}); run `revlm tokenize` again")
+        raise unreadable_store(path, error) from error

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 ROW_TOKENS = 1 << 24
 # A file of rows ends after the row with which it reaches this.
 FILE_BYTES = 500_000_000
+# Short documents share a batch of about this size: each batch costs whoever opens the store some kilobytes.
+BATCH_BYTES = 1 << 20
 
 Tokens = npt.NDArray[np.unsignedinteger]
 
@@ -170,13 +172,27 @@ class _RowFile:
 
         self._sink = pyarrow.OSFile(str(path), "wb")
         self._stream = pyarrow.ipc.new_stream(self._sink, schema)
+        self._waiting: list[pyarrow.RecordBatch] = []
+        self._waiting_bytes = 0
         self.bytes_written = 0
 
     def write(self, row: "pyarrow.RecordBatch") -> None:
-        self._stream.write_batch(row)
+        self._waiting.append(row)
+        self._waiting_bytes += row.nbytes
         self.bytes_written += row.nbytes
+        if self._waiting_bytes >= BATCH_BYTES:
+            self._write_batch()
+
+    def _write_batch(self) -> None:
+        import pyarrow
+
+        if self._waiting:
+            self._stream.write_batch(pyarrow.concat_batches(self._waiting))
+            self._waiting.clear()
+            self._waiting_bytes = 0
 
     def close(self) -> None:
+        self._write_batch()
         self._stream.close()
         self._sink.close()
 

@@ -210,20 +210,20 @@ class SentencePieceTokenizer(Tokenizer):
         if self._known_characters > _KNOWN_CHARACTERS:
             self._known.clear()
             self._known_characters = 0
-        new = [word for word in set(words) if word not in self._known]
-        self._known_characters += sum(map(len, new))
-        self._known.update(zip(new, map(tuple, self._processor.encode(new)), strict=True))
-        for word in filter(_THROUGH_BYTES.search, new):
-            self._known[word] = tuple(self._through_bytes(word))
-        return map(self._known.__getitem__, words)
+        known = self._known
+        for word in words:
+            if word not in known:
+                known[word] = tuple(self._ids_of_word(word))
+                self._known_characters += len(word)
+        return map(known.__getitem__, words)
 
-    def _through_bytes(self, word: str) -> Iterator[int]:
-        """Yields the ids of a word with characters that SentencePiece keeps for itself."""
-        for part in _THROUGH_BYTES.split(word):
-            if _THROUGH_BYTES.fullmatch(part):
-                yield from (self._byte_ids[f"<0x{value:02X}>"] for value in part.encode())
-            elif part:
-                yield from self._processor.encode(part)
+    def _ids_of_word(self, word: str) -> Iterable[int]:
+        if not _THROUGH_BYTES.search(word):
+            return self._processor.encode(word)
+        parts = _THROUGH_BYTES.split(word)  # with what is kept for SentencePiece itself at every other place
+        parts[1::2] = [[self._byte_ids[f"<0x{value:02X}>"] for value in part.encode()] for part in parts[1::2]]
+        parts[::2] = [self._processor.encode(part) for part in parts[::2]]
+        return chain.from_iterable(parts)
 
     def _bytes_of(self, token: int) -> bytes:
         processor = self._processor
