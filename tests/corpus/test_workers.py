@@ -36,17 +36,23 @@ def test_an_error_of_the_function_is_raised_where_its_result_is_taken() -> None:
         assert pool.take() == 0.5
 
 
-@pytest.mark.parametrize("given", [0, 1, 6])
-def test_the_death_of_a_worker_is_an_error_and_leaves_no_process(given: int) -> None:
-    with pytest.raises(ResourceError, match=r"one of 2 worker processes was killed.*fewer --workers"):  # noqa: PT012
-        with Workers(2, b"", operator.concat) as pool:
-            for _ in range(given):
-                pool.give(b"x" * 1_000_000)
-            for process in multiprocessing.active_children():
-                os.kill(process.pid or 0, signal.SIGKILL)
-            for _ in range(6):
-                pool.give(b"x" * 1_000_000)
-                pool.take()
+def go_on_after_all_died(pool: Workers[bytes, bytes], given_before: int) -> None:
+    for _ in range(given_before):
+        pool.give(b"x" * 1_000_000)
+    for process in multiprocessing.active_children():
+        os.kill(process.pid or 0, signal.SIGKILL)
+    for _ in range(6):
+        pool.give(b"x" * 1_000_000)
+        pool.take()
+
+
+@pytest.mark.parametrize("given_before", [0, 1, 6])
+def test_the_death_of_a_worker_is_an_error_and_leaves_no_process(given_before: int) -> None:
+    with (
+        pytest.raises(ResourceError, match=r"one of 2 worker processes was killed.*fewer --workers"),
+        Workers(2, b"", operator.concat) as pool,
+    ):
+        go_on_after_all_died(pool, given_before)
     assert not multiprocessing.active_children()
 
 
