@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from revlm.errors import StorageError
-from revlm.storage import replace_file, storage_errors, sync_folder
+from revlm.storage import append_whole, replace_file, storage_errors, sync_folder
 
 
 class Journal:
@@ -31,7 +31,7 @@ class Journal:
         """Writes one record as one line, that a later kill of the process cannot undo."""
         line = json.dumps(_plain(record), ensure_ascii=False, allow_nan=False) + "\n"
         with storage_errors(f"writing the journal {self.path}"):
-            _append_whole(self._file.fileno(), line.encode())
+            append_whole(self._file.fileno(), line.encode())
 
     def sync(self) -> None:
         """Returns when every record is on the disk; a checkpoint that counts on them calls this first."""
@@ -115,14 +115,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     return _plain(value.item()) if hasattr(value, "item") else str(value)
-
-
-def _append_whole(descriptor: int, content: bytes) -> None:
-    """Appends all of the content or, where the disk is full in between, nothing."""
-    before_bytes = os.fstat(descriptor).st_size
-    try:
-        while content:
-            content = content[os.write(descriptor, content) :]
-    except OSError:
-        os.ftruncate(descriptor, before_bytes)
-        raise

@@ -1,6 +1,7 @@
 """Files and folders that survive a kill: on the disk before they are named, whole or not there, held by one process."""
 
 from revlm.storage.files import (
+    append_whole,
     json_bytes,
     replace_file,
     require_free_space,
@@ -15,6 +16,7 @@ from revlm.storage.placing import put_in_place, require_replaceable
 
 __all__ = [
     "LOCK_NAME",
+    "append_whole",
     "folder_lock",
     "json_bytes",
     "put_in_place",

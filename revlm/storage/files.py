@@ -52,6 +52,17 @@ def write_file(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def append_whole(descriptor: int, content: bytes) -> None:
+    """Appends all of the content or, where the disk is full in between, nothing."""
+    before_bytes = os.fstat(descriptor).st_size
+    try:
+        while content:
+            content = content[os.write(descriptor, content) :]
+    except OSError:
+        os.ftruncate(descriptor, before_bytes)
+        raise
+
+
 def replace_file(path: Path, content: bytes) -> None:
     """Writes a file so that a reader, even after a power cut, sees all the old content or all the new."""
     staging = path.with_name(f".{path.name}.{os.getpid()}.staging")
