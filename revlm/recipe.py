@@ -29,6 +29,7 @@ from revlm.bundled import bundled_path
 from revlm.errors import UsageError
 
 LayerKind = Literal["local", "lsh", "full"]
+LoggingBackend = Literal["console", "jsonl", "tensorboard", "trackio"]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Every = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -224,8 +225,10 @@ class Logging(_Section):
 
     every: Every = 1
     """steps between lines of the console, 0: never; the journal holds every step"""
-    backends: Annotated[tuple[Literal["console", "jsonl"], ...], Field(strict=False)] = ("console", "jsonl")
-    """console: the terminal; jsonl: metrics.jsonl of the run folder, which resume and report need"""
+    backends: Annotated[tuple[LoggingBackend, ...], Field(strict=False)] = ("console", "jsonl")
+    """console: the terminal; jsonl: metrics.jsonl of the run folder, which resume and report need; tensorboard: the
+    run folder's tensorboard/ (pip install revlm[tensorboard]); trackio: its database on this machine
+    (pip install revlm[trackio])"""
 
     @model_validator(mode="after")
     def _journal_is_written(self) -> Self:

@@ -179,6 +179,15 @@ def test_the_mathematics_knows_no_files(module: str) -> None:
     assert not names & {"datasets", "sentencepiece"}
 
 
+def test_only_its_own_file_knows_a_tracker_and_only_a_recipe_loads_it() -> None:
+    libraries = {"tensorboard", "trackio"}
+    found = {(each.module, each.target.partition(".")[0]) for each in imports_of(PACKAGE_FOLDER)}
+    assert {pair for pair in found if pair[1] in libraries} == {
+        (f"revlm.runs.trackers.{library}", library) for library in libraries
+    }
+    assert not libraries & {name.partition(".")[0] for name in loaded_with("revlm.training.loop", PACKAGE_FOLDER)}
+
+
 @pytest.fixture
 def house(tmp_path: Path) -> Path:
     """A package of the same name, built wrong in one place by each test below."""

@@ -1,4 +1,4 @@
-"""Run folders: checkpoints, the journal, the memory meter. Torch loads when it is used."""
+"""Run folders: checkpoints, the journal, the trackers that show it, the memory meter. Torch loads when it is used."""
 
 from revlm.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from revlm.runs.environment import describe_environment
@@ -18,12 +18,14 @@ from revlm.runs.journal import read as read_journal
 from revlm.runs.machine import choose_device, memory_limit_bytes
 from revlm.runs.memory import MemoryMeter
 from revlm.runs.snapshot import memory_snapshot_on_failure
+from revlm.runs.trackers import Trackers, require_trackers
 
 __all__ = [
     "Checkpoint",
     "Journal",
     "MemoryMeter",
     "RunFolder",
+    "Trackers",
     "checkpoint_path",
     "choose_device",
     "describe_environment",
@@ -38,6 +40,7 @@ __all__ = [
     "prune_checkpoints",
     "prune_to_whole",
     "read_journal",
+    "require_trackers",
     "return_freed_memory",
     "save_checkpoint",
     "verify_checkpoint",

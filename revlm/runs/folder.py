@@ -1,5 +1,6 @@
 """The folder of one run: where each of its files lies, and which run was active last."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -55,6 +56,16 @@ class RunFolder:
         return self.path / "samples"
 
     @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def trackio(self) -> Path:
+        """The name of the run in trackio's database, as JSON."""
+        return self.path / "trackio.json"
+
+    @property
     def checkpoints(self) -> Path:
         """The folder of checkpoints."""
         return self.path / "checkpoints"
@@ -81,6 +92,12 @@ class RunFolder:
         path = self.samples / f"{step_name(step)}.json"
         self._write(path, json_bytes([dict(sample) for sample in samples]))
         return path
+
+    def read_samples(self, step: int) -> list[dict[str, str]]:
+        """The prompts and texts of a step; none where none were written."""
+        path = self.samples / f"{step_name(step)}.json"
+        with storage_errors(f"reading {path}"):
+            return json.loads(path.read_bytes()) if path.is_file() else []
 
     def remove_samples_after(self, step: int) -> None:
         """Removes the samples of later steps, before a resumed run writes them again."""

@@ -8,7 +8,6 @@ from revlm.model import resolve_model
 from revlm.planning import require_memory
 from revlm.recipe import Recipe
 from revlm.runs import (
-    Journal,
     MemoryMeter,
     RunFolder,
     choose_device,
@@ -17,9 +16,10 @@ from revlm.runs import (
     load_checkpoint,
     memory_snapshot_on_failure,
     newest_checkpoint,
-    read_journal,
+    require_trackers,
     save_checkpoint,
 )
+from revlm.training.run_log import RunLog, open_run_log
 from revlm.training.trainer import Record, Stop, Stopped, Trainer
 
 Message = Callable[[str], object]
@@ -38,7 +38,9 @@ def train(
         NonFiniteError: a loss, a gradient or a stream left the finite numbers.
         ResourceError: a step would need more memory than `memory.limit` or the machine.
         StorageError: the run folder is in use or its checkpoints belong to other settings.
+        UsageError: a tracker of `logging.backends` is not installed.
     """
+    trackers = require_trackers(recipe.logging.backends)
     device = choose_device(recipe.train.device)
     recipe = recipe.model_copy(update={"model": resolve_model(recipe.model, recipe.data.seq_len)})
     data = recipe.data
@@ -63,38 +65,37 @@ def train(
         folder.write_recipe(recipe.to_yaml())
         folder.write_environment(describe_environment(device))
         snapshot = device if recipe.memory.snapshot_on_oom else "cpu"
-        with Journal(folder.metrics) as journal, memory_snapshot_on_failure(snapshot, folder.memory_snapshot):
-            journal.truncate_after(trainer.step)
-            folder.remove_samples_after(trainer.step)
-            yield from _records(trainer, folder, journal)
+        with (
+            open_run_log(trackers, folder, recipe, trainer.step, message) as log,
+            memory_snapshot_on_failure(snapshot, folder.memory_snapshot),
+        ):
+            yield from _records(trainer, folder, log)
 
 
-def _records(trainer: Trainer, folder: RunFolder, journal: Journal) -> Iterator[Record]:
-    """Yields the records of what is left to do, written to the journal, saving as the recipe says."""
+def _records(trainer: Trainer, folder: RunFolder, log: RunLog) -> Iterator[Record]:
+    """Yields the records of what is left to do, each of them logged, saving as the recipe says."""
     recipe = trainer.recipe
     saved_step = trainer.step
-    evaluated_step = max((r["step"] for r in read_journal(folder.metrics) if r["event"] == "evaluate"), default=0)
+    evaluated_step = log.evaluated_step
     try:
         while True:
             is_last = trainer.step >= recipe.train.max_steps
             if trainer.step > evaluated_step and _is_due(trainer.step, recipe.evaluate.every, is_last):
                 record, samples = trainer.evaluate()
-                if samples:
-                    folder.write_samples(trainer.step, samples)
-                journal.append(record)
+                log.append(record, samples)
                 evaluated_step = trainer.step
                 yield record
             if trainer.step > saved_step and (is_last or _is_due(trainer.step, recipe.checkpoint.every, is_last)):
-                _save(trainer, folder, journal)
+                _save(trainer, folder, log)
                 saved_step = trainer.step
             if is_last:
                 return
             record = trainer.train_step()
-            journal.append(record)
+            log.append(record)
             yield record
     except Stopped:
         if trainer.step > saved_step:
-            _save(trainer, folder, journal)
+            _save(trainer, folder, log)
         raise Interrupted(
             f"stopped by {trainer.stop()} with {folder} saved at step {trainer.step} of {recipe.train.max_steps}: "
             "run the same command again to go on"
@@ -105,7 +106,7 @@ def _is_due(step: int, every: int, is_last: bool) -> bool:
     return every > 0 and (is_last or step % every == 0)
 
 
-def _save(trainer: Trainer, folder: RunFolder, journal: Journal) -> None:
-    journal.sync()
+def _save(trainer: Trainer, folder: RunFolder, log: RunLog) -> None:
+    log.sync()
     tensors, state = trainer.state()
     save_checkpoint(folder, trainer.step, tensors, state, trainer.recipe.checkpoint.keep_last)

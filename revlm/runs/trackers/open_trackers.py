@@ -1,0 +1,91 @@
+"""The trackers of one run behind one face; one that fails is left out, and the run goes on."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
+from types import TracebackType
+from typing import Self
+
+from revlm.recipe import Recipe
+from revlm.runs.folder import RunFolder
+from revlm.runs.journal import read
+from revlm.runs.trackers.tracker import Record, Tracker
+
+RECORDS_AT_ONCE = 1000
+
+
+class Trackers:
+    """Writes records to every tracker; a context manager, whose trackers close with it."""
+
+    def __init__(
+        self,
+        classes: Mapping[str, type[Tracker]],
+        folder: RunFolder,
+        recipe: Recipe,
+        step: int,
+        message: Callable[[str], object],
+    ) -> None:
+        """Opens the trackers of the run in `folder`, whose journal ends at `step`, and writes what they lack of it."""
+        self._open: dict[str, Tracker] = {}
+        self._message = message
+        for word, kind in classes.items():
+            with self._left_out_where_it_fails(word):
+                tracker = self._open[word] = kind(folder, recipe, step)
+                if tracker.held_step < step:
+                    _write_history(tracker, folder)
+
+    def append(self, record: Record, samples: Sequence[Mapping[str, str]] = ()) -> None:
+        """Writes a record of the journal, and the samples of its step."""
+        records = [record, *_sample_records(record["step"], samples)]
+        for word, tracker in list(self._open.items()):
+            with self._left_out_where_it_fails(word):
+                tracker.write(records)
+
+    def close(self) -> None:
+        """Closes every tracker."""
+        for word, tracker in list(self._open.items()):
+            with self._left_out_where_it_fails(word):
+                tracker.close()
+        self._open.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _left_out_where_it_fails(self, word: str) -> Iterator[None]:
+        """Whatever a tracker raises in the block is said once: nothing that a run needs depends on it."""
+        try:
+            yield
+        except Exception as error:
+            if tracker := self._open.pop(word, None):
+                with suppress(Exception):
+                    tracker.close()
+            cause = next(iter(str(error).splitlines()), "no message")
+            self._message(
+                f"{word} failed ({type(error).__name__}: {cause}) and is left out from here on: the journal has every "
+                "record, and the next start of this run writes there what is missing"
+            )
+
+
+def _write_history(tracker: Tracker, folder: RunFolder) -> None:
+    """Writes the records of the journal that the tracker lacks."""
+    lacking = (record for record in _history(folder) if record["step"] > tracker.held_step)
+    while records := list(islice(lacking, RECORDS_AT_ONCE)):
+        tracker.write(records)
+
+
+def _history(folder: RunFolder) -> Iterator[Record]:
+    """Yields the records of the journal, and after each evaluation its samples."""
+    for record in read(folder.metrics):
+        yield record
+        if record["event"] == "evaluate":
+            yield from _sample_records(record["step"], folder.read_samples(record["step"]))
+
+
+def _sample_records(step: int, samples: Sequence[Mapping[str, str]]) -> list[Record]:
+    return [{"event": "samples", "step": step, "samples": list(samples)}] if samples else []

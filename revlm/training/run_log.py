@@ -1,0 +1,50 @@
+"""Where the records of a run go: the journal first, then the trackers of the recipe; a falling throughput is said."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from revlm.recipe import Recipe
+from revlm.runs import Journal, RunFolder, Trackers, read_journal
+from revlm.runs.trackers import Record, Tracker
+from revlm.training.throughput import ThroughputWatch
+
+Message = Callable[[str], object]
+
+
+class RunLog:
+    """The log of a run that is under way."""
+
+    def __init__(self, folder: RunFolder, journal: Journal, trackers: Trackers, message: Message) -> None:
+        self._folder, self._journal, self._trackers, self._message = folder, journal, trackers, message
+        self._throughput = ThroughputWatch()
+        self.evaluated_step = 0
+        """step of the last evaluation before this start, 0 where there was none"""
+        for record in read_journal(folder.metrics):
+            self._throughput.notice(record)
+            if record["event"] == "evaluate":
+                self.evaluated_step = record["step"]
+
+    def append(self, record: Record, samples: Sequence[Mapping[str, str]] = ()) -> None:
+        """Logs a record, and the samples of an evaluation; raises StorageError where the run folder cannot take it."""
+        if samples:
+            self._folder.write_samples(record["step"], samples)
+        self._journal.append(record)
+        self._trackers.append(record, samples)
+        if notice := self._throughput.notice(record):
+            self._message(notice)
+
+    def sync(self) -> None:
+        """Returns when every record of the journal is on the disk."""
+        self._journal.sync()
+
+
+@contextmanager
+def open_run_log(
+    trackers: Mapping[str, type[Tracker]], folder: RunFolder, recipe: Recipe, step: int, message: Message
+) -> Iterator[RunLog]:
+    """The log of the run in `folder` for a block, without what was logged after `step`: no step stands there twice."""
+    with Journal(folder.metrics) as journal:
+        journal.truncate_after(step)
+        folder.remove_samples_after(step)
+        with Trackers(trackers, folder, recipe, step, message) as opened:
+            yield RunLog(folder, journal, opened, message)
