@@ -27,8 +27,8 @@ class Loader:
         self._stream, self._place = stream, stream.state()
         self._prepared: SimpleQueue[_Prepared] = SimpleQueue()
         self._next: _Prepared | None = None
-        self._drawing, self._room, self._stopping = Lock(), Semaphore(workers), Event()
-        self._workers, self._threads, self._closed = workers, list[Thread](), False
+        self._drawing, self._room, self._closed = Lock(), Semaphore(workers), Event()
+        self._workers, self._threads = workers, list[Thread]()
 
     def state(self) -> Place:
         """The place after the last example that was returned, however many are prepared."""
@@ -36,8 +36,7 @@ class Loader:
 
     def close(self) -> None:
         """Ends the threads, at the latest after the example in work, and the stream."""
-        self._closed = True
-        self._stopping.set()
+        self._closed.set()
         self._room.release(self._workers or 1)
         for thread in self._threads:
             thread.join()
@@ -54,7 +53,7 @@ class Loader:
         return self
 
     def __next__(self) -> Example:
-        if self._closed:
+        if self._closed.is_set():
             raise StopIteration
         while len(self._threads) < self._workers:
             # A daemon, so that a loader which nobody closed does not keep the process from ending.
@@ -71,7 +70,7 @@ class Loader:
         return example
 
     def _work(self) -> None:
-        while not self._stopping.is_set():
+        while not self._closed.is_set():
             self._room.acquire()
             self._prepare()
 
@@ -80,11 +79,10 @@ class Loader:
         prepared: _Prepared = Future()
         try:
             with self._drawing:
-                if self._stopping.is_set():
+                if self._closed.is_set():
                     return
                 self._prepared.put(prepared)
                 draft, place = self._stream.draw(), self._stream.state()
             prepared.set_result((draft.make(), place))
         except BaseException as error:
-            self._stopping.set()
             prepared.set_exception(error)

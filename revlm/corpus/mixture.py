@@ -31,7 +31,7 @@ class Shares:
 
     def __init__(self, weights: Sequence[float | Fraction], tokens: Sequence[int] | None = None) -> None:
         # Exact numbers: two machines never disagree on what is furthest below.
-        exact = [Fraction(weight) for weight in weights]
+        exact = [Fraction(str(weight)) for weight in weights]  # as they are written: 0.1 is a tenth
         total = sum(exact)
         self.weights = [weight / total for weight in exact]
         self.tokens = list(tokens or [0] * len(weights))

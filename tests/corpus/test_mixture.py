@@ -153,7 +153,8 @@ def test_every_text_token_is_a_target_once_an_epoch_of_its_store(case: Case, wor
         readings = [Reading(store, case.texts(number)) for number, store in enumerate(stores)]
         first_epoch, ended = [0] * len(stores), [False] * len(stores)
         with Loader(corpus.training(), workers) as examples:
-            for example in examples:
+            for count, example in enumerate(examples):
+                assert count < 20_000, "a store is never read to the end of its first epoch"
                 number = store_of(example)
                 tokens = len(example)
                 assert tokens == case.seq_len or (case.packing == "whole" and tokens < case.seq_len)
@@ -190,7 +191,7 @@ def test_the_shares_of_the_targets_follow_the_weights(case: Case) -> None:
     with case.opened() as opened:
         corpus = opened()
         stores = stores_of(corpus)
-        weights = list(map(Fraction, case.weights or [store.n_training_tokens for store in stores]))
+        weights = [Fraction(str(weight)) for weight in case.weights or [store.n_training_tokens for store in stores]]
         tokens, last = [0] * len(stores), [0] * len(stores)
         alone = [store.training() for store in stores]
         for example in islice(corpus.training(), 80):
@@ -340,10 +341,14 @@ def test_one_path_is_the_store_itself_and_its_place_what_it_always_was(tmp_path:
 
 
 def test_turns_do_not_depend_on_rounding() -> None:
-    """Three equal weights that no float holds: as floats, 1/3 * 3 turns would differ from 1."""
-    shares = Shares([0.1, 0.1, 0.1])
-    turns = []
-    for _ in range(30):
-        turns.append(shares.next())
-        shares.tokens[turns[-1]] += 7
-    assert turns == [0, 1, 2] * 10
+    """Weights are the decimals that were written: as the floats nearest to them, these would soon part."""
+
+    def turns(weights: list[float]) -> list[int]:
+        shares = Shares(weights)
+        taken = []
+        for _ in range(60):
+            taken.append(shares.next())
+            shares.tokens[taken[-1]] += 7
+        return taken
+
+    assert turns([0.1, 0.2, 0.3]) == turns([1, 2, 3])
