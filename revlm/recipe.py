@@ -6,7 +6,7 @@ reports every problem at once; `Recipe.to_yaml` writes the resolved recipe, whic
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -16,9 +16,11 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     PlainSerializer,
     StringConstraints,
+    Tag,
     ValidationError,
     WithJsonSchema,
     model_validator,
@@ -138,17 +140,60 @@ class Model(_Section):
         return self
 
 
+class WeightedPath(_Section):
+    """A folder of tokens in a mixture."""
+
+    path: RecipePath
+    """folder that `revlm tokenize` wrote"""
+    weight: Annotated[float, Field(gt=0)]
+    """its part of the targets, beside the weights of the others"""
+
+
+def _form_of_path(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return _WEIGHTED_PATHS if any(isinstance(each, dict | WeightedPath) for each in value) else _PATHS
+    return _WEIGHTED_PATHS if isinstance(value, dict) else _ONE_PATH
+
+
+# The forms of data.path; pydantic puts them into the places of errors, and no key has blanks in its name.
+_ONE_PATH, _PATHS, _WEIGHTED_PATHS = _FORMS = ("one path", "several paths", "weighted paths")
+_AsList = Field(min_length=1, strict=False)
+DataPath = Annotated[
+    Annotated[RecipePath, Tag(_ONE_PATH)]
+    | Annotated[tuple[RecipePath, ...], _AsList, Tag(_PATHS)]
+    | Annotated[tuple[WeightedPath, ...], _AsList, Tag(_WEIGHTED_PATHS)],
+    Discriminator(_form_of_path),
+]
+
+
 class Data(_Section):
     """The tokens, and how they become examples."""
 
-    path: RecipePath
-    """folder that `revlm tokenize` wrote, relative to where revlm runs"""
+    path: DataPath
+    """folder that `revlm tokenize` wrote, relative to where revlm runs; or a mixture of several: a list of folders
+    (each as much as it has tokens) or of {path: ..., weight: ...}"""
     seq_len: Annotated[int, Field(ge=2, le=2**24)] = 65536
     """most tokens of one training example"""
     packing: Literal["whole", "fixed"] = "whole"
     """whole: an example is a document, short ones share it; fixed: every example has seq_len tokens"""
     validation: Share = 0.05
-    """share of the tokens that is held out, as whole documents where there are several"""
+    """share of the tokens of each folder that is held out, as whole documents where there are several"""
+    workers: Annotated[int, Field(ge=0, le=64)] = 1
+    """threads that prepare the next examples, as many examples ahead; 0: each when it is needed"""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The folders, one or several."""
+        if isinstance(self.path, Path):
+            return (self.path,)
+        return tuple(each.path if isinstance(each, WeightedPath) else each for each in self.path)
+
+    @property
+    def weights(self) -> tuple[float, ...] | None:
+        """The weights of the folders; None where none are given."""
+        if isinstance(self.path, Path):
+            return None
+        return tuple(each.weight for each in self.path if isinstance(each, WeightedPath)) or None
 
 
 class Optimizer(_Section):
@@ -345,14 +390,14 @@ def _apply_override(values: dict[str, Any], override: str) -> str | None:
 def _problems(invalid: ValidationError) -> list[str]:
     """One line for each error, less those about a list's length that only follow from errors inside it."""
     errors = invalid.errors(include_url=False)
-    with_inner_errors = {error["loc"][:-1] for error in errors}
+    with_inner_errors = {error["loc"][:length] for error in errors for length in range(len(error["loc"]))}
     return [
         _problem(error) for error in errors if error["type"] != "too_short" or error["loc"] not in with_inner_errors
     ]
 
 
 def _problem(error: ErrorDetails) -> str:
-    key = ".".join(str(part) for part in error["loc"])
+    key = ".".join(str(part) for part in error["loc"] if part not in _FORMS)
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key{_suggestion(key)}"
     if error["type"] == "missing":
@@ -371,11 +416,19 @@ def _problem(error: ErrorDetails) -> str:
 def _known_keys(section: type[BaseModel] = Recipe, prefix: str = "") -> list[str]:
     keys = []
     for name, field in section.model_fields.items():
-        inner = field.annotation
         keys.append(prefix + name)
-        if isinstance(inner, type) and not get_args(inner) and issubclass(inner, BaseModel):
-            keys += _known_keys(inner, f"{prefix}{name}.")
+        for inner in _sections_in(field.annotation):
+            place = name if inner is field.annotation else f"{name}.N"
+            keys += _known_keys(inner, f"{prefix}{place}.")
     return keys
+
+
+def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yields the section that a key holds, or the sections of which it holds a list."""
+    if isinstance(annotation, type) and not get_args(annotation) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _sections_in(part)
 
 
 def _suggestion(key: str) -> str:

@@ -95,6 +95,25 @@ def test_overrides_reach_every_section(write):
     assert (recipe.evaluate.samples, recipe.output_dir) == (("a b",), Path("x/y"))
 
 
+@pytest.mark.parametrize(
+    ("text", "paths", "weights"),
+    [
+        ("data/novels", ["data/novels"], None),
+        ("[a]", ["a"], None),
+        ("[a, b]", ["a", "b"], None),
+        ("[{path: a, weight: 1}, {path: b/c, weight: 2.5}]", ["a", "b/c"], (1.0, 2.5)),
+    ],
+)
+def test_tokens_are_one_folder_or_a_mixture(write, text, paths, weights):
+    for recipe in (load_recipe(write(), [f"data.path={text}"]), load_recipe(write(f"data: {{path: {text}}}\n"))):
+        assert recipe.data.paths == tuple(map(Path, paths))
+        assert recipe.data.weights == weights
+        resolved = load_recipe(write(recipe.to_yaml(), "recipe.yaml"))
+        assert resolved == recipe
+        assert resolved.to_yaml() == recipe.to_yaml()
+    assert recipe.model_dump(mode="json")["data"]["path"] == yaml.safe_load(text)
+
+
 def test_all_errors_are_reported_at_once_with_suggestions(write):
     path = write("data: {path: x, packing: half}\nmodel: {widnow: 3, d_model: wide}\nlr: 0.1\n")
     message = problem(path, "train.max_step=3", "nonsense", "optimizer.lr=[", "seed.x=1")
@@ -131,6 +150,16 @@ def test_all_errors_are_reported_at_once_with_suggestions(write):
         ("model.dropout=1.0", "model.dropout: should be less than 1"),
         ("data.path=", "data.path: should be a path, not None"),
         ("data.path=''", "data.path: should be a path"),
+        ("data.path=[]", "data.path: should have at least 1 item"),
+        ("data.path=[a, 3]", "data.path.1: should be a path, not 3"),
+        ("data.path={path: a, weight: 1}", "data.path: should be a list, not {'path': 'a', 'weight': 1}"),
+        ("data.path=[a, {path: b, weight: 1}]", "data.path.0: should be a section of keys, not 'a'"),
+        ("data.path=[{path: b}]", "data.path.0.weight: missing, it has no default"),
+        ("data.path=[{path: b, weight: 0}]", "data.path.0.weight: should be greater than 0, not 0"),
+        ("data.path=[{path: b, weight: .inf}]", "data.path.0.weight: should be a finite number"),
+        ("data.path=[{path: b, weight: heavy}]", "data.path.0.weight: should be a valid number, not 'heavy'"),
+        ("data.path=[{path: b, weight: 1, wieght: 1}]", "data.path.0.wieght: unknown key, did you mean data.path.N.w"),
+        ("data.workers=-1", "data.workers: should be greater than or equal to 0, not -1"),
         ("data.validation=1", "data.validation: should be less than 1, not 1"),
         ("data.seq_len=1", "data.seq_len: should be greater than or equal to 2"),
         ("optimizer.lr=.nan", "optimizer.lr: should be a finite number"),

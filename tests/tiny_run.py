@@ -27,9 +27,9 @@ def write_texts(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def write_tokens(folder: Path) -> Path:
+def write_tokens(folder: Path, seed: int = 0) -> Path:
     """The token store of such texts, by bytes."""
-    tokenize_corpus(write_texts(folder.parent / f"{folder.name}-texts"), folder, tokenizer="bytes")
+    tokenize_corpus(write_texts(folder.parent / f"{folder.name}-texts", seed), folder, tokenizer="bytes")
     return folder
 
 

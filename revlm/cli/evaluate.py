@@ -34,7 +34,7 @@ def evaluate(
         described = {
             "run": str(folder),
             "step": trained.step,
-            "data": str(evaluation.data),
+            "data": evaluation.data,
             "seq_len": evaluation.seq_len,
             "total": _score(evaluation.total),
             "documents": [{"title": title, **_score(score)} for title, score in evaluation.documents],

@@ -64,10 +64,11 @@ def _vocab_size(recipe: "Recipe", given: int | None) -> int:
         return given
     from revlm.corpus.store import is_store, read_manifest
 
-    if is_store(recipe.data.path):
-        return int(read_manifest(recipe.data.path)["tokenizer"]["vocab_size"])
+    path = recipe.data.paths[0]  # all of them have the same tokenizer
+    if is_store(path):
+        return int(read_manifest(path)["tokenizer"]["vocab_size"])
     typer.echo(
-        f"no tokens in {recipe.data.path} yet: planning for a vocabulary of {DEFAULT_VOCAB_SIZE:,} (--vocab-size)",
+        f"no tokens in {path} yet: planning for a vocabulary of {DEFAULT_VOCAB_SIZE:,} (--vocab-size)",
         err=True,
     )
     return DEFAULT_VOCAB_SIZE

@@ -1,20 +1,26 @@
 """From texts to training examples: documents, tokenizers, the token store, packing. NumPy only; no torch."""
 
 from revlm.corpus.documents import Document, read_documents
+from revlm.corpus.examples import Corpus, Example
+from revlm.corpus.loader import Loader
 from revlm.corpus.merging import merge_stores
-from revlm.corpus.packed_corpus import Example, PackedCorpus
+from revlm.corpus.opening import open_corpus
+from revlm.corpus.packed_corpus import PackedCorpus
 from revlm.corpus.summary import StoreSummary
 from revlm.corpus.tokenization import tokenize_corpus
 from revlm.corpus.tokenizer import Tokenizer
 from revlm.corpus.tokenizer_training import write_tokenizer
 
 __all__ = [
+    "Corpus",
     "Document",
     "Example",
+    "Loader",
     "PackedCorpus",
     "StoreSummary",
     "Tokenizer",
     "merge_stores",
+    "open_corpus",
     "read_documents",
     "tokenize_corpus",
     "write_tokenizer",

@@ -7,56 +7,24 @@ function of the epoch and the settings (`packing`), so the place in the stream i
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from revlm.corpus.examples import Corpus, Draft, Example, ExampleStream, Place
 from revlm.corpus.packing import PACKINGS, Plan, Span, hold_out, plan_whole, shuffled
 from revlm.corpus.store import TokenStore
-from revlm.corpus.tokenizer import TokenIds
 from revlm.errors import DataError, StorageError, UsageError
 
 
-@dataclass(frozen=True)
-class Example:
-    """What one example holds; every input position has a target.
-
-    Attributes:
-        inputs: int32 [tokens]; a document begins with the begin token, or, where it continues, with the token
-            before.
-        targets: int32 [tokens]; the text, each token of it once an epoch.
-        document: int32 [tokens], 0, 1, 2, ... in contiguous runs; positions of different numbers must not
-            meet.
-        titles: the title of each of those documents.
-        epoch: the epoch of the first target, from 1; 0 for validation.
-        target_bytes: the UTF-8 bytes of all targets.
-    """
-
-    inputs: TokenIds
-    targets: TokenIds
-    document: TokenIds
-    titles: tuple[str, ...]
-    epoch: int
-    target_bytes: int
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-
-class PackedCorpus:
+class PackedCorpus(Corpus):
     """A token store as examples of at most `seq_len` tokens.
 
     Attributes:
-        tokenizer: the store's own.
-        fingerprint: sha256 of the store's manifest.
-        training_documents: titles of the documents trained on, in the store's order.
-        validation_documents: titles of those held out; a single document is in both, its tail held out.
+        path: the store; `fingerprint` is the sha256 of its manifest.
         n_training_tokens: targets of one epoch.
-        n_validation_tokens: targets of one validation.
-        notices: sentences that a user should see, for example that only a tail is held out.
 
     Raises:
         UsageError: `seq_len`, `packing` or `validation` is out of range.
@@ -71,7 +39,7 @@ class PackedCorpus:
         if not 0 <= validation < 1:
             raise UsageError(f"data.validation is {validation} and must be at least 0 and below 1")
         store = TokenStore(path)
-        self.path = store.folder
+        self.path, self.name = store.folder, str(store.folder)
         self.tokenizer = store.tokenizer
         self.fingerprint = store.fingerprint
         self.seq_len = seq_len
@@ -88,27 +56,18 @@ class PackedCorpus:
         if validation and not self._validation:
             raise DataError(f"{path} holds a single token, too little to hold out any; set data.validation to 0")
         self.notices = self._notices(validation)
+        self.longest_example = self._packing.longest_example(self.n_training_tokens, seq_len)
         self._plan = lru_cache(maxsize=2)(self._plan_of_epoch)
 
-    def training(self, state: dict[str, Any] | None = None) -> "TrainingStream":
-        """Returns the endless examples, epoch after epoch, from the start or from a `TrainingStream.state()`.
-
-        Raises:
-            StorageError: the state is damaged, or belongs to another store, seed, packing, length or
-                validation share.
-        """
+    def training(self, state: Place | None = None) -> "TrainingStream":
+        """As `Corpus.training`; a state belongs to one store, seed, packing, length and validation share."""
         return TrainingStream(self, state)
 
     def validation(self) -> Iterator[Example]:
-        """Yields the held-out text in a fixed order, each target once; always packed as `whole`."""
         for spans in plan_whole(lambda epoch: self._validation, self.seq_len, 1):
             yield self._example(spans, epoch=0)
 
     def documents(self, *, held_out: bool) -> Iterator[tuple[str, Iterator[tuple[int, Example]]]]:
-        """Yields each document held out, or each trained on, in the store's order: its title and its pieces.
-
-        A piece is where it begins in the document and an example of its own, of at most `seq_len` tokens.
-        """
         for span in self._validation if held_out else self._training:
             yield self._titles[span.document], self._pieces(span)
 
@@ -117,11 +76,6 @@ class PackedCorpus:
         while rest:
             piece, rest = rest.split(self.seq_len)
             yield piece.start, self._example((piece,), epoch=0)
-
-    @property
-    def longest_example(self) -> int:
-        """A bound on the tokens of an example: no more than an epoch has, unless epochs are joined."""
-        return self._packing.longest_example(self.n_training_tokens, self.seq_len)
 
     def carried_tokens(self, epoch: int) -> int:
         """How many tokens of an epoch, from 1, are left to an example that ends in a later epoch."""
@@ -162,30 +116,26 @@ class PackedCorpus:
         return ()
 
 
-class TrainingStream:
-    """The endless training examples; `state()` is the place after the last one returned."""
+class TrainingStream(ExampleStream):
+    """The endless training examples of a store; a place is the epoch and the next example in it."""
 
-    def __init__(self, corpus: PackedCorpus, state: dict[str, Any] | None) -> None:
+    def __init__(self, corpus: PackedCorpus, state: Place | None) -> None:
         self._corpus = corpus
         self._epoch, self._next_example = 1, 0
         if state is not None:
             self._epoch, self._next_example = self._place_in(state)
 
-    def __iter__(self) -> "TrainingStream":
-        return self
-
-    def __next__(self) -> Example:
+    def draw(self) -> Draft:
         while self._next_example >= len(self._corpus._plan(self._epoch)):
             self._epoch, self._next_example = self._epoch + 1, 0
         spans = self._corpus._plan(self._epoch)[self._next_example]
         self._next_example += 1
-        return self._corpus._example(spans, self._epoch)
+        return Draft(sum(span.tokens for span in spans), partial(self._corpus._example, spans, self._epoch))
 
-    def state(self) -> dict[str, Any]:
-        """The place, as a dict for JSON; `PackedCorpus.training` goes on from it with identical examples."""
+    def state(self) -> Place:
         return {"epoch": self._epoch, "next_example": self._next_example, "settings": self._corpus._settings}
 
-    def _place_in(self, state: dict[str, Any]) -> tuple[int, int]:
+    def _place_in(self, state: Place) -> tuple[int, int]:
         epoch, next_example = state.get("epoch"), state.get("next_example")
         if not (isinstance(epoch, int) and isinstance(next_example, int) and epoch >= 1 and next_example >= 0):
             raise StorageError("the checkpoint's place in the corpus is damaged; go on from an earlier checkpoint")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from revlm.corpus import PackedCorpus
+from revlm.corpus import Corpus, open_corpus
 from revlm.errors import DataError
 from revlm.evaluation.documents import PositionLosses, score_document
 from revlm.evaluation.held_out import Score
@@ -17,12 +17,13 @@ from revlm.generation import TrainedModel
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The score of each document by its title, in the store's order, and losses by the position in the document.
+    """The score of each document by its title, in the stores' order, and losses by the position in the document.
 
-    `seq_len` bounds the context: a longer document is scored in pieces of that many tokens.
+    `data` is where the documents are; `seq_len` bounds the context: a longer document is scored in pieces of that many
+    tokens.
     """
 
-    data: Path
+    data: str
     seq_len: int
     documents: list[tuple[str, Score]]
     by_position: PositionLosses
@@ -52,18 +53,12 @@ def evaluate_run(
         DataError: nothing was held out; the run's tokens have changed; or the folder has another tokenizer.
     """
     recipe = trained.recipe
-    path = Path(recipe.data.path if data is None else data)
-    corpus = PackedCorpus(
-        path,
-        seq_len=recipe.data.seq_len,
-        packing="whole",
-        seed=recipe.seed,
-        validation=recipe.data.validation if data is None else 0,
-    )
+    chosen = {} if data is None else {"path": Path(data), "validation": 0.0}
+    corpus = open_corpus(recipe.data.model_copy(update=chosen), recipe.seed)
     if corpus.tokenizer.fingerprint != trained.tokenizer.fingerprint:
         raise DataError(
-            f"{path} was made with another tokenizer than the run's: run `revlm tokenize` on its texts with "
-            f"--tokenizer {recipe.data.path / trained.tokenizer.file_name}"
+            f"{corpus.name} was made with another tokenizer than the run's: run `revlm tokenize` on its texts with "
+            f"--tokenizer {recipe.data.paths[0] / trained.tokenizer.file_name}"
         )
     if data is None:
         _require_held_out(trained, corpus)
@@ -74,13 +69,13 @@ def evaluate_run(
     for title, pieces in corpus.documents(held_out=data is None):
         progress(title)
         scored.append((title, score_document(trained.model, pieces, autocast, by_position)))
-    return Evaluation(path, recipe.data.seq_len, scored, by_position)
+    return Evaluation(corpus.name, recipe.data.seq_len, scored, by_position)
 
 
-def _require_held_out(trained: TrainedModel, corpus: PackedCorpus) -> None:
+def _require_held_out(trained: TrainedModel, corpus: Corpus) -> None:
     if corpus.fingerprint != trained.corpus_fingerprint:
         raise DataError(
-            f"{corpus.path} is not what the run was trained on, so what was held out is not known: "
+            f"{corpus.name} is not what the run was trained on, so what was held out is not known: "
             "put its tokens back, or give --data DIR"
         )
     if not corpus.validation_documents:

@@ -1,7 +1,6 @@
 """A trained model, from its run folder."""
 
 from os import PathLike
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -16,7 +15,7 @@ from revlm.runs import RunFolder, choose_device, load_checkpoint, newest_checkpo
 class TrainedModel(NamedTuple):
     """A model of a run, on its device, with what it was trained with.
 
-    `step` is the step of its weights; `corpus_fingerprint` is that of the token store it was trained on.
+    `step` is the step of its weights; `corpus_fingerprint` is that of the tokens it was trained on.
     """
 
     model: RevLM
@@ -45,14 +44,14 @@ def load_model(run: str | PathLike[str], device: str = "auto") -> TrainedModel:
     path = newest_checkpoint(folder, lambda _: None)
     if path is None:
         raise StorageError(f"{folder} has no whole checkpoint to load: train on with `revlm train`")
-    tokenizer = Tokenizer.load(Path(recipe.data.path))
+    tokenizer = Tokenizer.load(recipe.data.paths[0])  # all of them have the same
     checkpoint = load_checkpoint(path, groups=["model"])
     model = RevLM(recipe.model, vocab_size=tokenizer.vocab_size, seed=recipe.seed, tile=recipe.train.tile)
     try:
         model.load_state_dict(checkpoint.tensors["model"])
     except RuntimeError as error:
         raise StorageError(
-            f"{path} holds another model than {folder.recipe} and {recipe.data.path} describe: "
+            f"{path} holds another model than {folder.recipe} and {recipe.data.paths[0]} describe: "
             "put the run's own recipe and tokens back"
         ) from error
     fingerprint = checkpoint.state["settings"]["corpus"]

@@ -34,7 +34,8 @@ class Sizes:
     """Sizes of a run: counts of tokens, elements and layers, and `product_bytes`, an element of a matrix product.
 
     `kinds` are the attention layers in their order; `tile` is the tokens of one tile; `directions` are those that a
-    vector is compared with in one round of hashing; `device_kind` is "cpu" or "cuda".
+    vector is compared with in one round of hashing; `examples_ahead` are prepared on the device beside those of a step;
+    `device_kind` is "cpu" or "cuda".
     """
 
     tokens: int
@@ -53,6 +54,7 @@ class Sizes:
     other_weights: int
     product_bytes: int
     micro_batches: int
+    examples_ahead: int
     reversible: bool
     dropout: bool
     successor_values: bool
@@ -128,6 +130,7 @@ def sizes_of(recipe: Recipe, vocab_size: int, device_kind: str) -> Sizes:
         other_weights=heads * vocab_size * model.d_model + model.d_model,
         product_bytes=2 if recipe.train.precision == "bf16" else FULL_BYTES,
         micro_batches=recipe.train.gradient_accumulation_steps,
+        examples_ahead=recipe.data.workers if device_kind == "cpu" else 0,
         reversible=model.reversible,
         dropout=model.dropout > 0,
         successor_values=model.successor_values,

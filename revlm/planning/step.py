@@ -18,7 +18,7 @@ def replay_step(sizes: Sizes) -> Ledger:
     ledger = Ledger()
     ledger.take("weights", FULL_BYTES * (sizes.parameters + sizes.rotations))
     ledger.take("optimizer", 2 * FULL_BYTES * sizes.parameters)
-    ledger.take("data", 3 * 4 * sizes.tokens * sizes.micro_batches)
+    ledger.take("data", 3 * 4 * sizes.tokens * (sizes.micro_batches + sizes.examples_ahead))
     of_weights = FULL_BYTES * sizes.parameters
     # The second micro-batch is like all that follow: the gradients so far are there from its start.
     for micro_batch in range(min(sizes.micro_batches, 2)):

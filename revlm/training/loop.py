@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from revlm.corpus import PackedCorpus
+from revlm.corpus import open_corpus
 from revlm.errors import Interrupted
 from revlm.model import resolve_model
 from revlm.planning import require_memory
@@ -43,21 +43,18 @@ def train(
     trackers = require_trackers(recipe.logging.backends)
     device = choose_device(recipe.train.device)
     recipe = recipe.model_copy(update={"model": resolve_model(recipe.model, recipe.data.seq_len)})
-    data = recipe.data
-    corpus = PackedCorpus(
-        data.path, seq_len=data.seq_len, packing=data.packing, seed=recipe.seed, validation=data.validation
-    )
+    corpus = open_corpus(recipe.data, recipe.seed)
     for notice in corpus.notices:
         message(notice)
     require_memory(recipe, corpus.tokenizer.vocab_size, device, corpus.longest_example)
     keep_large_blocks_apart()
     meter = MemoryMeter(device)
     if dry_run:
-        yield Trainer(recipe, corpus, device, meter, stop).train_step()
+        with Trainer(recipe, corpus, device, meter, stop) as trainer:
+            yield trainer.train_step()
         return
     folder = RunFolder.create(recipe.output_dir)
-    with folder.lock():
-        trainer = Trainer(recipe, corpus, device, meter, stop)
+    with folder.lock(), Trainer(recipe, corpus, device, meter, stop) as trainer:
         path = newest_checkpoint(folder, message)
         if path is not None:
             trainer.load(load_checkpoint(path))

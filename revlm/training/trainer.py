@@ -3,12 +3,13 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor
 
-from revlm.corpus import Example, PackedCorpus
+from revlm.corpus import Corpus, Example, Loader
 from revlm.errors import NonFiniteError, StorageError
 from revlm.evaluation import score
 from revlm.generation import Sampling, continue_tokens
@@ -28,11 +29,12 @@ class Stopped(Exception):
 
 
 class Trainer:
-    """A model in training. After each whole step, `state` is all that the next one depends on."""
+    """A model in training. After each whole step, `state` is all that the next one depends on.
 
-    def __init__(
-        self, recipe: Recipe, corpus: PackedCorpus, device: torch.device, meter: MemoryMeter, stop: Stop
-    ) -> None:
+    A `with` block ends the threads that prepare examples.
+    """
+
+    def __init__(self, recipe: Recipe, corpus: Corpus, device: torch.device, meter: MemoryMeter, stop: Stop) -> None:
         self.recipe, self.corpus, self.device, self.meter, self.stop = recipe, corpus, device, meter, stop
         torch.manual_seed(recipe.seed)
         self.model = RevLM(
@@ -40,8 +42,16 @@ class Trainer:
         ).to(device)
         self.optimizer = make_optimizer(self.model, recipe)
         self.step = 0
-        self.stream = corpus.training()
+        self.examples = Loader(corpus.training(), recipe.data.workers)
         self._keep_place()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.examples.close()
 
     def train_step(self) -> Record:
         """Trains one step and returns its record.
@@ -53,7 +63,7 @@ class Trainer:
         recipe, meter, step = self.recipe, self.meter, self.step + 1
         meter.start_step()
         start = time.perf_counter()
-        examples = [next(self.stream) for _ in range(recipe.train.gradient_accumulation_steps)]
+        examples = [next(self.examples) for _ in range(recipe.train.gradient_accumulation_steps)]
         data_seconds = time.perf_counter() - start
         tokens = sum(len(example) for example in examples)
         nats, stream_max = 0.0, 0.0
@@ -141,7 +151,8 @@ class Trainer:
                 for key, value in checkpoint.tensors["optimizer"].items()
                 if key.rpartition(".")[0] == name
             }
-        self.stream = self.corpus.training(checkpoint.state["corpus"])
+        self.examples.close()
+        self.examples = Loader(self.corpus.training(checkpoint.state["corpus"]), self.recipe.data.workers)
         random = checkpoint.tensors["random"]
         torch.set_rng_state(random["cpu"])
         if self.device.type == "cuda" and "cuda" in random:
@@ -198,7 +209,7 @@ class Trainer:
             raise Stopped
 
     def _keep_place(self) -> None:
-        self._place = self.stream.state()
+        self._place = self.examples.state()
         self._random = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             self._random["cuda"] = torch.cuda.get_rng_state(self.device)

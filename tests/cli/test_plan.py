@@ -43,6 +43,8 @@ def test_the_vocabulary_is_that_of_the_tokens(capsys: pytest.CaptureFixture[str]
     _, out, err = run(capsys, f"data.path={tokens}", "--json")
     assert json.loads(out)["vocab_size"] == 257
     assert err == ""
+    _, out, _ = run(capsys, f"data.path=[{tokens}, {tmp_path / 'more'}]", "--json")
+    assert json.loads(out)["vocab_size"] == 257
 
 
 def test_a_gpu_is_planned_for_without_one(capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,6 +69,22 @@ def test_all_documents_of_other_tokens_are_scored(trained: TrainedModel, tmp_pat
     assert evaluation.total.documents == 4
 
 
+def test_a_mixture_is_scored_on_what_each_of_its_stores_held_out(tmp_path: Path) -> None:
+    first, second = write_tokens(tmp_path / "tokens"), write_tokens(tmp_path / "more", seed=1)
+    weighted = f"data.path=[{{path: {first}, weight: 1}}, {{path: {second}, weight: 3}}]"
+    trained = load_model(write_run(tmp_path / "run", weighted), "cpu")
+    assert trained.recipe.data.weights == (1, 3)
+    evaluation = evaluate_run(trained)
+    assert evaluation.data == f"{first}, {second}"
+    seed, options = trained.recipe.seed, {"seq_len": 512, "packing": "whole", "validation": 0.5}
+    stores = [PackedCorpus(path, seed=seed, **options) for path in (first, second)]
+    assert [title for title, _ in evaluation.documents] == [
+        title for store in stores for title in store.validation_documents
+    ]
+    assert evaluation.total.tokens == sum(store.n_validation_tokens for store in stores)
+    assert evaluate_run(trained, first).total.documents == 4
+
+
 def test_another_tokenizer_is_refused(trained: TrainedModel, tmp_path: Path) -> None:
     tokenize_corpus(write_texts(tmp_path / "texts"), tmp_path / "tokens", vocab_size=290)
     with pytest.raises(DataError, match=r"another tokenizer than the run's.*--tokenizer"):

@@ -1,11 +1,14 @@
 import json
 import random
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from revlm.corpus import tokenize_corpus
+from revlm.corpus import Example, PackedCorpus, tokenize_corpus
+from revlm.corpus.packing import Span
 from revlm.errors import Interrupted, ResourceError, StorageError
 from revlm.recipe import Recipe, load_recipe
 from revlm.runs import RunFolder, list_checkpoints, load_checkpoint, read_journal
@@ -59,6 +62,13 @@ def recipe_file(tmp_path: Path) -> Path:
 
 def recipe(path: Path, tokens: Path, out: Path, *overrides: str) -> Recipe:
     return load_recipe(path, [f"data.path={tokens}", f"output_dir={out}", *overrides])
+
+
+@pytest.fixture(autouse=True)
+def _no_loader_is_left() -> Iterator[None]:
+    """However a run ends, the threads that prepared its examples have ended with it."""
+    yield
+    assert [thread.name for thread in threading.enumerate() if thread.name == "loader"] == []
 
 
 def final_weights(out: Path) -> dict[str, torch.Tensor]:
@@ -143,3 +153,61 @@ def test_a_run_beyond_its_memory_limit_is_refused_before_anything_is_there(
         list(train(recipe(recipe_file, tokens, out, "memory.limit=300MB")))
     assert refused.value.exit_code == 4
     assert not out.exists()
+
+
+@pytest.fixture(scope="module")
+def other_tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("other")
+    words = random.Random(1)
+    for name, length in (("four", 90), ("five", 500)):
+        (folder / f"{name}.txt").write_text(" ".join(words.choices(WORDS, k=length)))
+    store = folder.parent / "other-tokens"
+    tokenize_corpus(folder, store, tokenizer="bytes")
+    return store
+
+
+@pytest.mark.parametrize("weights", [None, (1, 3)])
+def test_a_mixture_stopped_and_loaded_otherwise_ends_with_the_same_weights(
+    recipe_file: Path, tokens: Path, other_tokens: Path, tmp_path: Path, weights: tuple[int, int] | None
+) -> None:
+    paths = [str(tokens), str(other_tokens)]
+    mixed = paths if weights is None else [{"path": p, "weight": w} for p, w in zip(paths, weights, strict=True)]
+    override = f"data.path={json.dumps(mixed)}"
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    said: list[str] = []
+    undisturbed = list(train(recipe(recipe_file, tokens, whole, override, "data.workers=0"), said.append))
+    assert said[0].startswith("the targets are a mixture: ")
+    stopped = train(recipe(recipe_file, tokens, parts, override, "data.workers=3"))
+    assert next(record for record in stopped if record["step"] == 6)
+    assert [thread.name for thread in threading.enumerate()].count("loader") == 3
+    stopped.close()
+    list(train(recipe(recipe_file, tokens, parts, override, "data.workers=1")))
+    for name, weight in final_weights(whole).items():
+        assert torch.equal(weight, final_weights(parts)[name]), name
+    assert [(r["step"], r["loss"]) for r in read_journal(RunFolder.open(parts).metrics)] == [
+        (r["step"], r["loss"]) for r in undisturbed
+    ]
+    assert load_recipe(RunFolder.open(parts).recipe).data.weights == weights
+    with pytest.raises(StorageError, match="corpus"):
+        list(train(recipe(recipe_file, tokens, parts, "train.max_steps=13")))
+
+
+def test_an_error_while_an_example_is_prepared_ends_the_run_as_it_is(
+    recipe_file: Path, tokens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = OSError("the disk is gone")
+    made = PackedCorpus._example
+
+    def fail(self: PackedCorpus, spans: tuple[Span, ...], epoch: int) -> Example:
+        if threading.current_thread().name == "loader" and spans[0].start:
+            raise error
+        return made(self, spans, epoch)
+
+    monkeypatch.setattr(PackedCorpus, "_example", fail)
+    with pytest.raises(OSError, match="the disk is gone") as raised:
+        list(train(recipe(recipe_file, tokens, tmp_path / "run", "data.workers=2")))
+    assert raised.value is error
+
+
+def test_a_dry_run_leaves_no_thread(recipe_file: Path, tokens: Path, tmp_path: Path) -> None:
+    assert len(list(train(recipe(recipe_file, tokens, tmp_path / "run"), dry_run=True))) == 1
