@@ -1,7 +1,8 @@
 """What the layers know of one pass besides the streams: documents, positions, rotations of the hashes."""
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -23,12 +24,12 @@ class Context:
     """One pass over a sequence of documents that lie one behind the other and never meet.
 
     `document` numbers the documents, the same number for each token of one and another for the next; `rotations`
-    holds the random directions of each hash layer by its number. Where `statistics` is a dictionary, hash layers
-    leave theirs in it.
+    returns the random directions of a hash layer by its number, the same ones each time. Where `statistics` is a
+    dictionary, hash layers leave theirs in it.
     """
 
     document: Int[Tensor, "tokens"]
-    rotations: dict[int, Float[Tensor, "heads rounds head_dim directions"]] = field(default_factory=dict)
+    rotations: Callable[[int], Float[Tensor, "heads rounds head_dim directions"]]
     statistics: dict[int, LayerStatistics] | None = None
 
     @cached_property

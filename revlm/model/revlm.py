@@ -91,7 +91,7 @@ class RevLM(nn.Module):
         drawn = step if self.training else None
         context = Context(
             document=document,
-            rotations={layer: self._current_rotations(layer, drawn) for layer in self.hash_layers},
+            rotations=lambda layer: self._current_rotations(layer, drawn),
             statistics=self.statistics if with_statistics else None,
         )
         streams, self.fixed = self.stack(self.embedding(inputs.long()), context)

@@ -3,7 +3,7 @@
 from revlm.recipe import Model as ModelRecipe
 
 # Elements of the widest token-wise tensor of a tile: 7 MiB in float32, within the last-level cache, and less than the
-# blocks that come from the system anew (`revlm.runs.heap`): a fresh page costs more than the work on it.
+# blocks that come from the system anew (`revlm.ops.heap`): a fresh page costs more than the work on it.
 _TILE_ELEMENTS = 7 * 2**18
 _SMALLEST_TILE, _LARGEST_TILE = 64, 8192
 

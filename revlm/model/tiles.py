@@ -16,6 +16,7 @@ from torch.func import functional_call
 from revlm.model.context import Context
 from revlm.model.sublayer import Sublayer
 from revlm.ops.fixed_point import FixedPoint
+from revlm.ops.heap import return_freed_memory
 
 Gradients = list[Tensor]
 RandomState = tuple[Tensor, Tensor | None]
@@ -136,6 +137,7 @@ class SublayerPass:
             self._backward_of_write(stages["write"], streams, kept, mixed, d_mixed, d_source, d_target)
             if mixed is not None and d_mixed is not None:
                 differentiable = tuple(each for each in read if each.requires_grad)
+                self._give_tiles_back()
                 d_read = stages["mix"].backward((mixed,), differentiable, (d_mixed,))
                 del read, mixed, d_mixed, differentiable
                 self._backward_of_read(stages["read"], streams, kept, d_read, d_source)
@@ -160,6 +162,11 @@ class SublayerPass:
         kind, dtype, enabled = self._autocast
         # Casts of weights are not cached: a cache would hold graphs of one tile in the next.
         return torch.autocast(kind, dtype=dtype, enabled=enabled, cache_enabled=False)
+
+    def _give_tiles_back(self) -> None:
+        """Gives back what tiles left free in the heap, before attention over whole sequences needs the most of all."""
+        if self.device.type == "cpu":
+            return_freed_memory()
 
     def _read_input(self, source: Tensor, span: slice) -> Tensor:
         assert self.sublayer.read is not None
@@ -188,6 +195,8 @@ class SublayerPass:
                 each[:, span] = part.detach()
         for each in whole:
             each.requires_grad_(differentiable and each.is_floating_point())
+        if differentiable:
+            self._give_tiles_back()
         (mixed,) = stages["mix"](*whole, context=self.context)
         if kept is not None:
             kept.mixed = whole, mixed

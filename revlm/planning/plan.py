@@ -1,10 +1,11 @@
 """The plan of a run's memory, whether it fits, and the longest examples that would."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from revlm.errors import ResourceError
-from revlm.planning.allocator import PROCESS_BYTES, add_allocator
+from revlm.planning.allocator import PROCESS_BYTES, add_allocator, tile_holes
 from revlm.planning.ledger import CATEGORIES
 from revlm.planning.sizes import sizes_of
 from revlm.planning.step import replay_step
@@ -63,7 +64,7 @@ def plan_memory(recipe: Recipe, vocab_size: int, device: "torch.device | str") -
     """Returns the plan of a recipe's run from the recipe and the vocabulary alone, for examples of the full seq_len."""
     kind = str(device).partition(":")[0]
     sizes = sizes_of(recipe, vocab_size, kind)
-    ledger = replay_step(sizes)
+    ledger = replay_step(sizes, partial(tile_holes, sizes))
     add_allocator(ledger, sizes)
     return Plan(recipe.data.seq_len, ledger.peaks, PROCESS_BYTES[kind])
 

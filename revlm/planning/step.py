@@ -5,6 +5,8 @@ allocator was asked for. The sizes are those of CPU operations. On CUDA some ope
 there the plan is an upper bound to within the rounding of the allocator.
 """
 
+from collections.abc import Callable
+
 from revlm.ops.linear_cross_entropy import workspace_bytes as loss_workspace_bytes
 from revlm.planning.ledger import Ledger
 from revlm.planning.mixing import Mixing, mixing
@@ -12,8 +14,11 @@ from revlm.planning.sizes import FULL_BYTES, Sizes
 from revlm.planning.stages import Stage, feed_forward_stage, read_stage, write_stage
 from revlm.recipe import LayerKind
 
+Holes = Callable[[Stage], int]
+"""Returns the bytes of freed memory that lie between the tensors of a stage's tiles, backwards."""
 
-def replay_step(sizes: Sizes) -> Ledger:
+
+def replay_step(sizes: Sizes, holes: Holes = lambda stage: 0) -> Ledger:
     """Returns the ledger of a step of full examples, after the first one: the optimizer has its state already."""
     ledger = Ledger()
     ledger.take("weights", FULL_BYTES * (sizes.parameters + sizes.rotations))
@@ -22,7 +27,7 @@ def replay_step(sizes: Sizes) -> Ledger:
     of_weights = FULL_BYTES * sizes.parameters
     # The second micro-batch is like all that follow: the gradients so far are there from its start.
     for micro_batch in range(min(sizes.micro_batches, 2)):
-        _MicroBatch(sizes, ledger).run()
+        _MicroBatch(sizes, ledger, holes).run()
         if micro_batch > 0:
             ledger.give_back("gradients", of_weights)
     with ledger.phase("optimizer"):
@@ -33,8 +38,8 @@ def replay_step(sizes: Sizes) -> Ledger:
 class _MicroBatch:
     """One example forwards and backwards; leaves its gradients on the ledger."""
 
-    def __init__(self, sizes: Sizes, ledger: Ledger) -> None:
-        self.sizes, self.ledger = sizes, ledger
+    def __init__(self, sizes: Sizes, ledger: Ledger, holes: Holes) -> None:
+        self.sizes, self.ledger, self.holes = sizes, ledger, holes
         self.feed_forward = feed_forward_stage(sizes)
         self.reads: dict[LayerKind, Stage] = {kind: read_stage(sizes, kind) for kind in set(sizes.kinds)}
         self.writes: dict[LayerKind, Stage] = {kind: write_stage(sizes, kind) for kind in set(sizes.kinds)}
@@ -43,8 +48,8 @@ class _MicroBatch:
     def run(self) -> None:
         sizes, ledger = self.sizes, self.ledger
         embedding_weights = FULL_BYTES * sizes.vocab_size * sizes.d_model
-        # The numbers of the tokens, which the embedding saves, and their positions; this step's rotations.
-        lasting = 2 * 8 * sizes.tokens + FULL_BYTES * sizes.rotations
+        # The numbers of the tokens, which the embedding saves, and their positions.
+        lasting = 2 * 8 * sizes.tokens
         with ledger.phase("forward"):
             ledger.take("data", lasting)
             self._stack_forward()
@@ -128,7 +133,7 @@ class _MicroBatch:
             for kind in reversed(sizes.kinds):
                 if sizes.reversible:
                     ledger.take("gradients", FULL_BYTES * sizes.feed_forward_weights.total)
-                ledger.moment("tiles", self._rebuilt(self.feed_forward))
+                self._backward_of_tiles(self.feed_forward)
                 if not sizes.reversible:
                     ledger.give_back("kept", self._graphs(self.feed_forward))
                 self._attention_backward(kind)
@@ -146,14 +151,14 @@ class _MicroBatch:
             with ledger.held("tiles", read.left):
                 ledger.moment("attention_workspace", mix.forward_workspace)
         with ledger.held("attention", mix.mixed):  # the gradient of what was mixed
-            ledger.moment("tiles", self._rebuilt(write))
+            self._backward_of_tiles(write)
             with ledger.held("attention", mix.made):
                 ledger.moment("attention_workspace", mix.backward_workspace)
                 ledger.moment("attention", mix.summed)
             ledger.take("attention", mix.gradients)
         if reversible:
             ledger.give_back("attention", mix.read - mix.overwritten + mix.mixed + mix.saved)
-        ledger.moment("tiles", self._rebuilt(read))
+        self._backward_of_tiles(read)
         ledger.give_back("attention", mix.gradients + (mix.overwritten if reversible else 0))
         if not reversible:
             ledger.give_back("kept", self._graphs(read) + mix.read + mix.mixed + mix.saved + self._graphs(write))
@@ -166,7 +171,8 @@ class _MicroBatch:
         """What the tile before has left, while the next one is worked on."""
         return stage.left if self.sizes.tiles > 1 else 0
 
-    def _rebuilt(self, stage: Stage) -> int:
+    def _backward_of_tiles(self, stage: Stage) -> None:
         """The most held while a tile is differentiated: its graph is rebuilt, or it was kept."""
         rebuilt = stage.graph + self._stale(stage) if self.sizes.reversible else 0
-        return rebuilt + stage.backward
+        with self.ledger.held("allocator", self.holes(stage) if self.sizes.tiles > 1 else 0):
+            self.ledger.moment("tiles", rebuilt + stage.backward)

@@ -3,7 +3,6 @@
 from revlm.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from revlm.runs.environment import describe_environment
 from revlm.runs.folder import RunFolder, newest_run
-from revlm.runs.heap import keep_large_blocks_apart, return_freed_memory
 from revlm.runs.inventory import (
     checkpoint_path,
     export_weights,
@@ -30,7 +29,6 @@ __all__ = [
     "choose_device",
     "describe_environment",
     "export_weights",
-    "keep_large_blocks_apart",
     "list_checkpoints",
     "load_checkpoint",
     "memory_limit_bytes",
@@ -41,7 +39,6 @@ __all__ = [
     "prune_to_whole",
     "read_journal",
     "require_trackers",
-    "return_freed_memory",
     "save_checkpoint",
     "verify_checkpoint",
 ]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from revlm.corpus import open_corpus
 from revlm.errors import Interrupted
 from revlm.model import resolve_model
+from revlm.ops.heap import keep_large_blocks_apart
 from revlm.planning import require_memory
 from revlm.recipe import Recipe
 from revlm.runs import (
@@ -12,7 +13,6 @@ from revlm.runs import (
     RunFolder,
     choose_device,
     describe_environment,
-    keep_large_blocks_apart,
     load_checkpoint,
     memory_snapshot_on_failure,
     newest_checkpoint,

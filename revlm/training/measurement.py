@@ -12,8 +12,9 @@ import torch
 
 from revlm.errors import ResourceError, UsageError
 from revlm.model import RevLM, resolve_model
+from revlm.ops.heap import keep_large_blocks_apart, return_freed_memory
 from revlm.recipe import Recipe
-from revlm.runs import MemoryMeter, choose_device, keep_large_blocks_apart, return_freed_memory
+from revlm.runs import MemoryMeter, choose_device
 from revlm.training.optimizer import make_optimizer
 
 STEPS = 2

@@ -14,8 +14,9 @@ from revlm.errors import NonFiniteError, StorageError
 from revlm.evaluation import score
 from revlm.generation import Sampling, continue_tokens
 from revlm.model import RevLM
+from revlm.ops.heap import return_freed_memory
 from revlm.recipe import Recipe
-from revlm.runs import Checkpoint, MemoryMeter, return_freed_memory
+from revlm.runs import Checkpoint, MemoryMeter
 from revlm.training.optimizer import learning_rate, make_optimizer
 
 Record = dict[str, Any]

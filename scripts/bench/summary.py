@@ -77,7 +77,7 @@ def seconds_of(result: dict[str, Any]) -> float:
 
 
 def working_bytes_of(result: dict[str, Any]) -> int:
-    """Returns the peak beyond the built model, the gradients and the optimizer's state."""
+    """Returns the peak beyond the gradients, the optimizer's state and the built model, its saved buffers included."""
     kept = result["built_bytes"] + result["gradient_bytes"] + result["optimizer_bytes"]
     return int(result["memory_peak_bytes"] - kept)
 

@@ -13,7 +13,7 @@ def test_taking_every_increment_back_gives_the_first_streams_to_the_bit(n_layers
     network = model(n_layers=n_layers, dropout=0.1)
     stack = network.stack
     inputs, document = example()
-    context = Context(document, {layer: network.get_buffer(f"rotations_{layer}") for layer in network.hash_layers})
+    context = Context(document, lambda layer: network.get_buffer(f"rotations_{layer}"))
     embedding = network.embedding(inputs).detach()
     fixed = FixedPoint(stack.fraction_bits, embedding.device)
     first = torch.zeros_like(embedding, dtype=torch.int32)

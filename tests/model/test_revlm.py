@@ -1,9 +1,12 @@
+import weakref
+
 import pytest
 import torch
 from torch import Tensor
 
 from revlm.errors import NonFiniteError
 from revlm.model import RevLM
+from revlm.ops.hashing import draw_rotations
 from tests.model.networks import example, model
 
 
@@ -29,7 +32,7 @@ def plain_hidden(network: RevLM, inputs: Tensor, document: Tensor) -> Tensor:
     """The same network on plain float streams, all tokens at once, by plain autograd."""
     from revlm.model import Context
 
-    context = Context(document, {layer: network._rotations(layer, 4) for layer in network.hash_layers})
+    context = Context(document, lambda layer: network._rotations(layer, 4))
     streams = [network.embedding(inputs), network.embedding(inputs)]
     for turn, sublayer in enumerate(network.stack.sublayers):
         source = streams[1 - turn % 2]
@@ -51,6 +54,23 @@ def test_gradients_agree_with_plain_autograd_over_float_streams() -> None:
         torch.autograd.grad(found, parameters), torch.autograd.grad(expected, parameters), strict=True
     ):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-4 * float(other.abs().max()))
+
+
+@pytest.mark.parametrize("reversible", [True, False])
+def test_the_rotations_of_one_layer_exist_at_a_time(reversible: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs, document = example()
+    network = model(("lsh",), n_layers=3, reversible=reversible)
+    drawn: list[weakref.ref[Tensor]] = []
+
+    def draw(*arguments: int) -> Tensor:
+        assert not any(rotations() is not None for rotations in drawn)
+        rotations = draw_rotations(*arguments)
+        drawn.append(weakref.ref(rotations))
+        return rotations
+
+    monkeypatch.setattr("revlm.model.revlm.draw_rotations", draw)
+    network(inputs, document, step=4).sum().backward()
+    assert len(drawn) == (6 if reversible else 3)
 
 
 def test_a_second_backward_is_refused() -> None:

@@ -68,7 +68,7 @@ def test_the_plan_is_what_a_step_asks_for(example: Recipe, monkeypatch: pytest.M
     lasting += 4 * sizes.rotations + 12 * sizes.tokens * (sizes.micro_batches + sizes.examples_ahead)
     real = real_step(example)
     # Backwards the small part of attention's work space that does not grow with the tokens is a bound.
-    for phase, relative, absolute in (("forward", 0.019, MIB / 4), ("backward", 0.035, 1.2 * MIB)):
+    for phase, relative, absolute in (("forward", 0.02, MIB / 4), ("backward", 0.035, 1.2 * MIB)):
         found = sum(planned[phase].values()) - lasting
         assert found == pytest.approx(real[phase], rel=relative, abs=absolute), phase
 

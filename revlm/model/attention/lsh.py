@@ -87,7 +87,7 @@ class HashAttention(Mix):
         self, k: Float[Tensor, "heads tokens head_dim"], context: Context
     ) -> Int[Tensor, "heads rounds tokens"]:
         """Returns the numbers of the pairs (document, hash) of the keys."""
-        hashed = hash_buckets(k, context.rotations[self.layer], self.n_buckets)
+        hashed = hash_buckets(k, context.rotations(self.layer), self.n_buckets)
         return hashed.add_(context.document.int() * self.n_buckets)
 
     @torch.no_grad()

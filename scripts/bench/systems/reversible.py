@@ -5,8 +5,8 @@ from torch import Tensor, nn
 from bench.shape import Shape
 from bench.systems import Loss
 from revlm.model import RevLM, automatic_buckets
+from revlm.ops.heap import keep_large_blocks_apart
 from revlm.recipe import Model as ModelRecipe
-from revlm.runs import keep_large_blocks_apart
 
 
 def recipe_of(shape: Shape, *, reversible: bool = True) -> ModelRecipe:

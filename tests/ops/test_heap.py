@@ -7,7 +7,8 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 import torch
 
-from revlm.runs import MemoryMeter, keep_large_blocks_apart, return_freed_memory
+from revlm.ops.heap import keep_large_blocks_apart, return_freed_memory
+from revlm.runs import MemoryMeter
 
 MIB = 2**20
 

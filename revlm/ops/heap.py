@@ -2,7 +2,8 @@
 
 Tensors come and go in another order than a heap would like: what is freed between two that stay is kept, and after
 evaluations and hundreds of steps such gaps add up to more than the tensors. Large blocks therefore come from the
-system, each on its own, and go back to it; the small ones of tiles stay in the heap, where they are reused.
+system, each on its own, and go back to it; the small ones of tiles stay in the heap, where they are reused, until
+they are asked back for something larger.
 """
 
 import ctypes
