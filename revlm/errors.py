@@ -1,7 +1,10 @@
 """Errors that a user can act on: one sentence with the cause and the remedy, and the exit code that goes with it.
 
-Everything else that escapes is a defect of revlm and ends with exit code 1.
+Everything else that escapes is a defect of revlm and ends with exit code 1, but for memory that runs out.
 """
+
+import errno
+import sys
 
 
 class RevlmError(Exception):
@@ -44,3 +47,12 @@ class Interrupted(RevlmError):
     """Stopped by a signal after a good checkpoint; the same command again goes on."""
 
     exit_code = 75
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out; torch, which has a class for CUDA's and only a sentence for the CPU's, is not loaded."""
+    torch = sys.modules.get("torch")
+    on_cuda = getattr(torch, "OutOfMemoryError", MemoryError)
+    on_cpu = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    of_system = isinstance(error, OSError) and error.errno == errno.ENOMEM
+    return isinstance(error, MemoryError | on_cuda) or on_cpu or of_system

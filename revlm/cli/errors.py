@@ -1,12 +1,11 @@
 """What a user reads when a command fails, and the exit code that a script sees."""
 
 import errno
-import sys
 from typing import NamedTuple
 
 import typer
 
-from revlm.errors import ResourceError, RevlmError, StorageError, UsageError
+from revlm.errors import ResourceError, RevlmError, StorageError, UsageError, is_out_of_memory
 
 UNEXPECTED = 1
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -30,7 +29,7 @@ def failure_of(error: BaseException) -> Failure:
         return Failure("", READER_GONE)
     if isinstance(error, typer.TyperException):
         return Failure(_usage_sentence(error), UsageError.exit_code)
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return Failure(
             f"out of memory ({_first_line(error)}): lower data.seq_len or model.d_model",
             ResourceError.exit_code,
@@ -51,14 +50,6 @@ def _usage_sentence(error: typer.TyperException) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "revlm"
     return f"{error.format_message().strip().rstrip('.')} (see `{command} --help`)"
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Torch has a class for CUDA's and only a sentence for the CPU's; it is not imported to find out."""
-    torch = sys.modules.get("torch")
-    on_cuda = getattr(torch, "OutOfMemoryError", MemoryError)
-    on_cpu = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    return isinstance(error, MemoryError | on_cuda) or on_cpu
 
 
 def _first_line(error: BaseException) -> str:

@@ -114,6 +114,7 @@ def _verdict(described: dict[str, Any]) -> str:
 
     if described["fits"] is None:
         return "whether it fits is not known here: give memory.limit"
-    verdict = f"{'fits' if described['fits'] else 'does not fit'} into {human_bytes(described['limit_bytes'])}"
+    fits = "fits into" if described["fits"] else "does not fit into"
+    verdict = f"{fits} the {human_bytes(described['limit_bytes'])} that {described['limit_owner']}"
     longest = described["longest_seq_len"]
     return f"{verdict}; " + (f"the longest data.seq_len that fits is {longest:,}" if longest else "1,024 tokens do not")

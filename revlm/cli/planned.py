@@ -7,20 +7,22 @@ import typer
 if TYPE_CHECKING:
     from revlm.planning import Plan
     from revlm.recipe import Recipe
+    from revlm.runs import MemoryLimit
 
 
-def planned_device(recipe: "Recipe") -> tuple[str, int | None]:
-    """The kind of device that a recipe names, and the bytes it may plan for; None where they are not known here."""
+def planned_device(recipe: "Recipe") -> tuple[str, "MemoryLimit | None"]:
+    """The kind of device that a recipe names, and what it may plan for; None where that is not known here."""
     import torch
 
-    from revlm.planning import planning_limit_bytes
-    from revlm.runs import choose_device
+    from revlm.planning import planning_limit
+    from revlm.runs import MemoryLimit, choose_device
 
     word = recipe.train.device
     if word.startswith("cuda") and not torch.cuda.is_available():
-        return "cuda", recipe.memory.limit
+        given = recipe.memory.limit
+        return "cuda", None if given is None else MemoryLimit(given, "memory.limit allows")
     device = choose_device(word)
-    return device.type, planning_limit_bytes(recipe, device)
+    return device.type, planning_limit(recipe, device)
 
 
 def describe_plan(recipe: "Recipe", vocab_size: int, measure: bool) -> dict[str, Any]:
@@ -29,7 +31,8 @@ def describe_plan(recipe: "Recipe", vocab_size: int, measure: bool) -> dict[str,
 
     device, limit = planned_device(recipe)
     planned = plan_memory(recipe, vocab_size, device)
-    fits = None if limit is None else planned.total_bytes <= limit
+    fits = None if limit is None else planned.total_bytes <= limit.size_bytes
+    longest = None if limit is None else longest_seq_len(recipe, vocab_size, device, limit.size_bytes)
     measured = _measured(recipe, vocab_size, planned, fits) if measure else None
     return {
         "device": device,
@@ -42,9 +45,10 @@ def describe_plan(recipe: "Recipe", vocab_size: int, measure: bool) -> dict[str,
         "peak_bytes": planned.peak_bytes,
         "process_bytes": planned.process_bytes,
         "total_bytes": planned.total_bytes,
-        "limit_bytes": limit,
+        "limit_bytes": None if limit is None else limit.size_bytes,
+        "limit_owner": None if limit is None else limit.owner,
         "fits": fits,
-        "longest_seq_len": None if limit is None else longest_seq_len(recipe, vocab_size, device, limit),
+        "longest_seq_len": longest,
         "measured": measured,
     }
 

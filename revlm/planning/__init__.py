@@ -1,6 +1,15 @@
 """The memory of a training step by category and phase, before anything runs."""
 
+from revlm.planning.fitting import longest_seq_len, out_of_memory_explained, planning_limit, require_memory
 from revlm.planning.ledger import CATEGORIES
-from revlm.planning.plan import Plan, longest_seq_len, plan_memory, planning_limit_bytes, require_memory
+from revlm.planning.plan import Plan, plan_memory
 
-__all__ = ["CATEGORIES", "Plan", "longest_seq_len", "plan_memory", "planning_limit_bytes", "require_memory"]
+__all__ = [
+    "CATEGORIES",
+    "Plan",
+    "longest_seq_len",
+    "out_of_memory_explained",
+    "plan_memory",
+    "planning_limit",
+    "require_memory",
+]

@@ -33,11 +33,11 @@ POINTS_PER_INCH = 72
 
 
 class KeyEntry(NamedTuple):
-    """A coloured word of the key; `marker` is drawn before it: `-` a line, `--` dashes, `D` a diamond."""
+    """A coloured word of the key; `marker` is drawn before it: `-` a line, `--` dashes, `D` a diamond, `s` a square."""
 
     label: str
     color: str
-    marker: Literal["-", "--", "D"] = "-"
+    marker: Literal["-", "--", "D", "s"] = "-"
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,14 @@ class Canvas:
         if self.title:
             self.write(figure, 0.1, top, self.title, weight="bold", size=FONT_SIZE + 1.5)
             top += ROW + 0.06
+        self.key(figure, top, key)
+
+    def head_height(self, key: Sequence[KeyEntry] = ()) -> float:
+        """The inches that the title and the key take at the top."""
+        return 0.1 + (ROW + 0.06 if self.title else 0) + self.key_height(key)
+
+    def key(self, figure: Figure, top: float, key: Sequence[KeyEntry]) -> None:
+        """Writes a key, line by line from `top` inches below the top of the figure, over `key_height` inches."""
         for line in self._key_lines(key):
             left = 0.1
             for entry in line:
@@ -73,9 +81,9 @@ class Canvas:
                 left += _entry_width(entry)
             top += ROW
 
-    def head_height(self, key: Sequence[KeyEntry] = ()) -> float:
-        """The inches that the title and the key take at the top."""
-        return 0.1 + (ROW + 0.06 if self.title else 0) + ROW * len(self._key_lines(key))
+    def key_height(self, key: Sequence[KeyEntry]) -> float:
+        """The inches that a key takes."""
+        return ROW * len(self._key_lines(key))
 
     def panel(self, figure: Figure, left: float, top: float, width: float, height: float, caption: str) -> Axes:
         """Axes at a place in inches from the top left, with a caption above them, not a turned label."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from revlm.errors import StorageError
-from revlm.report.records import Evaluation, Record, Sample, Step
+from revlm.report.records import Evaluation, Plan, Record, Sample, Step
 
 FloatArray = NDArray[np.float64]
 Kind = TypeVar("Kind", bound=Record)
@@ -33,6 +33,7 @@ class History:
     recipe: dict[str, Any] = field(default_factory=dict)
     recipe_text: str | None = None
     environment: dict[str, Any] = field(default_factory=dict)
+    plan: Plan | None = None
     notes: Sequence[str] = ()
 
     @property
@@ -122,6 +123,7 @@ def read_history(folder: Path) -> History:
         recipe=_read_mapping(recipe_file, yaml.safe_load),
         recipe_text=recipe_text,
         environment=_read_mapping(folder / "environment.json", json.loads),
+        plan=_read_plan(folder / "plan.json", notes),
         notes=notes,
     )
 
@@ -179,6 +181,17 @@ def _read_samples(folder: Path, notes: list[str]) -> list[Sample]:
         except (ValueError, TypeError):
             notes.append(f"samples/{file.name} does not hold samples as they are written and is left out.")
     return sorted(samples, key=lambda sample: sample.step)
+
+
+def _read_plan(file: Path, notes: list[str]) -> Plan | None:
+    content = _read_mapping(file, json.loads)
+    if not content:
+        return None
+    try:
+        return Plan.model_validate(content)
+    except ValidationError:
+        notes.append(f"{file.name} does not hold a plan as it is written and is left out.")
+        return None
 
 
 def _read_mapping(file: Path, parse: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The memory picture: the peak of each phase over the steps, and the peaks within the largest step."""
+"""The memory picture: the peak of each phase over the steps, and within the largest step, beside its plan."""
 
 from typing import NamedTuple
 
@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from revlm.report.canvas import FONT_SIZE, ROW, Canvas, limit_from_zero, line_style
 from revlm.report.history import History
+from revlm.report.planned import draw_planned, planned_height
 from revlm.report.records import Step
 from revlm.report.units import byte_unit, human_bytes
 
@@ -35,7 +36,9 @@ def draw_memory(history: History, canvas: Canvas) -> Figure:
     lines_width = canvas.width - 1.4 if canvas.narrow else canvas.width - bars_width - 3.0
     bars_top = top + height + 1.1 if canvas.narrow else top
     bars_height = 1.5 if canvas.narrow else height
-    figure = canvas.figure(bars_top + bars_height + (0.45 if canvas.narrow else 0.6))
+    plan_top = bars_top + bars_height + (0.45 if canvas.narrow else 0.6)
+    plan = history.plan
+    figure = canvas.figure(plan_top + (planned_height(plan, canvas) if plan else 0))
     canvas.head(figure)
 
     peaks = np.concatenate([history.series(phase.key) for phase in PHASES] + [history.series("memory_reserved_bytes")])
@@ -59,6 +62,8 @@ def draw_memory(history: History, canvas: Canvas) -> Figure:
     )
     bars.set_xlim(0, 1.08 * largest / divisor)
     _draw_bars(bars, step, canvas, divisor)
+    if plan:
+        draw_planned(figure, canvas, plan, step, plan_top)
     return figure
 
 

@@ -15,6 +15,8 @@ from revlm.report.summary import Summary, summarize
 from revlm.report.throughput import draw_throughput
 from revlm.report.units import figure_text, human_bytes, human_count, human_duration
 
+_PLANNED = "Below: what was measured in that step, and what was planned for it, by category, before anything ran."
+
 
 def run_page(history: History) -> str:
     """The HTML page of a run, complete in itself."""
@@ -110,8 +112,10 @@ def _memory_caption(history: History) -> str:
     if not any(np.isfinite(history.series(phase.key)).any() for phase in PHASES):
         return "This run did not record its memory."
     if history.on_gpu:
-        return "Memory that CUDA's allocator had given out, and what it had reserved."
-    return "Resident memory of the whole process; grey is what it took before the model was built."
+        caption = "Memory that CUDA's allocator had given out, and what it had reserved."
+    else:
+        caption = "Resident memory of the whole process; grey is what it took before the model was built."
+    return f"{caption} {_PLANNED}" if history.plan else caption
 
 
 def _hash_layers(history: History) -> str:

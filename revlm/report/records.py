@@ -63,3 +63,14 @@ class Sample(Record):
     step: int
     prompt: str
     text: str
+
+
+class Plan(Record):
+    """The planned memory of a step: for each phase, the bytes of each category at its peak, and the words for them.
+
+    All bytes are beyond what the process holds before there is a model.
+    """
+
+    seq_len: int
+    peaks: dict[str, dict[str, int]]
+    categories: dict[str, str]

@@ -14,7 +14,7 @@ from revlm.runs.inventory import (
 )
 from revlm.runs.journal import Journal
 from revlm.runs.journal import read as read_journal
-from revlm.runs.machine import choose_device, memory_limit_bytes
+from revlm.runs.machine import MemoryLimit, choose_device, memory_limit, memory_limit_bytes
 from revlm.runs.memory import MemoryMeter
 from revlm.runs.snapshot import memory_snapshot_on_failure
 from revlm.runs.trackers import Trackers, require_trackers
@@ -22,6 +22,7 @@ from revlm.runs.trackers import Trackers, require_trackers
 __all__ = [
     "Checkpoint",
     "Journal",
+    "MemoryLimit",
     "MemoryMeter",
     "RunFolder",
     "Trackers",
@@ -31,6 +32,7 @@ __all__ = [
     "export_weights",
     "list_checkpoints",
     "load_checkpoint",
+    "memory_limit",
     "memory_limit_bytes",
     "memory_snapshot_on_failure",
     "newest_checkpoint",

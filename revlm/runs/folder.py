@@ -46,6 +46,11 @@ class RunFolder:
         return self.path / "environment.json"
 
     @property
+    def plan(self) -> Path:
+        """The planned memory of its steps, as JSON."""
+        return self.path / "plan.json"
+
+    @property
     def metrics(self) -> Path:
         """The journal."""
         return self.path / "metrics.jsonl"
@@ -86,6 +91,10 @@ class RunFolder:
     def write_environment(self, environment: Mapping[str, Any]) -> None:
         """Writes environment.json, whole or not at all."""
         self._write(self.environment, json_bytes(dict(environment)))
+
+    def write_plan(self, plan: Mapping[str, Any]) -> None:
+        """Writes plan.json, whole or not at all."""
+        self._write(self.plan, json_bytes(dict(plan)))
 
     def write_samples(self, step: int, samples: Sequence[Mapping[str, str]]) -> Path:
         """Writes the prompts and texts of a step as samples/step-00000200.json; returns that path."""

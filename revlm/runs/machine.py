@@ -1,7 +1,7 @@
 """The device of a run, and how much memory it has: on the CPU within the limit of the process's control group."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from revlm.errors import UsageError
 
@@ -10,6 +10,13 @@ if TYPE_CHECKING:
 
 _MEMBERSHIP = Path("/proc/self/cgroup")
 _MOUNT = Path("/sys/fs/cgroup")
+
+
+class MemoryLimit(NamedTuple):
+    """Bytes that a run can have, and whose limit that is: the subject and verb of "... 8 GB"."""
+
+    size_bytes: int
+    owner: str
 
 
 def choose_device(word: str, name: str = "train.device") -> "torch.device":
@@ -29,18 +36,27 @@ def choose_device(word: str, name: str = "train.device") -> "torch.device":
     return torch.device(word)
 
 
-def memory_limit_bytes(device: "torch.device | str" = "cpu") -> int:
-    """The bytes that this process can have: the GPU's, or the least of physical memory and its limits."""
+def memory_limit(device: "torch.device | str" = "cpu") -> MemoryLimit:
+    """The bytes that this process can have: the GPU's, or the least of physical memory and its control groups'."""
     if str(device).startswith("cuda"):
         import torch
 
-        return torch.cuda.get_device_properties(device).total_memory
+        return MemoryLimit(torch.cuda.get_device_properties(device).total_memory, "this GPU has")
     import psutil
 
-    return min([psutil.virtual_memory().total, *control_group_limits()])
+    machine = psutil.virtual_memory().total
+    allowed = min(control_group_limits(_MEMBERSHIP, _MOUNT), default=machine)
+    if allowed < machine:
+        return MemoryLimit(allowed, "the control group of this process allows")
+    return MemoryLimit(machine, "this machine has")
 
 
-def control_group_limits(membership: Path = _MEMBERSHIP, mount: Path = _MOUNT) -> list[int]:
+def memory_limit_bytes(device: "torch.device | str" = "cpu") -> int:
+    """The bytes of `memory_limit`."""
+    return memory_limit(device).size_bytes
+
+
+def control_group_limits(membership: Path, mount: Path) -> list[int]:
     """The memory limits in bytes of the process's control group and of the groups around it, if any.
 
     Reads versions 1 and 2 (cgroups(7)). A group that a container does not show is skipped: the groups that it

@@ -26,6 +26,9 @@ class _Gauge(Protocol):
 
     def current_bytes(self) -> int: ...
 
+    def attainable_bytes(self) -> int:
+        """What is held and what could be had beside it; on the CPU, where nobody can tell, what is held."""
+
     def peak_bytes(self) -> int:
         """The peak since the last reset, or of the whole process where the gauge cannot be reset."""
 
@@ -95,6 +98,10 @@ class MemoryMeter:
         """Resident (CPU) or allocated (CUDA) bytes now."""
         return self._gauge.current_bytes()
 
+    def attainable_bytes(self) -> int:
+        """The memory that there was, told when it ran out: what is held, and on CUDA what is free."""
+        return self._gauge.attainable_bytes()
+
     def allocation_retries(self) -> int:
         """How often CUDA had to give cached memory back before an allocation fitted; 0 on the CPU."""
         return self._gauge.retries()
@@ -115,6 +122,9 @@ class _LinuxGauge:
 
     def current_bytes(self) -> int:
         return _status_bytes("VmRSS")
+
+    def attainable_bytes(self) -> int:
+        return self.current_bytes()
 
     def peak_bytes(self) -> int:
         return _status_bytes("VmHWM")
@@ -138,6 +148,9 @@ class _PosixGauge:
         import psutil
 
         return psutil.Process().memory_info().rss
+
+    def attainable_bytes(self) -> int:
+        return self.current_bytes()
 
     def peak_bytes(self) -> int:
         import resource
@@ -166,6 +179,10 @@ class _CudaGauge:
 
     def current_bytes(self) -> int:
         return self._cuda.memory_allocated(self._device)
+
+    def attainable_bytes(self) -> int:
+        free, _ = self._cuda.mem_get_info(self._device)
+        return free + self._cuda.memory_reserved(self._device)
 
     def peak_bytes(self) -> int:
         """Allocation is counted when a kernel is queued, so no synchronisation is needed for a true peak."""

@@ -3,22 +3,17 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import torch
 
 _MAXIMUM_EVENTS = 100_000
 
 
 @contextmanager
-def memory_snapshot_on_failure(device: "torch.device | str", path: Path) -> Iterator[None]:
-    """Records CUDA's allocations during the block and writes them to `path` where memory runs out.
+def memory_snapshot_on_failure(path: Path | None) -> Iterator[None]:
+    """Records CUDA's allocations during the block and writes them to `path` where memory runs out; does nothing on None.
 
-    The file has the format of torch and of its viewer, a pickle: revlm writes it and never reads it. Does
-    nothing on the CPU.
+    The file has the format of torch and of its viewer, a pickle: revlm writes it and never reads it.
     """
-    if not str(device).startswith("cuda"):
+    if path is None:
         yield
         return
     import torch

@@ -6,7 +6,7 @@ from revlm.corpus import open_corpus
 from revlm.errors import Interrupted
 from revlm.model import resolve_model
 from revlm.ops.heap import keep_large_blocks_apart
-from revlm.planning import require_memory
+from revlm.planning import out_of_memory_explained, require_memory
 from revlm.recipe import Recipe
 from revlm.runs import (
     MemoryMeter,
@@ -36,7 +36,7 @@ def train(
     Raises:
         Interrupted: a stop was asked for; the same call goes on.
         NonFiniteError: a loss, a gradient or a stream left the finite numbers.
-        ResourceError: a step would need more memory than `memory.limit` or the machine.
+        ResourceError: a step would need more memory than `memory.limit` or what there is, or memory ran out.
         StorageError: the run folder is in use or its checkpoints belong to other settings.
         UsageError: a tracker of `logging.backends` is not installed.
     """
@@ -46,25 +46,34 @@ def train(
     corpus = open_corpus(recipe.data, recipe.seed)
     for notice in corpus.notices:
         message(notice)
-    require_memory(recipe, corpus.tokenizer.vocab_size, device, corpus.longest_example)
+    vocab_size = corpus.tokenizer.vocab_size
+    plan = require_memory(recipe, vocab_size, device, corpus.longest_example)
     keep_large_blocks_apart()
     meter = MemoryMeter(device)
     if dry_run:
-        with Trainer(recipe, corpus, device, meter, stop) as trainer:
+        with (
+            out_of_memory_explained(plan, recipe, vocab_size, device, meter.attainable_bytes),
+            Trainer(recipe, corpus, device, meter, stop) as trainer,
+        ):
             yield trainer.train_step()
         return
     folder = RunFolder.create(recipe.output_dir)
-    with folder.lock(), Trainer(recipe, corpus, device, meter, stop) as trainer:
+    snapshot = folder.memory_snapshot if device.type == "cuda" and recipe.memory.snapshot_on_oom else None
+    with (
+        folder.lock(),
+        out_of_memory_explained(plan, recipe, vocab_size, device, meter.attainable_bytes, snapshot),
+        Trainer(recipe, corpus, device, meter, stop) as trainer,
+    ):
         path = newest_checkpoint(folder, message)
         if path is not None:
             trainer.load(load_checkpoint(path))
             message(f"going on from step {trainer.step} of {folder}")
         folder.write_recipe(recipe.to_yaml())
         folder.write_environment(describe_environment(device))
-        snapshot = device if recipe.memory.snapshot_on_oom else "cpu"
+        folder.write_plan(plan.to_json())
         with (
             open_run_log(trackers, folder, recipe, trainer.step, message) as log,
-            memory_snapshot_on_failure(snapshot, folder.memory_snapshot),
+            memory_snapshot_on_failure(snapshot),
         ):
             yield from _records(trainer, folder, log)
 

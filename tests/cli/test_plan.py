@@ -21,7 +21,7 @@ def test_the_table_has_categories_phases_and_what_fits(capsys: pytest.CaptureFix
     assert exit_code == 0
     for words in ("forward", "backward", "optimizer", "weights", "streams", "tiles of tokens", "planned"):
         assert words in out
-    assert "fits into 2.00 GB; the longest data.seq_len that fits is " in out
+    assert "fits into the 2.00 GB that memory.limit allows; the longest data.seq_len that fits is " in out
     assert "vocabulary of 2,048 (--vocab-size)" in err
 
 
@@ -33,6 +33,7 @@ def test_json_is_the_same_plan_in_bytes(capsys: pytest.CaptureFixture[str]) -> N
     assert plan["peak_bytes"] == max(sum(peak.values()) for peak in plan["peaks"].values())
     assert plan["total_bytes"] == plan["peak_bytes"] + plan["process_bytes"]
     assert plan["limit_bytes"] == 400 * 10**6
+    assert plan["limit_owner"] == "memory.limit allows"
     assert plan["fits"] is False
     assert plan["longest_seq_len"] < 4096
     assert plan["measured"] is None

@@ -15,6 +15,16 @@ train: {{max_steps: {max_steps}, gradient_accumulation_steps: 1, precision: fp32
 """
 ENVIRONMENT = {"revlm": "0.1.0", "python": "3.11.7", "torch": "2.13.0", "device": {"name": "cpu", "cores": 2}}
 MEGABYTE = 10**6
+CATEGORIES = ("weights", "optimizer", "streams", "attention", "attention_workspace", "tiles", "loss", "kept", "other")
+PLAN = {
+    "seq_len": 65536,
+    "process_bytes": 375 * MEGABYTE,
+    "peaks": {
+        phase: {category: share * (place + 1) * MEGABYTE for place, category in enumerate(CATEGORIES)}
+        for phase, share in (("forward", 20), ("backward", 33), ("optimizer", 19))
+    },
+    "categories": {category: f"the {category}".replace("_", " ") for category in CATEGORIES},
+}
 
 
 def build_run(
@@ -30,6 +40,7 @@ def build_run(
     folder.mkdir(parents=True)
     (folder / "recipe.yaml").write_text(RECIPE.format(name=folder.name, max_steps=max_steps or n_steps))
     (folder / "environment.json").write_text(json.dumps(ENVIRONMENT))
+    (folder / "plan.json").write_text(json.dumps(PLAN))
     generator = random.Random(seed)
     every = 20 if n_steps < 1000 else 200
     lines: list[dict[str, Any]] = []

@@ -71,7 +71,7 @@ def test_pictures_have_twice_the_resolution_of_the_screen(tmp_path: Path) -> Non
 
 def test_memory_starts_from_zero_and_names_every_phase(tmp_path: Path) -> None:
     figure = draw_memory(read_history(build_run(tmp_path / "run", 30)), WIDE)
-    over_steps, bars = figure.axes
+    over_steps, bars, _ = figure.axes
     assert over_steps.get_ylim()[0] == 0
     assert bars.get_xlim()[0] == 0
     words = shown(figure)

@@ -20,10 +20,12 @@ def test_a_run_folder_holds_what_the_contract_names(tmp_path):
     run = RunFolder.create(tmp_path / "a" / "b")
     run.write_recipe("seed: 1\n")
     run.write_environment({"python": "3.11"})
+    run.write_plan({"seq_len": 512})
     run.write_samples(200, [{"prompt": "It was", "text": "It was late."}])
     assert sorted(path.relative_to(run.path).as_posix() for path in run.path.rglob("*")) == [
         "checkpoints",
         "environment.json",
+        "plan.json",
         "recipe.yaml",
         "samples",
         "samples/step-00000200.json",

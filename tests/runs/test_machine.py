@@ -2,7 +2,7 @@ import psutil
 import pytest
 
 from revlm.errors import UsageError
-from revlm.runs import choose_device, describe_environment, memory_limit_bytes
+from revlm.runs import choose_device, describe_environment, memory_limit, memory_limit_bytes
 from revlm.runs import machine as machine_module
 from revlm.runs.machine import control_group_limits
 
@@ -44,12 +44,31 @@ def test_no_control_groups(tmp_path):
     assert control_group_limits(tmp_path / "none", tmp_path) == []
 
 
-def test_the_least_limit_counts(monkeypatch):
+@pytest.fixture
+def grouped(monkeypatch, tmp_path):
+    """Puts this process into control groups of version 2, as /proc and /sys show them."""
+
+    def put(membership: str, limits: dict[str, str]) -> None:
+        (tmp_path / "proc").write_text(membership)
+        for name, text in limits.items():
+            (tmp_path / "sys" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "sys" / name).write_text(text)
+        monkeypatch.setattr(machine_module, "_MEMBERSHIP", tmp_path / "proc")
+        monkeypatch.setattr(machine_module, "_MOUNT", tmp_path / "sys")
+
+    return put
+
+
+def test_the_least_limit_on_the_path_counts_and_says_whose_it_is(grouped):
+    grouped("0::/slice/job\n", {"slice/job/memory.max": "max", "slice/memory.max": str(GIB // 4)})
+    assert memory_limit("cpu") == (GIB // 4, "the control group of this process allows")
+    assert memory_limit_bytes() == GIB // 4
+
+
+def test_a_control_group_without_limits_leaves_the_machine(grouped):
     total = psutil.virtual_memory().total
-    monkeypatch.setattr(machine_module, "control_group_limits", lambda: [2**63 - 4096])
-    assert memory_limit_bytes() == total
-    monkeypatch.setattr(machine_module, "control_group_limits", lambda: [GIB // 4, 2**63])
-    assert memory_limit_bytes("cpu") == GIB // 4
+    grouped("2:memory:/job\n", {"memory/job/memory.limit_in_bytes": str(2**63 - 4096)})
+    assert memory_limit("cpu") == (total, "this machine has")
 
 
 def test_the_environment_names_versions_and_the_machine():

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from revlm.errors import ResourceError, UsageError
+from revlm.errors import UsageError
 
 _FOLDER = Path(__file__).parent
 _SOURCE = _FOLDER / "kernel.cpp"
@@ -77,12 +77,12 @@ def call(function: str, problem: ctypes.Structure, work: str) -> None:
 
     Raises:
         BuildError: where the compiler fails.
-        ResourceError: where there is not enough memory.
+        MemoryError: where there is not enough.
     """
     command = compiler()
     assert command is not None
     if getattr(load(command), function)(ctypes.byref(problem)) != 0:
-        raise ResourceError(f"not enough memory for {work}: shorten data.seq_len or narrow model.window")
+        raise MemoryError(f"not enough memory for {work}")
 
 
 def compiler() -> tuple[str, ...] | None:

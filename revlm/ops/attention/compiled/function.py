@@ -45,7 +45,7 @@ def attention_with_log_sum_exp(
 
     Raises:
         BuildError: where the compiler refuses the source.
-        ResourceError: where there is not enough memory.
+        MemoryError: where there is not enough.
     """
     inputs = torch.promote_types(torch.promote_types(q.dtype, k.dtype), v.dtype)
     inputs = inputs if inputs in _NAMES else torch.float32

@@ -1,0 +1,110 @@
+"""Whether a planned step fits into the memory that there is, which examples would, and what to say where it ran out."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from revlm.errors import ResourceError, is_out_of_memory
+from revlm.planning.plan import Plan, plan_memory
+from revlm.recipe import Recipe
+from revlm.runs import MemoryLimit, memory_limit
+
+if TYPE_CHECKING:
+    import torch
+
+# Lengths that are proposed are multiples of this many tokens, up to the longest that a recipe may ask for.
+_GRANULE, _LONGEST = 1024, 2**24
+
+
+def longest_seq_len(recipe: Recipe, vocab_size: int, device: "torch.device | str", limit_bytes: int) -> int:
+    """Returns the largest `data.seq_len`, a multiple of 1,024, whose plan stays within a limit; 0 where none does."""
+    fitting, beyond = 0, _LONGEST // _GRANULE + 1
+    while beyond - fitting > 1:
+        middle = (fitting + beyond) // 2
+        if plan_memory(_with_seq_len(recipe, middle * _GRANULE), vocab_size, device).total_bytes <= limit_bytes:
+            fitting = middle
+        else:
+            beyond = middle
+    return fitting * _GRANULE
+
+
+def planning_limit(recipe: Recipe, device: "torch.device | str") -> MemoryLimit:
+    """Returns what a run may plan for: `memory.limit`, but not more than the device, or the control group, has."""
+    limit = memory_limit(device)
+    if recipe.memory.limit is not None and recipe.memory.limit <= limit.size_bytes:
+        return MemoryLimit(recipe.memory.limit, "memory.limit allows")
+    return limit
+
+
+def require_memory(
+    recipe: Recipe, vocab_size: int, device: "torch.device | str", longest_example: int | None = None
+) -> Plan:
+    """Returns the plan of a run, which stays within `memory.limit` and what there is.
+
+    `longest_example` is the tokens of the longest example, where the corpus has none of `data.seq_len`.
+
+    Raises:
+        ResourceError: it does not; names what holds the most, and the longest examples that would fit.
+    """
+    if longest_example is not None:
+        recipe = _with_seq_len(recipe, min(longest_example, recipe.data.seq_len))
+    plan, limit = plan_memory(recipe, vocab_size, device), planning_limit(recipe, device)
+    if plan.total_bytes <= limit.size_bytes:
+        return plan
+    raise ResourceError(
+        f"a step on {plan.seq_len:,} tokens needs {_gigabytes(plan.total_bytes)} ({_most(plan)}) and {limit.owner} "
+        f"{_gigabytes(limit.size_bytes)}: {_remedy(longest_seq_len(recipe, vocab_size, device, limit.size_bytes))}"
+    )
+
+
+@contextmanager
+def out_of_memory_explained(
+    plan: Plan,
+    recipe: Recipe,
+    vocab_size: int,
+    device: "torch.device | str",
+    attainable_bytes: Callable[[], int],
+    snapshot: Path | None = None,
+) -> Iterator[None]:
+    """Turns running out of memory in a block into an error that says what to do.
+
+    `attainable_bytes` tells the memory that the run could have when it ran out; a `snapshot` is named where it exists.
+
+    Raises:
+        ResourceError: names what the plan holds most of, and the longest examples that would have fitted.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError, OSError) as error:
+        if not is_out_of_memory(error):
+            raise
+        # CUDA does not count its context, a part of what is planned, among a process's memory.
+        beside = plan.process_bytes if str(device).startswith("cuda") else 0
+        attainable = attainable_bytes() + beside
+        # The step that was planned did not fit, even where the plan says it should.
+        fitting = longest_seq_len(recipe, vocab_size, device, min(attainable, plan.total_bytes - 1))
+        seen = f"; {snapshot} opens in https://pytorch.org/memory_viz" if snapshot and snapshot.is_file() else ""
+        raise ResourceError(
+            f"out of memory with {_gigabytes(attainable)} to be had: a step on {plan.seq_len:,} tokens is planned to "
+            f"need {_gigabytes(plan.total_bytes)} ({_most(plan)}), so {_remedy(fitting)}{seen}"
+        ) from error
+
+
+def _most(plan: Plan) -> str:
+    name, size_bytes = plan.largest_category
+    return f"the most is {name}, {_gigabytes(size_bytes)}"
+
+
+def _remedy(longest: int) -> str:
+    if longest:
+        return f"lower data.seq_len to {longest:,} or less"
+    return f"not even {_GRANULE:,} tokens fit, so lower model.d_model or model.n_layers"
+
+
+def _with_seq_len(recipe: Recipe, seq_len: int) -> Recipe:
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"seq_len": seq_len})})
+
+
+def _gigabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 10**9:.2f} GB"
