@@ -1,0 +1,54 @@
+"""Holds `revlm plan` against measured steps: recipes that differ in all that decides memory, each in its own process.
+
+A plan is good where each phase of the step is within 10% or 32 MiB of what was measured, beyond what the process held
+before there was a model. The exit code is 1 where one is not.
+"""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bench.command import run, words
+from bench.files import machine, make_folder, write_json
+from bench.plan_cases import CASES, Case
+from bench.plan_check import Checked, beyond_bound, check_table
+from revlm.planning import plan_memory
+from revlm.training.measurement import measure_step
+
+_NAMES = tuple(case.name for case in CASES)
+
+
+def main(
+    recipes: Annotated[str, typer.Option(help="Which of them, with commas.")] = ",".join(_NAMES),
+    output: Annotated[Path, typer.Option(help="Folder for plan.json.")] = Path("bench"),
+) -> None:
+    """Plan and measure a step of each recipe; write JSON, print a table."""
+    chosen = words(recipes, _NAMES, "--recipes")
+    make_folder(output)
+    messages = Console(stderr=True, highlight=False, soft_wrap=True)
+    head = {"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "machine": machine()}
+    checked: list[Checked] = []
+    for case in (case for case in CASES if case.name in chosen):
+        messages.print(f"{case.name}: a step of {case.tokens:,} tokens, {case.layers} layers")
+        checked.append(_check(case))
+        write_json(output / "plan.json", {**head, "recipes": [each.to_json() for each in checked]})
+    console = Console(width=200, highlight=False)
+    console.print(check_table(checked))
+    console.print(str(output / "plan.json"))
+    if misses := list(beyond_bound(checked)):
+        for sentence in misses:
+            messages.print(sentence)
+        raise typer.Exit(1)
+
+
+def _check(case: Case) -> Checked:
+    measured = measure_step(case.recipe, case.vocab_size)
+    planned = plan_memory(case.recipe, case.vocab_size, "cpu")
+    return Checked(case, {phase: planned.phase_bytes(phase) for phase in measured}, measured)
+
+
+if __name__ == "__main__":
+    run(main)
