@@ -61,11 +61,12 @@ def workspace_bytes(
     """
     rows = min(tile, tokens)
     if product_bytes == 4:
-        return 4 * rows * vocab_size + 8 * tokens
+        return 4 * rows * (vocab_size + d_model) + 8 * tokens  # logits, and the gradient of a tile's hidden states
     logits = product_bytes * rows * vocab_size
     # PyTorch's own softmax: logits in full precision, and the gradient or the parts of its log-sum-exp.
     softmax = 0 if device_kind == "cpu" and library.is_available() else 8 * rows * vocab_size
-    of_products = product_bytes * max(rows, vocab_size) * d_model
+    # The gradient of the weight from one tile, and once more in the precision of the sum to which it is added.
+    of_products = max(product_bytes * rows, (product_bytes + 4) * vocab_size) * d_model
     return logits + max(softmax, of_products) + product_bytes * (vocab_size + rows) * d_model
 
 

@@ -1,13 +1,13 @@
 """What a process holds beside its tensors: its libraries, and freed memory that no later tensor fits into.
 
-The constants below were measured on Linux with PyTorch 2.13; `revlm plan --sweep ... --measure` shows plan and
-measurement side by side.
+The constants below were measured on Linux with PyTorch 2.13; `scripts/check_plan.py` holds plans against measured
+steps.
 """
 
 from revlm.ops.heap import LARGE_BLOCK_BYTES
 from revlm.planning.ledger import Ledger
 from revlm.planning.sizes import FULL_BYTES, Sizes
-from revlm.planning.stages import Stage, stages
+from revlm.planning.stages import Stage
 
 _MIB = 2**20
 
@@ -15,49 +15,52 @@ PROCESS_BYTES = {"cpu": 375 * _MIB, "cuda": 512 * _MIB}
 """What a process holds before there is a model: on the CPU Python and PyTorch (the `memory_baseline_bytes` of a run),
 on CUDA the context, which is outside of what PyTorch's allocator counts."""
 
-# Code pages and buffers of the math libraries, first touched in a step; on CUDA the work space of cuBLAS.
-_LIBRARIES_BYTES = {"cpu": 36 * _MIB, "cuda": 32 * _MIB}
+# Code pages of the math libraries, first touched in a step, and what they keep for themselves, which is more in half
+# precision (oneDNN); on CUDA the work space of cuBLAS.
+_LIBRARIES_BYTES = {("cpu", 4): 24 * _MIB, ("cpu", 2): 40 * _MIB, ("cuda", 4): 32 * _MIB, ("cuda", 2): 32 * _MIB}
+
+# A hole in the heap does not take an aligned block of its own size again, since glibc looks for a little more, unless
+# it has merged with a neighbour: of the temporary tensors of a stage's tiles, the share that is there twice. In half
+# precision casts come in between, which are smaller and fill some holes.
+_TILE_HOLES = {4: 1.0, 2: 0.7}
 
 # Of the activations of the stored mode, the share by which small blocks between them keep holes from closing.
 _KEPT_HOLES = 0.05
 
 
-def tile_holes(sizes: Sizes, stage: Stage) -> int:
-    """Returns the bytes of freed memory that lie in the heap while a tile of a stage is differentiated.
+def categories_in_heap(sizes: Sizes) -> frozenset[str]:
+    """Returns the categories whose tensors come from the heap of the C library; larger blocks come from the system.
 
-    On the CPU a hole does not take an aligned block of its own size again (glibc asks for a little more), so that the
-    temporary tensors of tiles are there about twice.
+    The caching allocator of CUDA is counted without its reserve: it has no heap here.
     """
-    if sizes.device_kind != "cpu" or _blocks(sizes)["tiles"] >= LARGE_BLOCK_BYTES:
-        return 0
-    wide_in_heap = sizes.product_bytes * sizes.tile_tokens * sizes.d_ff < LARGE_BLOCK_BYTES
-    return stage.graph + stage.backward - (0 if wide_in_heap else stage.wide)
-
-
-def add_allocator(ledger: Ledger, sizes: Sizes) -> None:
-    """Adds to each phase's peak what the process holds beside its tensors and the holes that the replay has counted.
-
-    On the CPU memory freed by blocks of the heap stays resident, with holes of the loss like those of tiles: the
-    forward pass and the optimizer hold what the fullest phase left. The backward pass gives it back before attention.
-    Larger blocks go back to the system. On CUDA the caching allocator's numbers are those of tensors.
-    """
-    for peak in ledger.peaks.values():
-        peak["libraries"] = _LIBRARIES_BYTES[sizes.device_kind]
     if sizes.device_kind != "cpu":
-        return
-    in_heap = [category for category, block in _blocks(sizes).items() if block < LARGE_BLOCK_BYTES]
-    on_heap = {phase: sum(peak[category] for category in in_heap) for phase, peak in ledger.peaks.items()}
-    holes = max(tile_holes(sizes, stage) for stage in stages(sizes))
-    if "loss" in in_heap:
-        holes += ledger.most["loss"]
-    for phase in ("forward", "optimizer"):
-        ledger.peaks[phase]["allocator"] = max(on_heap.values()) - on_heap[phase] + holes
-    for phase in ("forward", "backward"):
-        ledger.peaks[phase]["allocator"] += round(_KEPT_HOLES * ledger.most["kept"])
+        return frozenset()
+    return frozenset(
+        ["allocator", *(category for category, block in _blocks(sizes).items() if block < LARGE_BLOCK_BYTES)]
+    )
+
+
+def tile_holes(sizes: Sizes, stage: Stage, backward: bool) -> int:
+    """Returns the bytes of freed memory that lie in the heap while the tiles of a stage are worked on."""
+    if "tiles" not in categories_in_heap(sizes):
+        return 0
+    temporary = stage.graph + stage.backward - stage.of_weights if backward else stage.forward
+    if sizes.product_bytes * sizes.tile_tokens * sizes.d_ff >= LARGE_BLOCK_BYTES:
+        temporary = max(0, temporary - stage.wide)
+    return round(_TILE_HOLES[sizes.product_bytes] * temporary)
+
+
+def add_beside_tensors(ledger: Ledger, sizes: Sizes) -> None:
+    """Adds to each phase's peak what the replay does not count: libraries, and holes between kept activations."""
+    for peak in ledger.peaks.values():
+        peak["libraries"] = _LIBRARIES_BYTES[sizes.device_kind, sizes.product_bytes]
+        if sizes.device_kind == "cpu":
+            peak["allocator"] += round(_KEPT_HOLES * peak["kept"])
 
 
 def _blocks(sizes: Sizes) -> dict[str, int]:
     """The bytes of the usual tensor of each category whose tensors come and go."""
+    tile_width = max(sizes.d_ff, 3 * sizes.d_model)
     return {
         "streams": sizes.hidden_bytes,
         "stream_gradients": sizes.hidden_bytes,
@@ -65,4 +68,5 @@ def _blocks(sizes: Sizes) -> dict[str, int]:
         "attention_workspace": FULL_BYTES * sizes.tokens * sizes.head_dim,
         "tiles": sizes.product_bytes * sizes.tile_tokens * sizes.d_model,
         "loss": FULL_BYTES * sizes.loss_tile * sizes.vocab_size,
+        "kept": sizes.product_bytes * sizes.tile_tokens * tile_width,
     }

@@ -1,7 +1,7 @@
 """What is held at each moment of a step, by category, and the fullest moment of each phase."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 CATEGORIES = {
@@ -25,15 +25,18 @@ CATEGORIES = {
 class Ledger:
     """A step is replayed on it: tensors are taken and given back in the order in which the code makes and frees them.
 
+    What came from the heap stays resident when it is given back, until the heap is trimmed, and counts as `allocator`:
+    a later block of the same category takes its place, one of another category, and so of another size, seldom does.
+
     Attributes:
         peaks: for each phase, the bytes of each category at the phase's fullest moment.
-        most: for each category, the most bytes that it has held in any phase.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, in_heap: Collection[str] = ()) -> None:
+        """`in_heap` are the categories whose tensors come from the heap."""
         self.peaks: dict[str, dict[str, int]] = {}
-        self.most: Counter[str] = Counter()
         self._held: Counter[str] = Counter()
+        self._in_heap, self._resident = in_heap, Counter[str]()
         self._phase: str | None = None
 
     @contextmanager
@@ -48,7 +51,6 @@ class Ledger:
         """Adds bytes to what is held."""
         assert category in CATEGORIES
         self._held[category] += size_bytes
-        self.most[category] = max(self.most[category], self._held[category])
         self._look()
 
     def give_back(self, category: str, size_bytes: int) -> None:
@@ -68,14 +70,23 @@ class Ledger:
         with self.held(category, size_bytes):
             pass
 
+    def trim(self) -> None:
+        """Gives back to the system what is free in the heap."""
+        self._resident.clear()
+
     @property
     def held_bytes(self) -> int:
         """All that is held now."""
         return self._held.total()
 
     def _look(self) -> None:
+        free = 0
+        for category in self._in_heap:
+            self._resident[category] = max(self._resident[category], self._held[category])
+            free += self._resident[category] - self._held[category]
         if self._phase is None:
             return
         peak = self.peaks.get(self._phase)
-        if peak is None or self.held_bytes > sum(peak.values()):
+        if peak is None or self.held_bytes + free > sum(peak.values()):
             self.peaks[self._phase] = {category: self._held[category] for category in CATEGORIES}
+            self.peaks[self._phase]["allocator"] += free

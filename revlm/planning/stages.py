@@ -5,7 +5,7 @@ precision of the products. The counts follow `revlm.model.attention.heads`, `.ls
 with what PyTorch's operations save for their gradients.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 from revlm.planning.sizes import Sizes
@@ -19,22 +19,15 @@ class Stage(NamedTuple):
 
     `forward` is the most held without a graph, `left` what is still bound to names when the tiles are done, `graph`
     what a graph keeps, its results included, and `backward` the most held beside the graph while it is differentiated.
-    Of graph and backward together, `wide` is in tensors of [tile, d_ff].
+    Of graph and backward together, `of_weights` are casts and gradients of weights, `wide` tensors of [tile, d_ff].
     """
 
     forward: int
     left: int
     graph: int
     backward: int
+    of_weights: int
     wide: int = 0
-
-
-def stages(sizes: Sizes) -> Iterator[Stage]:
-    """Yields every kind of stage that a run has."""
-    yield feed_forward_stage(sizes)
-    for kind in set(sizes.kinds):
-        yield read_stage(sizes, kind)
-        yield write_stage(sizes, kind)
 
 
 def feed_forward_stage(sizes: Sizes) -> Stage:
@@ -48,7 +41,12 @@ def feed_forward_stage(sizes: Sizes) -> Stage:
     forward = max(4 * d + 3 * p * f, _added(sizes, 4 * d + p * d + dropped))
     backward = 2 * p * f + p * d
     return Stage(
-        tile * forward + casts, tile * (4 + p) * d, tile * graph + casts, tile * backward + weights, 4 * tile * p * f
+        tile * forward + casts,
+        tile * (4 + p) * d,
+        tile * graph + casts,
+        tile * backward + weights,
+        casts + weights,
+        4 * tile * p * f,
     )
 
 
@@ -59,7 +57,11 @@ def write_stage(sizes: Sizes, kind: LayerKind) -> Stage:
     weights, casts = _weights(sizes, sizes.attention_weights[kind].write_matrices)
     graph = 3 * p * d + dropped
     return Stage(
-        tile * _added(sizes, graph) + casts, tile * 2 * p * d, tile * graph + casts, tile * 2 * p * d + weights
+        tile * _added(sizes, graph) + casts,
+        tile * 2 * p * d,
+        tile * graph + casts,
+        tile * 2 * p * d + weights,
+        casts + weights,
     )
 
 
@@ -78,7 +80,7 @@ def _read_queries_keys_values(sizes: Sizes, kind: LayerKind) -> Stage:
     # While the keys are turned: the projection, the queries, the keys before, their products with the angles, after.
     forward = 4 * d + 3 * p * d + p * d + (4 + 6 + 4) * d + angles
     backward = (22 if p == 4 else 20) * d
-    return Stage(tile * forward + casts, tile * left, tile * graph + casts, tile * backward + weights)
+    return Stage(tile * forward + casts, tile * left, tile * graph + casts, tile * backward + weights, casts + weights)
 
 
 def _read_keys_values(sizes: Sizes, kind: LayerKind) -> Stage:
@@ -91,7 +93,11 @@ def _read_keys_values(sizes: Sizes, kind: LayerKind) -> Stage:
     graph = 4 * d + p * d + 2 * p * d + summed + p * d
     backward = (16 if p == 4 else 12) * d
     return Stage(
-        tile * graph + casts + _normalizing(sizes), tile * left, tile * graph + casts, tile * backward + weights
+        tile * graph + casts + _normalizing(sizes),
+        tile * left,
+        tile * graph + casts,
+        tile * backward + weights,
+        casts + weights,
     )
 
 

@@ -5,7 +5,7 @@ allocator was asked for. The sizes are those of CPU operations. On CUDA some ope
 there the plan is an upper bound to within the rounding of the allocator.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from revlm.ops.linear_cross_entropy import workspace_bytes as loss_workspace_bytes
 from revlm.planning.ledger import Ledger
@@ -14,13 +14,16 @@ from revlm.planning.sizes import FULL_BYTES, Sizes
 from revlm.planning.stages import Stage, feed_forward_stage, read_stage, write_stage
 from revlm.recipe import LayerKind
 
-Holes = Callable[[Stage], int]
-"""Returns the bytes of freed memory that lie between the tensors of a stage's tiles, backwards."""
+Holes = Callable[[Stage, bool], int]
+"""Returns the bytes of freed memory that lie between the tensors of a stage's tiles, forwards or (True) backwards."""
 
 
-def replay_step(sizes: Sizes, holes: Holes = lambda stage: 0) -> Ledger:
-    """Returns the ledger of a step of full examples, after the first one: the optimizer has its state already."""
-    ledger = Ledger()
+def replay_step(sizes: Sizes, in_heap: Collection[str] = (), holes: Holes = lambda stage, backward: 0) -> Ledger:
+    """Returns the ledger of a step of full examples, after the first one: the optimizer has its state already.
+
+    `in_heap` and `holes` are what is known of the system's allocator; without them the ledger is of tensors alone.
+    """
+    ledger = Ledger(in_heap)
     ledger.take("weights", FULL_BYTES * (sizes.parameters + sizes.rotations))
     ledger.take("optimizer", 2 * FULL_BYTES * sizes.parameters)
     ledger.take("data", 3 * 4 * sizes.tokens * (sizes.micro_batches + sizes.examples_ahead))
@@ -30,6 +33,7 @@ def replay_step(sizes: Sizes, holes: Holes = lambda stage: 0) -> Ledger:
         _MicroBatch(sizes, ledger, holes).run()
         if micro_batch > 0:
             ledger.give_back("gradients", of_weights)
+    ledger.trim()
     with ledger.phase("optimizer"):
         pass
     return ledger
@@ -40,6 +44,7 @@ class _MicroBatch:
 
     def __init__(self, sizes: Sizes, ledger: Ledger, holes: Holes) -> None:
         self.sizes, self.ledger, self.holes = sizes, ledger, holes
+        self._holes_of: dict[Stage, int] = {}
         self.feed_forward = feed_forward_stage(sizes)
         self.reads: dict[LayerKind, Stage] = {kind: read_stage(sizes, kind) for kind in set(sizes.kinds)}
         self.writes: dict[LayerKind, Stage] = {kind: write_stage(sizes, kind) for kind in set(sizes.kinds)}
@@ -84,6 +89,7 @@ class _MicroBatch:
             ledger.take("gradients", left)
             ledger.give_back("stream_gradients", sizes.hidden_bytes)
             ledger.give_back("data", lasting)
+            ledger.give_back("allocator", sum(self._holes_of.values()))
 
     def _stack_forward(self) -> None:
         sizes, ledger = self.sizes, self.ledger
@@ -107,22 +113,23 @@ class _MicroBatch:
             ledger.take("gradients", weights)
             ledger.take("kept", self._graphs(read))
             ledger.take("kept", mix.read)
-            ledger.moment("tiles", read.forward)
+            self._tiles(read, read.forward)
+            self._trim()
             ledger.take("kept", mix.mixed + mix.saved)
             ledger.moment("attention_workspace", mix.forward_workspace)
             ledger.take("kept", self._graphs(write))
             return
         with ledger.held("attention", mix.read):
-            ledger.moment("tiles", read.forward + self._stale(read))
+            self._tiles(read, read.forward + self._stale(read))
             ledger.take("attention", mix.mixed)
             with ledger.held("tiles", read.left), ledger.held("attention", mix.saved):
                 ledger.moment("attention_workspace", mix.forward_workspace)
-        ledger.moment("tiles", write.forward + self._stale(write))
+        self._tiles(write, write.forward + self._stale(write))
         ledger.give_back("attention", mix.mixed)
 
     def _feed_forward_forward(self) -> None:
         if self.sizes.reversible:
-            self.ledger.moment("tiles", self.feed_forward.forward + self._stale(self.feed_forward))
+            self._tiles(self.feed_forward, self.feed_forward.forward + self._stale(self.feed_forward))
             return
         self.ledger.take("gradients", FULL_BYTES * self.sizes.feed_forward_weights.total)
         self.ledger.take("kept", self._graphs(self.feed_forward))
@@ -146,12 +153,14 @@ class _MicroBatch:
         if reversible:
             ledger.take("gradients", FULL_BYTES * self.sizes.attention_weights[kind].total)
             ledger.take("attention", mix.read)
-            ledger.moment("tiles", read.forward + self._stale(read))
-            ledger.take("attention", mix.mixed + mix.saved)
+            self._tiles(read, read.forward + self._stale(read))
             with ledger.held("tiles", read.left):
+                self._trim()
+                ledger.take("attention", mix.mixed + mix.saved)
                 ledger.moment("attention_workspace", mix.forward_workspace)
         with ledger.held("attention", mix.mixed):  # the gradient of what was mixed
             self._backward_of_tiles(write)
+            self._trim()
             with ledger.held("attention", mix.made):
                 ledger.moment("attention_workspace", mix.backward_workspace)
                 ledger.moment("attention", mix.summed)
@@ -174,5 +183,18 @@ class _MicroBatch:
     def _backward_of_tiles(self, stage: Stage) -> None:
         """The most held while a tile is differentiated: its graph is rebuilt, or it was kept."""
         rebuilt = stage.graph + self._stale(stage) if self.sizes.reversible else 0
-        with self.ledger.held("allocator", self.holes(stage) if self.sizes.tiles > 1 else 0):
-            self.ledger.moment("tiles", rebuilt + stage.backward)
+        self._tiles(stage, rebuilt + stage.backward, backward=True)
+
+    def _tiles(self, stage: Stage, most_bytes: int, *, backward: bool = False) -> None:
+        """The most held while a tile is worked on, and the holes that a stage leaves, once until the heap is trimmed."""
+        if self.sizes.tiles > 1:
+            before = self._holes_of.get(stage, 0)
+            holes = max(before, self.holes(stage, backward))
+            self._holes_of[stage] = holes
+            self.ledger.take("allocator", holes - before)
+        self.ledger.moment("tiles", most_bytes)
+
+    def _trim(self) -> None:
+        self.ledger.give_back("allocator", sum(self._holes_of.values()))
+        self._holes_of.clear()
+        self.ledger.trim()

@@ -64,6 +64,7 @@ def _measure_here(recipe: Recipe, vocab_size: int) -> dict[str, int] | None:
             del hidden
             with meter.phase("backward"):
                 (loss / tokens).backward()
+        return_freed_memory()
         with meter.phase("optimizer"):
             torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.train.max_grad_norm)
             optimizer.step()

@@ -78,6 +78,7 @@ class Trainer:
                 layers = [{"layer": layer, **vars(use)} for layer, use in sorted(self.model.statistics.items())]
             with meter.phase("backward"):
                 (loss / tokens).backward()
+        return_freed_memory()
         with meter.phase("optimizer"):
             rate = learning_rate(recipe, step)
             norm = self._update(rate, step)
