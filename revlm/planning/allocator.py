@@ -41,13 +41,17 @@ def categories_in_heap(sizes: Sizes) -> frozenset[str]:
 
 
 def tile_holes(sizes: Sizes, stage: Stage, backward: bool) -> int:
-    """Returns the bytes of freed memory that lie in the heap while the tiles of a stage are worked on."""
+    """Returns the bytes of freed memory that lie in the heap while the tiles of a stage are worked on.
+
+    They are what a second tile, which may be shorter, could not find in the place of the first.
+    """
     if "tiles" not in categories_in_heap(sizes):
         return 0
     temporary = stage.graph + stage.backward - stage.of_weights if backward else stage.forward
     if sizes.product_bytes * sizes.tile_tokens * sizes.d_ff >= LARGE_BLOCK_BYTES:
         temporary = max(0, temporary - stage.wide)
-    return round(_TILE_HOLES[sizes.product_bytes] * temporary)
+    second = min(sizes.tokens - sizes.tile_tokens, sizes.tile_tokens) / sizes.tile_tokens
+    return round(_TILE_HOLES[sizes.product_bytes] * second * temporary)
 
 
 def add_beside_tensors(ledger: Ledger, sizes: Sizes) -> None:

@@ -72,7 +72,7 @@ class Ledger:
 
     def trim(self) -> None:
         """Gives back to the system what is free in the heap."""
-        self._resident.clear()
+        self._resident = Counter({category: self._held[category] for category in self._in_heap})
 
     @property
     def held_bytes(self) -> int:

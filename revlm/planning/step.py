@@ -186,12 +186,10 @@ class _MicroBatch:
         self._tiles(stage, rebuilt + stage.backward, backward=True)
 
     def _tiles(self, stage: Stage, most_bytes: int, *, backward: bool = False) -> None:
-        """The most held while a tile is worked on, and the holes that a stage leaves, once until the heap is trimmed."""
-        if self.sizes.tiles > 1:
-            before = self._holes_of.get(stage, 0)
-            holes = max(before, self.holes(stage, backward))
-            self._holes_of[stage] = holes
-            self.ledger.take("allocator", holes - before)
+        """The most held while a tile is worked on; what holes a stage leaves are there until the heap is trimmed."""
+        before = self._holes_of.get(stage, 0)
+        self._holes_of[stage] = max(before, self.holes(stage, backward))
+        self.ledger.take("allocator", self._holes_of[stage] - before)
         self.ledger.moment("tiles", most_bytes)
 
     def _trim(self) -> None:

@@ -9,7 +9,7 @@ _MAXIMUM_EVENTS = 100_000
 
 @contextmanager
 def memory_snapshot_on_failure(path: Path | None) -> Iterator[None]:
-    """Records CUDA's allocations during the block and writes them to `path` where memory runs out; does nothing on None.
+    """Records CUDA's allocations during the block and writes them to `path`, unless it is None, where memory runs out.
 
     The file has the format of torch and of its viewer, a pickle: revlm writes it and never reads it.
     """

@@ -15,13 +15,17 @@ from revlm.model import RevLM, resolve_model
 from revlm.ops.heap import keep_large_blocks_apart, return_freed_memory
 from revlm.recipe import Recipe
 from revlm.runs import MemoryMeter, choose_device
+from revlm.runs.memory import STEP_PHASES
 from revlm.training.optimizer import make_optimizer
 
-STEPS = 2
+STEPS = 3
 
 
 def measure_step(recipe: Recipe, vocab_size: int) -> dict[str, int]:
-    """Returns the peaks in bytes of each phase of a step on random tokens, beyond what the process held before.
+    """Returns the peaks in bytes of each phase of steps on random tokens, beyond what the process held before.
+
+    The first step is left out: it makes the optimizer's state, and the allocator's first cuts. Of those after it, which
+    find the heap in different states, the fullest counts.
 
     Raises:
         ResourceError: the process ended before its steps did, as it does when memory runs out.
@@ -50,7 +54,7 @@ def _measure_here(recipe: Recipe, vocab_size: int) -> dict[str, int] | None:
     inputs, targets = torch.randint(0, vocab_size, (2, tokens), dtype=torch.int32, device=device)
     document = torch.zeros_like(inputs)
     half = recipe.train.precision == "bf16"
-    # The first step makes the optimizer's state and the allocator's first cuts; the last one is like all that follow.
+    most = dict.fromkeys(STEP_PHASES, 0)
     for step in range(STEPS):
         meter.start_step()
         for micro_batch in range(recipe.train.gradient_accumulation_steps):
@@ -70,11 +74,11 @@ def _measure_here(recipe: Recipe, vocab_size: int) -> dict[str, int] | None:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         return_freed_memory()
-    peaks = meter.peaks()
-    return {
-        phase: (peaks[f"memory_{phase}_peak_bytes"] or 0) - meter.baseline_bytes
-        for phase in ("forward", "backward", "optimizer")
-    }
+        if step > 0:
+            peaks = meter.peaks()
+            for phase, before in most.items():
+                most[phase] = max(before, (peaks[f"memory_{phase}_peak_bytes"] or 0) - meter.baseline_bytes)
+    return most
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 def test_the_table_has_categories_phases_and_what_fits(capsys: pytest.CaptureFixture[str]) -> None:
     exit_code, out, err = run(capsys, "memory.limit=2GB")
     assert exit_code == 0
-    for words in ("forward", "backward", "optimizer", "weights", "streams", "tiles of tokens", "planned"):
+    for words in ("forward", "backward", "optimizer", "weights", "streams", "freed, not reused", "planned"):
         assert words in out
     assert "fits into the 2.00 GB that memory.limit allows; the longest data.seq_len that fits is " in out
     assert "vocabulary of 2,048 (--vocab-size)" in err

@@ -19,7 +19,34 @@ def test_a_phase_has_the_categories_of_its_fullest_moment() -> None:
         "tiles": 7,
     }
     assert sum(ledger.peaks["backward"].values()) == 10
-    assert ledger.most["loss"] == 9
+
+
+def test_what_was_given_back_to_the_heap_stays_until_it_is_trimmed() -> None:
+    ledger = Ledger(["tiles", "loss"])
+    ledger.take("weights", 10)
+    ledger.moment("tiles", 7)
+    ledger.moment("streams", 100)  # comes from the system, and goes back
+    with ledger.phase("forward"):
+        ledger.moment("tiles", 3)  # in the place of the tiles before
+        ledger.moment("loss", 4)  # beside them: blocks of another size
+    assert ledger.peaks["forward"] == dict.fromkeys(CATEGORIES, 0) | {"weights": 10, "loss": 4, "allocator": 7}
+    with ledger.phase("backward"):
+        pass
+    assert ledger.peaks["backward"]["allocator"] == 11
+    ledger.trim()
+    with ledger.phase("optimizer"):
+        pass
+    assert sum(ledger.peaks["optimizer"].values()) == 10
+
+
+def test_what_is_held_while_the_heap_is_trimmed_stays() -> None:
+    ledger = Ledger(["tiles"])
+    ledger.moment("tiles", 9)
+    with ledger.held("tiles", 7):
+        ledger.trim()
+    with ledger.phase("forward"):
+        pass
+    assert sum(ledger.peaks["forward"].values()) == 7
 
 
 def test_more_can_not_be_given_back_than_was_taken() -> None:
