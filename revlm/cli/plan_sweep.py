@@ -59,20 +59,28 @@ def _parse(sweep: str) -> tuple[str, list[int]]:
 
 
 def _print_table(key: str, rows: list[dict[str, Any]]) -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
     from revlm.report.units import human_bytes
 
     with_measured = any(row[mode]["measured_peak_bytes"] for row in rows for mode in MODES)
-    table = Table(title="peak of a step beyond the process before it", title_justify="left")
+    table = Table(
+        title="peak of a step beyond the process before it",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     table.add_column(key, justify="right")
     for mode in MODES:
-        table.add_column(f"{mode}, planned", justify="right")
+        table.add_column(f"{mode},\nplanned", justify="right", no_wrap=True)
         if with_measured:
-            table.add_column("measured", justify="right")
-            table.add_column("off", justify="right")
-        table.add_column("fits")
+            table.add_column("measured", justify="right", no_wrap=True)
+            table.add_column("off", justify="right", no_wrap=True)
+        else:
+            table.add_column("fits")
     for row in rows:
         cells = [f"{row['value']:,}"]
         for mode in MODES:
@@ -82,7 +90,8 @@ def _print_table(key: str, rows: list[dict[str, Any]]) -> None:
                 measured = entry["measured_peak_bytes"]
                 cells.append(human_bytes(measured))
                 cells.append(f"{entry['peak_bytes'] / measured - 1:+.0%}" if measured else "")
-            cells.append({True: "yes", False: "no", None: "?"}[entry["fits"]])
+            else:
+                cells.append({True: "yes", False: "no", None: "?"}[entry["fits"]])
         table.add_row(*cells)
     Console().print(table)
 

@@ -20,9 +20,11 @@ on CUDA the context, which is outside of what PyTorch's allocator counts."""
 _LIBRARIES_BYTES = {("cpu", 4): 24 * _MIB, ("cpu", 2): 40 * _MIB, ("cuda", 4): 32 * _MIB, ("cuda", 2): 32 * _MIB}
 
 # A hole in the heap does not take an aligned block of its own size again, since glibc looks for a little more, unless
-# it has merged with a neighbour: of the temporary tensors of a stage's tiles, the share that is there twice. In half
-# precision casts come in between, which are smaller and fill some holes.
-_TILE_HOLES = {4: 1.0, 2: 0.7}
+# it has merged with a neighbour: of the temporary tensors of a stage's tiles, the share that is there once more. In
+# half precision casts come in between, which are smaller and fill some holes. What each layer leaves among the tiles,
+# such as gradients of small weights, keeps holes from merging: the share is half of the most at this many layers.
+_TILE_HOLES = {4: 1.1, 2: 0.75}
+_HALF_OF_HOLES_LAYERS = 1.5
 
 # Of the activations of the stored mode, the share by which small blocks between them keep holes from closing.
 _KEPT_HOLES = 0.05
@@ -51,7 +53,9 @@ def tile_holes(sizes: Sizes, stage: Stage, backward: bool) -> int:
     if sizes.product_bytes * sizes.tile_tokens * sizes.d_ff >= LARGE_BLOCK_BYTES:
         temporary = max(0, temporary - stage.wide)
     second = min(sizes.tokens - sizes.tile_tokens, sizes.tile_tokens) / sizes.tile_tokens
-    return round(_TILE_HOLES[sizes.product_bytes] * second * temporary)
+    layers = len(sizes.kinds)
+    share = _TILE_HOLES[sizes.product_bytes] * layers / (layers + _HALF_OF_HOLES_LAYERS)
+    return round(share * second * temporary)
 
 
 def add_beside_tensors(ledger: Ledger, sizes: Sizes) -> None:

@@ -71,3 +71,13 @@ def test_two_quick_recipes_are_planned_as_they_are_measured(tmp_path: Path) -> N
         assert f"| {name} " in done.stdout
     recipes = json.loads((tmp_path / "plan.json").read_text())["recipes"]
     assert {each["case"]["name"] for each in recipes} == set(chosen)
+
+
+def test_a_plan_far_off_is_named_and_ends_with_an_error(tmp_path: Path) -> None:
+    far = [Checked(case, {"backward": 0}, {"backward": 2**40}).to_json() for case in CASES]
+    (tmp_path / "plan.json").write_text(json.dumps({"recipes": far}))
+    arguments = ("--measured", tmp_path / "plan.json", "--output", tmp_path / "new")
+    done = subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert len(done.stderr.splitlines()) == len(CASES)
+    assert "deep-fp32: the plan of its backward phase is off by -1,048," in done.stderr
