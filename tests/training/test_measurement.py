@@ -12,8 +12,8 @@ VOCABULARY = 2048
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_backward_pass_holds_what_is_planned(precision: str) -> None:
+@pytest.mark.parametrize(("precision", "most"), [("fp32", 1.05), ("bf16", 0.96)])
+def test_the_backward_pass_holds_no_more_than_is_planned(precision: str, most: float) -> None:
     if not MemoryMeter("cpu").peaks_by_phase:
         pytest.skip("this system cannot set the peak of resident memory back")
     recipe = Recipe.model_validate(
@@ -25,5 +25,5 @@ def test_the_backward_pass_holds_what_is_planned(precision: str) -> None:
         }
     )
     planned = plan_memory(recipe, VOCABULARY, "cpu").phase_bytes("backward")
-    # What attention finds free in the heap and cannot use would be 8% (bf16) and 20% (fp32).
-    assert measure_step(recipe, VOCABULARY)["backward"] == pytest.approx(planned, rel=0.06)
+    # With what attention finds free in the heap and cannot use it would be 1.13 (fp32) and 0.99 (bf16).
+    assert 0.85 < measure_step(recipe, VOCABULARY)["backward"] / planned < most
