@@ -1,11 +1,12 @@
 """Run folders: checkpoints, the journal, the trackers that show it, the memory meter. Torch loads when it is used."""
 
-from revlm.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from revlm.runs.checkpoint import Checkpoint, load_checkpoint, require_room, save_checkpoint
 from revlm.runs.environment import describe_environment
-from revlm.runs.folder import RunFolder, newest_run
+from revlm.runs.folder import RunFolder, newest_run, step_of
 from revlm.runs.inventory import (
     checkpoint_path,
     export_weights,
+    is_kept_for_ever,
     list_checkpoints,
     newest_checkpoint,
     prune_checkpoints,
@@ -29,6 +30,7 @@ __all__ = [
     "choose_device",
     "describe_environment",
     "export_weights",
+    "is_kept_for_ever",
     "list_checkpoints",
     "load_checkpoint",
     "memory_limit_bytes",
@@ -38,7 +40,9 @@ __all__ = [
     "prune_checkpoints",
     "prune_to_whole",
     "read_journal",
+    "require_room",
     "require_trackers",
     "save_checkpoint",
+    "step_of",
     "verify_checkpoint",
 ]

@@ -54,8 +54,9 @@ def save_checkpoint(
     tensors: "Mapping[str, Mapping[str, Tensor]]",
     state: Mapping[str, Any],
     keep_last: int,
+    keep_every: int = 0,
 ) -> Path:
-    """The folder of a new checkpoint of the run's `step`; older ones are then pruned down to `keep_last`.
+    """The folder of a new checkpoint of the run's `step`; older ones are then pruned, see `prune_checkpoints`.
 
     `tensors` are groups of named tensors, such as {"model": ..., "optimizer": ...}; `state` is what JSON can
     hold exactly (its tuples come back as lists). Raises StorageError, leaving older checkpoints as they were,
@@ -89,8 +90,15 @@ def save_checkpoint(
             raise
         sync_folder(folder)
         _remove_staging(folder)
-    prune_checkpoints(run, keep_last, newest_step=step)
+    prune_checkpoints(run, keep_last, keep_every, newest_step=step)
     return target
+
+
+def require_room(run: str | PathLike[str], count: int, tensor_bytes: int, remedy: str) -> None:
+    """Raises StorageError where the run's disk has no room for `count` more checkpoints of tensors of that size."""
+    needed_bytes = count * (tensor_bytes + _HEADER_BYTES)
+    with storage_errors(f"looking at the disk of {Path(run)}"):
+        require_free_space(Path(run), needed_bytes, f"a run with {count} more checkpoints at a time", remedy)
 
 
 def load_checkpoint(path: str | PathLike[str], groups: Collection[str] | None = None) -> Checkpoint:
