@@ -1,6 +1,6 @@
 """Run folders: checkpoints, the journal, the trackers that show it, the memory meter. Torch loads when it is used."""
 
-from revlm.runs.checkpoint import Checkpoint, load_checkpoint, require_room, save_checkpoint
+from revlm.runs.checkpoint import Checkpoint, end_save, load_checkpoint, require_room, save_checkpoint
 from revlm.runs.environment import describe_environment
 from revlm.runs.folder import RunFolder, newest_run, step_of
 from revlm.runs.inventory import (
@@ -29,6 +29,7 @@ __all__ = [
     "checkpoint_path",
     "choose_device",
     "describe_environment",
+    "end_save",
     "export_weights",
     "is_kept_for_ever",
     "list_checkpoints",

@@ -89,9 +89,15 @@ def save_checkpoint(
             shutil.rmtree(staging, ignore_errors=True)
             raise
         sync_folder(folder)
-        _remove_staging(folder)
-    prune_checkpoints(run, keep_last, keep_every, newest_step=step)
+    end_save(run, step, keep_last, keep_every)
     return target
+
+
+def end_save(run: str | PathLike[str], step: int, keep_last: int, keep_every: int = 0) -> None:
+    """Does what comes after the checkpoint of a step stands, again where a kill came in between: what is old goes."""
+    with storage_errors(f"removing what is old in {Path(run)}"):
+        _remove_staging(Path(run) / "checkpoints")
+    prune_checkpoints(run, keep_last, keep_every, newest_step=step)
 
 
 def require_room(run: str | PathLike[str], count: int, tensor_bytes: int, remedy: str) -> None:

@@ -13,6 +13,7 @@ from revlm.runs import (
     RunFolder,
     choose_device,
     describe_environment,
+    end_save,
     list_checkpoints,
     load_checkpoint,
     memory_snapshot_on_failure,
@@ -76,6 +77,7 @@ def train(
         path = newest_checkpoint(folder, message)
         if path is not None:
             changed = trainer.load(load_checkpoint(path), allow_change=allow_change)
+            end_save(folder, trainer.step, recipe.checkpoint.keep_last, recipe.checkpoint.keep_every)
             message(f"going on from step {trainer.step} of {folder}")
             if changed:
                 message(f"with other settings than {path} was trained with: {'; '.join(changed)}")
