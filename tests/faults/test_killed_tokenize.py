@@ -73,7 +73,7 @@ def test_a_kill_while_an_older_store_is_replaced(forks: Forks, corpus: Path, tmp
 
 def start(corpus: Path, store: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "revlm", "tokenize", str(corpus), "-o", str(store), "--workers", "2"]
-    return subprocess.Popen([*command, "--vocab-size", "400"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen([*command, "--vocab-size", "390"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 @pytest.mark.parametrize("times", [pytest.param(20, marks=pytest.mark.slow), 2])
