@@ -140,9 +140,8 @@ class Trainer:
         self.examples.close()
         place = None if any(map(decides_examples, changed)) else checkpoint.state["corpus"]
         self.examples = Loader(self.corpus.training(place), self.recipe.data.workers)
-        self.trained_tokens, self.skipped_steps = (
-            checkpoint.state["counters"][name] for name in ("trained_tokens", "skipped_steps")
-        )
+        counters = checkpoint.state.get("counters", {})  # older checkpoints had none, and had skipped nothing
+        self.trained_tokens, self.skipped_steps = counters.get("trained_tokens", 0), counters.get("skipped_steps", 0)
         random = checkpoint.tensors["random"]
         torch.set_rng_state(random["cpu"])
         if self.device.type == "cuda" and "cuda" in random:
