@@ -3,7 +3,7 @@
 import pytest
 
 from revlm.cli.signals import SIGNALS
-from revlm.runs import list_checkpoints, verify_checkpoint
+from revlm.runs import list_checkpoints, read_journal, verify_checkpoint
 from tests.faults.forks import Copies, Forks
 from tests.faults.points import PLACES
 from tests.faults.training import TRAIN, assert_undisturbed, outcome, write_recipe
@@ -48,5 +48,7 @@ def test_a_signal_saves_the_run(forks: Forks, copies: Copies, expected: dict, na
     assert stopped.examples_begun == 0 or (place == "loading" and stopped.examples_begun == 1)
     if place != "opening":  # before there is anything to save
         assert verify_checkpoint(list_checkpoints(here / "run")[-1]) == []
+    if place in {"evaluation", "sampling"}:  # it was left, not finished first
+        assert "evaluate" not in {record["event"] for record in read_journal(here / "run" / "metrics.jsonl")}
     assert forks.run(here, *TRAIN).code == 0
     assert_undisturbed(outcome(here), expected, here)

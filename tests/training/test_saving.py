@@ -1,3 +1,4 @@
+import shutil
 import time
 from pathlib import Path
 
@@ -80,3 +81,17 @@ def test_minutes_and_steps_that_are_kept_for_ever_in_a_run(tmp_path: Path) -> No
     settings = ("train.max_steps=7", "checkpoint.every=0", "checkpoint.every_minutes=1e-9", "checkpoint.keep_every=3")
     list(train(tiny_recipe(tmp_path / "run", *settings, "checkpoint.keep_last=2")))
     assert [int(path.name[-2:]) for path in list_checkpoints(tmp_path / "run")] == [3, 6, 7]
+
+
+def test_a_finished_run_ends_what_a_kill_had_left(tmp_path: Path) -> None:
+    """Between the last save and its pruning, and in the midst of the replacement of a file."""
+    write_tokens(tmp_path / "tokens")
+    run, settings = tmp_path / "run", ("checkpoint.every=1", "checkpoint.keep_last=1")
+    list(train(tiny_recipe(run, *settings)))
+    before = sorted(run.rglob("*"))
+    shutil.copytree(run / "checkpoints" / "step-00000003", run / "checkpoints" / "step-00000002")
+    (run / "checkpoints" / ".staging-step-00000003").mkdir()
+    for folder in (run, run / "samples"):
+        (folder / ".recipe.yaml.12.staging").touch()
+    assert list(train(tiny_recipe(run, *settings))) == []
+    assert sorted(run.rglob("*")) == before
