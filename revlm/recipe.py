@@ -235,8 +235,10 @@ class Train(_Section):
     """of the matrix products; weights are fp32 either way"""
     device: Device = "auto"
     """auto (cuda where there is one), cpu, cuda or cuda:N"""
-    on_nonfinite: Literal["stop"] = "stop"
-    """what a loss or gradient that is not finite does"""
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    """what a loss, stream or gradient that is not finite does: end the run, or pass over the step without an update"""
+    max_skipped: Count = 10
+    """steps of the whole run that may be passed over; one more ends it"""
     tile: Annotated[int | Literal["auto"], BeforeValidator(_tile)] = "auto"
     """tokens of one tile of the token-wise layers, or auto (derived from the shapes)"""
 
@@ -261,8 +263,12 @@ class Checkpoint(_Section):
 
     every: Every = 200
     """steps between checkpoints; 0: never before the end"""
+    every_minutes: Annotated[float, Field(ge=0)] = 0.0
+    """minutes after which one is saved, beside `every`; 0: never"""
     keep_last: Count = 3
     """newest checkpoints that are kept"""
+    keep_every: Every = 0
+    """every so many steps a checkpoint is saved that is kept for ever; 0: never"""
 
 
 class Logging(_Section):

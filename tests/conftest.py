@@ -1,7 +1,12 @@
 """Under pytest, the axes in the signatures of the ops and the model are checked on every call."""
 
 import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
@@ -12,3 +17,30 @@ install_import_hook(["revlm.ops", "revlm.model"], "beartype.beartype")
 # An example may take long beside other work on the machine; that is no defect.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if (
+        shutil.which("mount") is None
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True, check=False
+        ).returncode
+    ):
+        pytest.skip("a small disk cannot be mounted here")
+    yield disk
+    # Lazily: a test that failed may hold a file open there.
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+@pytest.fixture
+def remount(small_disk: Path) -> Callable[[str], None]:
+    """Gives the small disk another option of mount, such as size=20m or ro."""
+
+    def change(option: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{option}", str(small_disk)], check=True)
+
+    return change

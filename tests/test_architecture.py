@@ -188,6 +188,17 @@ def test_only_its_own_file_knows_a_tracker_and_only_a_recipe_loads_it() -> None:
     assert not libraries & {name.partition(".")[0] for name in loaded_with("revlm.training.loop", PACKAGE_FOLDER)}
 
 
+def test_nothing_can_be_unpickled() -> None:
+    """No module of Python that unpickles is imported, and torch's and NumPy's own ways are not called."""
+    modules_that_unpickle = {"pickle", "cPickle", "_pickle", "dill", "shelve", "joblib", "cloudpickle"}
+    found = [each for each in imports_of(PACKAGE_FOLDER) if each.target.partition(".")[0] in modules_that_unpickle]
+    for path in modules(PACKAGE_FOLDER).values():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"torch.load", "np.load", "numpy.load"}:
+                found.append(Import(str(path), ast.unparse(node), node.lineno, True))
+    assert found == []
+
+
 @pytest.fixture
 def house(tmp_path: Path) -> Path:
     """A package of the same name, built wrong in one place by each test below."""

@@ -101,16 +101,19 @@ def prune_command(
     keep_last: Annotated[int, typer.Option(metavar="N", min=1, help="How many of the newest to keep.")],
     run: Run = None,
     as_json: AsJson = False,
+    keep_every: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Also keep those of every N-th step; 0: none.")
+    ] = 0,
 ) -> None:
     """Remove all checkpoints of a run but the newest whole ones.
 
-    Example: revlm checkpoint prune --run runs/demo --keep-last 1
+    Example: revlm checkpoint prune --run runs/demo --keep-last 1 --keep-every 1000
     """
     from revlm.runs import prune_to_whole
 
     folder = _open(run)
     with folder.lock():
-        removed = [str(path) for path in prune_to_whole(folder, keep_last)]
+        removed = [str(path) for path in prune_to_whole(folder, keep_last, keep_every)]
     typer.echo(json.dumps({"removed": removed}, indent=2) if as_json else "\n".join(removed or ["nothing to remove"]))
 
 

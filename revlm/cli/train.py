@@ -11,9 +11,16 @@ def train(
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="such as train.max_steps=10")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="do one step and write nothing")] = False,
+    allow_change: Annotated[
+        bool,
+        typer.Option(
+            "--allow-change", help="go on also where recipe, tokenizer or tokens changed since the checkpoint"
+        ),
+    ] = False,
 ) -> None:
     """Train a model, or go on where its run stands.
 
+    A run whose recipe, tokenizer or tokens have changed is refused, with what changed; --allow-change goes on.
     SIGTERM, SIGINT (Ctrl-C), SIGUSR1 and SIGUSR2 save the run and end with exit code 75: the same command goes on.
 
     Example: revlm train demo train.max_steps=10
@@ -21,7 +28,6 @@ def train(
     from revlm.cli.display import Display
     from revlm.cli.signals import StopSignals
     from revlm.recipe import load_recipe
-    from revlm.training import train as train_records
 
     loaded = load_recipe(recipe, overrides or [])
     total_steps = 1 if dry_run else loaded.train.max_steps
@@ -29,7 +35,12 @@ def train(
         Display(total_steps, logging_every=loaded.logging.every) as display,
         StopSignals(display.message, "stopping after this example, with a checkpoint") as signals,
     ):
-        for record in train_records(loaded, display.message, lambda: signals.name, dry_run=dry_run):
+        from revlm.training import train as train_records  # takes seconds, in which signals are already heard
+
+        records = train_records(
+            loaded, display.message, lambda: signals.name, dry_run=dry_run, allow_change=allow_change
+        )
+        for record in records:
             if "console" in loaded.logging.backends:
                 display.show(record)
     typer.echo("dry run: one step was done and nothing written" if dry_run else str(loaded.output_dir))

@@ -6,6 +6,7 @@ from revlm.corpus.loader import Loader
 from revlm.corpus.merging import merge_stores
 from revlm.corpus.opening import open_corpus
 from revlm.corpus.packed_corpus import PackedCorpus
+from revlm.corpus.store import require_undamaged
 from revlm.corpus.summary import StoreSummary
 from revlm.corpus.tokenization import tokenize_corpus
 from revlm.corpus.tokenizer import Tokenizer
@@ -22,6 +23,7 @@ __all__ = [
     "merge_stores",
     "open_corpus",
     "read_documents",
+    "require_undamaged",
     "tokenize_corpus",
     "write_tokenizer",
 ]

@@ -142,6 +142,19 @@ def damaged_files(
         progress(expected["bytes"], name)
 
 
+def require_undamaged(folder: Path | str, progress: Callable[[int, str], object] = lambda done, name: None) -> None:
+    """Compares every file of a store with its sha256; `progress` as for `damaged_files`.
+
+    Raises:
+        DataError: naming the files that differ, or as `read_manifest`.
+    """
+    if damaged := list(damaged_files(folder, progress)):
+        raise DataError(
+            f"{', '.join(damaged)} in {folder} changed since the tokens were written (another sha256): restore "
+            f"{'it' if len(damaged) == 1 else 'them'} from a copy, or run `revlm tokenize CORPUS -o {folder}` again"
+        )
+
+
 def is_store(folder: Path) -> bool:
     """Returns whether a folder has the manifest of a token store, of whatever version."""
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from revlm.corpus import Corpus, open_corpus
+from revlm.corpus import Corpus, open_corpus, require_undamaged
 from revlm.errors import DataError
 from revlm.evaluation.documents import PositionLosses, score_document
 from revlm.evaluation.held_out import Score
@@ -50,10 +50,13 @@ def evaluate_run(
     `progress` is told the title of each document before it is scored.
 
     Raises:
-        DataError: nothing was held out; the run's tokens have changed; or the folder has another tokenizer.
+        DataError: nothing was held out; the run's tokens have changed or are damaged; or the folder has another
+            tokenizer.
     """
     recipe = trained.recipe
     chosen = {} if data is None else {"path": Path(data), "validation": 0.0}
+    for path in recipe.data.paths if data is None else [Path(data)]:
+        require_undamaged(path)
     corpus = open_corpus(recipe.data.model_copy(update=chosen), recipe.seed)
     if corpus.tokenizer.fingerprint != trained.tokenizer.fingerprint:
         raise DataError(

@@ -1,5 +1,7 @@
 """Fixed-point streams: float increments rounded to a grid, on which addition is exact and can be undone."""
 
+import math
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -39,6 +41,10 @@ class FixedPoint:
     def poison(self) -> Float[Tensor, ""]:
         """Returns 0, or NaN once an increment was not finite: added to an output it makes the loss say so."""
         return self._largest_increment * 0
+
+    def is_finite(self) -> bool:
+        """Returns whether every increment was finite."""
+        return math.isfinite(float(self._largest_increment))
 
     def largest(self) -> float:
         """Returns the largest magnitude that a stream has had."""

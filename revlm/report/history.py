@@ -114,6 +114,9 @@ def read_history(folder: Path) -> History:
     non_finite = [record.step for record in steps if record.loss is not None and not np.isfinite(record.loss)]
     if non_finite:
         notes.append(f"The loss was not finite from step {non_finite[0]:,} on ({len(non_finite):,} steps).")
+    if skipped := [record.step for record in steps if record.skipped]:
+        steps_were = "1 step was" if len(skipped) == 1 else f"{len(skipped):,} steps were"
+        notes.append(f"{steps_were} passed over without an update, the first at {skipped[0]:,}: not finite.")
     recipe_text = _read_text(recipe_file) if recipe_file.exists() else None
     return History(
         folder=folder,

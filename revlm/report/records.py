@@ -44,6 +44,7 @@ class Step(Record):
     memory_reserved_bytes: int | None = None
     stream_max: float | None = None
     layers: list[LayerUse] | None = None
+    skipped: str | None = None
 
 
 class Evaluation(Record):

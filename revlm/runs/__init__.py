@@ -1,11 +1,12 @@
 """Run folders: checkpoints, the journal, the trackers that show it, the memory meter. Torch loads when it is used."""
 
-from revlm.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from revlm.runs.checkpoint import Checkpoint, end_save, load_checkpoint, require_room, save_checkpoint
 from revlm.runs.environment import describe_environment
-from revlm.runs.folder import RunFolder, newest_run
+from revlm.runs.folder import RunFolder, newest_run, step_of
 from revlm.runs.inventory import (
     checkpoint_path,
     export_weights,
+    is_kept_for_ever,
     list_checkpoints,
     newest_checkpoint,
     prune_checkpoints,
@@ -29,7 +30,9 @@ __all__ = [
     "checkpoint_path",
     "choose_device",
     "describe_environment",
+    "end_save",
     "export_weights",
+    "is_kept_for_ever",
     "list_checkpoints",
     "load_checkpoint",
     "memory_limit",
@@ -40,7 +43,9 @@ __all__ = [
     "prune_checkpoints",
     "prune_to_whole",
     "read_journal",
+    "require_room",
     "require_trackers",
     "save_checkpoint",
+    "step_of",
     "verify_checkpoint",
 ]

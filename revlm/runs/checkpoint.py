@@ -54,8 +54,9 @@ def save_checkpoint(
     tensors: "Mapping[str, Mapping[str, Tensor]]",
     state: Mapping[str, Any],
     keep_last: int,
+    keep_every: int = 0,
 ) -> Path:
-    """The folder of a new checkpoint of the run's `step`; older ones are then pruned down to `keep_last`.
+    """The folder of a new checkpoint of the run's `step`; older ones are then pruned, see `prune_checkpoints`.
 
     `tensors` are groups of named tensors, such as {"model": ..., "optimizer": ...}; `state` is what JSON can
     hold exactly (its tuples come back as lists). Raises StorageError, leaving older checkpoints as they were,
@@ -88,9 +89,22 @@ def save_checkpoint(
             shutil.rmtree(staging, ignore_errors=True)
             raise
         sync_folder(folder)
-        _remove_staging(folder)
-    prune_checkpoints(run, keep_last, newest_step=step)
+    end_save(run, step, keep_last, keep_every)
     return target
+
+
+def end_save(run: str | PathLike[str], step: int, keep_last: int, keep_every: int = 0) -> None:
+    """Does what comes after the checkpoint of a step stands, again where a kill came in between: what is old goes."""
+    with storage_errors(f"removing what is old in {Path(run)}"):
+        _remove_staging(Path(run) / "checkpoints")
+    prune_checkpoints(run, keep_last, keep_every, newest_step=step)
+
+
+def require_room(run: str | PathLike[str], count: int, tensor_bytes: int, remedy: str) -> None:
+    """Raises StorageError where the run's disk has no room for `count` more checkpoints of tensors of that size."""
+    needed_bytes = count * (tensor_bytes + _HEADER_BYTES)
+    with storage_errors(f"looking at the disk of {Path(run)}"):
+        require_free_space(Path(run), needed_bytes, f"a run with {count} more checkpoints at a time", remedy)
 
 
 def load_checkpoint(path: str | PathLike[str], groups: Collection[str] | None = None) -> Checkpoint:

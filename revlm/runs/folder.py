@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from revlm.errors import StorageError
-from revlm.storage import folder_lock, json_bytes, replace_file, storage_errors
+from revlm.storage import folder_lock, json_bytes, remove_unfinished, replace_file, storage_errors
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,12 @@ class RunFolder:
     def lock(self) -> AbstractContextManager[None]:
         """Holds the folder for a block; StorageError where another process holds it."""
         return folder_lock(self.path, "run folder", "give another output_dir")
+
+    def remove_unfinished(self) -> None:
+        """Removes files that a killed process had not finished; the folder's lock must be held."""
+        with storage_errors(f"removing unfinished files in {self.path}"):
+            for folder in (self.path, self.samples):
+                remove_unfinished(folder)
 
     def write_recipe(self, text: str) -> None:
         """Writes recipe.yaml, whole or not at all."""

@@ -78,26 +78,33 @@ def checkpoint_path(run: str | PathLike[str], step: int) -> Path:
     return path
 
 
-def prune_checkpoints(run: str | PathLike[str], keep_last: int, newest_step: int | None = None) -> list[Path]:
+def prune_checkpoints(
+    run: str | PathLike[str], keep_last: int, keep_every: int = 0, newest_step: int | None = None
+) -> list[Path]:
     """Removes all but the newest `keep_last` checkpoints, without verifying them; returns what was removed.
 
-    Those beyond `newest_step` are neither counted nor removed: a run that went back to an older one has yet
-    to reach them, and they must not push out those it has just saved.
+    Those of every `keep_every`-th step stay as well. Those beyond `newest_step` are neither counted nor removed: a run
+    that went back to an older one has yet to reach them, and they must not push out those it has just saved.
     """
     reached = [path for path in list_checkpoints(run) if newest_step is None or (step_of(path) or 0) <= newest_step]
-    return _remove(reached[: max(len(reached) - keep_last, 0)])
+    return _remove([path for path in reached[:-keep_last] if not is_kept_for_ever(step_of(path) or 0, keep_every)])
 
 
-def prune_to_whole(run: str | PathLike[str], keep_last: int) -> list[Path]:
-    """Removes all checkpoints but the newest `keep_last` that verify; returns what was removed.
+def is_kept_for_ever(step: int, keep_every: int) -> bool:
+    """Whether a checkpoint of that step is one of those that pruning leaves."""
+    return step > 0 and keep_every > 0 and step % keep_every == 0
 
-    Raises StorageError, and removes nothing, where there are checkpoints and none is whole.
+
+def prune_to_whole(run: str | PathLike[str], keep_last: int, keep_every: int = 0) -> list[Path]:
+    """Removes all checkpoints but those that verify and are the newest `keep_last` or of every `keep_every`-th step.
+
+    Returns what was removed. Raises StorageError, and removes nothing, where there are checkpoints and none is whole.
     """
     found = list_checkpoints(run)
     whole = [path for path in found if not verify_checkpoint(path)]
     if found and not whole:
         raise StorageError(_NONE_WHOLE.format(count=len(found), run=Path(run)))
-    kept = set(whole[-keep_last:])
+    kept = {*whole[-keep_last:], *(path for path in whole if is_kept_for_ever(step_of(path) or 0, keep_every))}
     return _remove([path for path in found if path not in kept])
 
 

@@ -3,6 +3,7 @@
 from revlm.storage.files import (
     append_whole,
     json_bytes,
+    remove_unfinished,
     replace_file,
     require_free_space,
     sha256_of,
@@ -20,6 +21,7 @@ __all__ = [
     "folder_lock",
     "json_bytes",
     "put_in_place",
+    "remove_unfinished",
     "replace_file",
     "require_free_space",
     "require_replaceable",

@@ -13,6 +13,7 @@ from typing import Any
 from revlm.errors import StorageError
 
 _CHUNK_BYTES = 1 << 20
+_STAGING = ".staging"
 
 
 @contextmanager
@@ -65,7 +66,7 @@ def append_whole(descriptor: int, content: bytes) -> None:
 
 def replace_file(path: Path, content: bytes) -> None:
     """Writes a file so that a reader, even after a power cut, sees all the old content or all the new."""
-    staging = path.with_name(f".{path.name}.{os.getpid()}.staging")
+    staging = path.with_name(f".{path.name}.{os.getpid()}{_STAGING}")
     try:
         write_file(staging, content)
         os.replace(staging, path)
@@ -73,6 +74,12 @@ def replace_file(path: Path, content: bytes) -> None:
         staging.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes what killed calls of `replace_file` left in a folder; for whoever alone writes there."""
+    for path in folder.glob(f".*{_STAGING}"):
+        path.unlink()
 
 
 def json_bytes(value: Any) -> bytes:
@@ -89,11 +96,11 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def require_free_space(folder: Path, needed_bytes: int, purpose: str) -> None:
+def require_free_space(folder: Path, needed_bytes: int, purpose: str, remedy: str = "give another output_dir") -> None:
     """Raises StorageError where the disk of the folder has fewer free bytes than are needed."""
     free_bytes = shutil.disk_usage(folder).free
     if free_bytes < needed_bytes:
         raise StorageError(
             f"disk full: {purpose} needs {needed_bytes / 1e6:,.1f} MB and {folder} has "
-            f"{free_bytes / 1e6:,.1f} MB free: free space there or give another output_dir"
+            f"{free_bytes / 1e6:,.1f} MB free: free space there, or {remedy}"
         )

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from revlm.recipe import Recipe
 from revlm.runs import Journal, RunFolder, Trackers, read_journal
 from revlm.runs.trackers import Record, Tracker
+from revlm.training.nonfinite import shown_titles
 from revlm.training.throughput import ThroughputWatch
 
 Message = Callable[[str], object]
@@ -30,6 +31,11 @@ class RunLog:
             self._folder.write_samples(record["step"], samples)
         self._journal.append(record)
         self._trackers.append(record, samples)
+        if "skipped" in record:
+            titles = shown_titles(record["skipped_documents"])
+            self._message(
+                f"step {record['step']} was passed over, {record['skipped']} on {titles}: nothing was updated"
+            )
         if notice := self._throughput.notice(record):
             self._message(notice)
 

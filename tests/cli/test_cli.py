@@ -190,6 +190,11 @@ def test_checkpoints_are_listed_verified_exported_and_pruned(capsys, trained):
     assert [path.name for path in list_checkpoints(trained)] == ["step-00000002"]
 
 
+def test_pruning_keeps_those_of_every_few_steps(capsys, trained):
+    assert run(capsys, "checkpoint", "prune", "--keep-last", "1", "--keep-every", "2")[0] == 0
+    assert [path.name for path in list_checkpoints(trained)] == ["step-00000002", "step-00000003"]
+
+
 def test_pruning_a_run_in_use_is_refused(capsys, trained):
     with trained.lock():
         exit_code, _, err = run(capsys, "checkpoint", "prune", "--keep-last", "1")

@@ -6,11 +6,10 @@ Never is a store left that looks whole and is not.
 import gzip
 import json
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -229,23 +228,9 @@ def test_a_file_that_changes_while_it_is_read(corpus: Path, tmp_path: Path) -> N
     assert not (tmp_path / "store").exists()
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 2 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if (
-        shutil.which("mount") is None
-        or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True, check=False
-        ).returncode
-    ):
-        pytest.skip("a small disk cannot be mounted here")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
-
-
-def test_a_full_disk_loses_nothing(tmp_path: Path, small_disk: Path, revlm: Revlm) -> None:
+def test_a_full_disk_loses_nothing(
+    tmp_path: Path, small_disk: Path, remount: Callable[[str], None], revlm: Revlm
+) -> None:
     """The older store stays; with more space the same command goes on."""
     texts, store = tmp_path / "texts", small_disk / "store"
     texts.mkdir()
@@ -258,6 +243,6 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, small_disk: Path, revlm: Revl
     assert "run the same command again" in sentence
     assert (store / "manifest.json").read_bytes() == before
     assert is_store(store)
-    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    remount("size=20m")
     assert revlm("tokenize", texts, "-o", store, "--tokenizer", "bytes").returncode == 0
     assert json.loads((store / "manifest.json").read_text())["documents"] == 4

@@ -12,8 +12,9 @@ import psutil
 import pytest
 
 from revlm.corpus import tokenize_corpus
+from revlm.corpus.store import is_store
+from tests.faults.forks import Copies, Forks
 
-KILLING = Path(__file__).with_name("killing.py")
 WORDS = ("the", "keeper", "counted", "ships", "twice", "at", "dusk", "and", "once", "before", "sleep", "nobody")
 
 
@@ -39,36 +40,40 @@ def corpus(tmp_path: Path) -> Path:
     return folder
 
 
-def killed_everywhere(runs: Path, step: int, *arguments: str) -> int:
-    command = [sys.executable, str(KILLING), str(runs), str(step), *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    undisturbed = contents(runs / "undisturbed")
+def killed_everywhere(forks: Forks, before: Path, step: int, *arguments: str) -> int:
+    """Returns how often the command was killed; a store that is there before must be there, whole, after each kill."""
+    stores = [path.name for path in before.iterdir() if is_store(path)]
+    runs = forks.killed_at_points(Copies(before, before.parent / "copies"), step, *arguments)
+    undisturbed = contents(next(runs)[0])
     assert any(name.endswith("manifest.json") for name in undisturbed)
-    for run in runs.iterdir():
-        assert run.name == "before" or contents(run) == undisturbed, run.name
-    return int(ended.stdout)
+    kills = 0
+    for copy, _ in runs:
+        kills += 1
+        for store in stores:
+            assert any(is_store(copy / place) for place in (store, f".{store}.previous")), copy
+        again = forks.run(copy, *arguments)
+        assert again.code == 0, again.stderr
+        assert contents(copy) == undisturbed, copy
+    return kills
 
 
-@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 9])
-def test_a_kill_at_any_point_of_the_writing(corpus: Path, tmp_path: Path, step: int) -> None:
-    runs = tmp_path / "runs"
-    (runs / "before").mkdir(parents=True)
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 29])
+def test_a_kill_at_any_point_of_the_writing(forks: Forks, corpus: Path, tmp_path: Path, step: int) -> None:
+    (tmp_path / "before").mkdir()
     arguments = ("tokenize", str(corpus), "-o", "store", "--vocab-size", "330", "--errors", "skip")
-    assert killed_everywhere(runs, step, *arguments) > 60
+    assert killed_everywhere(forks, tmp_path / "before", step, *arguments) > 60 / step
 
 
-@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 9])
-def test_a_kill_while_an_older_store_is_replaced(corpus: Path, tmp_path: Path, step: int) -> None:
-    runs = tmp_path / "runs"
-    tokenize_corpus(corpus / "0.txt", runs / "before" / "store", tokenizer="bytes")
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 29])
+def test_a_kill_while_an_older_store_is_replaced(forks: Forks, corpus: Path, tmp_path: Path, step: int) -> None:
+    tokenize_corpus(corpus / "0.txt", tmp_path / "before" / "store", tokenizer="bytes")
     arguments = ("tokenize", str(corpus / "2.txt"), "-o", "store", "--tokenizer", "bytes")
-    assert killed_everywhere(runs, step, *arguments) > 60
+    assert killed_everywhere(forks, tmp_path / "before", step, *arguments) > 60 / step
 
 
 def start(corpus: Path, store: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "revlm", "tokenize", str(corpus), "-o", str(store), "--workers", "2"]
-    return subprocess.Popen([*command, "--vocab-size", "400"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen([*command, "--vocab-size", "390"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 @pytest.mark.parametrize("times", [pytest.param(20, marks=pytest.mark.slow), 2])

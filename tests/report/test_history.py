@@ -65,6 +65,15 @@ def test_a_loss_that_is_not_finite_is_a_gap_and_a_note(tmp_path: Path) -> None:
     assert "not finite from step 4" in history.notes[0]
 
 
+def test_steps_that_were_passed_over_are_gaps_and_a_note(tmp_path: Path) -> None:
+    run = build_run(tmp_path / "run", 3)
+    for step in (4, 5):
+        append_line(run, {"event": "step", "step": step, "loss": None, "skipped": "the loss is not finite"})
+    history = read_history(run)
+    assert np.isnan(history.series("loss")[3:]).all()
+    assert history.notes == ["2 steps were passed over without an update, the first at 4: not finite."]
+
+
 def test_steps_trained_again_after_a_restart_count_once(tmp_path: Path) -> None:
     run = build_run(tmp_path / "run", 6)
     append_line(run, {"event": "step", "step": 5, "loss": 1.5, "tokens": 10, "seconds": 1.0})

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from revlm.errors import StorageError
 from revlm.runs import (
     checkpoint_path,
+    end_save,
     export_weights,
     list_checkpoints,
     load_checkpoint,
@@ -74,6 +75,22 @@ def test_the_newest_are_kept(tmp_path, tensors):
         save_checkpoint(tmp_path, step, tensors, STATE, keep_last=2)
     assert names(tmp_path) == ["step-00000003", "step-00000010"]
     assert newest_checkpoint(tmp_path, report=never) == tmp_path / "checkpoints" / "step-00000010"
+
+
+def test_those_of_every_few_steps_are_kept_for_ever(tmp_path, tensors):
+    for step in range(1, 12):
+        save_checkpoint(tmp_path, step, tensors, STATE, keep_last=2, keep_every=4)
+    kept = ["step-00000004", "step-00000008", "step-00000010", "step-00000011"]
+    assert names(tmp_path) == kept
+    assert [path.name for path in prune_to_whole(tmp_path, keep_last=1, keep_every=8)] == [kept[0], kept[2]]
+
+
+def test_what_a_kill_between_a_save_and_its_pruning_left_is_ended(tmp_path, tensors):
+    for step in (1, 2, 3):
+        save_checkpoint(tmp_path, step, tensors, STATE, keep_last=3)
+    (tmp_path / "checkpoints" / ".staging-step-00000004").mkdir()
+    end_save(tmp_path, 2, keep_last=1)
+    assert sorted(os.listdir(tmp_path / "checkpoints")) == ["step-00000002", "step-00000003"]
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "state.json"])

@@ -137,7 +137,8 @@ def _key(command: tuple[str, ...]) -> str:
 
 def _run(command: list[str]) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        # In a session of its own: Ctrl-C in a terminal is for revlm, which goes on to where it can stop.
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", start_new_session=True)
     except OSError as error:
         raise BuildError(f"the compiled operations cannot be built, {command[0]} does not run: {error}") from error
     if done.returncode != 0:
