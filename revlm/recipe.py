@@ -5,10 +5,11 @@ reports every problem at once; `Recipe.to_yaml` writes the resolved recipe, whic
 """
 
 import difflib
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -166,24 +167,71 @@ DataPath = Annotated[
 ]
 
 
-class Data(_Section):
-    """The tokens, and how they become examples."""
+def _corpus(name: str) -> str:
+    return name if name.startswith("hf:") else os.path.expanduser(name)
 
-    path: DataPath
+
+class Stream(_Section):
+    """Texts that are tokenized while training."""
+
+    corpus: Annotated[str, StringConstraints(min_length=1), AfterValidator(_corpus)]
+    """what `revlm tokenize` takes: a folder, a pattern or a file, relative to where revlm runs, or hf:owner/name"""
+    text_column: Annotated[str, StringConstraints(min_length=1)] = "text"
+    """the column of the text, where the corpus has rows"""
+    split: str | None = None
+    """of a dataset of the hub; null: train"""
+    revision: str | None = None
+    """branch, tag or commit of a dataset of the hub; null: its main branch. A run stays at the commit it began with"""
+    config: str | None = None
+    """configuration of a dataset of the hub"""
+    errors: Literal["strict", "skip"] = "strict"
+    """at a file or text that cannot be used: stop, or say so and go on"""
+
+
+def _stream(value: object) -> object:
+    return {"corpus": value} if isinstance(value, str) else value
+
+
+def _or_a_corpus(schema: dict[str, Any]) -> None:
+    schema["anyOf"].insert(0, {"type": "string", "minLength": 1})
+
+
+class Data(_Section):
+    """The tokens or texts, and how they become examples."""
+
+    path: DataPath | None = None
     """folder that `revlm tokenize` wrote, relative to where revlm runs; or a mixture of several: a list of folders
     (each as much as it has tokens) or of {path: ..., weight: ...}"""
+    stream: Annotated[Stream | None, BeforeValidator(_stream), Field(json_schema_extra=_or_a_corpus)] = None
+    """instead of path: a corpus that is tokenized while training, in its order, such as hf:owner/name, or a section
+    {corpus: ..., split: ...}"""
+    tokenizer: RecipePath | None = None
+    """of a stream: a file or folder that holds a tokenizer, such as a token folder or a run, or bytes"""
     seq_len: Annotated[int, Field(ge=2, le=2**24)] = 65536
     """most tokens of one training example"""
     packing: Literal["whole", "fixed"] = "whole"
     """whole: an example is a document, short ones share it; fixed: every example has seq_len tokens"""
     validation: Share = 0.05
-    """share of the tokens of each folder that is held out, as whole documents where there are several"""
+    """share of the tokens of each folder that is held out, as whole documents where there are several; of a stream,
+    about that share of its documents"""
     workers: Annotated[int, Field(ge=0, le=64)] = 1
     """threads that prepare the next examples, as many examples ahead; 0: each when it is needed"""
 
+    @model_validator(mode="after")
+    def _tokens_or_texts(self) -> Self:
+        if (self.path is None) == (self.stream is None):
+            raise ValueError("should have either path (a folder of tokens) or stream (texts tokenized while training)")
+        if self.stream is not None and self.tokenizer is None:
+            raise ValueError("should have a tokenizer for its stream: a token folder, a tokenizer's file, or bytes")
+        if self.stream is None and self.tokenizer is not None:
+            raise ValueError("should have no tokenizer beside path: token folders hold their own")
+        return self
+
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The folders, one or several."""
+        """The folders of tokens, one or several; none of a stream."""
+        if self.path is None:
+            return ()
         if isinstance(self.path, Path):
             return (self.path,)
         return tuple(each.path if isinstance(each, WeightedPath) else each for each in self.path)
@@ -191,7 +239,7 @@ class Data(_Section):
     @property
     def weights(self) -> tuple[float, ...] | None:
         """The weights of the folders; None where none are given."""
-        if isinstance(self.path, Path):
+        if self.path is None or isinstance(self.path, Path):
             return None
         return tuple(each.weight for each in self.path if isinstance(each, WeightedPath)) or None
 
@@ -322,6 +370,8 @@ class Recipe(_Section):
 def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe of a YAML file, or the bundled one of that name, with overrides such as `optimizer.lr=3e-4`.
 
+    An override of `data.stream` takes the place of the file's `data.path`, and the other way round.
+
     Raises UsageError that lists everything wrong with it, unknown keys with the nearest known one.
     """
     path = find_recipe(path_or_name)
@@ -337,6 +387,7 @@ def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Reci
     if not isinstance(values, dict):
         raise UsageError(f"{path} should hold sections such as `model:` and `data:`, see `revlm recipes demo`")
     problems = [problem for override in overrides if (problem := _apply_override(values, override))]
+    _leave_one_of_path_and_stream(values, overrides)
     try:
         recipe = Recipe.model_validate({"output_dir": f"runs/{path.stem}", "data": {}} | values)
     except ValidationError as error:
@@ -384,13 +435,28 @@ def _apply_override(values: dict[str, Any], override: str) -> str | None:
     except yaml.YAMLError as error:
         return f"override {override!r} has no YAML value: {_yaml_problem(error)}"
     place = values
-    for section in sections:
+    for depth, section in enumerate(sections, 1):
         inner = place.get(section) if section in place else place.setdefault(section, {})
+        if sections[:depth] == ["data", "stream"]:
+            inner = place[section] = {} if inner is None else _stream(inner)
         if not isinstance(inner, dict):
             return f"{key.strip()}: unknown key{_suggestion(key.strip())}"
         place = inner
     place[leaf] = value
     return None
+
+
+def _leave_one_of_path_and_stream(values: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Takes out of `data` what only the file gives, where the overrides give what stands in its place."""
+    data = values.get("data")
+    if not isinstance(data, dict):
+        return
+    given = {key for override in overrides for key in data if re.match(rf"\s*data\.{key}\s*[.=]", override)}
+    if data.get("stream") is not None and "stream" in given and "path" not in given:
+        data.pop("path", None)
+    if data.get("path") is not None and "path" in given and "stream" not in given:
+        for key in {"stream", "tokenizer"} - given:
+            data.pop(key, None)
 
 
 def _problems(invalid: ValidationError) -> list[str]:
@@ -423,18 +489,17 @@ def _known_keys(section: type[BaseModel] = Recipe, prefix: str = "") -> list[str
     keys = []
     for name, field in section.model_fields.items():
         keys.append(prefix + name)
-        for inner in _sections_in(field.annotation):
-            place = name if inner is field.annotation else f"{name}.N"
+        for place, inner in _sections_in(field.annotation, name):
             keys += _known_keys(inner, f"{prefix}{place}.")
     return keys
 
 
-def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Yields the section that a key holds, or the sections of which it holds a list."""
+def _sections_in(annotation: Any, place: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yields each section that the key at `place` holds, or of which it holds a list, with its place."""
     if isinstance(annotation, type) and not get_args(annotation) and issubclass(annotation, BaseModel):
-        yield annotation
+        yield place, annotation
     for part in get_args(annotation):
-        yield from _sections_in(part)
+        yield from _sections_in(part, f"{place}.N" if get_origin(annotation) is tuple else place)
 
 
 def _suggestion(key: str) -> str:

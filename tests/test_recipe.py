@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 import revlm
 from revlm.errors import UsageError
-from revlm.recipe import Recipe, bundled_recipes, find_recipe, load_recipe, parse_size, recipe_schema
+from revlm.recipe import Recipe, Stream, bundled_recipes, find_recipe, load_recipe, parse_size, recipe_schema
 
 SHORTEST = "data: {path: data/tokens}\n"
 
@@ -114,6 +114,44 @@ def test_tokens_are_one_folder_or_a_mixture(write, text, paths, weights):
     assert recipe.model_dump(mode="json")["data"]["path"] == yaml.safe_load(text)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "stream", "path"),
+    [
+        (["data.stream=hf:me/books", "data.tokenizer=bytes"], Stream(corpus="hf:me/books"), None),
+        (["data.stream={corpus: b/*.txt, split: x}", "data.tokenizer=t"], Stream(corpus="b/*.txt", split="x"), None),
+        (
+            ["data.stream.corpus=a", "data.stream.errors=skip", "data.tokenizer=t"],
+            Stream(corpus="a", errors="skip"),
+            None,
+        ),
+        (["data.stream=a", "data.tokenizer=t", "data.path="], Stream(corpus="a"), None),
+        (["data.path=other"], None, Path("other")),
+    ],
+)
+@pytest.mark.parametrize("file", [SHORTEST, "data: {stream: x, tokenizer: bytes}\n"])
+def test_texts_or_tokens_of_the_command_line_take_the_place_of_the_files(write, file, overrides, stream, path):
+    recipe = load_recipe(write(file), overrides)
+    assert (recipe.data.stream, recipe.data.path) == (stream, path)
+    assert recipe.data.paths == ((path,) if path else ())
+    assert (recipe.data.tokenizer is None) == (stream is None)
+    resolved = load_recipe(write(recipe.to_yaml(), "recipe.yaml"))
+    assert resolved == recipe
+    assert resolved.to_yaml() == recipe.to_yaml()
+
+
+def test_both_on_the_command_line_are_refused_and_a_key_adds_to_a_short_form(write):
+    assert "data: should have either" in problem(write(), "data.path=a", "data.stream=b", "data.tokenizer=bytes")
+    recipe = load_recipe(write("data: {stream: hf:me/books, tokenizer: bytes}\n"), ["data.stream.split=test"])
+    assert recipe.data.stream == Stream(corpus="hf:me/books", split="test")
+    again = load_recipe(write(load_recipe(write()).to_yaml()), ["data.stream.corpus=a", "data.tokenizer=bytes"])
+    assert again.data.stream == Stream(corpus="a")
+
+
+def test_the_schema_knows_the_short_form_of_a_stream():
+    stream = recipe_schema()["$defs"]["Data"]["properties"]["stream"]
+    assert {"type": "string", "minLength": 1} in stream["anyOf"]
+
+
 def test_all_errors_are_reported_at_once_with_suggestions(write):
     path = write("data: {path: x, packing: half}\nmodel: {widnow: 3, d_model: wide}\nlr: 0.1\n")
     message = problem(path, "train.max_step=3", "nonsense", "optimizer.lr=[", "seed.x=1")
@@ -148,7 +186,8 @@ def test_all_errors_are_reported_at_once_with_suggestions(write):
         ("model.stream_fraction_bits=27", "less than or equal to 26"),
         ("model.reversible=1", "model.reversible: should be a valid boolean, not 1"),
         ("model.dropout=1.0", "model.dropout: should be less than 1"),
-        ("data.path=", "data.path: should be a path, not None"),
+        ("data.path=", "data: should have either path (a folder of tokens) or stream (texts"),
+        ("data.path=3", "data.path: should be a path, not 3"),
         ("data.path=''", "data.path: should be a path"),
         ("data.path=[]", "data.path: should have at least 1 item"),
         ("data.path=[a, 3]", "data.path.1: should be a path, not 3"),
@@ -190,7 +229,21 @@ def test_bad_values_are_named(write, override, expected):
         ("model: {window: [}\n", "line 1, column 18"),
         ("data: {path: x}\nseed: 1\nseed: 2\n", "line 3, column 1: seed stands twice"),
         ("- a\n", "should hold sections"),
-        ("", "data.path: missing"),
+        ("", "data: should have either path (a folder of tokens) or stream (texts tokenized while training)"),
+        ("data: {path: x, stream: y, tokenizer: bytes}\n", "data: should have either path"),
+        (
+            "data: {stream: y}\n",
+            "data: should have a tokenizer for its stream: a token folder, a ",
+        ),
+        ("data: {path: x, tokenizer: bytes}\n", "data: should have no tokenizer beside path"),
+        ("data: {stream: '', tokenizer: bytes}\n", "data.stream.corpus: should have at least 1 character"),
+        ("data: {stream: 3, tokenizer: bytes}\n", "data.stream: should be a section of keys, not 3"),
+        ("data: {stream: {split: x}, tokenizer: bytes}\n", "data.stream.corpus: missing"),
+        (
+            "data: {stream: {corpus: x, colunm: y}, tokenizer: a}\n",
+            "data.stream.colunm: unknown key, did you mean data.",
+        ),
+        ("data: {stream: {corpus: x, errors: no}, tokenizer: a}\n", "data.stream.errors: should be 'strict' or 'skip'"),
         (b"data: {path: caf\xe9}\n", "not UTF-8 at byte 16"),
         ("data: !!python/object:os.system {}\n", "line 1"),
     ],

@@ -19,7 +19,7 @@ def plan(
     ] = None,
     vocab_size: Annotated[
         int | None,
-        typer.Option(min=1, help="by default that of the tokens in data.path, or 2048", show_default=False),
+        typer.Option(min=1, help="by default that of data.path or data.tokenizer, or 2048", show_default=False),
     ] = None,
     sweep: Annotated[
         str | None,
@@ -62,8 +62,11 @@ def plan(
 def _vocab_size(recipe: "Recipe", given: int | None) -> int:
     if given is not None:
         return given
+    from revlm.corpus import open_tokenizer
     from revlm.corpus.store import is_store, read_manifest
 
+    if recipe.data.tokenizer is not None:
+        return open_tokenizer(recipe.data.tokenizer).vocab_size
     path = recipe.data.paths[0]  # all of them have the same tokenizer
     if is_store(path):
         return int(read_manifest(path)["tokenizer"]["vocab_size"])

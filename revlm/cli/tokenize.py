@@ -35,7 +35,8 @@ def tokenize(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="A SentencePiece model, a folder with a tokenizer, or `bytes`; default: train one on the corpus.",
+            help="A SentencePiece model, a folder with a tokenizer such as tokens or a run, or `bytes`; "
+            "default: train one on the corpus.",
         ),
     ] = None,
     vocab_size: Annotated[

@@ -4,12 +4,13 @@ from revlm.corpus.documents import Document, read_documents
 from revlm.corpus.examples import Corpus, Example
 from revlm.corpus.loader import Loader
 from revlm.corpus.merging import merge_stores
-from revlm.corpus.opening import open_corpus
+from revlm.corpus.opening import open_corpus, pinned
 from revlm.corpus.packed_corpus import PackedCorpus
 from revlm.corpus.store import require_undamaged
+from revlm.corpus.streamed_corpus import StreamedCorpus
 from revlm.corpus.summary import StoreSummary
 from revlm.corpus.tokenization import tokenize_corpus
-from revlm.corpus.tokenizer import Tokenizer
+from revlm.corpus.tokenizer import Tokenizer, open_tokenizer
 from revlm.corpus.tokenizer_training import write_tokenizer
 
 __all__ = [
@@ -19,9 +20,12 @@ __all__ = [
     "Loader",
     "PackedCorpus",
     "StoreSummary",
+    "StreamedCorpus",
     "Tokenizer",
     "merge_stores",
     "open_corpus",
+    "open_tokenizer",
+    "pinned",
     "read_documents",
     "require_undamaged",
     "tokenize_corpus",

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from revlm.corpus.duplicates import sampled_shingles
 from revlm.corpus.events import Dropped, Ended, Event, Piece
-from revlm.corpus.tokenizer import Tokenizer
+from revlm.corpus.tokenizer import TokenIds, Tokenizer
 from revlm.corpus.workers import Workers
 
 # Enough work to make passing it on cheap, little enough to share out a short novel.
@@ -53,11 +53,15 @@ def blocks(tokenizer: Tokenizer, pieces: Iterable[str]) -> Iterator[str]:
 
 def encode(tokenizer: Tokenizer, piece: Piece) -> Encoded:
     """Returns the ids of a piece, checked to decode to its very bytes."""
-    text = piece.text.encode()
-    ids = tokenizer.encode(piece.text)
+    ids, differs_at = checked_ids(tokenizer, piece.text)
+    return Encoded(piece, ids.astype(tokenizer.token_dtype), sampled_shingles(piece.text.encode()), differs_at)
+
+
+def checked_ids(tokenizer: Tokenizer, text: str) -> tuple[TokenIds, int | None]:
+    """Returns the ids of a text, and the byte from which on they do not give it back; None where they do."""
+    ids, content = tokenizer.encode(text), text.encode()
     decoded = tokenizer.decode_bytes(ids)
-    differs_at = None if decoded == text else _first_difference(decoded, text)
-    return Encoded(piece, ids.astype(tokenizer.token_dtype), sampled_shingles(text), differs_at)
+    return ids, None if decoded == content else _first_difference(decoded, content)
 
 
 def _first_difference(one: bytes, other: bytes) -> int:

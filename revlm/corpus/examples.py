@@ -1,12 +1,15 @@
 """Examples, and what training, evaluation and planning see of the corpus that gives them.
 
-A corpus may be one token store (`packed_corpus`) or several (`mixture`); `opening` chooses by the recipe.
+A corpus may be one token store (`packed_corpus`), several (`mixture`), or texts that are tokenized while they are
+learned from (`streamed_corpus`); `opening` chooses by the recipe.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
+
+import numpy as np
 
 from revlm.corpus.tokenizer import TokenIds, Tokenizer
 
@@ -25,7 +28,7 @@ class Example:
         document: int32 [tokens], 0, 1, 2, ... in contiguous runs; positions of different numbers must not
             meet.
         titles: the title of each of those documents.
-        epoch: the epoch of the first target in its token store, from 1; 0 for validation.
+        epoch: the epoch of the first target, in a mixture that of its token store, from 1; 0 for validation.
         target_bytes: the UTF-8 bytes of all targets.
     """
 
@@ -38,6 +41,35 @@ class Example:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+
+class Segment(NamedTuple):
+    """A piece of a document, of so many tokens, that becomes part of an example.
+
+    `before` is the token before it, the begin token where it is the document's first; `copy_into` writes its tokens
+    into an int32 array of their number.
+    """
+
+    title: str
+    before: int
+    tokens: int
+    copy_into: Callable[[TokenIds], object]
+
+
+def example_of(segments: Sequence[Segment], epoch: int, tokenizer: Tokenizer) -> Example:
+    """Returns the example of pieces of different documents, in their order."""
+    n_tokens = sum(segment.tokens for segment in segments)
+    inputs, targets, document = (np.empty(n_tokens, dtype=np.int32) for _ in range(3))
+    place = 0
+    for number, segment in enumerate(segments):
+        here = slice(place, place + segment.tokens)
+        segment.copy_into(targets[here])
+        inputs[place] = segment.before
+        inputs[place + 1 : here.stop] = targets[place : here.stop - 1]
+        document[here] = number
+        place = here.stop
+    titles = tuple(segment.title for segment in segments)
+    return Example(inputs, targets, document, titles, epoch, int(tokenizer.byte_lengths[targets].sum()))
 
 
 @dataclass(frozen=True)
@@ -53,7 +85,10 @@ class ExampleStream(ABC):
 
     @abstractmethod
     def draw(self) -> Draft:
-        """Goes on by one example and returns it as a draft: quick, and in one thread at a time."""
+        """Goes on by one example and returns it as a draft, in one thread at a time.
+
+        Quick, unless what an example holds depends on what it takes time to make (`streamed_corpus`).
+        """
 
     @abstractmethod
     def state(self) -> Place:
@@ -72,13 +107,10 @@ class Corpus(ABC):
     Attributes:
         name: where it lies, for messages.
         tokenizer: that of all its tokens.
-        fingerprint: a sha256 of all its tokens, in hexadecimal; what a checkpoint must share with a run.
+        fingerprint: a sha256 of all its tokens, or of what they are made from, in hexadecimal; what a checkpoint must
+            share with a run.
         notices: sentences that a user should see, for example that only a tail is held out.
         longest_example: a bound on the tokens of an example.
-        training_documents: titles of the documents trained on, in the stores' order.
-        validation_documents: titles of those held out; a document whose tail is held out is in both.
-        n_training_tokens: the targets of training, each counted once.
-        n_validation_tokens: the targets of one validation.
     """
 
     name: str
@@ -86,10 +118,6 @@ class Corpus(ABC):
     fingerprint: str
     notices: tuple[str, ...]
     longest_example: int
-    training_documents: tuple[str, ...]
-    validation_documents: tuple[str, ...]
-    n_training_tokens: int
-    n_validation_tokens: int
 
     @abstractmethod
     def training(self, state: Place | None = None) -> ExampleStream:
@@ -105,7 +133,8 @@ class Corpus(ABC):
 
     @abstractmethod
     def documents(self, *, held_out: bool) -> Iterator[tuple[str, Iterator[tuple[int, Example]]]]:
-        """Yields each document held out, or each trained on, in the stores' order: its title and its pieces.
+        """Yields each document held out, or each trained on, in the corpus's order: its title and its pieces.
 
-        A piece is where it begins in the document and an example of its own, of at most `seq_len` tokens.
+        A piece is where it begins in the document and an example of its own, of at most `seq_len` tokens. The pieces
+        of one document are to be taken before the next.
         """

@@ -2,7 +2,7 @@
 
 Threads, not processes: what takes time is NumPy's copying out of the mapped files, during which other threads run, and
 its result lies where training reads it. Processes would map the files again and send each example through a pipe, a
-second copy of a whole book.
+second copy of a whole book. A stream is tokenized while it is drawn, so by one thread at a time, while the others wait.
 """
 
 from concurrent.futures import Future

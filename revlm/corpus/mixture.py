@@ -49,8 +49,10 @@ class Mixture(Corpus):
     Weights default to the stores' training tokens, with which their epochs run together.
 
     Attributes:
-        stores: in their order; `n_training_tokens` are those of one epoch of each.
+        stores: in their order.
         weights: of the stores, as fractions whose sum is 1.
+        training_documents, validation_documents: those of the stores.
+        n_training_tokens, n_validation_tokens: those of all stores, of one epoch of each.
 
     Raises:
         DataError: the stores have different tokenizers, or one stands twice.

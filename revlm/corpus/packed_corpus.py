@@ -11,9 +11,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from revlm.corpus.examples import Corpus, Draft, Example, ExampleStream, Place
+from revlm.corpus.examples import Corpus, Draft, Example, ExampleStream, Place, Segment, example_of
 from revlm.corpus.packing import PACKINGS, Plan, Span, hold_out, plan_whole, shuffled
 from revlm.corpus.store import TokenStore
 from revlm.errors import DataError, StorageError, UsageError
@@ -24,7 +22,10 @@ class PackedCorpus(Corpus):
 
     Attributes:
         path: the store; `fingerprint` is the sha256 of its manifest.
+        training_documents: titles of the documents trained on, in the store's order.
+        validation_documents: titles of those held out; a document whose tail is held out is in both.
         n_training_tokens: targets of one epoch.
+        n_validation_tokens: targets of one validation.
 
     Raises:
         UsageError: `seq_len`, `packing` or `validation` is out of range.
@@ -89,19 +90,14 @@ class PackedCorpus(Corpus):
         return [self._training[number] for number in order]
 
     def _example(self, spans: tuple[Span, ...], epoch: int) -> Example:
-        n_tokens = sum(span.tokens for span in spans)
-        inputs, targets, document = (np.empty(n_tokens, dtype=np.int32) for _ in range(3))
-        place = 0
-        for number, span in enumerate(spans):
-            text = self._texts[span.document]
-            here = slice(place, place + span.tokens)
-            text.copy_into(targets[here], span.start)
-            inputs[place] = text.token(span.start - 1) if span.start else self.tokenizer.begin_id
-            inputs[place + 1 : here.stop] = targets[place : here.stop - 1]
-            document[here] = number
-            place = here.stop
-        titles = tuple(self._titles[span.document] for span in spans)
-        return Example(inputs, targets, document, titles, epoch, int(self.tokenizer.byte_lengths[targets].sum()))
+        return example_of([self._segment(span) for span in spans], epoch, self.tokenizer)
+
+    def _segment(self, span: Span) -> Segment:
+        text = self._texts[span.document]
+        before = text.token(span.start - 1) if span.start else self.tokenizer.begin_id
+        return Segment(
+            self._titles[span.document], before, span.tokens, lambda out: text.copy_into(out, start=span.start)
+        )
 
     def _notices(self, validation: float) -> tuple[str, ...]:
         if not self._validation:

@@ -28,6 +28,7 @@ class Source:
         skipped: what was passed over while it was looked for.
         events: the events after a place.
         shard: which part of the files it is; None for the whole.
+        commit: of a dataset of the hub; None where there is none.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Source:
     skipped: tuple[Skipped, ...]
     events: Callable[[Place], Iterator[Event]]
     shard: Shard | None = None
+    commit: str | None = None
 
 
 def open_source(
@@ -69,6 +71,7 @@ def open_source(
             total_bytes=dataset.total_bytes(),
             skipped=(),
             events=partial(_hub_events, dataset, errors, text_column),
+            commit=dataset.revision,
         )
     for option, value in {"--split": split, "--revision": revision, "--config": config}.items():
         if value is not None:

@@ -19,7 +19,7 @@ from revlm.corpus.spool import Outcome, Spool
 from revlm.corpus.store import FORMAT_VERSION, StoredDocument
 from revlm.corpus.store_writer import ROW_TOKENS, write_store
 from revlm.corpus.summary import StoreSummary, summarize
-from revlm.corpus.tokenizer import ByteTokenizer, Tokenizer
+from revlm.corpus.tokenizer import Tokenizer, open_tokenizer
 from revlm.corpus.tokenizer_training import nothing_left, train_on
 from revlm.corpus.unfinished import unfinished_store
 from revlm.corpus.watch import Progress, Stop, Watch
@@ -96,7 +96,7 @@ def tokenize_corpus(
         config=config,
         shard=shard,
     )
-    given = _given_tokenizer(tokenizer)
+    given = None if tokenizer is None else open_tokenizer(tokenizer)
     plan = {
         "format": FORMAT_VERSION,
         "corpus": source.identity,
@@ -140,12 +140,6 @@ def _require_independence(tokenizer: Path | str | None, deduplicate: bool) -> No
         raise UsageError(
             "a shard cannot see the texts of the others: leave --deduplicate out, and give it to `revlm data merge`"
         )
-
-
-def _given_tokenizer(choice: Path | str | None) -> Tokenizer | None:
-    if choice is None:
-        return None
-    return ByteTokenizer() if str(choice) == ByteTokenizer.kind else Tokenizer.load(choice)
 
 
 def _worker_count(corpus_bytes: int | None) -> int:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from revlm.corpus.cutting import Cuts
 from revlm.errors import DataError
+from revlm.storage import replace_file, storage_errors
 
 TokenIds = npt.NDArray[np.int32]
 
@@ -96,10 +97,26 @@ class Tokenizer(ABC):
         return self.decode_bytes(ids).decode("utf-8", "replace")
 
     def save(self, folder: Path | str) -> Path:
-        """Writes the tokenizer into `folder` and returns the file, which `load` (or `load(folder)`) reads."""
+        """Writes the tokenizer into `folder`, whole or not at all, in place of any other that lies there.
+
+        Returns the file, which `load` (or `load(folder)`) reads.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
         path = Path(folder) / self.file_name
-        path.write_bytes(self._file_content())
+        with storage_errors(f"writing the tokenizer {path}"):
+            other = Tokenizer.file_in(folder)
+            if other is not None and other != path:
+                other.unlink()
+            replace_file(path, self._file_content())
         return path
+
+    @staticmethod
+    def file_in(folder: Path | str) -> Path | None:
+        """Returns the file of the tokenizer in a folder that `save` wrote to; None where there is none."""
+        candidates = [Path(folder) / cls.file_name for cls in (SentencePieceTokenizer, ByteTokenizer)]
+        return next((candidate for candidate in candidates if candidate.is_file()), None)
 
     @staticmethod
     def load(source: Path | str) -> "Tokenizer":
@@ -110,8 +127,7 @@ class Tokenizer(ABC):
         """
         path = Path(source)
         if path.is_dir():
-            candidates = [path / cls.file_name for cls in (SentencePieceTokenizer, ByteTokenizer)]
-            found = next((candidate for candidate in candidates if candidate.is_file()), None)
+            found = Tokenizer.file_in(path)
             if found is None:
                 raise DataError(f"{path} holds no tokenizer; run `revlm tokenize` to make a token store there")
             path = found
@@ -208,8 +224,7 @@ class SentencePieceTokenizer(Tokenizer):
     def _ids_of(self, words: list[str]) -> Iterator[tuple[int, ...]]:
         """Returns the ids of each word."""
         if self._known_characters > _KNOWN_CHARACTERS:
-            self._known.clear()
-            self._known_characters = 0
+            self._known, self._known_characters = {}, 0  # another thread may still read the one before
         known = self._known
         for word in words:
             if word not in known:
@@ -236,6 +251,11 @@ class SentencePieceTokenizer(Tokenizer):
 
     def _file_content(self) -> bytes:
         return self._model
+
+
+def open_tokenizer(choice: Path | str) -> Tokenizer:
+    """Returns the tokenizer that a user names: `bytes`, or a file or folder as for `Tokenizer.load`."""
+    return ByteTokenizer() if str(choice) == ByteTokenizer.kind else Tokenizer.load(choice)
 
 
 def _utf8(text: str) -> bytes:

@@ -18,7 +18,6 @@ from revlm.corpus.tokenizer import SentencePieceTokenizer, Tokenizer
 from revlm.corpus.unfinished import unfinished_store
 from revlm.corpus.watch import Progress, Stop, Watch
 from revlm.errors import DataError, StorageError
-from revlm.storage import sync_file
 
 _LISTED = 3  # reasons in an error
 
@@ -67,7 +66,7 @@ def write_tokenizer(
     with unfinished_store(place, plan, resume=False, message=message, may_replace=_holds_only_a_tokenizer) as work:
         watch = Watch(source.total_bytes, 1, progress, stop)
         tokenizer = train_on(watch.over(source.events(START)), vocab_size, source)
-        work.finish(place, lambda staging: sync_file(tokenizer.save(staging)))
+        work.finish(place, tokenizer.save)
     seconds = time.perf_counter() - began
     return TokenizerSummary(Path(output_dir), tokenizer.kind, tokenizer.vocab_size, tokenizer.fingerprint, seconds)
 

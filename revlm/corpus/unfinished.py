@@ -22,7 +22,6 @@ from revlm.storage import (
     replace_file,
     require_replaceable,
     storage_errors,
-    sync_file,
     sync_folder,
 )
 
@@ -40,7 +39,7 @@ class UnfinishedStore:
         kept = self._folder / "tokenizer"
         if not kept.exists():
             staging = self._new_folder("tokenizer.staging")
-            sync_file(make().save(staging))
+            make().save(staging)
             staging.rename(kept)
             sync_folder(self._folder)
         return Tokenizer.load(kept)

@@ -13,11 +13,12 @@ from revlm.errors import DataError
 from revlm.evaluation.documents import PositionLosses, score_document
 from revlm.evaluation.held_out import Score
 from revlm.generation import TrainedModel
+from revlm.recipe import Data
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The score of each document by its title, in the stores' order, and losses by the position in the document.
+    """The score of each document by its title, in the corpus's order, and losses by the position in the document.
 
     `data` is where the documents are; `seq_len` bounds the context: a longer document is scored in pieces of that many
     tokens.
@@ -54,17 +55,17 @@ def evaluate_run(
             tokenizer.
     """
     recipe = trained.recipe
-    chosen = {} if data is None else {"path": Path(data), "validation": 0.0}
-    for path in recipe.data.paths if data is None else [Path(data)]:
+    chosen = _data(trained, data)
+    for path in chosen.paths:
         require_undamaged(path)
-    corpus = open_corpus(recipe.data.model_copy(update=chosen), recipe.seed)
+    corpus = open_corpus(chosen, recipe.seed)
     if corpus.tokenizer.fingerprint != trained.tokenizer.fingerprint:
         raise DataError(
             f"{corpus.name} was made with another tokenizer than the run's: run `revlm tokenize` on its texts with "
-            f"--tokenizer {recipe.data.paths[0] / trained.tokenizer.file_name}"
+            f"--tokenizer {trained.tokenizer_place}"
         )
     if data is None:
-        _require_held_out(trained, corpus)
+        _require_that_of_the_run(trained, corpus)
     half = recipe.train.precision == "bf16"
     autocast = torch.autocast(trained.device.type, dtype=torch.bfloat16, enabled=half, cache_enabled=False)
     by_position = PositionLosses()
@@ -72,14 +73,27 @@ def evaluate_run(
     for title, pieces in corpus.documents(held_out=data is None):
         progress(title)
         scored.append((title, score_document(trained.model, pieces, autocast, by_position)))
+    if not scored:
+        raise DataError(
+            f"the run held nothing out (data.validation is {recipe.data.validation:g}): "
+            "give --data DIR with other tokens"
+        )
     return Evaluation(corpus.name, recipe.data.seq_len, scored, by_position)
 
 
-def _require_held_out(trained: TrainedModel, corpus: Corpus) -> None:
+def _data(trained: TrainedModel, data: str | PathLike[str] | None) -> Data:
+    """Where to score: another token folder, or what the run was trained on, with the tokenizer that it keeps."""
+    of_run = trained.recipe.data
+    if data is not None:
+        return of_run.model_copy(update={"path": Path(data), "stream": None, "tokenizer": None, "validation": 0.0})
+    if of_run.stream is not None:
+        return of_run.model_copy(update={"tokenizer": trained.tokenizer_place})
+    return of_run
+
+
+def _require_that_of_the_run(trained: TrainedModel, corpus: Corpus) -> None:
     if corpus.fingerprint != trained.corpus_fingerprint:
         raise DataError(
             f"{corpus.name} is not what the run was trained on, so what was held out is not known: "
-            "put its tokens back, or give --data DIR"
+            "put its tokens or texts back, or give --data DIR"
         )
-    if not corpus.validation_documents:
-        raise DataError("the run held nothing out (data.validation is 0): give --data DIR with other tokens")

@@ -97,7 +97,7 @@ def generate(
 
     Raises:
         StorageError: the run has no whole checkpoint, or one of another shape of model.
-        DataError: the run's token folder is gone.
+        DataError: as `load_model`.
         UsageError: there is no such device.
     """
     trained = load_model(run, device)

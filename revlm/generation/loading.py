@@ -1,6 +1,7 @@
 """A trained model, from its run folder."""
 
 from os import PathLike
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -15,7 +16,8 @@ from revlm.runs import RunFolder, choose_device, load_checkpoint, newest_checkpo
 class TrainedModel(NamedTuple):
     """A model of a run, on its device, with what it was trained with.
 
-    `step` is the step of its weights; `corpus_fingerprint` is that of the tokens it was trained on.
+    `step` is the step of its weights; `corpus_fingerprint` is that of the tokens or texts it was trained on;
+    `tokenizer_place` is the folder that holds its tokenizer.
     """
 
     model: RevLM
@@ -23,6 +25,7 @@ class TrainedModel(NamedTuple):
     recipe: Recipe
     step: int
     corpus_fingerprint: str
+    tokenizer_place: Path
 
     @property
     def device(self) -> torch.device:
@@ -35,7 +38,7 @@ def load_model(run: str | PathLike[str], device: str = "auto") -> TrainedModel:
 
     Raises:
         StorageError: there is no run, no whole checkpoint, or one of another shape of model.
-        DataError: the run's token folder, which holds its tokenizer, is gone.
+        DataError: an older run, without a tokenizer of its own, whose token folder is gone.
         UsageError: there is no such device.
     """
     chosen = choose_device(device, "--device")
@@ -44,15 +47,23 @@ def load_model(run: str | PathLike[str], device: str = "auto") -> TrainedModel:
     path = newest_checkpoint(folder, lambda _: None)
     if path is None:
         raise StorageError(f"{folder} has no whole checkpoint to load: train on with `revlm train`")
-    tokenizer = Tokenizer.load(recipe.data.paths[0])  # all of them have the same
+    tokenizer_place = _tokenizer_place(folder, recipe)
+    tokenizer = Tokenizer.load(tokenizer_place)
     checkpoint = load_checkpoint(path, groups=["model"])
     model = RevLM(recipe.model, vocab_size=tokenizer.vocab_size, seed=recipe.seed, tile=recipe.train.tile)
     try:
         model.load_state_dict(checkpoint.tensors["model"])
     except RuntimeError as error:
         raise StorageError(
-            f"{path} holds another model than {folder.recipe} and {recipe.data.paths[0]} describe: "
-            "put the run's own recipe and tokens back"
+            f"{path} holds another model than {folder.recipe} and the tokenizer in {tokenizer_place} describe: "
+            "put the run's own recipe and tokenizer back"
         ) from error
     fingerprint = checkpoint.state["settings"]["corpus"]
-    return TrainedModel(model.to(chosen).eval(), tokenizer, recipe, checkpoint.step, fingerprint)
+    return TrainedModel(model.to(chosen).eval(), tokenizer, recipe, checkpoint.step, fingerprint, tokenizer_place)
+
+
+def _tokenizer_place(folder: RunFolder, recipe: Recipe) -> Path:
+    """The run folder, or for a run of before it kept its tokenizer, the token folder; several have the same one."""
+    if Tokenizer.file_in(folder.path) is None and recipe.data.paths:
+        return recipe.data.paths[0]
+    return folder.path

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator
 
-from revlm.corpus import open_corpus, require_undamaged
+from revlm.corpus import open_corpus, pinned, require_undamaged
 from revlm.errors import Interrupted
 from revlm.model import resolve_model
 from revlm.ops.heap import keep_large_blocks_apart
 from revlm.planning import out_of_memory_explained, require_memory
-from revlm.recipe import Recipe
+from revlm.recipe import Data, Recipe, load_recipe
 from revlm.runs import (
     MemoryMeter,
     RunFolder,
@@ -55,10 +55,12 @@ def train(
     """
     trackers = require_trackers(recipe.logging.backends)
     device = choose_device(recipe.train.device)
-    recipe = recipe.model_copy(update={"model": resolve_model(recipe.model, recipe.data.seq_len)})
+    recipe = recipe.model_copy(
+        update={"model": resolve_model(recipe.model, recipe.data.seq_len), "data": _pinned_data(recipe)}
+    )
     for tokens in recipe.data.paths:
         require_undamaged(tokens, lambda done, name: _heed_early(stop))
-    corpus = open_corpus(recipe.data, recipe.seed)
+    corpus = open_corpus(recipe.data, recipe.seed, message)
     for notice in corpus.notices:
         message(notice)
     vocab_size = corpus.tokenizer.vocab_size
@@ -98,6 +100,7 @@ def train(
             "lower checkpoint.keep_last, or give another output_dir",
         )
         folder.write_recipe(recipe.to_yaml())
+        corpus.tokenizer.save(folder.path)
         folder.write_environment(describe_environment(device))
         folder.write_plan(plan.to_json())
         with (
@@ -105,6 +108,19 @@ def train(
             memory_snapshot_on_failure(snapshot),
         ):
             yield from _records(trainer, folder, log, saving)
+
+
+def _pinned_data(recipe: Recipe) -> Data:
+    """The recipe's data; a dataset of the hub at the commit of its run where that stands, else at today's."""
+    stream = recipe.data.stream
+    if stream is None:
+        return recipe.data
+    written = RunFolder(recipe.output_dir).recipe
+    if stream.revision is None and written.is_file():
+        of_run = load_recipe(written).data.stream
+        if of_run is not None and of_run.model_copy(update={"revision": None, "errors": stream.errors}) == stream:
+            stream = stream.model_copy(update={"revision": of_run.revision})
+    return recipe.data.model_copy(update={"stream": pinned(stream)})
 
 
 def _records(trainer: Trainer, folder: RunFolder, log: RunLog, saving: Saving) -> Iterator[Record]:

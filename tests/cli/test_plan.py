@@ -88,3 +88,11 @@ def test_a_sweep_that_is_none_is_wrong_use(capsys: pytest.CaptureFixture[str], a
     exit_code, _, err = run(capsys, *arguments)
     assert exit_code == 2
     assert "such as model.n_layers=2,8,32" in err or "give --sweep KEY=N,N" in err
+
+
+def test_the_vocabulary_of_a_stream_is_that_of_its_tokenizer(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    _, out, err = run(capsys, f"data.stream={tmp_path}", "data.tokenizer=bytes", "--json")
+    assert json.loads(out)["vocab_size"] == 257
+    assert err == ""

@@ -1,10 +1,11 @@
+import shutil
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 
-from revlm.corpus import PackedCorpus, tokenize_corpus
+from revlm.corpus import PackedCorpus, open_corpus, tokenize_corpus
 from revlm.errors import DataError
 from revlm.evaluation import PositionLosses, evaluate_run, score, score_document, token_losses
 from revlm.generation import TrainedModel, load_model
@@ -83,6 +84,25 @@ def test_a_mixture_is_scored_on_what_each_of_its_stores_held_out(tmp_path: Path)
     ]
     assert evaluation.total.tokens == sum(store.n_validation_tokens for store in stores)
     assert evaluate_run(trained, first).total.documents == 4
+
+
+def test_a_stream_is_scored_on_what_it_held_out_with_the_tokenizer_of_its_run(tmp_path: Path) -> None:
+    texts = write_texts(tmp_path / "texts")
+    tokens = write_tokens(tmp_path / "tokens")
+    overrides = (f"data.stream={texts}", f"data.tokenizer={tokens}", "data.path=")
+    trained = load_model(write_run(tmp_path / "run", *overrides), "cpu")
+    shutil.rmtree(tokens)
+    evaluation = evaluate_run(trained)
+    assert evaluation.data == str(texts)
+    titles = [title for title, _ in evaluation.documents]
+    assert 0 < len(titles) < 4
+    corpus = open_corpus(trained.recipe.data.model_copy(update={"tokenizer": Path("bytes")}), trained.recipe.seed)
+    assert {title for title, _ in corpus.documents(held_out=False)} == {"one", "two", "three", "four"} - set(titles)
+    assert evaluation.total.bytes == sum((texts / f"{title}.txt").stat().st_size for title in titles)
+    assert evaluate_run(trained, write_tokens(tmp_path / "other")).total.documents == 4
+    (texts / "five.txt").write_text("one more")
+    with pytest.raises(DataError, match="not what the run was trained on"):
+        evaluate_run(trained)
 
 
 def test_another_tokenizer_is_refused(trained: TrainedModel, tmp_path: Path) -> None:

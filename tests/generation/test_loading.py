@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from revlm.errors import StorageError, UsageError
+from revlm.errors import DataError, StorageError, UsageError
 from revlm.generation import Sampling, continue_text, generate, load_model
 from revlm.runs import RunFolder, list_checkpoints, load_checkpoint
 from tests.tiny_run import write_run
@@ -45,3 +45,15 @@ def test_a_run_without_a_checkpoint_is_refused(run: Path, tmp_path: Path) -> Non
 def test_a_device_that_is_none_is_refused(run: Path) -> None:
     with pytest.raises(UsageError, match="--device is 'tpu': give auto, cpu, cuda or cuda:N"):
         load_model(run, "tpu")
+
+
+def test_a_run_needs_no_token_folder_and_one_of_before_that_has_it(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    assert load_model(run, "cpu").tokenizer_place == run
+    (run / "tokenizer.json").rename(tmp_path / "tokenizer.json")
+    assert load_model(run, "cpu").tokenizer_place == tmp_path / "tokens"
+    shutil.rmtree(tmp_path / "tokens")
+    with pytest.raises(DataError, match="tokens"):
+        load_model(run, "cpu")
+    (tmp_path / "tokenizer.json").rename(run / "tokenizer.json")
+    assert len(list(generate("the old", run, max_tokens=3, device="cpu"))) == 4

@@ -1,18 +1,20 @@
 import json
 import random
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from revlm.corpus import Example, PackedCorpus, tokenize_corpus
+from revlm.corpus import Corpus, Example, PackedCorpus, Tokenizer, open_corpus, tokenize_corpus
 from revlm.corpus.packing import Span
-from revlm.errors import Interrupted, ResourceError, StorageError
-from revlm.recipe import Recipe, load_recipe
+from revlm.errors import DataError, Interrupted, ResourceError, StorageError
+from revlm.recipe import Data, Recipe, Stream, load_recipe
 from revlm.runs import RunFolder, list_checkpoints, load_checkpoint, read_journal
-from revlm.training import train
+from revlm.training import loop, train
 
 WORDS = [
     "the",
@@ -211,3 +213,99 @@ def test_an_error_while_an_example_is_prepared_ends_the_run_as_it_is(
 
 def test_a_dry_run_leaves_no_thread(recipe_file: Path, tokens: Path, tmp_path: Path) -> None:
     assert len(list(train(recipe(recipe_file, tokens, tmp_path / "run"), dry_run=True))) == 1
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    words = random.Random(2)
+    for number in range(12):
+        (folder / f"{number:02d}.txt").write_text(" ".join(words.choices(WORDS, k=20 + 15 * number)))
+    return folder
+
+
+def streamed(path: Path, texts: Path, out: Path, *overrides: str) -> Recipe:
+    overrides = (f"data.stream={texts}", "data.tokenizer=bytes", f"output_dir={out}", *overrides)
+    return load_recipe(path, overrides)
+
+
+@pytest.mark.parametrize("packing", ["whole", "fixed"])
+def test_a_stream_stopped_and_loaded_otherwise_ends_with_the_same_weights(
+    recipe_file: Path, texts: Path, tmp_path: Path, packing: str
+) -> None:
+    override = f"data.packing={packing}"
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    said: list[str] = []
+    undisturbed = list(train(streamed(recipe_file, texts, whole, override, "data.workers=0"), said.append))
+    assert said[0] == f"{texts} is tokenized while training, its documents in their order: nothing is shuffled"
+    assert all(record["tokens"] > 100 for record in undisturbed)
+    stopped = train(streamed(recipe_file, texts, parts, override, "data.workers=3"))
+    assert next(record for record in stopped if record["step"] == 6)
+    stopped.close()
+    list(train(streamed(recipe_file, texts, parts, override, "data.workers=1")))
+    for name, weight in final_weights(whole).items():
+        assert torch.equal(weight, final_weights(parts)[name]), name
+    assert [(r["step"], r["loss"]) for r in read_journal(RunFolder.open(parts).metrics)] == [
+        (r["step"], r["loss"]) for r in undisturbed
+    ]
+    (texts / "03.txt").write_text("another text")
+    with pytest.raises(StorageError, match="another corpus"):
+        list(train(streamed(recipe_file, texts, parts, override, "train.max_steps=13")))
+
+
+def test_a_text_that_cannot_be_used_ends_a_stream_or_is_said(recipe_file: Path, texts: Path, tmp_path: Path) -> None:
+    (texts / "05.txt").write_bytes(b"caf\xe9")
+    out = tmp_path / "run"
+    shape = ("data.validation=0", "evaluate.every=0", "data.packing=whole")
+    with pytest.raises(DataError, match=r"05\.txt is not UTF-8: .*data\.stream\.errors=skip"):
+        list(train(streamed(recipe_file, texts, out, *shape, "checkpoint.every=1")))
+    stood = len(list_checkpoints(RunFolder.open(out)))
+    assert stood
+    said: list[str] = []
+    list(train(streamed(recipe_file, texts, out, *shape, "data.stream.errors=skip"), said.append))
+    assert next(line for line in said if line.startswith(("left out", "going on"))).startswith("going on from step")
+    assert any(line.startswith("left out 05.txt: ") for line in said)
+
+
+def test_a_run_keeps_the_tokenizer_of_its_tokens(recipe_file: Path, tokens: Path, texts: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    tokenize_corpus(texts, tmp_path / "tokens", vocab_size=300)
+    list(train(recipe(recipe_file, tmp_path / "tokens", out, "train.max_steps=1", "evaluate.every=0")))
+    assert Tokenizer.load(out).fingerprint == Tokenizer.load(tmp_path / "tokens").fingerprint
+    tokenize_corpus(texts, tmp_path / "again", tokenizer=out)
+    for name in ("data-00000-of-00001.arrow", "tokenizer.model"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "tokens" / name).read_bytes()
+    shutil.rmtree(out / "checkpoints")
+    list(train(recipe(recipe_file, tokens, out, "train.max_steps=1", "evaluate.every=0")))
+    assert Tokenizer.load(out).kind == "bytes"
+
+
+def test_a_run_stays_at_the_commit_it_began_with(
+    recipe_file: Path, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder stands for a dataset whose newest commit is `today`."""
+    today = "one"
+
+    def at_commit(stream: Stream) -> Stream:
+        return stream.model_copy(update={"revision": stream.revision or today})
+
+    def opened(data: Data, *rest: Any) -> Corpus:
+        assert data.stream is not None
+        return open_corpus(data.model_copy(update={"stream": data.stream.model_copy(update={"revision": None})}), *rest)
+
+    monkeypatch.setattr(loop, "pinned", at_commit)
+    monkeypatch.setattr(loop, "open_corpus", opened)
+    out = tmp_path / "run"
+
+    def commit_after(*overrides: str) -> str | None:
+        list(train(streamed(recipe_file, texts, out, "train.max_steps=1", "evaluate.every=0", *overrides)))
+        stream = load_recipe(RunFolder.open(out).recipe).data.stream
+        return stream and stream.revision
+
+    assert commit_after() == "one"
+    today = "two"
+    assert commit_after("data.stream.errors=skip") == "one"
+    shutil.rmtree(out / "checkpoints")
+    assert commit_after("data.stream.text_column=body") == "two"
+    assert commit_after("data.stream.text_column=body", "data.stream.revision=three") == "three"

@@ -15,11 +15,12 @@ from unittest.mock import patch
 import pyarrow
 from pyarrow import parquet
 
-from revlm.corpus import tokenize_corpus
+from revlm.corpus import open_corpus, pinned, tokenize_corpus
 from revlm.corpus.readers.hub import HubDataset
 from revlm.corpus.readers.raw import Unusable
 from revlm.corpus.store import TokenStore
 from revlm.errors import Interrupted
+from revlm.recipe import Data, Stream
 from tests.corpus.readers.loopback_hub import Repository
 
 BOOKS = [f"Book {number} — of the sea.\n" + "A calm night. " * (number % 7) for number in range(23)]
@@ -123,6 +124,15 @@ def shards(dataset: HubDataset, count: int) -> list[list[Text | Unusable]]:
 def facts(dataset: HubDataset) -> tuple[int, int | None, int | None, str | None]:
     half = dataset.shard(0, 2).total_bytes() if dataset.n_shards > 1 else None
     return dataset.n_shards, dataset.total_bytes(), half, dataset.pinned().revision
+
+
+def streamed(stream: Stream, place: dict[str, Any] | None, count: int) -> tuple[Stream, list[str], dict[str, Any]]:
+    """The stream at its commit, the texts of so many examples of it after a place, and the place after them."""
+    at_commit = pinned(stream)
+    data = Data(stream=at_commit, tokenizer=Path("bytes"), seq_len=64, validation=0.0)
+    examples = open_corpus(data, 0).training(place)
+    read = [bytes(example.targets.tolist()).decode() for _, example in zip(range(count), examples, strict=False)]
+    return at_commit, read, examples.state()
 
 
 def tokenized(name: str, store: str, stop_after: int) -> tuple[list[tuple[str, int]], list[str]]:

@@ -14,8 +14,21 @@ from pyarrow import parquet
 from revlm.corpus.readers.hub import HubDataset
 from revlm.corpus.readers.hub_rows import ParquetRows
 from revlm.errors import DataError, UsageError
-from tests.corpus.readers.hub_library import BOOKS, LIBRARY, LONG, MANY, Text, facts, named, shards, texts, tokenized
-from tests.corpus.readers.loopback_hub import Hub, commit_of
+from revlm.recipe import Stream
+from tests.corpus.readers.hub_library import (
+    BOOKS,
+    LIBRARY,
+    LONG,
+    MANY,
+    Text,
+    facts,
+    named,
+    shards,
+    streamed,
+    texts,
+    tokenized,
+)
+from tests.corpus.readers.loopback_hub import Hub, Repository, commit_of
 
 
 def test_a_row_is_a_text(elsewhere: Any) -> None:
@@ -147,3 +160,16 @@ def test_a_dataset_becomes_a_store_also_when_the_work_is_stopped(elsewhere: Any,
     names = [f"hf:me/many, data/train-{n // 6:05d}-of-00004.parquet, row {n % 6 + 1}" for n in range(23)]
     assert documents == [(name, len(text.encode())) for name, text in zip(names, BOOKS, strict=True)]
     assert ["going on after" in sentence for sentence in said] == [True]
+
+
+def test_a_stream_goes_on_at_the_commit_it_began_with(elsewhere: Any, hub: Hub) -> None:
+    """After the dataset has changed, too."""
+    packed = "".join(BOOKS)
+    hub.repositories["me/moves"] = Repository({"main": MANY})
+    at_commit, first, place = elsewhere(streamed, Stream(corpus="hf:me/moves"), None, 5)
+    assert at_commit == Stream(corpus="hf:me/moves", revision=commit_of(MANY))
+    hub.repositories["me/moves"].revisions["old"] = MANY
+    hub.repositories["me/moves"].revisions["main"] = {"train.parquet": b"another"}
+    _, rest, _ = elsewhere(streamed, at_commit, place, 60)
+    assert packed.startswith("".join(first))
+    assert ("".join(first) + "".join(rest)).startswith(packed)
