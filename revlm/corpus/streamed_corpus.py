@@ -29,8 +29,9 @@ class StreamedCorpus(Corpus):
     cut every `seq_len` tokens. Held out are whole documents, each with the probability `validation`, by a seeded hash
     of the number of texts before it: about that share, of few documents perhaps none.
 
-    A text may prove unusable at its end. With `errors` "strict" that is an error; with "skip" nothing of it is used
-    where it has at most `seq_len` tokens, and of a longer one nothing that comes after the examples made by then.
+    A text may prove unusable at its end. With `errors` "strict" that is an error; with "skip", and where it is only
+    white space, nothing of it is used where it has at most `seq_len` tokens, and of a longer one nothing that comes
+    after the examples made by then. `on_skip` is told of it, in the first epoch.
     """
 
     def __init__(
