@@ -12,7 +12,7 @@ Settings = dict[str, Any]
 # Of each section that decides the weights, what decides only memory and speed, where the run is, or how it ends.
 _FREE = {
     "model": {"reversible", "attention_block"},
-    "data": {"path", "workers"},
+    "data": {"path", "stream", "tokenizer", "workers"},
     "optimizer": set[str](),
     "lr_scheduler": set[str](),
     "train": {"device", "tile", "on_nonfinite", "max_skipped"},

@@ -11,7 +11,7 @@ import pytest
 
 from revlm.runs import list_checkpoints, verify_checkpoint
 from tests.faults.forks import Copies, Forks
-from tests.faults.training import TRAIN, assert_undisturbed, outcome, write_recipe
+from tests.faults.training import TRAIN, assert_undisturbed, outcome, write_recipe, write_streaming_recipe
 
 
 @pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 71])
@@ -30,6 +30,34 @@ def test_a_kill_at_any_point_of_the_writing(forks: Forks, tmp_path: Path, step: 
         again = forks.run(copy, *TRAIN)
         assert again.code == 0, (copy, again.stderr)
         assert_undisturbed(outcome(copy), expected, copy)
+
+
+@pytest.mark.parametrize("packing", ["whole", "fixed"])
+def test_a_kill_in_the_midst_of_a_stream(forks: Forks, tmp_path: Path, packing: str) -> None:
+    """The texts that were read, and the tokens of the one in work, are passed over by what goes on."""
+    copies = Copies(write_streaming_recipe(tmp_path / "before", packing), tmp_path / "copies")
+    runs = forks.killed_at_points(copies, 83, *TRAIN)
+    expected = outcome(next(runs)[0])
+    assert {record["epoch"] for record in expected["records"] if record["event"] == "step"} > {1, 2}
+    assert "tokenizer.json" in expected["files"]
+    for copy, _ in runs:
+        again = forks.run(copy, *TRAIN)
+        assert again.code == 0, (copy, again.stderr)
+        assert_undisturbed(outcome(copy), expected, copy)
+
+
+def test_a_kill_of_a_real_process_that_trains_on_a_stream(tmp_path: Path) -> None:
+    copies = Copies(write_streaming_recipe(tmp_path / "before", "whole"), tmp_path / "copies")
+    whole, killed = copies.make("undisturbed"), copies.make("killed")
+    assert start(whole).wait() == 0
+    running = start(killed)
+    journal = killed / "run" / "metrics.jsonl"
+    while running.poll() is None and not (journal.exists() and journal.read_text().count("\n") > 2):
+        time.sleep(0.001)
+    running.kill()
+    assert running.wait() == -signal.SIGKILL
+    assert start(killed).wait() == 0
+    assert_undisturbed(outcome(killed), outcome(whole), killed)
 
 
 def test_kills_one_after_the_other(forks: Forks, tmp_path: Path) -> None:

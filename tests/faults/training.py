@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
-from tests.tiny_run import write_tokens
+from tests.tiny_run import write_texts, write_tokens
 
 RECIPE = """
 output_dir: run
@@ -26,6 +27,15 @@ def write_recipe(folder: Path) -> Path:
     folder.mkdir()
     write_tokens(folder / "tokens", seed=1)
     (folder / "recipe.yaml").write_text(RECIPE)
+    return folder
+
+
+def write_streaming_recipe(folder: Path, packing: str) -> Path:
+    """The same on the texts themselves, which all copies of the folder share."""
+    folder.mkdir()
+    texts = write_texts(folder.parent / "texts", seed=1)
+    stream = f"{{stream: {texts}, tokenizer: bytes, seq_len: 256, packing: {packing}, validation: 0.5}}"
+    (folder / "recipe.yaml").write_text(re.sub("(?m)^data: .*", f"data: {stream}", RECIPE))
     return folder
 
 

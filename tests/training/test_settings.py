@@ -97,6 +97,23 @@ def test_other_tokens_are_refused_and_begun_anew_where_that_is_asked_for(
     assert (record["step"], record["epoch"]) == (saved.step + 1, 1)
 
 
+def test_where_texts_and_tokenizer_lie_may_change_and_what_they_are_may_not(tmp_path: Path) -> None:
+    texts, tokens = write_texts(tmp_path / "texts"), write_tokens(tmp_path / "tokens")
+
+    def of(stream: str, tokenizer: Path | str, *overrides: str) -> Recipe:
+        stream = f"data.stream={stream}"
+        return tiny_recipe(tmp_path / "run", "data.path=", stream, f"data.tokenizer={tokenizer}", *overrides)
+
+    assert len(list(train(of(str(texts), tokens, "train.max_steps=2")))) == 2
+    same = f"{{corpus: {texts.parent}/./texts, errors: skip}}"
+    assert list(train(of(same, "bytes", "train.max_steps=2"))) == []
+    (texts / "one.txt").write_text("Another text.")
+    changed = of(str(texts), "bytes", "train.max_steps=3")
+    with pytest.raises(StorageError, match=r"corpus: \w+ -> \w+; train.max_steps: 2 -> 3\)"):
+        list(train(changed))
+    assert [record["epoch"] for record in train(changed, allow_change=True)] == [1]
+
+
 def test_another_tokenizer_is_named(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     texts = write_texts(tmp_path / "texts")
     tokenize_corpus(texts, tmp_path / "pieces", vocab_size=300)
