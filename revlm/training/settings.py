@@ -9,7 +9,8 @@ from revlm.recipe import Recipe
 
 Settings = dict[str, Any]
 
-# Of each section that decides the weights, what decides only memory and speed, where the run is, or how it ends.
+# Of each section that decides the weights, what decides only memory and speed, how a run ends, or where something lies:
+# tokens, texts and tokenizer are told by their content.
 _FREE = {
     "model": {"reversible", "attention_block"},
     "data": {"path", "stream", "tokenizer", "workers"},

@@ -20,7 +20,7 @@ def flip_a_bit(path: Path) -> None:
 
 
 def cut(path: Path) -> None:
-    os.truncate(path, path.stat().st_size - 1)
+    os.truncate(path, path.stat().st_size // 2)
 
 
 DAMAGES: list[Callable[[Path], None]] = [flip_a_bit, cut, Path.unlink]
