@@ -17,10 +17,10 @@ LEARNING_RATE = 1e-2
 WARMUP_STEPS = 20
 
 
-def accuracy_by_step(
+def train_on_repetitions(
     *, successor_values: bool, half: int = 256, vocabulary: int = 128, steps: int = 150, every: int = 25, seed: int = 0
-) -> dict[int, float]:
-    """Returns the share of the second halves' tokens that a model predicts, by the steps it was trained for.
+) -> tuple[RevLM, dict[int, float]]:
+    """Returns a trained model and the share of the second halves' tokens that it predicts, by steps of training.
 
     A model of two layers, local and hashed, with a window of 16 is trained from scratch on `DOCUMENTS` sequences a
     step of twice `half` tokens, and judged on as many new ones. The first token of a second half is not counted:
@@ -64,14 +64,14 @@ def accuracy_by_step(
                 hidden, targets = predict(None)
                 accuracy[step] = float((model.logits(hidden).argmax(-1) == targets).double().mean())
             model.train()
-    return accuracy
+    return model.eval(), accuracy
 
 
 def main() -> None:
     """Prints a row of accuracies for each kind of value."""
     torch.set_num_threads(1)  # the tensors are too small to share
     for name, successor_values in (("successor values", True), ("own values alone", False)):
-        accuracy = accuracy_by_step(successor_values=successor_values)
+        _, accuracy = train_on_repetitions(successor_values=successor_values)
         if successor_values:
             print(f"{'step':16}", *(f"{step:>6}" for step in accuracy))
         print(f"{name:16}", *(f"{share:>6.1%}" for share in accuracy.values()), flush=True)

@@ -18,6 +18,8 @@ def report(
 ) -> None:
     """Write one self-contained HTML page and pictures of loss and memory into each run folder.
 
+    Where `revlm evaluate` has been, pictures of what it found too.
+
     Several runs are compared as well, on comparison.html in the folder that holds them all.
 
     Example: revlm report runs/novels
@@ -43,11 +45,11 @@ def _print_text(histories: "list[History]", reports: "list[RunReport]", comparis
         first, last = figure_text(summary.first_loss), figure_text(summary.last_loss)
         peak = human_bytes(summary.peak_memory_bytes)
         typer.echo(f"{history.folder}: {plural(summary.steps, 'step')}, loss {first} to {last}, peak memory {peak}")
-        for file in files:
+        for file in files.files().values():
             typer.echo(f"  {file}")
     if comparison:
         typer.echo("comparison:")
-        for file in comparison:
+        for file in comparison.files().values():
             typer.echo(f"  {file}")
 
 
@@ -57,7 +59,7 @@ def _print_json(histories: "list[History]", reports: "list[RunReport]", comparis
     from revlm.report import summarize
 
     def paths(files: "RunReport | Comparison") -> dict[str, Any]:
-        return {name: str(file) for name, file in files._asdict().items()}
+        return {name: str(file) for name, file in files.files().items()}
 
     content = {
         "runs": [

@@ -1,7 +1,21 @@
-"""How well a model predicts text that it was not trained on."""
+"""How well a model predicts text that it was not trained on, and what of it that is due to."""
 
 from revlm.evaluation.documents import PositionLosses, score_document
 from revlm.evaluation.held_out import Score, score, token_losses
+from revlm.evaluation.questions import QUESTIONS, Answers, Questions
+from revlm.evaluation.record import evaluation_record
 from revlm.evaluation.run import Evaluation, evaluate_run
 
-__all__ = ["Evaluation", "PositionLosses", "Score", "evaluate_run", "score", "score_document", "token_losses"]
+__all__ = [
+    "QUESTIONS",
+    "Answers",
+    "Evaluation",
+    "PositionLosses",
+    "Questions",
+    "Score",
+    "evaluate_run",
+    "evaluation_record",
+    "score",
+    "score_document",
+    "token_losses",
+]

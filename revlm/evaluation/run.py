@@ -2,32 +2,36 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 
 import torch
 
 from revlm.corpus import Corpus, open_corpus, require_undamaged
-from revlm.errors import DataError
+from revlm.errors import DataError, NonFiniteError
 from revlm.evaluation.documents import PositionLosses, score_document
 from revlm.evaluation.held_out import Score
+from revlm.evaluation.questions import Answers, Questions, answer
+from revlm.evaluation.scorer import Scorer
+from revlm.evaluation.texts import TextSample
 from revlm.generation import TrainedModel
 from revlm.recipe import Data
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The score of each document by its title, in the corpus's order, and losses by the position in the document.
+    """The score of each document by its title, in the corpus's order, losses by the position, and further answers.
 
-    `data` is where the documents are; `seq_len` bounds the context: a longer document is scored in pieces of that many
-    tokens.
+    `data` is where the documents are; `seq_len` bounds the context of the scores: a longer document is scored in pieces
+    of that many tokens.
     """
 
     data: str
     seq_len: int
     documents: list[tuple[str, Score]]
     by_position: PositionLosses
+    answers: Answers = field(default_factory=Answers)
 
     @property
     def total(self) -> Score:
@@ -44,16 +48,19 @@ class Evaluation:
 def evaluate_run(
     trained: TrainedModel,
     data: str | PathLike[str] | None = None,
-    progress: Callable[[str], object] = lambda title: None,
+    progress: Callable[[str], object] = lambda message: None,
+    questions: Questions | None = None,
 ) -> Evaluation:
     """Returns the evaluation of a run on the documents it held out, or on all documents of another token folder.
 
-    `progress` is told the title of each document before it is scored.
+    `progress` is told of each pass over a text before it is made.
 
     Raises:
         DataError: nothing was held out; the run's tokens have changed or are damaged; or the folder has another
             tokenizer.
+        NonFiniteError: the loss is not finite.
     """
+    questions = questions or Questions()
     recipe = trained.recipe
     chosen = _data(trained, data)
     for path in chosen.paths:
@@ -70,15 +77,30 @@ def evaluate_run(
     autocast = torch.autocast(trained.device.type, dtype=torch.bfloat16, enabled=half, cache_enabled=False)
     by_position = PositionLosses()
     scored = []
+    sample = TextSample(questions.samples, questions.seed)
     for title, pieces in corpus.documents(held_out=data is None):
-        progress(title)
-        scored.append((title, score_document(trained.model, pieces, autocast, by_position)))
+        progress(f"scoring {title}")
+        watched = sample.watch(title, pieces)
+        scored.append((title, score_document(trained.model, watched, autocast, by_position)))
+        if not math.isfinite(scored[-1][1].nats):
+            raise NonFiniteError(
+                f"the loss on {title!r} is not finite with the weights of step {trained.step:,}: look at them with "
+                "`revlm checkpoint verify`, and train on from an earlier checkpoint"
+            )
     if not scored:
         raise DataError(
             f"the run held nothing out (data.validation is {recipe.data.validation:g}): "
             "give --data DIR with other tokens"
         )
-    return Evaluation(corpus.name, recipe.data.seq_len, scored, by_position)
+    answers = answer(
+        questions,
+        Scorer(trained.model, autocast),
+        sample.texts(),
+        begin_id=trained.tokenizer.begin_id,
+        seq_len=recipe.data.seq_len,
+        progress=progress,
+    )
+    return Evaluation(corpus.name, recipe.data.seq_len, scored, by_position, answers)
 
 
 def _data(trained: TrainedModel, data: str | PathLike[str] | None) -> Data:

@@ -63,6 +63,12 @@ class RevLM(nn.Module):
         """The numbers of the layers that hash."""
         return tuple(layer for layer, kind in enumerate(self.kinds) if kind == "lsh")
 
+    def attention(self, layer: int) -> Sublayer:
+        """Returns the attention sublayer of a layer."""
+        sublayer = self.stack.sublayers[2 * layer]
+        assert isinstance(sublayer, Sublayer)
+        return sublayer
+
     def forward(
         self,
         inputs: Int[Tensor, "tokens"],

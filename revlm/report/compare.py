@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+from revlm.report.by_context import draw_by_context
+from revlm.report.by_position import draw_by_position
+from revlm.report.evaluation_section import HEADINGS
 from revlm.report.history import History
 from revlm.report.html import document, flat, section, table, text
 from revlm.report.overlay import draw_losses, draw_peaks, run_names
@@ -28,6 +31,10 @@ def comparison_page(histories: Sequence[History]) -> str:
     content = [
         f"<h1>{len(histories)} runs compared</h1>",
         section("Loss", f"<figure>{picture_html(comparison_picture(histories))}</figure>"),
+        *(
+            section(HEADINGS[name], f"<figure>{picture_html(picture)}</figure>")
+            for name, picture in compared_evaluations(histories).items()
+        ),
         section("Peak memory", f"<figure>{picture_html(_peaks_picture(histories))}</figure>"),
         section("Key figures", _figures_table(histories, names)),
         section("What differs in the recipes", _differences(histories, names)),
@@ -41,6 +48,21 @@ def comparison_picture(histories: Sequence[History]) -> Picture:
     """The losses of all runs in one picture."""
     words = f"Training losses of {', '.join(run_names(histories))} over each other"
     return Picture(lambda canvas: draw_losses(histories, canvas), words)
+
+
+def compared_evaluations(histories: Sequence[History]) -> dict[str, Picture]:
+    """Pictures of what was found of two runs or more, by the keys of `HEADINGS`; a run keeps its colour in all."""
+    names = run_names(histories)
+    evaluated = {name: run.evaluated for name, run in zip(names, histories, strict=True)}
+    contexts = {name: run.context if run else None for name, run in evaluated.items()}
+    pictures = {}
+    if sum(run is not None for run in evaluated.values()) > 1:
+        words = f"Loss by position in the document of {', '.join(names)}"
+        pictures["positions"] = Picture(lambda canvas: draw_by_position(evaluated, canvas), words)
+    if sum(context is not None for context in contexts.values()) > 1:
+        words = f"Gain by context length of {', '.join(names)}"
+        pictures["context"] = Picture(lambda canvas: draw_by_context(contexts, canvas), words)
+    return pictures
 
 
 def _peaks_picture(histories: Sequence[History]) -> Picture:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from revlm.errors import StorageError
-from revlm.report.compare import comparison_page, comparison_picture
+from revlm.report.compare import compared_evaluations, comparison_page, comparison_picture
+from revlm.report.evaluation_section import HEADINGS, evaluation_pictures
 from revlm.report.history import History
 from revlm.report.page import loss_picture, memory_picture, run_page
 from revlm.report.pictures import Picture, standalone_png
@@ -15,34 +16,60 @@ from revlm.report.sweep import Curve, draw_sweep
 
 
 class RunReport(NamedTuple):
-    """The files of the report on one run."""
+    """The files of the report on one run; those of its evaluation by name, none where it was not evaluated."""
 
     page: Path
     loss: Path
     memory: Path
+    evaluation: dict[str, Path]
+
+    def files(self) -> dict[str, Path]:
+        """All of them by name."""
+        return {"page": self.page, "loss": self.loss, "memory": self.memory, **self.evaluation}
 
 
 class Comparison(NamedTuple):
-    """The files that compare several runs."""
+    """The files that compare several runs; those of their evaluations by name."""
 
     page: Path
     loss: Path
+    evaluation: dict[str, Path]
+
+    def files(self) -> dict[str, Path]:
+        """All of them by name."""
+        return {"page": self.page, "loss": self.loss, **self.evaluation}
 
 
 def write_report(history: History) -> RunReport:
-    """Writes report.html, loss.png and memory.png into the run's folder. Raises StorageError."""
-    report = RunReport(*(history.folder / name for name in ("report.html", "loss.png", "memory.png")))
+    """Writes report.html, loss.png and memory.png, and pictures of an evaluation, into the run's folder.
+
+    Raises:
+        StorageError: a file cannot be written.
+    """
+    folder = history.folder
+    pictures = evaluation_pictures(history.evaluated) if history.evaluated else {}
+    evaluation = {name: folder / f"{name}.png" for name in pictures}
+    report = RunReport(folder / "report.html", folder / "loss.png", folder / "memory.png", evaluation)
     write_whole(report.loss, standalone_png(loss_picture(history), f"{history.name}: loss"))
     write_whole(report.memory, standalone_png(memory_picture(history), f"{history.name}: memory"))
+    for name, picture in pictures.items():
+        write_whole(evaluation[name], standalone_png(picture, f"{history.name}: {HEADINGS[name].lower()}"))
     write_whole(report.page, run_page(history).encode("utf-8"))
     return report
 
 
 def write_comparison(histories: Sequence[History]) -> Comparison:
-    """Writes comparison.html and comparison.png where the runs are, see `comparison_folder`."""
+    """Writes comparison.html and comparison.png, and pictures of evaluations, where the runs are.
+
+    See `comparison_folder`. Raises StorageError.
+    """
     folder = comparison_folder(histories)
-    comparison = Comparison(folder / "comparison.html", folder / "comparison.png")
+    pictures = compared_evaluations(histories)
+    evaluation = {name: folder / f"comparison-{name}.png" for name in pictures}
+    comparison = Comparison(folder / "comparison.html", folder / "comparison.png", evaluation)
     write_whole(comparison.loss, standalone_png(comparison_picture(histories), "Loss"))
+    for name, picture in pictures.items():
+        write_whole(evaluation[name], standalone_png(picture, HEADINGS[name]))
     write_whole(comparison.page, comparison_page(histories).encode("utf-8"))
     return comparison
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from revlm.errors import StorageError
+from revlm.report.evaluated import Evaluated
 from revlm.report.records import Evaluation, Plan, Record, Sample, Step
 
 FloatArray = NDArray[np.float64]
@@ -34,6 +35,7 @@ class History:
     recipe_text: str | None = None
     environment: dict[str, Any] = field(default_factory=dict)
     plan: Plan | None = None
+    evaluated: Evaluated | None = None
     notes: Sequence[str] = ()
 
     @property
@@ -126,7 +128,8 @@ def read_history(folder: Path) -> History:
         recipe=_read_mapping(recipe_file, yaml.safe_load),
         recipe_text=recipe_text,
         environment=_read_mapping(folder / "environment.json", json.loads),
-        plan=_read_plan(folder / "plan.json", notes),
+        plan=_read_typed(Plan, folder / "plan.json", "a plan", notes),
+        evaluated=_read_typed(Evaluated, folder / "evaluation.json", "an evaluation", notes),
         notes=notes,
     )
 
@@ -186,14 +189,14 @@ def _read_samples(folder: Path, notes: list[str]) -> list[Sample]:
     return sorted(samples, key=lambda sample: sample.step)
 
 
-def _read_plan(file: Path, notes: list[str]) -> Plan | None:
+def _read_typed(kind: type[Kind], file: Path, noun: str, notes: list[str]) -> Kind | None:
     content = _read_mapping(file, json.loads)
     if not content:
         return None
     try:
-        return Plan.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError:
-        notes.append(f"{file.name} does not hold a plan as it is written and is left out.")
+        notes.append(f"{file.name} does not hold {noun} as it is written and is left out.")
         return None
 
 

@@ -6,6 +6,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+from revlm.report.pictures import Picture, picture_html
 from revlm.report.theme import DARK, LIGHT, Theme
 from revlm.report.units import ABSENT, visible_text
 
@@ -41,6 +42,11 @@ def document(title: str, body: Sequence[str]) -> str:
 def section(heading: str, *content: str) -> str:
     """A part of the page under its heading."""
     return "\n".join([f"<section>\n<h2>{text(heading)}</h2>", *content, "</section>"])
+
+
+def figure(picture: Picture, caption: str) -> str:
+    """A picture with its caption."""
+    return f"<figure>\n{picture_html(picture)}\n<figcaption>{text(caption)}</figcaption>\n</figure>"
 
 
 def text(content: object) -> str:

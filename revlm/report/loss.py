@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 
 from revlm.report.canvas import ROW, Canvas, KeyEntry, line_style
 from revlm.report.history import FloatArray, History, finite_series
+from revlm.report.scales import room_around
 from revlm.report.series import smoothed
 
 
@@ -43,7 +44,7 @@ def draw_loss(history: History, canvas: Canvas) -> Figure:
         markeredgecolor=theme.paper,
         markeredgewidth=0.6,
     )
-    low, high = _limits(np.concatenate([losses, held_out]))
+    low, high = room_around(np.concatenate([losses, held_out]))
     axes.set_ylim(low, high)
     canvas.step_axis(axes, history)
     if factor is not None:
@@ -74,12 +75,3 @@ def bits_per_byte_factor(history: History) -> float | None:
 def _training_label(losses: FloatArray) -> str:
     last = losses[-5:].mean()
     return f"training, {last:.3f} at the end" if np.isfinite(last) else "training"
-
-
-def _limits(values: FloatArray) -> tuple[float, float]:
-    known = values[np.isfinite(values)]
-    if len(known) == 0:
-        return 0.0, 1.0
-    low, high = float(known.min()), float(known.max())
-    room = 0.06 * (high - low) or 0.5
-    return low - room, high + room

@@ -5,11 +5,12 @@ from itertools import groupby
 import numpy as np
 
 from revlm.report.buckets import draw_buckets, has_hash_layers
+from revlm.report.evaluation_section import evaluation_sections
 from revlm.report.history import History
-from revlm.report.html import document, flat, section, table, text
+from revlm.report.html import document, figure, flat, section, table, text
 from revlm.report.loss import draw_loss
 from revlm.report.memory import PHASES, draw_memory
-from revlm.report.pictures import Picture, picture_html
+from revlm.report.pictures import Picture
 from revlm.report.records import Sample
 from revlm.report.summary import Summary, summarize
 from revlm.report.throughput import draw_throughput
@@ -28,8 +29,9 @@ def run_page(history: History) -> str:
             f'<p class="muted">{text(at_a_glance(history))}</p>',
             *(f'<p class="note">{text(note)}</p>' for note in history.notes),
             _key_figures(summary),
-            section("Loss", _figure(loss_picture(history), _loss_caption(history))),
-            section("Memory", _figure(memory_picture(history), _memory_caption(history))),
+            section("Loss", figure(loss_picture(history), _loss_caption(history))),
+            *(evaluation_sections(history.evaluated) if history.evaluated else ()),
+            section("Memory", figure(memory_picture(history), _memory_caption(history))),
             section("Hash layers", _hash_layers(history)),
             section("Throughput", _throughput(history)),
             section("Samples", *_samples(history)),
@@ -97,10 +99,6 @@ def _key_figures(summary: Summary) -> str:
     return '<dl class="figures">' + "".join(cells) + "</dl>"
 
 
-def _figure(picture: Picture, caption: str) -> str:
-    return f"<figure>\n{picture_html(picture)}\n<figcaption>{text(caption)}</figcaption>\n</figure>"
-
-
 def _loss_caption(history: History) -> str:
     caption = "Below the steps: the tokens seen by then."
     if len(history.steps) >= 80:
@@ -121,7 +119,7 @@ def _memory_caption(history: History) -> str:
 def _hash_layers(history: History) -> str:
     if not has_hash_layers(history):
         return "<p>No step recorded how buckets were used: the model has no hash layers, or the run is old.</p>"
-    return _figure(
+    return figure(
         Picture(lambda canvas: draw_buckets(history, canvas), "Use of each hash layer over the steps"),
         "How full the window of a query is, how many queries find no key at all, and how much attention goes "
         "to the sink, which has no value: a layer that nobody uses shows here.",
@@ -131,7 +129,7 @@ def _hash_layers(history: History) -> str:
 def _throughput(history: History) -> str:
     if not np.isfinite(history.series("tokens_per_second")).any():
         return "<p>This run did not record its throughput.</p>"
-    return _figure(
+    return figure(
         Picture(lambda canvas: draw_throughput(history, canvas), "Tokens a second over the steps"),
         "Tokens of a step by the seconds it took, reading of data included.",
     )

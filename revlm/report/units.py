@@ -52,6 +52,14 @@ def human_count(number: float | None) -> str:
     return (digits.rstrip("0").rstrip(".") if "." in digits else digits) + name
 
 
+def binary_count(number: int) -> str:
+    """A number of tokens as contexts are named: `64K` is 65,536; others as `human_count`."""
+    for power, name in ((20, "M"), (10, "K")):
+        if number >= 1 << power and number % (1 << power) == 0:
+            return f"{number >> power}{name}"
+    return human_count(number)
+
+
 def human_duration(seconds: float | None) -> str:
     """A duration in words, such as `3 h 12 min`, in the two units that matter."""
     if not is_finite(seconds):

@@ -56,6 +56,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def evaluation(self) -> Path:
+        """What the newest `revlm evaluate` found, as JSON."""
+        return self.path / "evaluation.json"
+
+    @property
     def samples(self) -> Path:
         """The folder of texts sampled while training."""
         return self.path / "samples"
@@ -101,6 +106,20 @@ class RunFolder:
     def write_plan(self, plan: Mapping[str, Any]) -> None:
         """Writes plan.json, whole or not at all."""
         self._write(self.plan, json_bytes(dict(plan)))
+
+    def write_evaluation(self, evaluation: Mapping[str, Any]) -> None:
+        """Writes evaluation.json, whole or not at all."""
+        self._write(self.evaluation, json_bytes(dict(evaluation)))
+
+    def read_evaluation(self) -> dict[str, Any] | None:
+        """What evaluation.json holds; None where there is none, or something else."""
+        with storage_errors(f"reading {self.evaluation}"):
+            content = self.evaluation.read_bytes() if self.evaluation.is_file() else b"null"
+        try:
+            found = json.loads(content)
+        except ValueError:
+            return None
+        return found if isinstance(found, dict) else None
 
     def write_samples(self, step: int, samples: Sequence[Mapping[str, str]]) -> Path:
         """Writes the prompts and texts of a step as samples/step-00000200.json; returns that path."""

@@ -66,7 +66,7 @@ def test_a_document_in_pieces_has_the_positions_of_the_whole(trained: TrainedMod
 def test_all_documents_of_other_tokens_are_scored(trained: TrainedModel, tmp_path: Path) -> None:
     told: list[str] = []
     evaluation = evaluate_run(trained, write_tokens(tmp_path / "other"), told.append)
-    assert told == [title for title, _ in evaluation.documents]
+    assert told == [f"scoring {title}" for title, _ in evaluation.documents]
     assert evaluation.total.documents == 4
 
 

@@ -1,0 +1,161 @@
+"""What long context gives: the same targets scored with the context cut to several lengths.
+
+A sample is a run of `targets` tokens of a document that begins at least the largest context into it. For a context of C
+tokens the run is scored in spans of C / 4: each span with exactly the C tokens before its own first target, so that a
+target sees between C and 5 C / 4 tokens and nothing else. The cuts of one or many spans lie in one example as documents
+of their own, which never meet. The context `all` is the document from its beginning. A cut begins as a document does
+that continues in a next example: with the token before, without a begin token.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from revlm.evaluation.interval import mean_interval
+from revlm.evaluation.scorer import Numbers, Scorer, Tokens
+from revlm.evaluation.texts import Text
+
+CONTEXT_LENGTHS = (256, 1024, 4096, 16384, 65536)
+TARGETS = 2048
+# Tokens of cuts that are run together; a longer cut is run alone.
+_BATCH = 65536
+
+
+@dataclass(frozen=True)
+class ContextLoss:
+    """Losses in nats a token with a context of so many tokens, or all (None): means over documents.
+
+    `gain` is what the loss with the smallest context is above it, on the same targets of the same documents; `interval`
+    is its 95% confidence interval over documents, None for one document. `seen` is the mean number of tokens before a
+    target.
+    """
+
+    context: int | None
+    documents: int
+    targets: int
+    seen: float
+    loss: float
+    gain: float
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class ContextGain:
+    """The gain of each context over the smallest; the titles of sampled documents that are too short for any."""
+
+    lengths: tuple[ContextLoss, ...]
+    too_short: tuple[str, ...]
+
+
+class _Cut(NamedTuple):
+    inputs: Tokens
+    targets: Tokens
+
+
+class _Losses(NamedTuple):
+    losses: Numbers
+    seen: float
+
+
+def measure_context_gain(
+    scorer: Scorer,
+    texts: Sequence[Text],
+    *,
+    lengths: Sequence[int] = CONTEXT_LENGTHS,
+    samples: int = 8,
+    targets: int = TARGETS,
+    seed: int = 0,
+    progress: Callable[[str], object] = lambda message: None,
+) -> ContextGain:
+    """Returns the gain of each context length that some document has, and of all of the text before.
+
+    `samples` runs of `targets` tokens are spread evenly over the documents. A context that a document is too short for
+    is left out for it. Documents count alike. What it costs: about five times the targets for a context, and the
+    document once.
+    """
+    generator = np.random.default_rng(seed)
+    lengths = sorted(set(lengths))
+    long_enough = [text for text in texts if len(text) >= lengths[0] + targets][:samples]
+    by_context: dict[int | None, list[tuple[_Losses, Numbers]]] = defaultdict(list)
+    for number, text in enumerate(long_enough):
+        usable = [length for length in lengths if length + targets <= len(text)]
+        wanted = samples // len(long_enough) + (number < samples % len(long_enough))
+        starts = _starts(text, usable[-1], targets, wanted, generator)
+        progress(f"context: {text.title}, up to {usable[-1]:,} tokens and all")
+        smallest = _with_context(scorer, text, starts, targets, usable[0])
+        by_context[usable[0]].append((smallest, smallest.losses))
+        for length in usable[1:]:
+            by_context[length].append((_with_context(scorer, text, starts, targets, length), smallest.losses))
+        by_context[None].append((_with_all(scorer, text, starts, targets), smallest.losses))
+    too_short = tuple(text.title for text in texts if len(text) < lengths[0] + targets)
+    contexts = [*lengths, None]
+    return ContextGain(
+        tuple(_summarised(context, by_context[context]) for context in contexts if context in by_context), too_short
+    )
+
+
+def _starts(text: Text, context: int, targets: int, samples: int, generator: np.random.Generator) -> list[int]:
+    """Where runs of targets begin: one at random in each of as many equal parts, so that they do not overlap."""
+    room = len(text) - context
+    parts = max(1, min(samples, room // targets))
+    edges = [context + room * part // parts for part in range(parts + 1)]
+    return [int(generator.integers(low, high - targets + 1)) for low, high in pairwise(edges)]
+
+
+def _with_context(scorer: Scorer, text: Text, starts: Sequence[int], targets: int, context: int) -> _Losses:
+    cuts: list[_Cut] = []
+    for start in starts:
+        span = max(1, context // 4)
+        for first in range(start, start + targets, span):
+            last = min(first + span, start + targets)
+            cuts.append(_Cut(text.tokens[first - context : last - 1], text.tokens[first:last]))
+    losses = [_losses_of(scorer, batch, context) for batch in _batches(cuts)]
+    seen = np.concatenate([context + np.arange(len(cut.targets)) for cut in cuts])
+    return _Losses(np.concatenate(losses), float(seen.mean()))
+
+
+def _batches(cuts: Sequence[_Cut]) -> Iterator[list[_Cut]]:
+    batch: list[_Cut] = []
+    tokens = 0
+    for cut in cuts:
+        if batch and tokens + len(cut.inputs) > _BATCH:
+            yield batch
+            batch, tokens = [], 0
+        batch.append(cut)
+        tokens += len(cut.inputs)
+    yield batch
+
+
+def _losses_of(scorer: Scorer, cuts: Sequence[_Cut], context: int) -> Numbers:
+    """The losses of the cuts' targets; the first of a cut follows its input number `context`."""
+    lengths = [len(cut.inputs) for cut in cuts]
+    document = np.repeat(np.arange(len(cuts), dtype=np.int32), lengths)
+    hidden = scorer.hidden(np.concatenate([cut.inputs for cut in cuts]), document)
+    ends = np.cumsum(lengths)
+    rows = np.concatenate(
+        [np.arange(end - length + context - 1, end) for end, length in zip(ends, lengths, strict=True)]
+    )
+    return scorer.losses(hidden[rows], np.concatenate([cut.targets for cut in cuts]))
+
+
+def _with_all(scorer: Scorer, text: Text, starts: Sequence[int], targets: int) -> _Losses:
+    rows = np.concatenate([np.arange(start, start + targets) for start in starts])
+    hidden = scorer.hidden(text.inputs(int(rows[-1]) + 1))
+    return _Losses(scorer.losses(hidden[rows], text.tokens[rows]), float(rows.mean()))
+
+
+def _summarised(context: int | None, documents: Sequence[tuple[_Losses, Numbers]]) -> ContextLoss:
+    gains = np.array([smallest.mean() - scored.losses.mean() for scored, smallest in documents])
+    return ContextLoss(
+        context=context,
+        documents=len(documents),
+        targets=sum(len(scored.losses) for scored, _ in documents),
+        seen=float(np.mean([scored.seen for scored, _ in documents])),
+        loss=float(np.mean([scored.losses.mean() for scored, _ in documents])),
+        gain=float(gains.mean()),
+        interval=mean_interval(gains),
+    )

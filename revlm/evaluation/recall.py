@@ -1,0 +1,130 @@
+"""What the buckets find: the share of exact attention's weight that lies on the keys a hash layer looks at.
+
+For a query at position t of a document, exact attention gives each earlier position s of it the weight softmax over all
+s < t of `scale * <k[t], k[s]>`: the layer's own queries, keys and scale, without window and sink. `found` is the weight
+on S(t), the keys in the windows of the query's buckets; `best` is the weight on as many keys, chosen best; `chance`
+that on as many keys drawn at random, which is their share of the earlier positions.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from revlm.evaluation.scorer import Scorer
+from revlm.evaluation.texts import Text
+from revlm.model import Context, RevLM
+from revlm.model.attention.lsh import HashAttention
+
+# Of a layer on one text: each is a row of all the tokens, for every head.
+QUERIES = 128
+# Weights that exist at one time: 64 MiB in float32.
+_CHUNK_ELEMENTS = 2**24
+
+
+@dataclass(frozen=True)
+class LayerRecall:
+    """Means over the sampled queries and the heads of a layer: shares of weight, and the keys of S(t)."""
+
+    layer: int
+    found: float
+    best: float
+    chance: float
+    keys: float
+
+
+@dataclass(frozen=True)
+class Recall:
+    """The recall of each hash layer, and of how many queries of texts of how many tokens."""
+
+    queries: int
+    tokens: int
+    layers: tuple[LayerRecall, ...]
+
+
+def measure_recall(
+    scorer: Scorer,
+    texts: Sequence[Text],
+    *,
+    queries: int = QUERIES,
+    seed: int = 0,
+    progress: Callable[[str], object] = lambda message: None,
+) -> Recall:
+    """Returns the recall of each hash layer over queries drawn from each text, each text in one pass."""
+    generator = np.random.default_rng(seed)
+    sampled: dict[int, list[Tensor]] = {layer: [] for layer in scorer.model.hash_layers}
+    n_queries = 0
+    for text in texts:
+        if len(text) < 2 or not sampled:
+            continue
+        progress(f"recall: {text.title}")
+        places = 1 + generator.choice(len(text) - 1, size=min(queries, len(text) - 1), replace=False)
+        n_queries += len(places)
+        position = torch.from_numpy(np.sort(places)).to(scorer.device)
+        handles = [_watch(scorer.model, layer, position, found) for layer, found in sampled.items()]
+        try:
+            scorer.hidden(text.inputs(len(text)))
+        finally:
+            for handle in handles:
+                handle.remove()
+    layers = (
+        LayerRecall(layer, *torch.cat(shares, dim=1).double().mean(dim=1).tolist())
+        for layer, shares in sampled.items()
+        if shares
+    )
+    return Recall(n_queries, sum(map(len, texts)), tuple(layers))
+
+
+def _watch(model: RevLM, layer: int, position: Int[Tensor, "queries"], found: list[Tensor]) -> Any:
+    """Adds to `found` what the layer's buckets find, when it is next run; returns the handle that ends the watch."""
+
+    def look(mix: nn.Module, read: tuple[Tensor, ...], options: dict[str, Any]) -> None:
+        assert isinstance(mix, HashAttention)
+        k, context = read[0].detach(), options["context"]
+        assert isinstance(context, Context)
+        bucket, scale = mix.buckets(k, context), mix.temperature()
+        for head in range(k.shape[0]):
+            found.append(recall_of_queries(k[head].float(), bucket[head], position, mix.window, float(scale[head])))
+
+    mix = model.attention(layer).mix
+    assert mix is not None
+    return mix.register_forward_pre_hook(look, with_kwargs=True)
+
+
+def recall_of_queries(
+    k: Float[Tensor, "tokens head_dim"],
+    bucket: Int[Tensor, "rounds tokens"],
+    position: Int[Tensor, "queries"],
+    window: int,
+    scale: float,
+) -> Float[Tensor, "4 queries"]:
+    """Returns (found, best, chance, keys) of queries of one head of one document; positions are at least 1."""
+    rows = max(1, _CHUNK_ELEMENTS // k.shape[0])
+    parts = []
+    with torch.autocast(k.device.type, enabled=False):
+        for chunk in position.split(rows):
+            seen = _looked_at(bucket, chunk, window)
+            earlier = torch.arange(k.shape[0], device=k.device) < chunk[:, None]
+            weight = (scale * (k[chunk] @ k.T)).masked_fill(~earlier, -torch.inf).softmax(dim=-1)
+            keys = seen.sum(dim=-1)
+            largest = weight.topk(int(keys.max()), dim=-1).values.cumsum(dim=-1)
+            best = nn.functional.pad(largest, (1, 0)).gather(1, keys[:, None])[:, 0]
+            parts.append(torch.stack([(weight * seen).sum(dim=-1), best, keys / chunk, keys.float()]))
+    return torch.cat(parts, dim=1)
+
+
+def _looked_at(
+    bucket: Int[Tensor, "rounds tokens"], position: Int[Tensor, "queries"], window: int
+) -> Bool[Tensor, "queries tokens"]:
+    """Returns which positions lie in S(t): the `window` latest earlier ones of the bucket, in any round."""
+    earlier = torch.arange(bucket.shape[1], device=bucket.device) < position[:, None]
+    seen = torch.zeros_like(earlier)
+    for of_round in bucket:
+        alike = (of_round == of_round[position][:, None]) & earlier
+        from_here_on = alike.flip(-1).cumsum(dim=-1, dtype=torch.int32).flip(-1)
+        seen |= alike & (from_here_on <= window)
+    return seen

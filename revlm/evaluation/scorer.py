@@ -1,0 +1,69 @@
+"""A model as the questions of an evaluation see it: hidden states, and losses of the rows that they choose."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from revlm.evaluation.held_out import token_losses
+from revlm.model import RevLM
+
+Tokens = NDArray[np.int32]
+"""Token ids, [tokens]."""
+Numbers = NDArray[np.float64]
+
+
+@contextmanager
+def evaluating(model: RevLM) -> Iterator[None]:
+    """Holds a model in evaluation mode and without gradients for a block."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model with the precision it was trained in."""
+
+    model: RevLM
+    autocast: AbstractContextManager[None]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.head_weight.device
+
+    def hidden(self, inputs: Tokens, document: Tokens | None = None) -> Float[Tensor, "tokens d_model"]:
+        """Returns the hidden state of each token; documents lie one behind the other and never meet."""
+        numbers = None if document is None else torch.from_numpy(document).to(self.device)
+        with evaluating(self.model), self.autocast:
+            return self.model(torch.from_numpy(inputs).to(self.device), numbers)
+
+    def losses(self, hidden: Float[Tensor, "targets d_model"], targets: Tokens) -> Numbers:
+        """Returns the cross-entropy of each target in nats, given the hidden states before them."""
+        with self.autocast:
+            losses = token_losses(self.model, hidden, torch.from_numpy(targets).to(self.device))
+        return losses.double().cpu().numpy()
+
+    def ranks(self, hidden: Float[Tensor, "targets d_model"], targets: Tokens) -> NDArray[np.int64]:
+        """Returns how many tokens are at least as likely as each target, itself included: 1 where it is predicted.
+
+        A token that is as likely counts against the target, so a model that likes all tokens equally predicts none.
+        """
+        expected = torch.from_numpy(targets).to(self.device).long()
+        with torch.no_grad(), self.autocast:
+            logits = self.model.logits(hidden).float()
+        return (logits >= logits.gather(1, expected[:, None])).sum(-1).cpu().numpy()
+
+    def text_losses(self, inputs: Tokens, targets: Tokens) -> Numbers:
+        """Returns the losses of all tokens of one text."""
+        return self.losses(self.hidden(inputs), targets)

@@ -1,0 +1,77 @@
+"""The held-out texts that questions beyond the score are asked on: a sample of documents, bounded, drawn by seed."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from revlm.corpus import Example
+from revlm.evaluation.scorer import Tokens
+
+
+@dataclass(frozen=True)
+class Text:
+    """A held-out document, or what was held out of one: its tokens, and the input before the first of them."""
+
+    title: str
+    before: int
+    tokens: Tokens
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def inputs(self, stop: int) -> Tokens:
+        """The inputs whose targets are the first `stop` tokens."""
+        return np.concatenate([np.array([self.before], dtype=np.int32), self.tokens[: stop - 1]])
+
+
+class TextSample:
+    """At most `size` of the documents that it is shown; each is as likely to stay, and a seed always keeps the same.
+
+    Each document draws a number of its own, and those with the smallest stay (after Vitter's reservoirs, ACM TOMS
+    11(1), 1985); no more than one document beside them is in memory.
+    """
+
+    def __init__(self, size: int, seed: int) -> None:
+        self._size, self._generator = size, np.random.default_rng(seed)
+        self._kept: list[tuple[float, Text]] = []
+
+    def watch(self, title: str, pieces: Iterable[tuple[int, Example]]) -> Iterator[tuple[int, Example]]:
+        """Yields the pieces of a document as they are, and offers it to the sample at its end."""
+        parts: list[Tokens] = []
+        before = 0
+        for start, example in pieces:
+            if not parts:
+                before = int(example.inputs[0])
+            parts.append(example.targets)
+            yield start, example
+        if parts:
+            self._offer(Text(title, before, np.concatenate(parts)))
+
+    def texts(self) -> list[Text]:
+        """The documents that stayed, in the order of their numbers."""
+        return [text for _, text in self._kept]
+
+    def _offer(self, text: Text) -> None:
+        self._kept.append((float(self._generator.random()), text))
+        self._kept.sort(key=lambda pair: pair[0])
+        del self._kept[self._size :]
+
+
+def beginnings(texts: Iterable[Text], longest: int, tokens: int) -> list[Text]:
+    """Returns the beginnings of texts, each of at most `longest` tokens, in order until there are `tokens` in all."""
+    chosen: list[Text] = []
+    for text in texts:
+        length = min(len(text), longest, tokens)
+        if length:
+            chosen.append(Text(text.title, text.before, text.tokens[:length]))
+        tokens -= length
+    return chosen
+
+
+def vocabulary_of(texts: Iterable[Text]) -> Tokens:
+    """Returns the tokens that occur in texts, ascending.
+
+    Random tokens are drawn from these: a model knows nothing of tokens that its corpus never had.
+    """
+    return np.unique(np.concatenate([text.tokens for text in texts]))
