@@ -61,12 +61,12 @@ def _print_context(context: "ContextGain") -> None:
             f"{each.targets:,}",
             f"{each.seen:,.0f}",
             f"{each.loss:.4f}",
-            f"{each.gain:+.4f}",
-            ABSENT if each.interval is None else f"{each.interval[0]:+.4f} to {each.interval[1]:+.4f}",
+            f"{each.gain:+.4f}" if place else "",
+            ABSENT if each.interval is None else f"± {each.interval[1] - each.gain:.4f}" if place else "",
         )
-        for each in context.lengths
+        for place, each in enumerate(context.lengths)
     )
-    names = ("context", "documents", "targets", "tokens seen", "nats/token", "gain", "95% interval")
+    names = ("context", "documents", "targets", "seen", "nats/token", "gain", "95%")
     _say("the same targets with the context cut", _table(*names, rows=rows))
     typer.echo(
         "a target sees between the context and 5/4 of it; the gain is that over the smallest context, as a mean over "
@@ -115,18 +115,21 @@ def _print_copying(copying: "Copying") -> None:
 
 
 def _print_needles(needle: "NeedleTest") -> None:
-    table = _table("distance", "needles", "predicted", "without", "mean rank", "without", "nats/token", "without")
-    for each in needle.distances:
-        pairs = (
-            (f"{each.found.accuracy:.1%}", f"{each.without.accuracy:.1%}"),
-            (f"{each.found.rank:,.0f}", f"{each.without.rank:,.0f}"),
-            (f"{each.found.loss:.2f}", f"{each.without.loss:.2f}"),
+    rows = (
+        (
+            f"{each.distance:,}",
+            f"{each.needles:,}",
+            f"{each.found.accuracy:.1%} / {each.without.accuracy:.1%}",
+            f"{each.found.rank:,.0f} / {each.without.rank:,.0f}",
+            f"{each.found.loss:.2f} / {each.without.loss:.2f}",
         )
-        table.add_row(f"{each.distance:,}", f"{each.needles:,}", *(cell for pair in pairs for cell in pair))
+        for each in needle.distances
+    )
+    table = _table("distance", "needles", "predicted", "mean rank", "nats/token", rows=rows)
     table.add_section()
     chance = needle.chance
-    table.add_row("chance", "", f"{chance.accuracy:.2%}", "", f"{chance.rank:,.0f}", "", f"{chance.loss:.2f}", "")
-    _say("needle: random tokens hidden in a text, their second half when the first is repeated", table)
+    table.add_row("chance", "", f"{chance.accuracy:.2%}", f"{chance.rank:,.0f}", f"{chance.loss:.2f}")
+    _say("needle: random tokens hidden in a text, their second half when the first is repeated; / without them", table)
     if needle.too_short:
         typer.echo(_left_out(needle.too_short).removeprefix("; "))
 

@@ -69,7 +69,7 @@ def measure_ablations(
         return Ablation(kind, tuple(layers), loss, loss - whole)
 
     def with_rounds(number: int) -> RoundsLoss:
-        progress(f"ablations: hashing in {number} round{'s' * (number > 1)}")
+        progress(f"ablations: rounds of hashing: {number}")
         with rounds_of_hashing(model, number):
             loss = _loss(scorer, texts)
         return RoundsLoss(number, loss, loss - whole)

@@ -1,6 +1,7 @@
 """What long context gives: the same targets scored with the context cut to several lengths.
 
-A sample is a run of `targets` tokens of a document that begins at least the largest context into it. For a context of C
+A sample is a run of tokens of a document that begins at least the largest context into it: 2,048 of them, and no more
+than a quarter of the document. For a context of C
 tokens the run is scored in spans of C / 4: each span with exactly the C tokens before its own first target, so that a
 target sees between C and 5 C / 4 tokens and nothing else. The cuts of one or many spans lie in one example as documents
 of their own, which never meet. The context `all` is the document from its beginning. A cut begins as a document does
@@ -73,29 +74,34 @@ def measure_context_gain(
 ) -> ContextGain:
     """Returns the gain of each context length that some document has, and of all of the text before.
 
-    `samples` runs of `targets` tokens are spread evenly over the documents. A context that a document is too short for
-    is left out for it. Documents count alike. What it costs: about five times the targets for a context, and the
-    document once.
+    `samples` runs of at most `targets` tokens are spread evenly over the documents. A context that a document is too
+    short for is left out for it. Documents count alike. What it costs: about five times the targets for a context, or
+    the context where that is more, and the document once.
     """
     generator = np.random.default_rng(seed)
     lengths = sorted(set(lengths))
-    long_enough = [text for text in texts if len(text) >= lengths[0] + targets][:samples]
+    long_enough = [text for text in texts if lengths[0] + _targets(text, targets) <= len(text)][:samples]
     by_context: dict[int | None, list[tuple[_Losses, Numbers]]] = defaultdict(list)
     for number, text in enumerate(long_enough):
-        usable = [length for length in lengths if length + targets <= len(text)]
+        n_targets = _targets(text, targets)
+        usable = [length for length in lengths if length + n_targets <= len(text)]
         wanted = samples // len(long_enough) + (number < samples % len(long_enough))
-        starts = _starts(text, usable[-1], targets, wanted, generator)
+        starts = _starts(text, usable[-1], n_targets, wanted, generator)
         progress(f"context: {text.title}, up to {usable[-1]:,} tokens and all")
-        smallest = _with_context(scorer, text, starts, targets, usable[0])
+        smallest = _with_context(scorer, text, starts, n_targets, usable[0])
         by_context[usable[0]].append((smallest, smallest.losses))
         for length in usable[1:]:
-            by_context[length].append((_with_context(scorer, text, starts, targets, length), smallest.losses))
-        by_context[None].append((_with_all(scorer, text, starts, targets), smallest.losses))
-    too_short = tuple(text.title for text in texts if len(text) < lengths[0] + targets)
+            by_context[length].append((_with_context(scorer, text, starts, n_targets, length), smallest.losses))
+        by_context[None].append((_with_all(scorer, text, starts, n_targets), smallest.losses))
+    too_short = tuple(text.title for text in texts if lengths[0] + _targets(text, targets) > len(text))
     contexts = [*lengths, None]
     return ContextGain(
         tuple(_summarised(context, by_context[context]) for context in contexts if context in by_context), too_short
     )
+
+
+def _targets(text: Text, at_most: int) -> int:
+    return max(1, min(at_most, len(text) // 4))
 
 
 def _starts(text: Text, context: int, targets: int, samples: int, generator: np.random.Generator) -> list[int]:

@@ -64,7 +64,7 @@ def measure_copying(
         drawn = generator.choice(vocabulary, size=(max(1, _TOKENS // length), length))
         sequences = np.concatenate([drawn, drawn], axis=1).astype(np.int32)
         for number in numbers:
-            progress(f"copy: {length:,} tokens" + (f", {number} rounds" if number else ""))
+            progress(f"copy: {length:,} tokens" + (f", rounds of hashing: {number}" if number else ""))
             if number is None:
                 accuracy = _accuracy(scorer, sequences, begin_id)
             else:

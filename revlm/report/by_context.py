@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from revlm.report.canvas import ROW, Canvas, KeyEntry
+from revlm.report.canvas import ROW, Canvas, KeyEntry, limit_from_zero
 from revlm.report.evaluated import Context
 from revlm.report.units import binary_count
 
@@ -38,6 +38,11 @@ def draw_by_context(runs: Mapping[str, Context | None], canvas: Canvas) -> Figur
         for place, each in points:
             if each.interval is not None and each.context != lengths[0].context:
                 axes.plot([place, place], each.interval, color=color, linewidth=1.2, marker="_", markersize=7)
+            if len(shown) == 1 and each.context != lengths[0].context:
+                canvas.mark(axes, f"{each.gain:+.3f}", place, each.gain)
+    bounds = [bound for _, lengths, _ in shown for each in lengths for bound in (each.gain, *(each.interval or ()))]
+    if min(bounds) >= 0:
+        limit_from_zero(axes, max(bounds) or 1.0)
     axes.set_xlim(-0.35, len(contexts) + 0.35)
     axes.set_xticks(list(places.values()), [*map(binary_count, contexts), "all"])
     canvas.write(figure, 0.6, top + height + 0.34, "tokens of context", color=theme.muted)

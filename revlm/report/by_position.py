@@ -26,7 +26,8 @@ def draw_by_position(runs: Mapping[str, Evaluated | None], canvas: Canvas) -> Fi
         middles = np.array([_middle(position) for position in run.positions])
         losses = np.array([position.loss for position in run.positions])
         few = np.array([position.tokens < FEW_TOKENS for position in run.positions])
-        axes.plot(middles, losses, color=color, linewidth=1.8)
+        axes.plot(middles, losses, color=color, linewidth=0.8)
+        axes.plot(middles[~few], losses[~few], color=color, linewidth=1.8)
         for which, inside in ((~few, color), (few, canvas.theme.paper)):
             axes.plot(
                 middles[which],
@@ -39,7 +40,10 @@ def draw_by_position(runs: Mapping[str, Evaluated | None], canvas: Canvas) -> Fi
             )
     positions = [position for _, run, _ in shown for position in run.positions]
     axes.set_ylim(*room_around(np.array([position.loss for position in positions])))
-    power_axis(axes, 1, max(position.last for position in positions), factor=16 if canvas.narrow else 4)
+    last = max(position.last for position in positions)
+    power_axis(axes, 1, last, factor=16 if canvas.narrow else 4)
+    for seq_len in {run.seq_len for _, run, _ in shown if run.seq_len < last}:
+        axes.axvline(seq_len + 1, color=canvas.theme.muted, linewidth=1.0, linestyle=":")
     canvas.write(figure, 0.6, top + height + 0.34, "position in the document, tokens", color=canvas.theme.muted)
     return figure
 

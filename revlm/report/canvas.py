@@ -173,6 +173,19 @@ class Canvas:
                 annotation_clip=False,
             )
 
+    def mark(self, axes: Axes, text: str, along: float, height: float) -> None:
+        """Writes a number right of a point of the axes."""
+        axes.annotate(
+            plain(text),
+            (along, height),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            size=FONT_SIZE,
+            color=self.theme.ink,
+            annotation_clip=False,
+        )
+
     def _key_lines(self, key: Sequence[KeyEntry]) -> list[list[KeyEntry]]:
         lines: list[list[KeyEntry]] = []
         left = np.inf

@@ -32,7 +32,7 @@ def evaluation_pictures(evaluated: Evaluated) -> dict[str, Picture]:
         pictures["ablations"] = Picture(lambda canvas: draw_ablations(ablations, canvas), words)
     needle = evaluated.needle if evaluated.needle is not None and evaluated.needle.distances else None
     if needle is not None or copying is not None:
-        words = "Share of hidden and of copied random tokens that are predicted, beside chance"
+        words = "Loss of hidden random tokens by distance, and share of copied ones that is predicted, beside chance"
         pictures["finding"] = Picture(lambda canvas: draw_finding(needle, copying, canvas), words)
     return pictures
 
@@ -44,11 +44,12 @@ def evaluation_sections(evaluated: Evaluated) -> Iterator[str]:
         "positions": f"Of the weights of step {evaluated.step:,} on {evaluated.data}: "
         f"{plural(evaluated.total.tokens, 'token')}, {evaluated.total.loss:.4f} nats a token, "
         f"{evaluated.total.bits_per_byte:.4f} bits per byte. Positions are in powers of two; hollow: fewer than "
-        f"{FEW_TOKENS} tokens. Documents of over {evaluated.seq_len:,} tokens are scored in pieces of so many.",
+        f"{FEW_TOKENS} tokens.{_pieces(evaluated)}",
         "context": _context_caption(evaluated),
         "ablations": _ablations_caption(evaluated),
-        "finding": "Random tokens that only an earlier place foretells: hidden once in a text and begun again at a "
-        "distance, or all of them twice. Dashed: what guessing gives.",
+        "finding": "Random tokens that only an earlier place foretells: hidden in a text and begun again at a "
+        "distance, here the loss of the rest of them; and all of them twice, here the share that is predicted. Dashed: "
+        "what guessing gives.",
     }
     for name, picture in pictures.items():
         yield section(HEADINGS[name], figure(picture, captions[name]))
@@ -59,6 +60,13 @@ def evaluation_sections(evaluated: Evaluated) -> Iterator[str]:
 def _by_position(evaluated: Evaluated) -> Picture:
     words = f"Loss by position in the document, {evaluated.total.loss:.3f} nats a token in all"
     return Picture(lambda canvas: draw_by_position({"": evaluated}, canvas), words)
+
+
+def _pieces(evaluated: Evaluated) -> str:
+    longest = max(position.last for position in evaluated.positions)
+    if longest <= evaluated.seq_len:
+        return ""
+    return f" Documents are scored in pieces of {evaluated.seq_len:,} tokens; dotted: where the second begins."
 
 
 def _context_caption(evaluated: Evaluated) -> str:

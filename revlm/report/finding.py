@@ -9,17 +9,17 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from revlm.report.canvas import ROW, Canvas
+from revlm.report.canvas import ROW, Canvas, limit_from_zero
 from revlm.report.evaluated import Copying, NeedleTest
 from revlm.report.scales import power_axis
 from revlm.report.units import plural
 
 
 def draw_finding(needle: NeedleTest | None, copying: Copying | None, canvas: Canvas) -> Figure:
-    """Shares of tokens that are predicted, from 0 to 1, of the tests that were made."""
+    """The loss of needles' ends by distance, and the share of copies that is predicted by length, from zero."""
     panels: list[tuple[str, str, Callable[[Axes], None]]] = []
     if needle is not None and needle.distances:
-        panels.append(("needles: tokens predicted", "tokens away", lambda axes: _draw_needles(axes, needle, canvas)))
+        panels.append(("needles: nats a token", "tokens away", lambda axes: _draw_needles(axes, needle, canvas)))
     if copying is not None:
         panels.append(("copies: tokens predicted", "tokens copied", lambda axes: _draw_copies(axes, copying, canvas)))
     columns = 1 if canvas.narrow else 2
@@ -29,9 +29,6 @@ def draw_finding(needle: NeedleTest | None, copying: Copying | None, canvas: Can
     for number, (caption, label, draw) in enumerate(panels):
         left, panel_top = 0.6 + number % columns * canvas.width / columns, top + number // columns * below
         axes = canvas.panel(figure, left, panel_top, canvas.width / columns - 1.6, height, caption)
-        axes.set_ylim(0, 1.04)
-        axes.set_yticks(np.linspace(0, 1, 6))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f}%"))
         draw(axes)
         canvas.write(figure, left, panel_top + height + 0.34, label, color=canvas.theme.muted)
     return figure
@@ -40,16 +37,17 @@ def draw_finding(needle: NeedleTest | None, copying: Copying | None, canvas: Can
 def _draw_needles(axes: Axes, needle: NeedleTest, canvas: Canvas) -> None:
     theme = canvas.theme
     distances = [each.distance for each in needle.distances]
-    labels = [("chance", needle.chance.accuracy, theme.muted)]
-    axes.axhline(needle.chance.accuracy, color=theme.muted, linewidth=1.0, linestyle="--")
-    for name, shares, color in (
-        ("no needle", [each.without.accuracy for each in needle.distances], theme.orange),
-        ("needle", [each.found.accuracy for each in needle.distances], theme.blue),
-    ):
-        axes.plot(distances, shares, color=color, linewidth=1.8, marker="o", markersize=4, clip_on=False)
-        labels.append((name, shares[-1], color))
+    lines = (
+        ("no needle", [each.without.loss for each in needle.distances], theme.orange),
+        ("needle", [each.found.loss for each in needle.distances], theme.blue),
+    )
+    axes.axhline(needle.chance.loss, color=theme.muted, linewidth=1.0, linestyle="--")
+    for _, losses, color in lines:
+        axes.plot(distances, losses, color=color, linewidth=1.8, marker="o", markersize=4, clip_on=False)
+    limit_from_zero(axes, max(needle.chance.loss, *(loss for _, losses, _ in lines for loss in losses)))
     power_axis(axes, distances[0], distances[-1], factor=4)
-    canvas.end_labels(axes, labels)
+    labels = [(name, losses[-1], color) for name, losses, color in lines]
+    canvas.end_labels(axes, [("chance", needle.chance.loss, theme.muted), *labels])
 
 
 def _draw_copies(axes: Axes, copying: Copying, canvas: Canvas) -> None:
@@ -72,6 +70,8 @@ def _draw_copies(axes: Axes, copying: Copying, canvas: Canvas) -> None:
             clip_on=False,
         )
         labels.append(("copied" if rounds is None else plural(rounds, "round"), points[-1][1], color))
+    limit_from_zero(axes, max(copying.chance, *(each.accuracy for each in copying.accuracies)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
     lengths = sorted({each.length for each in copying.accuracies})
     power_axis(axes, lengths[0], lengths[-1], factor=4)
     canvas.end_labels(axes, labels)

@@ -93,16 +93,7 @@ def draw_peaks(histories: Sequence[History], canvas: Canvas) -> Figure:
         peak = peaks[place] / divisor
         axes.barh(place, baseline, 0.4, color=canvas.theme.muted, alpha=0.45, linewidth=0)
         axes.barh(place, peak - baseline, 0.4, left=baseline, color=canvas.theme.run_color(place), linewidth=0)
-        axes.annotate(
-            human_bytes(peaks[place] or None),
-            (peak, place),
-            xytext=(5, 0),
-            textcoords="offset points",
-            va="center",
-            size=FONT_SIZE,
-            color=canvas.theme.ink,
-            annotation_clip=False,
-        )
+        canvas.mark(axes, human_bytes(peaks[place] or None), peak, place)
         axes.annotate(
             _short(name),
             (0, place - 0.4),

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from revlm.report.canvas import FONT_SIZE, ROW, Canvas, KeyEntry
+from revlm.report.canvas import ROW, Canvas, KeyEntry
 from revlm.report.evaluated import Ablation, Ablations
 from revlm.report.scales import power_axis
 from revlm.report.theme import Theme
@@ -34,7 +34,7 @@ def draw_ablations(ablations: Ablations, canvas: Canvas) -> Figure:
     if ablations.rounds:
         left, panel_top = (0.6, top + height + 0.75) if below else (canvas.width * 0.6 + 0.75, top)
         panel_width, panel_height = canvas.width - left - 0.2, 1.5 if below else height - 0.0
-        caption = "increase by rounds of hashing"
+        caption = "by rounds of hashing"
         axes = canvas.panel(figure, left, panel_top, panel_width, panel_height, caption)
         _draw_rounds(axes, ablations, canvas)
         canvas.write(figure, left, panel_top + panel_height + 0.34, "rounds", color=canvas.theme.muted)
@@ -55,16 +55,7 @@ def _draw_bars(axes: Axes, bars: list[Ablation], n_layers: int, canvas: Canvas) 
     low, high = min(0.0, *increases), max(0.0, *increases)
     axes.set_xlim(low - 0.02 * (high - low), high + 0.02 * (high - low) or 1.0)
     for place, increase in zip(places, increases, strict=True):
-        axes.annotate(
-            f"{increase:+.3f}",
-            (max(increase, 0.0), place),
-            xytext=(5, 0),
-            textcoords="offset points",
-            va="center",
-            size=FONT_SIZE,
-            color=canvas.theme.ink,
-            annotation_clip=False,
-        )
+        canvas.mark(axes, f"{increase:+.3f}", max(increase, 0.0), place)
 
 
 def _draw_rounds(axes: Axes, ablations: Ablations, canvas: Canvas) -> None:

@@ -1,10 +1,13 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from revlm.cli import main
+from revlm.report import read_history
+from revlm.report.evaluation_section import evaluation_pictures
 from tests.tiny_run import write_run
 
 
@@ -20,7 +23,9 @@ def test_json_holds_documents_total_and_positions(run: Path, capsys: pytest.Capt
     assert result["step"] == 3
     assert result["seq_len"] == 512
     total, documents, positions = result["total"], result["documents"], result["positions"]
-    assert [f"scoring {document['title']}" for document in documents] == captured.err.splitlines()
+    told = captured.err.splitlines()
+    assert [f"scoring {document['title']}" for document in documents] == told[:-1]
+    assert told[-1].startswith(f"wrote {run / 'evaluation.json'}")
     for key in ("tokens", "bytes"):
         assert total[key] == sum(document[key] for document in documents)
     assert total["bits_per_byte"] == pytest.approx(total["loss"] / math.log(2) * total["tokens"] / total["bytes"])
@@ -34,3 +39,49 @@ def test_the_tables_say_what_a_token_saw(run: Path, capsys: pytest.CaptureFixtur
     for words in ("bits/byte", "total", "position in document", "8-15", "within data.seq_len = 512 tokens"):
         assert words in out
     assert all(f"{name}" in out for name in ("one", "two", "three", "four"))
+
+
+def evaluate(*arguments: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    assert main(["evaluate", "--json", "--device", "cpu", *arguments]) == 0
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return result
+
+
+def test_everything_can_be_asked_at_once_and_stays_for_the_report(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ("--context-lengths", "16,64", "--samples", "2", "--tokens", "300")
+    assert main(["evaluate", "--run", str(run), "--device", "cpu", "--all", *small]) == 0
+    out = capsys.readouterr().out
+    for words in ("context", "all lsh layers", "rounds of hashing", "best as many keys", "copies", "distance"):
+        assert words in out
+    evaluated = read_history(run).evaluated
+    assert evaluated is not None
+    assert list(evaluation_pictures(evaluated)) == ["positions", "context", "ablations", "finding"]
+    assert evaluated.recall is not None
+
+
+def test_answers_stay_while_model_and_documents_are_the_same(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / "evaluation.json").unlink(missing_ok=True)
+    small = ("--run", str(run), "--samples", "1", "--tokens", "200")
+    first = evaluate(*small, "--ablations", capsys=capsys)
+    assert "recall" not in first
+    second = evaluate(*small, "--recall", capsys=capsys)
+    assert second["ablations"] == first["ablations"]
+    assert json.loads((run / "evaluation.json").read_text()) == {k: v for k, v in second.items() if k != "run"}
+    elsewhere = evaluate(*small, "--data", str(run.parent / "tokens"), capsys=capsys)
+    assert not {"ablations", "recall"} & elsewhere.keys()
+    (run / "evaluation.json").write_text("{")
+    assert "recall" in evaluate(*small, "--recall", capsys=capsys)
+
+
+def test_the_same_seed_gives_the_same(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("--run", str(run), "--all", "--context-lengths", "16,64", "--samples", "2", "--tokens", "200")
+    once, again, other = (evaluate(*asked, "--seed", seed, capsys=capsys) for seed in ("0", "0", "1"))
+    assert once == again
+    assert once["context"] != other["context"]
+
+
+def test_lengths_that_are_none_are_wrong_use(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--run", str(run), "--context-lengths", "256,many"]) == 2
+    assert "give numbers of tokens with commas" in capsys.readouterr().err

@@ -22,7 +22,7 @@ class Remembering(CountingScorer):
 
 
 def test_a_target_sees_between_the_context_and_five_quarters_of_it() -> None:
-    texts = [counting_text(3000), counting_text(700), counting_text(50, "short")]
+    texts = [counting_text(3000), counting_text(700), counting_text(18, "short")]
     gain = measure_context_gain(CountingScorer(), texts, lengths=(64, 16, 256, 1024), samples=5, targets=100)
     assert [each.context for each in gain.lengths] == [16, 64, 256, 1024, None]
     assert [each.documents for each in gain.lengths] == [2, 2, 2, 1, 2]
@@ -47,16 +47,14 @@ def test_the_targets_of_all_contexts_are_the_same() -> None:
 
 def test_cuts_that_share_a_pass_score_as_each_alone() -> None:
     scorer = lively_scorer("local", "lsh", window=16)
-    text = random_text(400)
-    start, context, losses = 300, 32, []
-    for first in range(start, start + 64, context // 4):
-        cut = text.tokens[first - context : first + context // 4]
-        hidden = scorer.hidden(cut[:-1])
-        losses.append(scorer.losses(hidden[context - 1 :], cut[context:]))
+    text, context, targets = random_text(128), 96, 32  # room for just these targets
+    losses = []
+    for first in range(context, context + targets, context // 4):
+        last = min(first + context // 4, context + targets)
+        cut = text.tokens[first - context : last]
+        losses.append(scorer.losses(scorer.hidden(cut[:-1])[context - 1 :], cut[context:]))
     alone = float(np.concatenate(losses).mean())
-    # A document with room for just these targets.
-    short = type(text)(text.title, text.before, text.tokens[start - context : start + 64])
-    gain = measure_context_gain(scorer, [short], lengths=(context,), samples=1, targets=64)
+    gain = measure_context_gain(scorer, [text], lengths=(context,), samples=1, targets=targets)
     assert gain.lengths[0].loss == pytest.approx(alone, abs=1e-9)
 
 

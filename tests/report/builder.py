@@ -125,6 +125,99 @@ def write_samples(folder: Path, step: int) -> None:
     (folder / "samples" / f"step-{step:08}.json").write_text(json.dumps(samples))
 
 
+def write_evaluation(
+    folder: Path, *, layers: int = 4, hashed: bool = True, documents: int = 5, gain: float = 0.1
+) -> Path:
+    """An evaluation as `revlm evaluate --all` leaves it; the folder, again."""
+    loss = 4.2
+    positions = [
+        {"first": 2**n, "last": 2 ** (n + 1) - 1, "tokens": min(documents * 2**n, 90_000), "loss": loss + 2 / (n + 1)}
+        for n in range(17)
+    ]
+    lengths = [256, 1024, 4096, 16384, 65536, None]
+    gains = [gain * place for place in range(len(lengths))]
+    kinds = ["lsh" if hashed and layer % 2 else "local" for layer in range(layers)]
+    found = {"accuracy": 0.6, "rank": 31.0, "loss": 2.0}
+    own_rounds = 4
+    rounds = [1, 2, 4, 8, 16]
+    record = {
+        "step": 200,
+        "data": "data/novels",
+        "seq_len": 65536,
+        "total": {"tokens": 412_345, "bytes": 1_234_567, "loss": loss, "bits_per_byte": 2.1},
+        "documents": [],
+        "positions": positions,
+        "context": {
+            "lengths": [
+                {
+                    "context": context,
+                    "documents": documents,
+                    "targets": 2048 * documents,
+                    "seen": 1.1 * (context or 120_000),
+                    "loss": loss - its_gain,
+                    "gain": its_gain,
+                    "interval": [0.5 * its_gain, 1.5 * its_gain] if documents > 1 else None,
+                }
+                for context, its_gain in zip(lengths, gains, strict=True)
+            ],
+            "too_short": [],
+        },
+        "ablations": {
+            "documents": 1,
+            "tokens": 65536,
+            "loss": loss,
+            "layers": [
+                {"kind": kind, "layers": [layer], "loss": loss + 0.9 / (layer + 1), "increase": 0.9 / (layer + 1)}
+                for layer, kind in enumerate(kinds)
+            ],
+            "kinds": [
+                {
+                    "kind": kind,
+                    "layers": [layer for layer, its_kind in enumerate(kinds) if its_kind == kind],
+                    "loss": loss + 1.5,
+                    "increase": 1.5,
+                }
+                for kind in dict.fromkeys(kinds)
+            ],
+            "own_rounds": own_rounds,
+            "rounds": [
+                {"rounds": n, "loss": loss + 0.1 * (own_rounds - n) / n, "increase": 0.1 * (own_rounds - n) / n}
+                for n in rounds
+            ]
+            if hashed
+            else [],
+        },
+        "recall": {
+            "queries": 128,
+            "tokens": 65536,
+            "layers": [
+                {"layer": layer, "found": 0.31, "best": 0.62, "chance": 0.004, "keys": 180.5}
+                for layer, kind in enumerate(kinds)
+                if kind == "lsh"
+            ],
+        },
+        "copying": {
+            "chance": 1 / 1900,
+            "own_rounds": own_rounds,
+            "accuracies": [
+                {"length": length, "rounds": n, "accuracy": min(1.0, (n or 1) * 64 / length)}
+                for length in (128, 512, 2048, 8192)
+                for n in (rounds if hashed else [None])
+            ],
+        },
+        "needle": {
+            "chance": {"accuracy": 1 / 1900, "rank": 1024.5, "loss": 7.5},
+            "distances": [
+                {"distance": distance, "needles": 16, "found": found, "without": {**found, "accuracy": 0.01}}
+                for distance in lengths[:-1]
+            ],
+            "too_short": [],
+        },
+    }
+    (folder / "evaluation.json").write_text(json.dumps(record))
+    return folder
+
+
 def _loss(step: int, speed: float) -> float:
     return 3.6 + 2.8 * math.exp(-speed * step / 60) + 0.7 * math.exp(-speed * step / 900)
 
