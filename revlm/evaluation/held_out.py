@@ -13,7 +13,7 @@ from revlm.corpus import Example
 from revlm.model import RevLM
 
 # Tokens whose logits exist at one time.
-_TILE = 2048
+TILE = 2048
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def token_losses(
     """Returns the cross-entropy of each target in nats, float32; only the logits of a tile of tokens exist."""
     losses = [
         torch.nn.functional.cross_entropy(model.logits(rows).float(), target.long(), reduction="none")
-        for rows, target in zip(hidden.split(_TILE), targets.split(_TILE), strict=True)
+        for rows, target in zip(hidden.split(TILE), targets.split(TILE), strict=True)
     ]
     return torch.cat(losses)
 

@@ -22,8 +22,8 @@ from revlm.model.attention.lsh import HashAttention
 
 # Of a layer on one text: each is a row of all the tokens, for every head.
 QUERIES = 128
-# Weights that exist at one time: 64 MiB in float32.
-_CHUNK_ELEMENTS = 2**24
+# Weights that exist at one time: 16 MiB in float32.
+_CHUNK_ELEMENTS = 2**22
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from revlm.evaluation.held_out import token_losses
+from revlm.evaluation.held_out import TILE, token_losses
 from revlm.model import RevLM
 
 Tokens = NDArray[np.int32]
@@ -59,10 +59,13 @@ class Scorer:
 
         A token that is as likely counts against the target, so a model that likes all tokens equally predicts none.
         """
-        expected = torch.from_numpy(targets).to(self.device).long()
+        expected = torch.from_numpy(targets).to(self.device).long()[:, None]
+        ranks = []
         with torch.no_grad(), self.autocast:
-            logits = self.model.logits(hidden).float()
-        return (logits >= logits.gather(1, expected[:, None])).sum(-1).cpu().numpy()
+            for rows, of_rows in zip(hidden.split(TILE), expected.split(TILE), strict=True):
+                logits = self.model.logits(rows).float()
+                ranks.append((logits >= logits.gather(1, of_rows)).sum(-1))
+        return torch.cat(ranks).cpu().numpy()
 
     def text_losses(self, inputs: Tokens, targets: Tokens) -> Numbers:
         """Returns the losses of all tokens of one text."""
