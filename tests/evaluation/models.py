@@ -1,9 +1,11 @@
 """Small models whose layers matter, and scorers that are not models at all."""
 
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from revlm.evaluation.scorer import Numbers, Scorer, Tokens
@@ -58,3 +60,34 @@ class CountingScorer(Scorer):
 def counting_text(tokens: int, title: str = "text") -> Text:
     """A document for `CountingScorer`."""
     return Text(title, 0, np.arange(1, tokens + 1, dtype=np.int32))
+
+
+class Searching(Scorer):
+    """Not a model: it expects what followed the latest earlier place with the same tokens, within its reach.
+
+    It compares `cue` tokens, and looks at nothing before the document.
+    """
+
+    model = SimpleNamespace(vocab_size=VOCABULARY, hash_layers=(), recipe=SimpleNamespace(n_rounds=1))
+
+    def __init__(self, reach: int, cue: int = 4) -> None:
+        self.__dict__.update(reach=reach, cue=cue)
+
+    def hidden(self, inputs: Tokens, document: Tokens | None = None) -> Tensor:
+        latest: dict[tuple[int, ...], int] = {}
+        expected = np.full(len(inputs), -1)
+        for place in range(self.cue - 1, len(inputs)):
+            if document is not None and document[place] != document[place - 1]:
+                latest.clear()
+            cue = tuple(inputs[place + 1 - self.cue : place + 1].tolist())
+            found = latest.get(cue)
+            if found is not None and place - found <= self.reach:
+                expected[place] = inputs[found + 1]
+            latest[cue] = place
+        return torch.from_numpy(expected)
+
+    def ranks(self, hidden: Tensor, targets: Tokens) -> NDArray[np.int64]:
+        return np.where(hidden.numpy() == targets, 1, VOCABULARY)
+
+    def losses(self, hidden: Tensor, targets: Tokens) -> Numbers:
+        return np.where(hidden.numpy() == targets, 0.0, 4.0)

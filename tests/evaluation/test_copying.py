@@ -6,7 +6,7 @@ import pytest
 from revlm.evaluation.copying import measure_copying
 from revlm.evaluation.scorer import Scorer
 from scripts.repeated_sequence import train_on_repetitions
-from tests.evaluation.models import VOCABULARY, lively_scorer
+from tests.evaluation.models import VOCABULARY, Searching, lively_scorer
 
 TOKENS = np.arange(1, VOCABULARY, dtype=np.int32)
 
@@ -24,6 +24,12 @@ def test_an_untrained_model_copies_by_chance() -> None:
 def test_a_model_that_does_not_hash_is_asked_once_a_length() -> None:
     copying = measure_copying(lively_scorer("local"), TOKENS, begin_id=0, longest=64)
     assert [(each.length, each.rounds) for each in copying.accuracies] == [(32, None)]
+
+
+def test_who_remembers_that_far_predicts_every_token_that_is_announced() -> None:
+    different = np.arange(1, 10**7, dtype=np.int32)  # so many that none is likely to come twice in one copy
+    copying = measure_copying(Searching(600, cue=1), different, begin_id=0, longest=2048, lengths=(100, 512, 1024))
+    assert [(each.length, each.accuracy) for each in copying.accuracies] == [(100, 1), (512, 1), (1024, 0)]
 
 
 @pytest.mark.slow

@@ -1,39 +1,9 @@
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from revlm.evaluation.needle import measure_needles
-from revlm.evaluation.scorer import Numbers, Tokens
-from tests.evaluation.models import VOCABULARY, CountingScorer, lively_scorer, random_text
+from tests.evaluation.models import VOCABULARY, Searching, lively_scorer, random_text
 
 TOKENS = np.arange(1, VOCABULARY, dtype=np.int32)
-
-
-class Searching(CountingScorer):
-    """Not a model: it expects what followed the latest earlier place with the same four tokens, within its reach."""
-
-    model = type("Anything", (), {"vocab_size": VOCABULARY})()
-
-    def __init__(self, reach: int) -> None:
-        self.reach = reach
-
-    def hidden(self, inputs: Tokens, document: Tokens | None = None) -> Tensor:
-        latest: dict[tuple[int, ...], int] = {}
-        expected = np.zeros(len(inputs), dtype=np.int64)
-        for place in range(4, len(inputs)):
-            last_four = tuple(inputs[place - 3 : place + 1].tolist())
-            found = latest.get(last_four)
-            if found is not None and place - found <= self.reach:
-                expected[place] = inputs[found + 1]
-            latest[last_four] = place
-        return torch.from_numpy(expected)
-
-    def ranks(self, hidden: Tensor, targets: Tokens) -> NDArray[np.int64]:
-        return np.where(hidden.numpy() == targets, 1, VOCABULARY)
-
-    def losses(self, hidden: Tensor, targets: Tokens) -> Numbers:
-        return np.where(hidden.numpy() == targets, 0.0, 4.0)
 
 
 def test_who_searches_finds_every_needle_that_is_there_and_near_enough() -> None:
