@@ -37,7 +37,7 @@ class RoundsLoss:
 class Ablations:
     """Of the same texts each time: the whole model's loss, without each layer, without each kind, by rounds.
 
-    `rounds` is empty where no layer hashes; `own_rounds` is the recipe's number.
+    `kinds` are those of several layers; `rounds` is empty where no layer hashes; `own_rounds` is the recipe's number.
     """
 
     documents: int
@@ -83,7 +83,7 @@ def measure_ablations(
         tokens=sum(map(len, texts)),
         loss=whole,
         layers=tuple(without(kind, [layer]) for layer, kind in enumerate(model.kinds)),
-        kinds=tuple(without(kind, layers) for kind, layers in of_kind.items()),
+        kinds=tuple(without(kind, layers) for kind, layers in of_kind.items() if len(layers) > 1),
         own_rounds=model.recipe.n_rounds,
         rounds=tuple(with_rounds(number) for number in rounds) if model.hash_layers else (),
     )

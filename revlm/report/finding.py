@@ -22,7 +22,7 @@ def draw_finding(needle: NeedleTest | None, copying: Copying | None, canvas: Can
         panels.append(("needles: nats a token", "tokens away", lambda axes: _draw_needles(axes, needle, canvas)))
     if copying is not None:
         panels.append(("copies: tokens predicted", "tokens copied", lambda axes: _draw_copies(axes, copying, canvas)))
-    columns = 1 if canvas.narrow else 2
+    columns = 1 if canvas.narrow else len(panels)
     height, below, top = 2.3, 3.5, canvas.head_height() + ROW + 0.18
     figure = canvas.figure(top + (-(-len(panels) // columns) - 1) * below + height + 0.6)
     canvas.head(figure)

@@ -16,10 +16,10 @@ _BAR = 0.26
 
 def draw_ablations(ablations: Ablations, canvas: Canvas) -> Figure:
     """Bars of the increase of the loss, one a layer and one a kind; beside them the increase by rounds."""
-    kinds = [each.kind for each in ablations.kinds]
+    kinds = dict.fromkeys(each.kind for each in ablations.layers)
     key = [KeyEntry(kind, _color(canvas.theme, kind), "s") for kind in kinds]
     top = canvas.head_height(key) + ROW + 0.18
-    bars = [*ablations.layers, *(each for each in ablations.kinds if len(each.layers) > 1)]
+    bars = [*ablations.layers, *ablations.kinds]
     height = max(1.8, _BAR * (len(bars) + 1))
     beside = bool(ablations.rounds) and not canvas.narrow
     width = canvas.width * 0.6 - 1.6 if beside else canvas.width - 1.6

@@ -53,7 +53,7 @@ def test_everything_can_be_asked_at_once_and_stays_for_the_report(
     small = ("--context-lengths", "16,64", "--samples", "2", "--tokens", "300")
     assert main(["evaluate", "--run", str(run), "--device", "cpu", "--all", *small]) == 0
     out = capsys.readouterr().out
-    for words in ("context", "all lsh layers", "rounds of hashing", "best as many keys", "copies", "distance"):
+    for words in ("context", "layer 1 (lsh)", "rounds of hashing", "best as many keys", "copies", "distance"):
         assert words in out
     evaluated = read_history(run).evaluated
     assert evaluated is not None

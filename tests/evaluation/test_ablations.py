@@ -36,7 +36,7 @@ def test_the_models_own_rounds_change_nothing() -> None:
     ablations = measure_ablations(scorer, TEXTS, rounds=(1, 2, 4))
     assert ablations.own_rounds == 2
     assert [each.increase == 0 for each in ablations.rounds] == [False, True, False]
-    assert measure_ablations(scorer, TEXTS, rounds=()).loss == ablations.loss
+    assert ablations.kinds == ()  # one layer each: said already
 
 
 def test_a_model_that_does_not_hash_has_no_rounds() -> None:

@@ -178,6 +178,7 @@ def write_evaluation(
                     "increase": 1.5,
                 }
                 for kind in dict.fromkeys(kinds)
+                if kinds.count(kind) > 1
             ],
             "own_rounds": own_rounds,
             "rounds": [

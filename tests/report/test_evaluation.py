@@ -12,7 +12,6 @@ from revlm.report.compare import compared_evaluations
 from revlm.report.evaluated import Evaluated
 from revlm.report.evaluation_section import HEADINGS, evaluation_pictures, evaluation_sections
 from revlm.report.theme import DARK, LIGHT
-from revlm.report.without import draw_ablations
 from tests.report.builder import build_run, write_evaluation
 from tests.report.test_page import Outline
 from tests.report.test_pictures import shown, texts
@@ -72,12 +71,6 @@ def test_hollow_points_are_of_few_tokens(tmp_path: Path) -> None:
     many, few = axes.get_lines()[2:4]  # after the thin line and the thick one
     assert (len(many.get_xdata()), len(few.get_xdata())) == (11, 6)  # 5 times 32 tokens are few, 5 times 64 are not
     assert few.get_markerfacecolor() == LIGHT.paper
-
-
-def test_a_model_of_one_layer_has_no_second_bar_for_its_kind(tmp_path: Path) -> None:
-    ablations = evaluated(tmp_path / "run", layers=1).ablations
-    assert ablations is not None
-    assert "all local" not in shown(draw_ablations(ablations, WIDE))
 
 
 def test_where_the_second_piece_of_a_document_begins_is_marked(tmp_path: Path) -> None:
