@@ -1,7 +1,4 @@
-"""Continues a prompt, one token at a time.
-
-Each token runs the whole prefix again: time grows with the square of the length, memory stays linear.
-"""
+"""Continues a prompt, one token at a time, at the same cost whatever the length."""
 
 import codecs
 from collections.abc import Iterator
@@ -13,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from revlm.errors import UsageError
+from revlm.generation.decoding import Decoder
 from revlm.generation.loading import TrainedModel, load_model
 from revlm.model import RevLM
 
@@ -61,13 +59,15 @@ def continue_tokens(
     was_training = model.training
     model.eval()
     try:
-        prefix = [begin_id, *tokens]
-        for _ in range(max_tokens):
-            hidden = model(torch.tensor(prefix, device=device))
-            logits = model.logits(hidden[-1:])[0].float().cpu()
+        decoder = Decoder(model)
+        logits = decoder.extend(torch.tensor([begin_id, *tokens], device=device))
+        for drawn in range(1, max_tokens + 1):
+            logits = logits.float().cpu()
             logits[begin_id] = -torch.inf
-            prefix.append(sampling.draw(logits, generator))
-            yield prefix[-1]
+            token = sampling.draw(logits, generator)
+            yield token
+            if drawn < max_tokens:
+                logits = decoder.step(torch.tensor([token], device=device))[0]
     finally:
         model.train(was_training)
 
