@@ -53,6 +53,10 @@ class Decoder:
         """The memory of what is kept."""
         return self._stack.bytes
 
+    def latest_buckets(self) -> dict[int, Int[Tensor, "heads samples rounds"]]:
+        """Returns the buckets of the latest token of each sample, by the number of the hash layer."""
+        return self._stack.latest_buckets()
+
     @torch.no_grad()
     def extend(
         self, tokens: Int[Tensor, "tokens"], progress: Callable[[int], None] | None = None

@@ -55,10 +55,15 @@ class FullCache(Cache):
             return scaled_dot_product_attention(q[None], shared_k[None], shared_v[None], scale=1.0)[0]
         own = self._kept.records[1 + self._kept.shared :].unflatten(0, (-1, self._kept.samples))
         own_k, own_v = own.permute(3, 2, 1, 0, 4)
-        logits = torch.cat([q @ shared_k.mT, (own_k @ q[..., None])[..., 0]], dim=-1)
-        weights = logits.float().softmax(-1).to(q.dtype) if q.dtype == torch.bfloat16 else logits.softmax(-1)
-        of_shared, of_own = weights.split([self._kept.shared, own_k.shape[2]], dim=-1)
-        return of_shared @ shared_v + (of_own[..., None, :] @ own_v)[..., 0, :]
+        in_full = torch.promote_types(q.dtype, torch.float32)
+        with torch.autocast(q.device.type, enabled=False):  # autocast would round the logits
+            full_q = q.to(in_full)
+            of_shared = full_q @ shared_k.to(in_full).mT
+            of_own = (full_q[..., None, :] @ own_k.to(in_full).mT)[..., 0, :]
+            weights = torch.cat([of_shared, of_own], dim=-1).softmax(-1)
+            of_shared, of_own = weights.split([of_shared.shape[-1], of_own.shape[-1]], dim=-1)
+            out = of_shared @ shared_v.to(in_full) + (of_own[..., None, :] @ own_v.to(in_full))[..., 0, :]
+        return out.to(q.dtype)
 
     def fork(self, samples: int) -> None:
         """Lets the samples share what there is."""

@@ -43,6 +43,11 @@ class CachedStack:
         """The memory of what the layers keep."""
         return sum(cache.bytes for cache in self.caches.values())
 
+    def latest_buckets(self) -> dict[int, Int[Tensor, "heads samples rounds"]]:
+        """Returns the buckets of the latest token of each sample, by the number of the hash layer."""
+        hashed = ((turn // 2, cache) for turn, cache in self.caches.items() if isinstance(cache, HashCache))
+        return {layer: cache.latest_bucket for layer, cache in hashed if cache.latest_bucket is not None}
+
     def reserve(self, tokens: int) -> None:
         """Makes room for so many more tokens at once."""
         for cache in self.caches.values():

@@ -23,7 +23,7 @@ def one_query_attention(
     # Autocast would turn the products into half-precision ones.
     with torch.autocast(q.device.type, enabled=False):
         scaled = q.to(in_full) * scale.to(in_full)[:, None, None]
-        logits = (k.to(in_full) @ scaled[..., None])[..., 0]
+        logits = (scaled[..., None, :] @ k.to(in_full).mT)[..., 0, :]
         if visible is not None:
             logits.masked_fill_(~visible, -torch.inf)
         if sink is not None:
