@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from revlm.generation.decoding import Decoder
-from revlm.model import RevLM
+from revlm.model import Context, RevLM
+from revlm.model.attention.lsh import HashAttention
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,13 @@ def _loss(logits: Float[Tensor, "tokens vocabulary"], targets: Int[Tensor, "targ
 @contextmanager
 def _noting_buckets(model: RevLM, buckets: dict[int, Tensor]) -> Iterator[None]:
     """Notes the buckets of each hash layer of a forward pass, by its number."""
-    hooks = []
-    for layer in model.hash_layers:
 
-        def note(mix: torch.nn.Module, read: tuple[Tensor, Tensor], options: dict, layer: int = layer) -> None:
-            buckets[layer] = mix.buckets(read[0], options["context"])
+    def note(mix: nn.Module, read: tuple[Tensor, Tensor], options: dict[str, Context]) -> None:
+        assert isinstance(mix, HashAttention)
+        buckets[mix.layer] = mix.buckets(read[0], options["context"])
 
-        hooks.append(model.stack.sublayers[2 * layer].mix.register_forward_pre_hook(note, with_kwargs=True))
+    hashed = [module for module in model.modules() if isinstance(module, HashAttention)]
+    hooks = [mix.register_forward_pre_hook(note, with_kwargs=True) for mix in hashed]
     try:
         yield
     finally:

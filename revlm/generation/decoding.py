@@ -10,7 +10,7 @@ from revlm.errors import UsageError
 from revlm.model import RevLM
 from revlm.model.decoding import CachedStack
 
-_PRODUCTS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_PRECISIONS = ("fp32", "bf16")
 # Tokens of a long prompt that are worked on at a time.
 _BLOCK = 16_384
 
@@ -27,21 +27,20 @@ class Decoder:
     def __init__(self, model: RevLM, *, precision: str = "fp32", block: int = _BLOCK) -> None:
         """Starts with no token; `precision` is that of the matrix products, as in train.precision.
 
-        `block` is the number of tokens of a prompt that are taken in at a time: it decides memory and speed, not the
-        result.
+        With fp32 it is the model's own, also where that is float64. `block` is the number of tokens of a prompt that
+        are taken in at a time: it decides memory and speed, not the result.
 
         Raises:
             UsageError: the model is in training mode, or there is no such precision or block.
         """
         if model.training:
             raise UsageError("a model in training mode drops activations at random: call its eval() before decoding")
-        if precision not in _PRODUCTS:
-            raise UsageError(f"precision is {precision!r}: give one of {', '.join(_PRODUCTS)}")
+        if precision not in _PRECISIONS:
+            raise UsageError(f"precision is {precision!r}: give one of {', '.join(_PRECISIONS)}")
         if block < 1:
             raise UsageError(f"block is {block}: give a number of tokens from 1 up")
-        dtype = model.embedding.weight.dtype
         self._model, self._block = model, block
-        self._stack = CachedStack(model, _PRODUCTS["bf16"] if precision == "bf16" else dtype)
+        self._stack = CachedStack(model, torch.bfloat16 if precision == "bf16" else model.embedding.weight.dtype)
 
     @property
     def length(self) -> int:

@@ -24,7 +24,8 @@ class CachedStack:
     """The stack of a model, one token or one run of tokens at a time.
 
     `products` is the precision of its matrix products, as autocast would have it: other than the model's own, its
-    matrices are copied once in it. Gradients are not kept.
+    matrices are copied once in it. Gradients are not kept. A stream that nears the range of the grid is a
+    NonFiniteError; an increment that is not finite makes all hidden states from there on NaN.
     """
 
     def __init__(self, model: RevLM, products: torch.dtype) -> None:
@@ -36,6 +37,7 @@ class CachedStack:
         self._sublayers = [layer for layer in sublayers if isinstance(layer, Sublayer)]
         self._head_dim = model.recipe.d_model // model.recipe.n_heads
         self.caches = {2 * layer: self._cache(layer) for layer in range(model.recipe.n_layers)}
+        self._fixed = FixedPoint(model.stack.fraction_bits, self._device)
         self.length, self.samples = 0, 1
 
     @property
@@ -90,7 +92,7 @@ class CachedStack:
         self, inputs: Int[Tensor, "tokens"], spans: list[slice], mixed: Callable[[Cache, Tensor], Tensor]
     ) -> Float[Tensor, "tokens d_model"]:
         """Returns the hidden states of new tokens; their token-wise parts are worked off in spans."""
-        fixed = self._fixed = FixedPoint(self._model.stack.fraction_bits, self._device)
+        fixed = self._fixed
         embedding = self._model.embedding(inputs.long())
         first = torch.zeros_like(embedding, dtype=torch.int32)
         fixed.add_(first, embedding)
@@ -104,6 +106,7 @@ class CachedStack:
                 for span in spans:
                     x = self._to_float(source[span]) if read is None else read[:, span]
                     fixed.add_(target[span], sublayer.write(x))
+        fixed.check_range()
         out = fixed.to_float(streams[0], self._dtype).add_(fixed.to_float(streams[1], self._dtype))
         return self._model.norm(out.add_(fixed.poison().to(out.dtype)))
 

@@ -11,15 +11,16 @@ from statistics import median
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from bench.generating.systems import SYSTEMS
 from bench.shape import Shape, random_example
 from bench.worker import write_result
 from revlm.errors import ResourceError
-from revlm.generation import Sampling
 from revlm.runs import MemoryMeter
 
 _WARM_UP_TOKENS = 20
+_TEMPERATURE = 0.8
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def measure(task: Task) -> dict[str, Any]:
     model = SYSTEMS[task.system].build(task.shape, task.precision, task.layers, task.seed)
     inputs, _ = random_example(task.shape, task.seed)
     built_bytes = meter.current_bytes()
-    sampling, generator = Sampling(), torch.Generator().manual_seed(task.seed)
+    generator = torch.Generator().manual_seed(task.seed)
     taken, prefill_seconds, of_contexts = 0, 0.0, []
     for context in task.contexts:
         meter.start_step()
@@ -70,7 +71,7 @@ def measure(task: Task) -> dict[str, Any]:
         for count in (_WARM_UP_TOKENS, *[task.tokens] * task.stretches):
             start = time.perf_counter()
             for _ in range(count):
-                logits = model.step(sampling.draw(logits, generator))
+                logits = model.step(_draw(logits, generator))
             stretches.append((time.perf_counter() - start) / count)
             taken += count
         of_contexts.append(
@@ -86,6 +87,10 @@ def measure(task: Task) -> dict[str, Any]:
     if not bool(logits.isfinite().all()):
         raise ArithmeticError("the logits are not finite")
     return {"built_bytes": built_bytes, "threads": torch.get_num_threads(), "contexts": of_contexts}
+
+
+def _draw(logits: Tensor, generator: torch.Generator) -> int:
+    return int(torch.multinomial((logits.double() / _TEMPERATURE).softmax(-1), 1, generator=generator))
 
 
 if __name__ == "__main__":
