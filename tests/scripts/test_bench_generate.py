@@ -5,10 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import bench_generate
-import check_decoding
 import pytest
 
+import bench_generate
+import check_decoding
 from bench.generating.systems import SYSTEMS
 from bench.generating.table import Row, ratios, rows, sentences
 from bench.generating.worker import Task
