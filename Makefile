@@ -41,9 +41,10 @@ types: setup ## mypy
 
 check: lint types test ## lint, types and test
 
-bench: .venv/.bench-installed ## speed and memory of the core, and of its peers beside it; hours
+bench: .venv/.bench-installed ## speed and memory of the core, of generation, and of its peers beside it; hours
 	$(BIN)/python scripts/bench_core.py
 	$(BIN)/python scripts/bench_peers.py
+	$(BIN)/python scripts/bench_generate.py
 
 .venv/.bench-installed: .venv/.installed
 	$(BIN)/python -m pip install --constraint constraints.txt --group bench

@@ -1,58 +1,186 @@
-"""`revlm generate`: streams the continuation of a prompt."""
+"""`revlm generate`: goes on from a prompt, streams, samples, or writes in turns with the user."""
 
 import json
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-# From about this many tokens, running the whole text again for each token takes minutes.
-SLOW_TOKENS = 2048
+from revlm.errors import ResourceError, UsageError, is_out_of_memory
+
+if TYPE_CHECKING:
+    from revlm.cli.prompt import Prompt
+    from revlm.cli.samples import Sample
+    from revlm.generation import Pace, TrainedModel, Writing
 
 
 def generate(
-    prompt: Annotated[str, typer.Option(help="text to continue")],
-    run: Annotated[Path | None, typer.Option(help="run folder; by default the newest under ./runs")] = None,
-    max_tokens: Annotated[int, typer.Option(min=1, help="tokens to write")] = 256,
-    temperature: Annotated[float, typer.Option(help="0: always the likeliest token")] = 0.8,
-    top_k: Annotated[int, typer.Option(help="draw from so many likeliest tokens; 0: all")] = 0,
-    top_p: Annotated[float, typer.Option(help="draw from the likeliest tokens of this share together")] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="the same seed gives the same text")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object at the end, no stream")] = False,
+    prompt: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="The text to continue; empty: begin one. `-`: standard input.")
+    ] = None,
+    prompt_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A file with the text to continue; `-`: standard input.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The run folder; by default the newest under ./runs.")
+    ] = None,
+    step: Annotated[
+        int | None, typer.Option(metavar="N", help="The checkpoint's step; by default the newest whole one.")
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="The most tokens to write.")] = 256,
+    temperature: Annotated[float, typer.Option(metavar="X", help="0: always the likeliest token.")] = 0.8,
+    top_k: Annotated[int, typer.Option(metavar="N", help="Draw from so many likeliest tokens; 0: all.")] = 0,
+    top_p: Annotated[
+        float, typer.Option(metavar="X", help="Draw from the fewest likeliest tokens of this share together; 1: all.")
+    ] = 1.0,
+    min_p: Annotated[
+        float,
+        typer.Option(metavar="X", help="Draw from tokens at least this share as likely as the likeliest; 0: all."),
+    ] = 0.0,
+    repetition_penalty: Annotated[
+        float, typer.Option(metavar="X", help="Above 1: tokens of the text so far become less likely.")
+    ] = 1.0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, max=2**64 - 1, help="The same seed gives the same text.")
+    ] = 0,
+    stop: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="End before this text; may be given several times.")
+    ] = None,
+    samples: Annotated[int, typer.Option(metavar="N", min=1, help="So many continuations, in one batch.")] = 1,
+    interactive: Annotated[
+        bool, typer.Option("--interactive", help="Write in turns: type a line, the model goes on, and so on.")
+    ] = False,
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, no stream.")] = False,
 ) -> None:
-    """Continue a prompt with a trained model, streaming the text.
+    """Continue a prompt with a trained model, streaming the text; tokens/s go to standard error.
 
-    Every token runs the whole text again, so that long texts are slow.
+    Without --prompt and --prompt-file the prompt is read from standard input. A text that is read is cleaned as corpora
+    are, without the newline at its end, and only its continuation is printed.
 
-    Example: revlm generate --prompt "It was" --max-tokens 100
+    A token is drawn after the repetition penalty, temperature, top-k, top-p and min-p, in this order. Of several
+    samples each has random numbers of its own; the first is that of --samples 1, and streams.
+
+    The JSON object holds each sample's token ids and log-probabilities (natural logarithms): those that the model
+    itself gives, before penalty, temperature and filters.
+
+    Examples:
+      revlm generate --prompt "It was" --max-tokens 100
+      revlm generate --prompt-file chapter.txt --min-p 0.1 --stop "CHAPTER" > next.txt
+      revlm generate --interactive --run runs/demo --step 40
     """
-    from revlm.generation import Sampling, continue_text, load_model
+    from revlm.cli.prompt import STANDARD_INPUT, read_prompt
+    from revlm.generation import Sampling, TextStream, Writing, load_model
     from revlm.runs import newest_run
 
-    sampling = Sampling(temperature, top_k, top_p)
-    trained = load_model(newest_run().path if run is None else run, device)
-    prompt_tokens = len(trained.tokenizer.encode(prompt))
-    if prompt_tokens + max_tokens >= SLOW_TOKENS:
-        typer.echo(
-            f"{max_tokens:,} tokens after a prompt of {prompt_tokens:,}: each runs the whole text again, "
-            "so this is slow, and slower towards the end",
-            err=True,
+    stop = stop or []
+    sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
+    TextStream(stop)  # refuses what cannot be a stop text before anything is read
+    if interactive:
+        _refuse_with_interactive(
+            {
+                "--samples": samples > 1,
+                "--json": as_json,
+                f"--prompt {STANDARD_INPUT}": prompt == STANDARD_INPUT,
+                f"--prompt-file {STANDARD_INPUT}": str(prompt_file) == STANDARD_INPUT,
+            }
         )
-    start = time.perf_counter()
-    pieces = []
-    if not as_json:
-        typer.echo(prompt, nl=False)
-    for piece in continue_text(trained, prompt, max_tokens=max_tokens, sampling=sampling, seed=seed):
-        pieces.append(piece)
-        if not as_json:
-            typer.echo(piece, nl=False)
-    seconds = time.perf_counter() - start
-    written = len(pieces) - 1  # the last piece is of no token
-    if as_json:
-        result = {"prompt": prompt, "text": "".join(pieces), "tokens": written, "seed": seed, "seconds": seconds}
-        typer.echo(json.dumps(result, ensure_ascii=False))
-    else:
-        typer.echo("")
-    typer.echo(f"{written:,} tokens in {seconds:.1f} s, {written / seconds:.1f} tokens/s", err=True)
+    if samples > 1 and temperature == 0:
+        _say(f"at temperature 0 all {samples} samples are the same")
+    given = None if interactive and prompt is None and prompt_file is None else read_prompt(prompt, prompt_file, _say)
+    folder = newest_run().path if run is None else run
+    trained = load_model(folder, device, step, _say)
+    writing = Writing(trained.model, trained.tokenizer, sampling, seed, range(samples))
+    with _out_of_memory_explained(samples):
+        if given is None or interactive:
+            from revlm.cli.interactive import write_in_turns
+
+            write_in_turns(writing, trained.tokenizer, given, stop, max_tokens)
+        elif as_json:
+            drawn = _drawn(writing, trained, given, stop, max_tokens, is_printed=False)
+            described = {
+                "run": str(folder),
+                "step": trained.step,
+                "prompt": given.text,
+                "prompt_tokens": writing.prefill.tokens - 1,
+                "seed": seed,
+                "sampling": asdict(sampling),
+                "samples": [sample.described() for sample in drawn],
+                "prefill": _described(writing.prefill),
+                "decoding": _described(writing.decoding),
+            }
+            typer.echo(json.dumps(described, ensure_ascii=False))
+        else:
+            _drawn(writing, trained, given, stop, max_tokens, is_printed=True)
+    if writing.decoding.tokens:
+        _say(f"prompt: {_in_words(writing.prefill)}; written: {_in_words(writing.decoding)}")
+
+
+def _drawn(
+    writing: "Writing", trained: "TrainedModel", prompt: "Prompt", stop: list[str], max_tokens: int, *, is_printed: bool
+) -> list["Sample"]:
+    """Returns the samples, each printed: the first as it comes, the others after it, under headings."""
+    from revlm.cli.prefill_progress import PrefillProgress
+    from revlm.cli.samples import Sample, draw_samples, print_text
+
+    with PrefillProgress() as progress:
+        writing.take(trained.tokenizer.encode(prompt.text), progress.show)
+    samples = [Sample(trained.tokenizer, stop) for _ in range(writing.samples)]
+    if not is_printed:
+        draw_samples(writing, samples, max_tokens)
+        return samples
+    beginning = prompt.text if prompt.is_printed else ""
+    _print_heading(1, len(samples))
+    print_text(beginning)
+    try:
+        draw_samples(writing, samples, max_tokens, print_text)
+    finally:
+        typer.echo()
+    for number, sample in enumerate(samples[1:], 2):
+        typer.echo()
+        _print_heading(number, len(samples))
+        print_text(beginning + sample.text)
+        typer.echo()
+    return samples
+
+
+def _print_heading(number: int, samples: int) -> None:
+    if samples > 1:
+        typer.echo(f"--- sample {number} of {samples} ---")
+
+
+def _refuse_with_interactive(given: dict[str, bool]) -> None:
+    for option, is_given in given.items():
+        if is_given:
+            raise UsageError(
+                f"{option} does not go with --interactive, which writes one text with what is typed: leave one out"
+            )
+
+
+@contextmanager
+def _out_of_memory_explained(samples: int) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        fewer = "fewer --samples or " if samples > 1 else ""
+        remedy = f"give {fewer}a shorter prompt, or --device cpu where that has more"
+        raise ResourceError(f"out of memory: {remedy}") from error
+
+
+def _described(pace: "Pace") -> dict[str, Any]:
+    return {"tokens": pace.tokens, "seconds": pace.seconds, "tokens_per_second": pace.tokens_per_second}
+
+
+def _in_words(pace: "Pace") -> str:
+    from revlm.report.units import plural
+
+    return f"{plural(pace.tokens, 'token')} in {pace.seconds:.2f} s, {pace.tokens_per_second or 0:,.1f} tokens/s"
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)

@@ -1,6 +1,21 @@
 """Trained models, and text from them."""
 
-from revlm.generation.generate import Sampling, continue_text, continue_tokens, generate
+from revlm.generation.decoding import Decoder
+from revlm.generation.generate import continue_text, generate
 from revlm.generation.loading import TrainedModel, load_model
+from revlm.generation.sampling import Sampling
+from revlm.generation.text_stream import TextStream
+from revlm.generation.writing import Drawn, Pace, Writing
 
-__all__ = ["Sampling", "TrainedModel", "continue_text", "continue_tokens", "generate", "load_model"]
+__all__ = [
+    "Decoder",
+    "Drawn",
+    "Pace",
+    "Sampling",
+    "TextStream",
+    "TrainedModel",
+    "Writing",
+    "continue_text",
+    "generate",
+    "load_model",
+]

@@ -1,104 +1,77 @@
-"""Continues a prompt, one token at a time.
+"""Text that goes on from a prompt."""
 
-Each token runs the whole prefix again: time grows with the square of the length, memory stays linear.
-"""
-
-import codecs
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
-from revlm.errors import UsageError
-from revlm.generation.loading import TrainedModel, load_model
+from revlm.corpus import Tokenizer
+from revlm.generation.loading import load_model
+from revlm.generation.sampling import Sampling
+from revlm.generation.text_stream import TextStream
+from revlm.generation.writing import Writing
 from revlm.model import RevLM
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How a token is drawn: temperature 0 takes the likeliest; top_k 0 and top_p 1 leave every token in.
+def continue_text(
+    model: RevLM,
+    tokenizer: Tokenizer,
+    prompt: str,
+    *,
+    max_tokens: int,
+    sampling: Sampling,
+    seed: int,
+    stop: Sequence[str] = (),
+) -> Iterator[str]:
+    """Yields for each token after a prompt the text that can be shown with it, and at the end what was held back.
+
+    An empty prompt begins a document. The text ends before the first of the `stop` texts in it.
 
     Raises:
-        UsageError: a value is out of range.
+        UsageError: a stop text is empty, or the seed out of range.
+        DataError: the prompt holds a lone surrogate.
+        NonFiniteError: the model's logits are not finite.
     """
-
-    temperature: float = 0.8
-    top_k: int = 0
-    top_p: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.temperature < 0:
-            raise UsageError(f"temperature is {self.temperature}: give 0 (the likeliest token) or more")
-        if self.top_k < 0:
-            raise UsageError(f"top-k is {self.top_k}: give 0 (every token) or more")
-        if not 0 < self.top_p <= 1:
-            raise UsageError(f"top-p is {self.top_p}: give a share above 0 and at most 1")
-
-    def draw(self, logits: Float[Tensor, "vocabulary"], generator: torch.Generator) -> int:
-        """Returns one token; ties and order follow the token numbers, so a seed always gives the same one."""
-        if self.temperature == 0:
-            return int(logits.argmax())
-        ordered, token = torch.sort(logits.double() / self.temperature, descending=True, stable=True)
-        probability = ordered.softmax(-1)
-        if self.top_k:
-            probability[self.top_k :] = 0
-        # The nucleus (Holtzman et al., arXiv 1904.09751): the fewest likeliest tokens that reach top_p together.
-        reached_before = probability.cumsum(-1) - probability
-        probability[reached_before >= self.top_p * probability.sum()] = 0
-        return int(token[torch.multinomial(probability, 1, generator=generator)])
-
-
-@torch.no_grad()
-def continue_tokens(
-    model: RevLM, tokens: list[int], max_tokens: int, sampling: Sampling, seed: int, *, begin_id: int
-) -> Iterator[int]:
-    """Yields up to `max_tokens` tokens after `tokens` (without a begin token), drawn with a generator of its own."""
-    generator = torch.Generator().manual_seed(seed)
-    device = model.head_weight.device
+    stream = TextStream(stop)
     was_training = model.training
     model.eval()
     try:
-        prefix = [begin_id, *tokens]
-        for _ in range(max_tokens):
-            hidden = model(torch.tensor(prefix, device=device))
-            logits = model.logits(hidden[-1:])[0].float().cpu()
-            logits[begin_id] = -torch.inf
-            prefix.append(sampling.draw(logits, generator))
-            yield prefix[-1]
+        writing = Writing(model, tokenizer, sampling, seed)
+        writing.take(tokenizer.encode(prompt))
+        for [drawn] in writing.continue_tokens(max_tokens, lambda sample: stream.stopped_by is not None):
+            assert drawn is not None
+            yield stream.push(tokenizer.piece_bytes[drawn.token])
+        yield stream.finish()
     finally:
         model.train(was_training)
-
-
-def continue_text(
-    trained: TrainedModel, prompt: str, *, max_tokens: int, sampling: Sampling, seed: int
-) -> Iterator[str]:
-    """Yields for each token after a prompt the characters that it completes, and at the end what is left of one."""
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    tokenizer = trained.tokenizer
-    tokens = tokenizer.encode(prompt).tolist()
-    for token in continue_tokens(trained.model, tokens, max_tokens, sampling, seed, begin_id=tokenizer.begin_id):
-        yield decoder.decode(tokenizer.piece_bytes[token])
-    yield decoder.decode(b"", final=True)
 
 
 def generate(
     prompt: str,
     run: Path | str,
     *,
+    step: int | None = None,
     max_tokens: int = 256,
     sampling: Sampling | None = None,
     seed: int = 0,
+    stop: Sequence[str] = (),
     device: str = "auto",
 ) -> Iterator[str]:
-    """Yields the continuation of a prompt by a run's newest whole checkpoint, in pieces of whole characters.
+    """Yields the continuation of a prompt by a run's checkpoint, in pieces of whole characters.
+
+    The checkpoint is that of `step`, by default the newest whole one.
 
     Raises:
-        StorageError: the run has no whole checkpoint, or one of another shape of model.
-        DataError: as `load_model`.
-        UsageError: there is no such device.
+        StorageError: the run has no such checkpoint, or one of another shape of model.
+        DataError: as `load_model` and `continue_text`.
+        UsageError: there is no such device, or as `continue_text`.
+        NonFiniteError: the model's logits are not finite.
     """
-    trained = load_model(run, device)
-    yield from continue_text(trained, prompt, max_tokens=max_tokens, sampling=sampling or Sampling(), seed=seed)
+    trained = load_model(run, device, step)
+    yield from continue_text(
+        trained.model,
+        trained.tokenizer,
+        prompt,
+        max_tokens=max_tokens,
+        sampling=sampling or Sampling(),
+        seed=seed,
+        stop=stop,
+    )

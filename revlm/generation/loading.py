@@ -1,5 +1,6 @@
 """A trained model, from its run folder."""
 
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from revlm.corpus import Tokenizer
 from revlm.errors import StorageError
 from revlm.model import RevLM
 from revlm.recipe import Recipe, load_recipe
-from revlm.runs import RunFolder, choose_device, load_checkpoint, newest_checkpoint
+from revlm.runs import RunFolder, checkpoint_path, choose_device, load_checkpoint, newest_checkpoint
 
 
 class TrainedModel(NamedTuple):
@@ -33,18 +34,26 @@ class TrainedModel(NamedTuple):
         return self.model.head_weight.device
 
 
-def load_model(run: str | PathLike[str], device: str = "auto") -> TrainedModel:
-    """Returns the model of a run's newest whole checkpoint, on a device: auto, cpu, cuda or cuda:N.
+def load_model(
+    run: str | PathLike[str],
+    device: str = "auto",
+    step: int | None = None,
+    message: Callable[[str], object] = lambda text: None,
+) -> TrainedModel:
+    """Returns the model of a run's checkpoint of a step, by default the newest whole one.
+
+    `device` is auto, cpu, cuda or cuda:N; `message` is told in a sentence of each newer checkpoint that was passed
+    over.
 
     Raises:
-        StorageError: there is no run, no whole checkpoint, or one of another shape of model.
+        StorageError: there is no run, no whole checkpoint, none of that step, or one of another shape of model.
         DataError: an older run, without a tokenizer of its own, whose token folder is gone.
         UsageError: there is no such device.
     """
     chosen = choose_device(device, "--device")
     folder = RunFolder.open(run)
     recipe = load_recipe(folder.recipe)
-    path = newest_checkpoint(folder, lambda _: None)
+    path = newest_checkpoint(folder, message) if step is None else checkpoint_path(folder, step)
     if path is None:
         raise StorageError(f"{folder} has no whole checkpoint to load: train on with `revlm train`")
     tokenizer_place = _tokenizer_place(folder, recipe)

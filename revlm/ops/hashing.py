@@ -78,21 +78,30 @@ def plain_hash_buckets(
     n_buckets: int,
 ) -> Int[Tensor, "heads rounds tokens"]:
     """Returns what `hash_buckets` returns, by PyTorch's own operations."""
-    n1, n2 = bucket_factors(n_buckets)
-    heads, tokens, head_dim = x.shape
-    rounds = rotations.shape[1]
-    flat = rotations.float().permute(0, 2, 1, 3).reshape(heads, head_dim, -1)
-    buckets = torch.empty(heads, rounds, tokens, dtype=torch.int32, device=x.device)
-    # Autocast would turn the product into a half-precision one.
-    with torch.autocast(x.device.type, enabled=False):
-        for start in range(0, tokens, _TILE):
-            tile = x[:, start : start + _TILE].float()
-            first, second = (tile @ flat).unflatten(-1, (rounds, -1)).split([n1 // 2, n2 // 2], dim=-1)
-            bucket = _nearest_direction(first)
-            if n2 > 1:
-                bucket = bucket * n2 + _nearest_direction(second)
-            buckets[:, :, start : start + _TILE] = bucket.transpose(1, 2)
+    hash_few = HashOfFew(rotations, n_buckets)
+    heads, tokens, _ = x.shape
+    buckets = torch.empty(heads, rotations.shape[1], tokens, dtype=torch.int32, device=x.device)
+    for start in range(0, tokens, _TILE):
+        buckets[:, :, start : start + _TILE] = hash_few(x[:, start : start + _TILE]).transpose(1, 2)
     return buckets
+
+
+class HashOfFew:
+    """`hash_buckets` for a few vectors at a time, again and again: the rotations are laid out once."""
+
+    def __init__(self, rotations: Float[Tensor, "heads rounds head_dim directions"], n_buckets: int) -> None:
+        self.rounds, self.factors = rotations.shape[1], bucket_factors(n_buckets)
+        self._side_by_side = rotations.float().transpose(1, 2).flatten(2).contiguous()
+
+    def __call__(self, x: Float[Tensor, "heads tokens head_dim"]) -> Int[Tensor, "heads tokens rounds"]:
+        """Returns the bucket of each vector in each round, int64."""
+        n1, n2 = self.factors
+        # Autocast would turn the product into a half-precision one.
+        with torch.autocast(x.device.type, enabled=False):
+            products = (x.float() @ self._side_by_side).unflatten(-1, (self.rounds, -1))
+        first, second = products.split([n1 // 2, n2 // 2], dim=-1)
+        bucket = _nearest_direction(first)
+        return bucket if n2 == 1 else bucket.mul_(n2).add_(_nearest_direction(second))
 
 
 class _Hash(ctypes.Structure):

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from revlm.corpus import Corpus
 from revlm.evaluation import score
-from revlm.generation import Sampling, continue_tokens
+from revlm.generation import Sampling, continue_text
 from revlm.model import RevLM
 from revlm.recipe import Recipe
 
@@ -39,17 +39,16 @@ class Look:
         return [{"prompt": prompt, "text": self._continued(prompt)} for prompt in self._recipe.evaluate.samples]
 
     def _continued(self, prompt: str) -> str:
-        options, tokenizer = self._recipe.evaluate, self._corpus.tokenizer
-        drawn = continue_tokens(
+        options = self._recipe.evaluate
+        pieces = continue_text(
             self._model,
-            tokenizer.encode(prompt).tolist(),
-            options.sample_tokens,
-            Sampling(options.temperature),
-            self._recipe.seed,
-            begin_id=tokenizer.begin_id,
+            self._corpus.tokenizer,
+            prompt,
+            max_tokens=options.sample_tokens,
+            sampling=Sampling(options.temperature),
+            seed=self._recipe.seed,
         )
-        content = b"".join(tokenizer.piece_bytes[token] for token in self._heeding(drawn))
-        return content.decode("utf-8", errors="replace")
+        return "".join(self._heeding(pieces))
 
     def _heeding(self, items: Iterable[Item]) -> Iterator[Item]:
         for item in items:

@@ -3,17 +3,25 @@
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bench.watched import MemoryWatch, python, resident_bytes, run_watched
-from bench.worker import Task
 
 # Between two looks at the resident memory of the process.
 _LOOK_SECONDS = 0.1
 
 
-def measure_alone(task: Task, *, seconds_limit: float, memory_limit_bytes: int) -> dict[str, Any]:
-    """Returns what `bench.worker.measure` returns, with `status` "done".
+class Task(Protocol):
+    """What a worker is told."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the task as plain values."""
+
+
+def measure_alone(
+    task: Task, *, seconds_limit: float, memory_limit_bytes: int, worker: str = "bench.worker"
+) -> dict[str, Any]:
+    """Returns what the `measure` of a worker, a module, returns, with `status` "done".
 
     Otherwise `status` is "out_of_time", "out_of_memory" or "failed", and `cause` says more.
     """
@@ -21,7 +29,7 @@ def measure_alone(task: Task, *, seconds_limit: float, memory_limit_bytes: int) 
         task_file, result_file = Path(folder, "task"), Path(folder, "result")
         task_file.write_text(json.dumps(task.to_json()))
         ended = run_watched(
-            python("bench.worker", task_file, result_file),
+            python(worker, task_file, result_file),
             seconds_limit=seconds_limit,
             memory=MemoryWatch(resident_bytes, _LOOK_SECONDS, memory_limit_bytes),
         )

@@ -10,7 +10,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -142,11 +142,11 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
 
 
-def main(task_file: str, result_file: str) -> None:
-    """Writes {"status": "done", ...figures}, or "out_of_memory" or "failed" with the cause."""
-    task = Task.from_json(json.loads(Path(task_file).read_text()))
+def write_result(work: Callable[[dict[str, Any]], dict[str, Any]], task_file: str, result_file: str) -> None:
+    """Writes what `work` makes of a task, with "status": "done"; else "out_of_memory" or "failed" with the cause."""
+    task = json.loads(Path(task_file).read_text())
     try:
-        result = {"status": "done", **measure(task)}
+        result = {"status": "done", **work(task)}
     except Exception as error:
         status = "out_of_memory" if _is_out_of_memory(error) else "failed"
         result = {"status": status, "cause": f"{type(error).__name__}: {error}"}
@@ -154,4 +154,4 @@ def main(task_file: str, result_file: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    write_result(lambda values: measure(Task.from_json(values)), *sys.argv[1:])

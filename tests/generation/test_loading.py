@@ -28,11 +28,31 @@ def test_the_newest_weights_are_loaded_with_what_they_were_trained_with(run: Pat
 
 def test_a_seed_gives_the_same_text_and_a_piece_a_token(run: Path) -> None:
     trained = load_model(run, "cpu")
-    first, second = (
-        list(continue_text(trained, "the old", max_tokens=6, sampling=Sampling(), seed=1)) for _ in range(2)
-    )
+    options = {"max_tokens": 6, "sampling": Sampling(), "seed": 1}
+    first, second = (list(continue_text(trained.model, trained.tokenizer, "the old", **options)) for _ in range(2))
     assert first == second == list(generate("the old", run, max_tokens=6, seed=1, device="cpu"))
     assert len(first) == 7
+
+
+def test_a_step_chooses_its_checkpoint(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", "checkpoint.every=1")
+    for step in (1, 2, 3):
+        trained = load_model(run, "cpu", step)
+        weights = load_checkpoint(list_checkpoints(run)[step - 1], ["model"]).tensors["model"]
+        assert trained.step == step
+        assert all(torch.equal(weight, weights[name]) for name, weight in trained.model.state_dict().items())
+    older = "".join(generate("the", run, step=1, max_tokens=20, seed=1, device="cpu"))
+    assert older != "".join(generate("the", run, max_tokens=20, seed=1, device="cpu"))
+    before = older.partition(older[9:12])[0]
+    assert "".join(generate("the", run, step=1, max_tokens=20, seed=1, stop=[older[9:12]], device="cpu")) == before
+    with pytest.raises(StorageError, match=r"no checkpoint of step 4 in .*: it has 1, 2, 3"):
+        load_model(run, "cpu", 4)
+    messages: list[str] = []
+    (run / "checkpoints" / "step-00000003" / "state.json").unlink()
+    assert load_model(run, "cpu", message=messages.append).step == 2
+    assert len(messages) == 1
+    with pytest.raises(StorageError, match=r"not whole, state\.json is missing"):
+        load_model(run, "cpu", 3)
 
 
 def test_a_run_without_a_checkpoint_is_refused(run: Path, tmp_path: Path) -> None:

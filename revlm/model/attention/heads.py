@@ -1,6 +1,7 @@
 """What all kinds of attention share: heads, unit vectors, rotary positions, the learned temperature, the output."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -21,19 +22,32 @@ def split_heads(x: Float[Tensor, "tile d_model"], n_heads: int) -> Float[Tensor,
     return x.unflatten(-1, (n_heads, -1)).transpose(0, 1)
 
 
-def rotate_by_position(
-    x: Float[Tensor, "heads tile head_dim"], position: Int[Tensor, "tile"]
-) -> Float[Tensor, "heads tile head_dim"]:
-    """Returns x with rotary positions (Su et al., arXiv 2104.09864, section 3.2).
+@dataclass(frozen=True)
+class Rotary:
+    """The cosines and sines by which some positions turn the halves of a head."""
 
-    Angles are float64: at a million tokens float32 would be off by a sixteenth of a radian.
-    """
-    half = x.shape[-1] // 2
-    frequency = _ROTARY_BASE ** (-torch.arange(half, device=x.device, dtype=torch.float64) / half)
-    angle = position[:, None] * frequency
-    cosine, sine = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-    first, second = x[..., :half], x[..., half:]
-    return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
+    cosine: Float[Tensor, "tile half_head_dim"]
+    sine: Float[Tensor, "tile half_head_dim"]
+
+    @classmethod
+    def of(cls, position: Int[Tensor, "tile"], head_dim: int, dtype: torch.dtype) -> "Rotary":
+        """Returns those of rotary positions (Su et al., arXiv 2104.09864, section 3.2), in a dtype.
+
+        Angles are float64: at a million tokens float32 would be off by a sixteenth of a radian.
+        """
+        half = head_dim // 2
+        frequency = _ROTARY_BASE ** (-torch.arange(half, device=position.device, dtype=torch.float64) / half)
+        angle = position[:, None] * frequency
+        return cls(angle.cos().to(dtype), angle.sin().to(dtype))
+
+    def of_span(self, span: slice) -> "Rotary":
+        """Returns those of some of the positions."""
+        return Rotary(self.cosine[span], self.sine[span])
+
+    def turn(self, x: Float[Tensor, "heads tile head_dim"]) -> Float[Tensor, "heads tile head_dim"]:
+        """Returns vectors turned by their positions."""
+        first, second = x.chunk(2, dim=-1)
+        return torch.cat([first * self.cosine - second * self.sine, first * self.sine + second * self.cosine], dim=-1)
 
 
 class Temperature(nn.Module):
@@ -59,9 +73,14 @@ class ReadQueriesKeysValues(Read):
 
     def forward(self, x: Float[Tensor, "tile d_model"], context: Context, span: slice) -> tuple[Tensor, Tensor, Tensor]:
         """Returns q, k, v [heads, tile, head_dim]."""
+        head_dim = x.shape[-1] // self.n_heads
+        return self.at(x, Rotary.of(context.position[span], head_dim, torch.promote_types(x.dtype, torch.float32)))
+
+    def at(self, x: Float[Tensor, "tile d_model"], rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns q, k, v [heads, tile, head_dim] of tokens at given positions."""
         q, k, v = self.project(self.norm(x)).chunk(3, dim=-1)
-        position, in_full = context.position[span], torch.promote_types(v.dtype, torch.float32)
-        q, k = (rotate_by_position(unit_heads(part, self.n_heads, in_full), position).to(v.dtype) for part in (q, k))
+        in_full = torch.promote_types(v.dtype, torch.float32)
+        q, k = (rotary.turn(unit_heads(part, self.n_heads, in_full)).to(v.dtype) for part in (q, k))
         return q, k, split_heads(v, self.n_heads)
 
 

@@ -34,10 +34,21 @@ class ReadKeysValues(Read):
     def forward(self, x: Float[Tensor, "longer_tile d_model"], context: Context, span: slice) -> tuple[Tensor, Tensor]:
         """Returns k, v [heads, tile, head_dim]."""
         length, normed = span.stop - span.start, self.norm(x)
-        k, v = self.project(normed[:length]).chunk(2, dim=-1)
+        k, v = self.own(normed[:length])
         if self.successor is not None:
-            v = torch.addmm(v, self._following(normed, context, span), self.successor.weight.T)
+            v = self.with_successors(v, self._following(normed, context, span))
         return unit_heads(k, self.n_heads, v.dtype), split_heads(v, self.n_heads)
+
+    def own(self, normed: Float[Tensor, "tile d_model"]) -> tuple[Tensor, Tensor]:
+        """Returns, of normed tokens, keys of any length and values without successors, [tile, d_model]."""
+        k, v = self.project(normed).chunk(2, dim=-1)
+        return k, v
+
+    def with_successors(
+        self, v: Float[Tensor, "tile d_model"], following: Float[Tensor, "tile d_model"]
+    ) -> Float[Tensor, "tile d_model"]:
+        """Returns values joined by what the tokens that follow, normed, bring; as they are where a recipe says so."""
+        return v if self.successor is None else torch.addmm(v, following, self.successor.weight.T)
 
     @staticmethod
     def _following(

@@ -1,7 +1,7 @@
-"""The Reformer of `transformers`, all LSH, in training mode: its reversible layers ask for that.
+"""The Reformer of `transformers`, all LSH; to be trained in training mode: its reversible layers ask for that.
 
 Its own choices stay: axial positions of the example's size, the number of buckets derived from the length, biases, a
-head of its own on both streams. Dropout is off, and so is the cache, which training does not use.
+head of its own on both streams. Dropout is off, and in training so is the cache.
 """
 
 from torch import Tensor, nn
@@ -15,6 +15,17 @@ from bench.systems import Loss
 
 def build(shape: Shape) -> tuple[nn.Module, Loss]:
     """Returns the model and its loss."""
+    model = model_of(shape, use_cache=False).train()
+
+    def loss(inputs: Tensor, targets: Tensor) -> Tensor:
+        # The library moves the labels by one itself, and has no target for the last token.
+        return model(input_ids=inputs[None], labels=inputs[None]).loss
+
+    return model, loss
+
+
+def model_of(shape: Shape, *, use_cache: bool) -> nn.Module:
+    """Returns the model; positions are there for the tokens of the shape, a power of two."""
     logging.set_verbosity_error()
     config = ReformerConfig(
         attn_layers=["lsh"] * shape.layers,
@@ -30,17 +41,11 @@ def build(shape: Shape) -> tuple[nn.Module, Loss]:
         axial_pos_embds_dim=(shape.d_model // 4, shape.d_model - shape.d_model // 4),
         max_position_embeddings=shape.tokens,
         is_decoder=True,
-        use_cache=False,
+        use_cache=use_cache,
         hidden_dropout_prob=0.0,
         lsh_attention_probs_dropout_prob=0.0,
     )
-    model = ReformerModelWithLMHead(config).train()
-
-    def loss(inputs: Tensor, targets: Tensor) -> Tensor:
-        # The library moves the labels by one itself, and has no target for the last token.
-        return model(input_ids=inputs[None], labels=inputs[None]).loss
-
-    return model, loss
+    return ReformerModelWithLMHead(config)
 
 
 def _near_square(tokens: int) -> tuple[int, int]:

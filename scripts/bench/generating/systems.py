@@ -1,0 +1,101 @@
+"""revlm and the Reformer of `transformers` as they continue a text, each with its own cache."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from bench.shape import Shape
+
+
+class Continuing(ABC):
+    """A model with random weights and what it keeps of the tokens so far."""
+
+    @abstractmethod
+    def extend(self, tokens: Tensor) -> Tensor:
+        """Takes in the next tokens; returns the logits [vocabulary] after them."""
+
+    @abstractmethod
+    def step(self, token: int) -> Tensor:
+        """Takes in one token; returns the logits after it."""
+
+    @property
+    @abstractmethod
+    def cache_bytes(self) -> int:
+        """The memory of what is kept."""
+
+
+class System(NamedTuple):
+    """A name for people, the package it comes from, and whether a second run of tokens can follow the first."""
+
+    label: str
+    requires: str
+    extends_again: bool
+    build: Callable[[Shape, str, tuple[str, ...], int], Continuing]
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the package that the system comes from can be imported."""
+        return find_spec(self.requires) is not None
+
+
+def _revlm(shape: Shape, precision: str, layers: tuple[str, ...], seed: int) -> Continuing:
+    """One model for all contexts: its number of buckets is that of the longest one."""
+    from bench.systems.reversible import recipe_of
+    from revlm.generation import Decoder
+    from revlm.model import RevLM
+    from revlm.ops.heap import keep_large_blocks_apart
+
+    keep_large_blocks_apart()
+    recipe = recipe_of(shape).model_copy(update={"layers": layers})
+    decoder = Decoder(RevLM(recipe, vocab_size=shape.vocabulary, seed=seed).eval(), precision=precision)
+
+    class OfRevlm(Continuing):
+        def extend(self, tokens: Tensor) -> Tensor:
+            return decoder.extend(tokens)
+
+        def step(self, token: int) -> Tensor:
+            return decoder.step(torch.tensor([token]))[0]
+
+        @property
+        def cache_bytes(self) -> int:
+            return decoder.cache_bytes
+
+    return OfRevlm()
+
+
+def _transformers(shape: Shape, precision: str, layers: tuple[str, ...], seed: int) -> Continuing:
+    """All its layers are LSH. Its cache holds hidden states, which it projects again for each token."""
+    from bench.systems.transformers_reformer import model_of
+
+    torch.manual_seed(seed)
+    model = model_of(shape, use_cache=True).eval()
+
+    class OfTransformers(Continuing):
+        cache: Any = None
+
+        @torch.no_grad()
+        def extend(self, tokens: Tensor) -> Tensor:
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+                out = model(input_ids=tokens[None], past_buckets_states=self.cache, use_cache=True)
+            self.cache = out.past_buckets_states
+            return out.logits[0, -1].float()
+
+        def step(self, token: int) -> Tensor:
+            return self.extend(torch.tensor([token]))
+
+        @property
+        def cache_bytes(self) -> int:
+            kept = [*self.cache.states_cache, *self.cache.buckets_cache]
+            return sum(tensor.numel() * tensor.element_size() for tensor in kept)
+
+    return OfTransformers()
+
+
+SYSTEMS = {
+    "revlm": System("revlm", "revlm", True, _revlm),
+    "transformers": System("Reformer of transformers", "transformers", False, _transformers),
+}

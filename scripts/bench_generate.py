@@ -1,0 +1,110 @@
+"""Tokens a second after contexts of any length, on one model, and beside it the Reformer of `transformers`.
+
+revlm takes in a text and stops at each context to draw some tokens; the Reformer, whose cache takes one run of tokens
+only, does so at one of these contexts. Same shapes, random weights, each in a process of its own. The peer comes with
+the dependency group `bench`.
+
+    scripts/bench_generate.py --layers local,lsh --contexts 1024,16384 --precisions bf16
+"""
+
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from bench.alone import measure_alone
+from bench.command import PRECISIONS, numbers, run, words
+from bench.files import machine, make_folder, write_json
+from bench.generating.systems import SYSTEMS
+from bench.generating.table import CAPTION, ratios, rows, sentences, table
+from bench.generating.worker import Task
+from bench.shape import Shape
+from revlm.errors import UsageError
+from revlm.report.units import human_bytes
+from revlm.runs.machine import memory_limit_bytes
+
+# Of the machine's memory: the rest is for the system and for this process.
+_MEMORY_SHARE = 0.9
+# What is drawn at a context must be far less than what lies between two of them.
+_SMALLEST_STEP = 4
+
+
+def main(
+    systems: Annotated[str, typer.Option(help="Which systems, with commas.")] = ",".join(SYSTEMS),
+    precisions: Annotated[str, typer.Option(help="With commas; bf16 is that of the products.")] = ",".join(PRECISIONS),
+    contexts: Annotated[str, typer.Option(help="Tokens before the first that is drawn.")] = "1024,16384,131072,524288",
+    peer_context: Annotated[int, typer.Option(help="The one of the peer, a power of two.")] = 16384,
+    layers: Annotated[str, typer.Option(help="Kinds of revlm's layers, a pattern.")] = "lsh",
+    n_layers: Annotated[int, typer.Option(min=1, help="Layers of every system.")] = 6,
+    tokens: Annotated[int, typer.Option(min=1, help="Drawn in one stretch.")] = 50,
+    stretches: Annotated[int, typer.Option(min=1, help="Stretches at each context; medians are shown.")] = 3,
+    seconds_limit: Annotated[float, typer.Option(help="Seconds that one system may take.")] = 3600.0,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of PyTorch; by default its own choice.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the tokens and the weights.")] = 0,
+    output: Annotated[Path, typer.Option(help="Folder for generate.json.")] = Path("bench"),
+) -> None:
+    """Measure how fast text is continued; write JSON, print a table."""
+    of_revlm = tuple(sorted(numbers(contexts, "--contexts")))
+    if peer_context < 2 or peer_context & (peer_context - 1):
+        raise UsageError(f"--peer-context is {peer_context}: give a power of two")
+    drawn = tokens * (stretches + 1)
+    if any(after - before < _SMALLEST_STEP * drawn for before, after in pairwise(of_revlm)):
+        raise UsageError(f"--contexts {contexts} lie too close for {drawn} tokens after each: lower --tokens")
+    make_folder(output)
+    tasks = [
+        Task(
+            system,
+            precision,
+            words(layers, ("local", "lsh", "full"), "--layers"),
+            Shape(of_revlm[-1] if SYSTEMS[system].extends_again else 2 * peer_context, layers=n_layers),
+            of_revlm if SYSTEMS[system].extends_again else (peer_context,),
+            tokens,
+            stretches,
+            seed,
+            threads,
+        )
+        for system in words(systems, tuple(SYSTEMS), "--systems")
+        for precision in words(precisions, PRECISIONS, "--precisions")
+    ]
+    measured = _measure(tasks, seconds_limit, output / "generate.json")
+    console, results = Console(width=120, highlight=False), rows(measured)
+    console.print(table(results))
+    for sentence in [*sentences(results, measured), CAPTION, str(output / "generate.json")]:
+        console.print(sentence, soft_wrap=True)
+
+
+def _measure(tasks: list[Task], seconds_limit: float, file: Path) -> list[tuple[Task, dict[str, Any]]]:
+    """Returns all measurements; the file has those so far after each, so that an interruption loses one at most."""
+    messages = Console(stderr=True, highlight=False, soft_wrap=True)
+    head = {"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "machine": machine()}
+    measured: list[tuple[Task, dict[str, Any]]] = []
+    for task in tasks:
+        messages.print(f"{SYSTEMS[task.system].label}, {task.precision}", end=": ")
+        if SYSTEMS[task.system].is_installed:
+            result = measure_alone(
+                task,
+                seconds_limit=seconds_limit,
+                memory_limit_bytes=round(_MEMORY_SHARE * memory_limit_bytes()),
+                worker="bench.generating.worker",
+            )
+        else:
+            result = {"status": "not_tried", "cause": f"{SYSTEMS[task.system].requires} is not installed"}
+        measured.append((task, result))
+        messages.print(
+            f"peak {human_bytes(result['seen_peak_bytes'])}" if result["status"] == "done" else result["cause"]
+        )
+        results = rows(measured)
+        figures = {
+            "rows": [{**row._asdict(), "tokens_per_second": row.tokens_per_second} for row in results],
+            "ratios": ratios(results),
+            "measurements": [{**of.to_json(), **what} for of, what in measured],
+        }
+        write_json(file, head | figures)
+    return measured
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,73 @@
+"""`revlm generate --interactive` at a terminal: Ctrl-C while the model writes and while the user does, Ctrl-D."""
+
+import os
+import pty
+import select
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import revlm
+from tests.tiny_run import write_run
+
+ROOT = Path(revlm.__file__).parent.parent
+MOST_SECONDS = 120.0
+ASKED = "\r\n> "
+
+
+class Session:
+    """The command line at a pseudo-terminal of its own."""
+
+    def __init__(self, *arguments: object) -> None:
+        self.said = ""
+        self._child, self._terminal = pty.fork()
+        if self._child == 0:
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "TERM": "dumb"}
+            os.execve(sys.executable, [sys.executable, "-m", "revlm", *map(str, arguments)], environment)
+
+    def type(self, keys: str) -> None:
+        os.write(self._terminal, keys.encode())
+
+    def wait_for(self, words: str, more: int = 0) -> str:
+        """Returns what was said since the last call, up to these words; waits for `more` characters after them."""
+        end = time.monotonic() + MOST_SECONDS
+        while (place := self.said.find(words)) < 0 or len(self.said) < place + len(words) + more:
+            assert time.monotonic() < end, f"{words!r} did not come in {self.said!r}"
+            if select.select([self._terminal], [], [], 1.0)[0]:
+                self.said += os.read(self._terminal, 1 << 16).decode(errors="replace")
+        before, self.said = self.said[: place + len(words)], self.said[place + len(words) :]
+        return before
+
+    def end(self) -> tuple[int, str]:
+        """Returns the exit code, and what was said last."""
+        try:
+            while content := os.read(self._terminal, 1 << 16):
+                self.said += content.decode(errors="replace")
+        except OSError:  # the other side has closed it
+            pass
+        os.close(self._terminal)
+        return os.waitstatus_to_exitcode(os.waitpid(self._child, 0)[1]), self.said
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("folder") / "run")
+
+
+def test_a_session(folder: Path) -> None:
+    session = Session("generate", "--interactive", "--run", folder, "--max-tokens", 10**6, "--top-k", 2)
+    assert "Ctrl-C ends a continuation, Ctrl-D the text." in session.wait_for(ASKED)
+    for line in ("the old", ""):
+        session.type(f"{line}\n")
+        session.wait_for(f"{line}\r\n", more=40)  # the model is writing
+        session.type("\x03")
+        session.wait_for(ASKED)
+    session.type("not this\x03")
+    session.wait_for(ASKED)
+    session.type("\x04")
+    code, last = session.end()
+    assert code == 0
+    assert "tokens/s" in last
+    assert "revlm:" not in last

@@ -1,0 +1,38 @@
+"""Small networks whose layers have their say: documents are many windows long, also within a bucket."""
+
+import torch
+from torch import Tensor
+
+from revlm.model import RevLM
+from revlm.recipe import LayerKind, Model
+
+TOKENS = 150
+WINDOW = 4
+
+
+def network(
+    layers: tuple[LayerKind, ...], *, n_rounds: int = 2, successor_values: bool = True, n_layers: int = 2
+) -> RevLM:
+    recipe = Model(
+        d_model=32,
+        n_layers=n_layers,
+        n_heads=2,
+        d_ff=64,
+        layers=layers,
+        window=WINDOW,
+        n_rounds=n_rounds,
+        n_buckets=4,
+        successor_values=successor_values,
+        attention_block=16,
+    )
+    model = RevLM(recipe, vocab_size=50, seed=1, tile=24)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            # As if trained: at first what a layer writes is next to nothing.
+            parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
+    return model.eval()
+
+
+def tokens(number: int = TOKENS) -> Tensor:
+    return torch.randint(0, 50, (number,), generator=torch.Generator().manual_seed(2))
