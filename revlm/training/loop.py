@@ -26,7 +26,8 @@ from revlm.runs import (
     save_checkpoint,
     step_of,
 )
-from revlm.training.ranks import Ranks, joined
+from revlm.training.process_group import joined
+from revlm.training.ranks import Ranks
 from revlm.training.run_log import RunLog, open_run_log
 from revlm.training.saving import Saving
 from revlm.training.settings import require_same_checkpoint, require_same_settings

@@ -23,7 +23,7 @@ Settings = dict[str, Any]
 _FREE = {
     "model": {"reversible", "attention_block"},
     "data": {"path", "stream", "tokenizer", "workers"},
-    "optimizer": set[str](),
+    "optimizer": {"sharded"},
     "lr_scheduler": set[str](),
     "train": {"device", "tile", "on_nonfinite", "max_skipped"},
 }

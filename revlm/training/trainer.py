@@ -18,7 +18,7 @@ from revlm.recipe import Recipe
 from revlm.runs import Checkpoint, MemoryMeter
 from revlm.training.looking import Look
 from revlm.training.nonfinite import NonFinite, require_skippable
-from revlm.training.optimizer import learning_rate, make_optimizer
+from revlm.training.optimizer import learning_rate, make_optimizer, optimizer_state, restore_optimizer
 from revlm.training.ranks import AgreedError, Ranks
 from revlm.training.settings import changes, decides_examples, settings_of
 from revlm.training.update import Record, Totals, Updates, autocast_of
@@ -53,7 +53,7 @@ class Trainer:
         self.model = RevLM(
             recipe.model, vocab_size=corpus.tokenizer.vocab_size, seed=recipe.seed, tile=recipe.train.tile
         ).to(device)
-        self.optimizer = make_optimizer(self.model, recipe)
+        self.optimizer = make_optimizer(self.model, recipe, ranks)
         self._updates = Updates(recipe, self.model, self.optimizer, ranks, meter, self._heed_stop)
         self._look = Look(self.model, corpus, recipe, ranks, self._heed_stop)
         self.step = 0
@@ -125,12 +125,8 @@ class Trainer:
         return record, self._look.samples()
 
     def state(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-        """Returns the groups of tensors and the JSON of a checkpoint, as of the last whole step."""
-        optimizer = {
-            f"{name}.{key}": value
-            for name, parameter in self.model.named_parameters()
-            for key, value in self.optimizer.state[parameter].items()
-        }
+        """Returns, on the first rank, the groups of tensors and the JSON of a checkpoint, as of the last whole step."""
+        optimizer = optimizer_state(self.optimizer, self.model, self.ranks)
         tensors = {"model": self.model.state_dict(), "optimizer": optimizer, "random": self._random}
         # The learning rate needs no state: it is a function of the step and of the settings.
         counters = {"trained_tokens": self.trained_tokens, "skipped_steps": self.skipped_steps}
@@ -148,12 +144,7 @@ class Trainer:
         phrases = [f"{key}: {change}" for key, change in changed.items()]
         self._require_a_fit(checkpoint, phrases, allow_change)
         self.model.load_state_dict(checkpoint.tensors["model"])
-        for name, parameter in self.model.named_parameters():
-            self.optimizer.state[parameter] = {
-                key.rpartition(".")[2]: value.clone().to(self.device)
-                for key, value in checkpoint.tensors["optimizer"].items()
-                if key.rpartition(".")[0] == name
-            }
+        restore_optimizer(self.optimizer, self.model, checkpoint.tensors["optimizer"])
         self.examples.close()
         place = None if any(map(decides_examples, changed)) else checkpoint.state["corpus"]
         self.examples = self._loader(place)

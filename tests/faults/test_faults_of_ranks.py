@@ -78,8 +78,8 @@ def test_a_signal_to_one_rank_stops_all_at_the_same_step(copies: Copies, expecte
     ended = run(here, before=send_signal)
     assert [each.code for each in ended] == [75, 75]
     [sentence] = said(ended)
-    assert sentence.startswith("revlm: stopped by SIGTERM to rank 1 with run saved at step 4 of 6: ")
-    assert [path.name for path in list_checkpoints(here / "run")] == ["step-00000004"]
+    assert sentence.startswith("revlm: stopped by SIGTERM to rank 1 with run saved at step 5 of 6: ")
+    assert [path.name for path in list_checkpoints(here / "run")] == ["step-00000004", "step-00000005"]
     assert [each.code for each in run(here)] == [0, 0]
     assert_undisturbed(outcome(here), expected, here)
 

@@ -9,7 +9,8 @@ import pytest
 from revlm.errors import DataError, ElsewhereError, RankError, UsageError
 from revlm.launch import launch_of
 from revlm.training.nonfinite import NonFinite
-from revlm.training.ranks import Ranks, joined
+from revlm.training.process_group import joined
+from revlm.training.ranks import Ranks
 from revlm.training.trainer import Stopped
 from tests.several import Ended, ends_of_ranks, on_ranks
 

@@ -105,3 +105,17 @@ def test_two_then_one_then_two_ranks_lose_no_document(
     found, expected = final_weights(recipe.output_dir), final_weights(folder / "alone")
     for name, tensor in expected.items():
         assert torch.allclose(found[name], tensor, rtol=1e-3, atol=1e-5), name
+
+
+def test_a_sharded_optimizer_gives_the_same_bits_and_goes_on_with_any_number_of_ranks(folder: Path) -> None:
+    whole, sharded = (
+        several_recipe(folder / name, f"optimizer.sharded={word}")
+        for name, word in (("kept", "false"), ("shared", "true"))
+    )
+    on_ranks(2, trained, whole)
+    on_ranks(2, trained, sharded, 1)
+    on_ranks(2, trained, sharded, 2)
+    on_ranks(2, trained, sharded)
+    assert same_bits(whole.output_dir, sharded.output_dir)
+    [(records, _)] = on_ranks(1, trained, sharded)
+    assert records == []
