@@ -39,7 +39,7 @@ def ends_of_ranks(count: int, work: Callable[..., Any], arguments: Sequence[Sequ
     # Forks of a process that has imported everything once and computed nothing.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["revlm.training", "revlm.cli.train", "revlm.cli.display", "tests.several"])
-    port = _free_port()
+    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         started = []
         for rank in range(count):
@@ -91,7 +91,7 @@ def _received(results: Connection) -> Any:
         return None
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]

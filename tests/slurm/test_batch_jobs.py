@@ -12,7 +12,6 @@ from tests.several import command, ends_of_ranks
 from tests.slurm.conftest import Cluster, program
 from tests.tiny_run import write_texts
 
-pytestmark = pytest.mark.slow
 TRAIN, TOKENIZE = "scripts/slurm_train.sbatch", "scripts/slurm_tokenize_array.sbatch"
 
 
@@ -23,6 +22,7 @@ def fill(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_job_that_is_signalled_ends_with_the_weights_of_an_undisturbed_run(cluster: Cluster, tmp_path: Path) -> None:
     undisturbed = write_recipe(tmp_path / "undisturbed")
     ended = ends_of_ranks(2, command, [(undisturbed, "train", "recipe.yaml")] * 2)
@@ -44,7 +44,9 @@ def test_a_job_that_is_signalled_ends_with_the_weights_of_an_undisturbed_run(clu
     assert_undisturbed(outcome(cluster.folder), outcome(undisturbed), said)
 
 
-@pytest.mark.parametrize(("exit_code", "tries", "starts"), [(75, "2", 2), (5, "9", 1)])
+@pytest.mark.parametrize(
+    ("exit_code", "tries", "starts"), [pytest.param(75, "2", 2, marks=pytest.mark.slow), (5, "9", 1)]
+)
 def test_only_an_interrupted_job_is_requeued_and_not_for_ever(
     cluster: Cluster, exit_code: int, tries: str, starts: int
 ) -> None:
@@ -68,6 +70,7 @@ def test_one_process_is_not_told_from_a_run_without_slurm(cluster: Cluster) -> N
     assert "2: train a recipe seed=7\n" in log(cluster, job)
 
 
+@pytest.mark.slow
 def test_an_array_makes_the_store_of_the_whole_corpus(cluster: Cluster) -> None:
     write_texts(cluster.folder / "books")
     ours = cluster.environment["REVLM"]
