@@ -66,16 +66,20 @@ class Updates:
         """
         losses: list[float] = []
         streams: list[float] = []
-        layers: list[Record] = []
+        own_layers: list[Record] = []
+        # All begin the first forward pass or none does: in one of them ranks tell each other how gradients are packed.
+        self._ranks.together(self._heed_stop)
 
         def forward(index: int, example: Example) -> Tensor:
-            self._heed_stop()
+            if index > 0:
+                self._heed_stop()
             place = self._ranks.rank + index * self._ranks.count
             loss, largest = self._forward(example, first + place, with_statistics=place == 0)
             losses.append(float(loss.detach()))
             streams.append(largest)
             if place == 0:
-                layers.extend({"layer": layer, **vars(use)} for layer, use in sorted(self._model.statistics.items()))
+                uses = sorted(self._model.statistics.items())
+                own_layers.extend({"layer": layer, **vars(use)} for layer, use in uses)
             return loss
 
         def until_the_exchange() -> Tensor:
@@ -91,7 +95,7 @@ class Updates:
             with self._meter.phase("optimizer"):
                 norm = self._step(rate, examples)
         nats = sum(self._ranks.in_order(losses))
-        layers = self._ranks.of_first(lambda: layers)
+        layers = self._ranks.of_first(lambda: own_layers)
         shares = ("bucket_fill", "empty_query_share", "sink_share")
         return {
             "loss": nats / totals.tokens,

@@ -53,6 +53,20 @@ def send_signal() -> None:
     SignalAt("SIGTERM", "backward", 5)
 
 
+def send_signal_before_a_forward_pass() -> None:
+    """In the second step, in whose first one ranks tell each other how gradients are packed."""
+    from revlm.training import trainer
+
+    rate = trainer.learning_rate
+
+    def signalled(recipe: Any, step: int) -> float:
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return rate(recipe, step)
+
+    trainer.learning_rate = signalled
+
+
 def kill() -> None:
     SignalAt("SIGKILL", "forward", 8)
 
@@ -82,6 +96,13 @@ def test_a_signal_to_one_rank_stops_all_at_the_same_step(copies: Copies, expecte
     assert [path.name for path in list_checkpoints(here / "run")] == ["step-00000004", "step-00000005"]
     assert [each.code for each in run(here)] == [0, 0]
     assert_undisturbed(outcome(here), expected, here)
+
+
+def test_a_signal_right_before_a_forward_pass_leaves_no_rank_waiting(copies: Copies) -> None:
+    here = copies.make("before forward")
+    ended = run(here, before=send_signal_before_a_forward_pass)
+    assert [each.code for each in ended] == [75, 75]
+    assert "saved at step 1 of 6" in said(ended)[0]
 
 
 def test_a_kill_of_one_rank_ends_the_other_with_what_to_do(copies: Copies, expected: dict[str, Any]) -> None:
