@@ -44,6 +44,9 @@ class Launch:
         return f"rank {self.rank}"
 
 
+ALONE = Launch()
+
+
 def launch_of(environment: Mapping[str, str]) -> Launch:
     """Returns the place that an environment tells: torchrun's before srun's, a process by itself where it has neither.
 
@@ -65,7 +68,7 @@ def launch_of(environment: Mapping[str, str]) -> Launch:
         raise UsageError(
             f"the environment tells no place among the processes of a run ({error}): start all with torchrun or srun"
         ) from None
-    return Launch()
+    return ALONE
 
 
 def first_host(node_list: str) -> str:

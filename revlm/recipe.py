@@ -345,7 +345,7 @@ class Memory(_Section):
     snapshot_on_oom: bool = True
     """on CUDA out of memory, write a snapshot into the run folder"""
     limit: Size = None
-    """most memory that a run may plan for, such as 4GB or 4GiB; null: what the machine has"""
+    """most memory that a process of a run may plan for, such as 4GB or 4GiB; null: what the machine has"""
 
 
 class Recipe(_Section):

@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "ops": {"errors"},
     "model": {*GROUND, "ops"},
     "runs": {*GROUND, "storage", "ops", "model"},
-    "planning": {*GROUND, "ops", "model", "runs"},
+    "planning": {*GROUND, "launch", "ops", "model", "runs"},
     "generation": {*GROUND, *COMPUTE, "corpus"},
     "evaluation": {*GROUND, *COMPUTE, "corpus", "generation"},
     "training": {*GROUND, *COMPUTE, "launch", "corpus", "generation", "evaluation"},

@@ -90,12 +90,12 @@ def _train(
     for notice in corpus.notices:
         message(notice)
     vocab_size = corpus.tokenizer.vocab_size
-    plan = ranks.together(lambda: require_memory(recipe, vocab_size, device, corpus.longest_example))
+    plan = ranks.together(lambda: require_memory(recipe, vocab_size, device, corpus.longest_example, ranks.launch))
     keep_large_blocks_apart()
     meter = MemoryMeter(device)
     if dry_run:
         with (
-            out_of_memory_explained(plan, recipe, vocab_size, device, meter.attainable_bytes),
+            out_of_memory_explained(plan, recipe, vocab_size, device, meter.attainable_bytes, launch=ranks.launch),
             Trainer(recipe, corpus, ranks, device, meter, stop) as trainer,
         ):
             try:
@@ -109,7 +109,7 @@ def _train(
     snapshot = folder.memory_snapshot if device.type == "cuda" and recipe.memory.snapshot_on_oom else None
     with (
         ranks.held_by_first(folder.lock),
-        out_of_memory_explained(plan, recipe, vocab_size, device, meter.attainable_bytes, snapshot),
+        out_of_memory_explained(plan, recipe, vocab_size, device, meter.attainable_bytes, snapshot, ranks.launch),
         Trainer(recipe, corpus, ranks, device, meter, stop) as trainer,
     ):
         ranks.by_first(folder.remove_unfinished)

@@ -33,7 +33,7 @@ class _JoinedRanks(Ranks):
     """One of several processes, between `init_process_group` and `destroy_process_group`."""
 
     def __init__(self, launch: Launch) -> None:
-        self.rank, self.count, self._launch = launch.rank, launch.count, launch
+        super().__init__(launch)
         with self.exchange():
             dist.init_process_group(
                 "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
@@ -43,10 +43,6 @@ class _JoinedRanks(Ranks):
                 timeout=_GRADIENTS_WAIT,
             )
             self._telling = dist.new_group(backend="gloo", timeout=_WAIT)
-
-    @property
-    def is_first_of_machine(self) -> bool:
-        return self._launch.local_rank == 0
 
     def gather(self, value: T) -> list[T]:
         content = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
@@ -93,7 +89,7 @@ class _JoinedRanks(Ranks):
         device = choose_device(word)
         if device.type == "cpu":
             return device
-        here, local = torch.cuda.device_count(), self._launch
+        here, local = torch.cuda.device_count(), self.launch
         number = 0 if local.bound and here == 1 else local.local_rank
         if device.index is not None or number >= here:
             raise UsageError(
@@ -125,7 +121,7 @@ class _JoinedRanks(Ranks):
         except RuntimeError as error:
             if is_out_of_memory(error) or not (isinstance(error, dist.DistError) or "gloo" in str(error)):
                 raise
-            cause = next(iter(str(error).splitlines()), "").rpartition("] ")[2]
+            cause = next(iter(str(error).splitlines()), "").rpartition("] ")[2].partition(". ")[0]
             raise RankError(
                 f"another of the {self.count} processes of this run has ended or does not answer ({cause}): what it "
                 "said last tells why, and the same command goes on from the newest checkpoint"

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from revlm.errors import UsageError
+from revlm.launch import ALONE, Launch
 from revlm.runs import choose_device
 
 T = TypeVar("T")
@@ -31,21 +32,23 @@ class Ranks:
     """One process by itself.
 
     Attributes:
+        launch: its place among all.
         rank: the number of this one, from 0.
         count: how many there are.
     """
 
-    rank, count = 0, 1
+    def __init__(self, launch: Launch = ALONE) -> None:
+        self.launch, self.rank, self.count = launch, launch.rank, launch.count
 
     @property
     def is_first(self) -> bool:
         """Whether this is the one that writes and speaks."""
-        return self.rank == 0
+        return self.launch.is_first
 
     @property
     def is_first_of_machine(self) -> bool:
         """Whether this is the one that does what each machine needs once."""
-        return True
+        return self.launch.local_rank == 0
 
     def numbers(self, per_step: int) -> range:
         """The numbers in a step of the examples of this rank; each has at least one.
