@@ -34,7 +34,7 @@ test-slow: setup ## the tests that take minutes each
 lint: setup ## ruff, its formatting, and shellcheck
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/shellcheck --external-sources scripts/*.sh .ci/run
+	$(BIN)/shellcheck --external-sources scripts/*.sh scripts/*.sbatch tests/slurm/*.sh .ci/run
 
 types: setup ## mypy
 	$(BIN)/mypy

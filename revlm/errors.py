@@ -49,6 +49,25 @@ class Interrupted(RevlmError):
     exit_code = 75
 
 
+class RankError(RevlmError):
+    """Another process of a run on several has ended, or does not answer; its state is that of its last checkpoint."""
+
+
+class ElsewhereError(RevlmError):
+    """Ends a process of a run on several where another one failed, which says why, with the exit code of that one."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The exit code that an error ends a command with, where memory ran out that of a ResourceError."""
+    if isinstance(error, RevlmError):
+        return error.exit_code
+    return ResourceError.exit_code if is_out_of_memory(error) else RevlmError.exit_code
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out; torch, which has a class for CUDA's and only a sentence for the CPU's, is not loaded."""
     torch = sys.modules.get("torch")

@@ -257,6 +257,8 @@ class Optimizer(_Section):
     """added to the root of the second mean"""
     weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.1
     """decoupled weight decay of the matrices"""
+    sharded: bool = False
+    """under torchrun and srun, keep of the optimizer's state in each process its part alone"""
 
 
 class LearningRateScheduler(_Section):
@@ -276,7 +278,8 @@ class Train(_Section):
     max_steps: Count = 2000
     """optimizer steps of the whole run"""
     gradient_accumulation_steps: Count = 1
-    """examples whose gradients make one step"""
+    """examples whose gradients make one step, of all processes together: under torchrun and srun each takes its part of
+    them, so that any number of processes takes the same steps"""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     """norm that larger gradients are scaled down to"""
     precision: Literal["bf16", "fp32"] = "bf16"
@@ -342,7 +345,7 @@ class Memory(_Section):
     snapshot_on_oom: bool = True
     """on CUDA out of memory, write a snapshot into the run folder"""
     limit: Size = None
-    """most memory that a run may plan for, such as 4GB or 4GiB; null: what the machine has"""
+    """most memory that a process of a run may plan for, such as 4GB or 4GiB; null: what the machine has"""
 
 
 class Recipe(_Section):

@@ -74,6 +74,9 @@ plan() {
     fi
 }
 
+# Those of a batch system reach this shell too, which then waits for what revlm makes of them.
+trap : USR1 USR2
+
 # The tokenizer, made once; tasks that begin together wait for the first.
 prepare() {
     local wanted

@@ -19,6 +19,7 @@ COMPUTE = {"ops", "model", "runs", "planning"}
 MAY_IMPORT = {
     "errors": set(),
     "bundled": {"errors"},
+    "launch": {"errors"},
     "recipe": {"errors", "bundled"},
     "storage": {"errors"},
     "fetching": {"errors", "bundled"},
@@ -26,18 +27,18 @@ MAY_IMPORT = {
     "ops": {"errors"},
     "model": {*GROUND, "ops"},
     "runs": {*GROUND, "storage", "ops", "model"},
-    "planning": {*GROUND, "ops", "model", "runs"},
+    "planning": {*GROUND, "launch", "ops", "model", "runs"},
     "generation": {*GROUND, *COMPUTE, "corpus"},
     "evaluation": {*GROUND, *COMPUTE, "corpus", "generation"},
-    "training": {*GROUND, *COMPUTE, "corpus", "generation", "evaluation"},
+    "training": {*GROUND, *COMPUTE, "launch", "corpus", "generation", "evaluation"},
     "report": {"errors"},
     "cli": {
-        *GROUND, *COMPUTE, "fetching", "corpus", "generation", "evaluation", "training", "report", "revlm"
+        *GROUND, *COMPUTE, "launch", "fetching", "corpus", "generation", "evaluation", "training", "report", "revlm"
     },
     "revlm": {*GROUND, "corpus", "model", "generation", "training"},
     "__main__": {"cli"},
 }  # fmt: skip
-WITHOUT_TORCH = ("errors", "bundled", "recipe", "storage", "fetching", "corpus", "report", "cli", "revlm")
+WITHOUT_TORCH = ("errors", "bundled", "launch", "recipe", "storage", "fetching", "corpus", "report", "cli", "revlm")
 
 
 class Import(NamedTuple):

@@ -17,6 +17,8 @@ from typer.core import TyperGroup
 
 from revlm import __version__
 from revlm.cli.errors import failure_of
+from revlm.errors import UsageError
+from revlm.launch import launch_of
 
 COMMANDS = {
     "fetch": "Bring public-domain novels by name or Gutenberg number.",
@@ -108,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         failure = failure_of(error)
         if failure.sentence:
-            print(f"revlm: {failure.sentence}", file=sys.stderr)
+            print(f"revlm: {_speaker()}{failure.sentence}", file=sys.stderr)
         if isinstance(error, BrokenPipeError):
             _forget_standard_output()
         return failure.exit_code
@@ -124,6 +126,15 @@ def _let_waiting_threads_sleep() -> None:
     """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = "1000"
+
+
+def _speaker() -> str:
+    """Which of several processes speaks, where it is not the first."""
+    try:
+        launch = launch_of(os.environ)
+    except UsageError:
+        return ""
+    return "" if launch.is_first else f"{launch.name}: "
 
 
 def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import typer
 
-from revlm.errors import ResourceError, RevlmError, StorageError, UsageError, is_out_of_memory
+from revlm.errors import ElsewhereError, ResourceError, RevlmError, StorageError, UsageError, is_out_of_memory
 
 UNEXPECTED = 1
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -21,6 +21,8 @@ class Failure(NamedTuple):
 
 def failure_of(error: BaseException) -> Failure:
     """The sentence and exit code for whatever ended a command."""
+    if isinstance(error, ElsewhereError):
+        return Failure("", error.exit_code)
     if isinstance(error, RevlmError):
         return Failure(str(error), error.exit_code)
     if isinstance(error, KeyboardInterrupt | typer.Abort):

@@ -22,17 +22,27 @@ def train(
 
     A run whose recipe, tokenizer or tokens have changed is refused, with what changed; --allow-change goes on.
     SIGTERM, SIGINT (Ctrl-C), SIGUSR1 and SIGUSR2 save the run and end with exit code 75: the same command goes on.
+    Under torchrun and srun the processes train together, each on its part of the train.gradient_accumulation_steps
+    examples of a step.
 
-    Example: revlm train demo train.max_steps=10
+    Examples:
+      revlm train demo train.max_steps=10
+      torchrun --nproc-per-node 2 -m revlm train demo train.gradient_accumulation_steps=2
     """
+    import os
+
+    from rich.console import Console
+
     from revlm.cli.display import Display
     from revlm.cli.signals import StopSignals
+    from revlm.launch import launch_of
     from revlm.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides or [])
     total_steps = 1 if dry_run else loaded.train.max_steps
+    is_first = launch_of(os.environ).is_first
     with (
-        Display(total_steps, logging_every=loaded.logging.every) as display,
+        Display(total_steps, Console(stderr=True, quiet=not is_first), loaded.logging.every) as display,
         StopSignals(display.message, "stopping after this example, with a checkpoint") as signals,
     ):
         from revlm.training import train as train_records  # takes seconds, in which signals are already heard
@@ -43,4 +53,5 @@ def train(
         for record in records:
             if "console" in loaded.logging.backends:
                 display.show(record)
-    typer.echo("dry run: one step was done and nothing written" if dry_run else str(loaded.output_dir))
+    if is_first:
+        typer.echo("dry run: one step was done and nothing written" if dry_run else str(loaded.output_dir))

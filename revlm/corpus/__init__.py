@@ -6,6 +6,7 @@ from revlm.corpus.loader import Loader
 from revlm.corpus.merging import merge_stores
 from revlm.corpus.opening import open_corpus, pinned
 from revlm.corpus.packed_corpus import PackedCorpus
+from revlm.corpus.sharing import share
 from revlm.corpus.store import require_undamaged
 from revlm.corpus.streamed_corpus import StreamedCorpus
 from revlm.corpus.summary import StoreSummary
@@ -28,6 +29,7 @@ __all__ = [
     "pinned",
     "read_documents",
     "require_undamaged",
+    "share",
     "tokenize_corpus",
     "write_tokenizer",
 ]

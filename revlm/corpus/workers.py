@@ -79,8 +79,9 @@ class Workers(Generic[Work, Result]):
 
 def _serve(connection: Connection, shared: Any, function: Callable[[Any, Any], Any]) -> None:
     """Works off what comes, in a worker process, until the other side is gone."""
-    # Ctrl-C in a terminal reaches every process: the parent decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C in a terminal and the signals of a batch system reach every process: the parent decides what they mean.
+    for each in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(each, signal.SIG_IGN)
     waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(connection, waiting), daemon=True).start()
     while True:

@@ -1,9 +1,9 @@
 """Loss and bits per byte over held-out examples."""
 
 import math
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from jaxtyping import Float, Int
@@ -20,10 +20,18 @@ TILE = 2048
 class Score:
     """A sum of cross-entropies in nats, over how many targets, bytes and documents."""
 
-    nats: float
-    tokens: int
-    bytes: int
-    documents: int
+    nats: float = 0.0
+    tokens: int = 0
+    bytes: int = 0
+    documents: int = 0
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(
+            self.nats + other.nats,
+            self.tokens + other.tokens,
+            self.bytes + other.bytes,
+            self.documents + other.documents,
+        )
 
     @property
     def loss(self) -> float:
@@ -49,26 +57,14 @@ def token_losses(
 
 
 @torch.no_grad()
-def score(
-    model: RevLM, examples: Iterable[Example], autocast: AbstractContextManager[None], max_tokens: int | None = None
-) -> Score:
-    """Returns the score of the examples, stopping after the example that reaches `max_tokens` targets."""
+def score_example(model: RevLM, example: Example, autocast: AbstractContextManager[None]) -> Score:
+    """Returns the score of one example."""
     device = model.head_weight.device
     was_training = model.training
     model.eval()
-    nats, tokens, size, documents = 0.0, 0, 0, 0
+    parts = (example.inputs, example.targets, example.document)
+    inputs, targets, document = (torch.from_numpy(part).to(device) for part in parts)
     with autocast:
-        for example in examples:
-            inputs, targets, document = (
-                torch.from_numpy(part).to(device) for part in (example.inputs, example.targets, example.document)
-            )
-            nats += float(model.loss(model(inputs, document), targets))
-            tokens, size, documents = (
-                tokens + len(example),
-                size + example.target_bytes,
-                documents + len(example.titles),
-            )
-            if max_tokens is not None and tokens >= max_tokens:
-                break
+        nats = float(model.loss(model(inputs, document), targets))
     model.train(was_training)
-    return Score(nats, tokens, size, documents)
+    return Score(nats, len(example), example.target_bytes, len(example.titles))

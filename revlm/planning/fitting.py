@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from revlm.errors import ResourceError, is_out_of_memory
+from revlm.launch import ALONE, Launch
 from revlm.planning.plan import Plan, plan_memory
 from revlm.recipe import Recipe
 from revlm.runs import MemoryLimit, memory_limit
@@ -17,28 +18,41 @@ if TYPE_CHECKING:
 _GRANULE, _LONGEST = 1024, 2**24
 
 
-def longest_seq_len(recipe: Recipe, vocab_size: int, device: "torch.device | str", limit_bytes: int) -> int:
+def longest_seq_len(
+    recipe: Recipe, vocab_size: int, device: "torch.device | str", limit_bytes: int, launch: Launch = ALONE
+) -> int:
     """Returns the largest `data.seq_len`, a multiple of 1,024, whose plan stays within a limit; 0 where none does."""
     fitting, beyond = 0, _LONGEST // _GRANULE + 1
     while beyond - fitting > 1:
         middle = (fitting + beyond) // 2
-        if plan_memory(_with_seq_len(recipe, middle * _GRANULE), vocab_size, device).total_bytes <= limit_bytes:
+        plan = plan_memory(_with_seq_len(recipe, middle * _GRANULE), vocab_size, device, launch)
+        if plan.total_bytes <= limit_bytes:
             fitting = middle
         else:
             beyond = middle
     return fitting * _GRANULE
 
 
-def planning_limit(recipe: Recipe, device: "torch.device | str") -> MemoryLimit:
-    """Returns what a run may plan for: `memory.limit`, but not more than the device, or the control group, has."""
+def planning_limit(recipe: Recipe, device: "torch.device | str", launch: Launch = ALONE) -> MemoryLimit:
+    """Returns what a process may plan for: `memory.limit`, but not more than the device, or the control group, has.
+
+    The processes of a machine share its memory; a GPU is one's own.
+    """
     limit = memory_limit(device)
+    if launch.local_count > 1 and not str(device).startswith("cuda"):
+        shared = f"{limit.owner}, for each of {launch.local_count} processes,"
+        limit = MemoryLimit(limit.size_bytes // launch.local_count, shared)
     if recipe.memory.limit is not None and recipe.memory.limit <= limit.size_bytes:
         return MemoryLimit(recipe.memory.limit, "memory.limit allows")
     return limit
 
 
 def require_memory(
-    recipe: Recipe, vocab_size: int, device: "torch.device | str", longest_example: int | None = None
+    recipe: Recipe,
+    vocab_size: int,
+    device: "torch.device | str",
+    longest_example: int | None = None,
+    launch: Launch = ALONE,
 ) -> Plan:
     """Returns the plan of a run, which stays within `memory.limit` and what there is.
 
@@ -49,12 +63,13 @@ def require_memory(
     """
     if longest_example is not None:
         recipe = _with_seq_len(recipe, min(longest_example, recipe.data.seq_len))
-    plan, limit = plan_memory(recipe, vocab_size, device), planning_limit(recipe, device)
+    plan, limit = plan_memory(recipe, vocab_size, device, launch), planning_limit(recipe, device, launch)
     if plan.total_bytes <= limit.size_bytes:
         return plan
+    longest = longest_seq_len(recipe, vocab_size, device, limit.size_bytes, launch)
     raise ResourceError(
         f"a step on {plan.seq_len:,} tokens needs {_gigabytes(plan.total_bytes)} ({_most(plan)}) and {limit.owner} "
-        f"{_gigabytes(limit.size_bytes)}: {_remedy(longest_seq_len(recipe, vocab_size, device, limit.size_bytes))}"
+        f"{_gigabytes(limit.size_bytes)}: {_remedy(longest)}"
     )
 
 
@@ -66,6 +81,7 @@ def out_of_memory_explained(
     device: "torch.device | str",
     attainable_bytes: Callable[[], int],
     snapshot: Path | None = None,
+    launch: Launch = ALONE,
 ) -> Iterator[None]:
     """Turns running out of memory in a block into an error that says what to do.
 
@@ -83,7 +99,7 @@ def out_of_memory_explained(
         beside = plan.process_bytes if str(device).startswith("cuda") else 0
         attainable = attainable_bytes() + beside
         # The step that was planned did not fit, even where the plan says it should.
-        fitting = longest_seq_len(recipe, vocab_size, device, min(attainable, plan.total_bytes - 1))
+        fitting = longest_seq_len(recipe, vocab_size, device, min(attainable, plan.total_bytes - 1), launch)
         seen = f"; {snapshot} opens in https://pytorch.org/memory_viz" if snapshot and snapshot.is_file() else ""
         raise ResourceError(
             f"out of memory with {_gigabytes(attainable)} to be had: a step on {plan.seq_len:,} tokens is planned to "

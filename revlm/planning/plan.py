@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from revlm.launch import ALONE, Launch
 from revlm.planning.allocator import PROCESS_BYTES, add_beside_tensors, categories_in_heap, tile_holes
 from revlm.planning.ledger import CATEGORIES
 from revlm.planning.sizes import sizes_of
@@ -64,10 +65,13 @@ class Plan:
         }
 
 
-def plan_memory(recipe: Recipe, vocab_size: int, device: "torch.device | str") -> Plan:
-    """Returns the plan of a recipe's run from the recipe and the vocabulary alone, for examples of the full seq_len."""
+def plan_memory(recipe: Recipe, vocab_size: int, device: "torch.device | str", launch: Launch = ALONE) -> Plan:
+    """Returns the plan of a recipe's run from the recipe and the vocabulary alone, for examples of the full seq_len.
+
+    It is that of one process, by itself or with others.
+    """
     kind = str(device).partition(":")[0]
-    sizes = sizes_of(recipe, vocab_size, kind)
+    sizes = sizes_of(recipe, vocab_size, kind, launch)
     ledger = replay_step(sizes, categories_in_heap(sizes), partial(tile_holes, sizes))
     add_beside_tensors(ledger, sizes)
     return Plan(recipe.data.seq_len, ledger.peaks, PROCESS_BYTES[kind])

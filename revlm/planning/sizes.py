@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from revlm.launch import ALONE, Launch
 from revlm.model import resolve_model
 from revlm.model.attention import ATTENTION_LAYERS
 from revlm.model.feed_forward import FeedForward
@@ -35,7 +36,8 @@ class Sizes:
 
     `kinds` are the attention layers in their order; `tile` is the tokens of one tile; `directions` are those that a
     vector is compared with in one round of hashing; `examples_ahead` are prepared on the device beside those of a step;
-    `device_kind` is "cpu" or "cuda".
+    `device_kind` is "cpu" or "cuda". `processes` train together, of whose optimizer's state this one keeps a part of
+    `optimizer_elements`.
     """
 
     tokens: int
@@ -54,6 +56,8 @@ class Sizes:
     other_weights: int
     product_bytes: int
     micro_batches: int
+    processes: int
+    sharded: bool
     examples_ahead: int
     reversible: bool
     dropout: bool
@@ -75,6 +79,11 @@ class Sizes:
         """Elements of all weights."""
         of_layers = sum(self.attention_weights[kind].total + self.feed_forward_weights.total for kind in self.kinds)
         return of_layers + self.other_weights
+
+    @property
+    def optimizer_elements(self) -> int:
+        """Elements of the weights whose optimizer's state this process keeps."""
+        return -(-self.parameters // self.processes) if self.sharded else self.parameters
 
     @property
     def rotations(self) -> int:
@@ -107,8 +116,11 @@ class Sizes:
         return -(-self.tokens // self.tile)
 
 
-def sizes_of(recipe: Recipe, vocab_size: int, device_kind: str) -> Sizes:
-    """Returns the sizes of a run on "cpu" or "cuda" with a vocabulary, for an example of the full `data.seq_len`."""
+def sizes_of(recipe: Recipe, vocab_size: int, device_kind: str, launch: Launch = ALONE) -> Sizes:
+    """Returns the sizes of a run on "cpu" or "cuda" with a vocabulary, for an example of the full `data.seq_len`.
+
+    They are those of one process; as one of several it has its share of a step's examples.
+    """
     model = resolve_model(recipe.model, recipe.data.seq_len)
     assert isinstance(model.n_buckets, int)
     kinds = tuple(model.layers[layer % len(model.layers)] for layer in range(model.n_layers))
@@ -129,7 +141,9 @@ def sizes_of(recipe: Recipe, vocab_size: int, device_kind: str) -> Sizes:
         feed_forward_weights=_feed_forward_weights(model),
         other_weights=heads * vocab_size * model.d_model + model.d_model,
         product_bytes=2 if recipe.train.precision == "bf16" else FULL_BYTES,
-        micro_batches=recipe.train.gradient_accumulation_steps,
+        micro_batches=-(-recipe.train.gradient_accumulation_steps // launch.count),
+        processes=launch.count,
+        sharded=recipe.optimizer.sharded,
         examples_ahead=recipe.data.workers if device_kind == "cpu" else 0,
         reversible=model.reversible,
         dropout=model.dropout > 0,

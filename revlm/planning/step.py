@@ -25,14 +25,18 @@ def replay_step(sizes: Sizes, in_heap: Collection[str] = (), holes: Holes = lamb
     """
     ledger = Ledger(in_heap)
     ledger.take("weights", FULL_BYTES * (sizes.parameters + sizes.rotations))
-    ledger.take("optimizer", 2 * FULL_BYTES * sizes.parameters)
+    ledger.take("optimizer", 2 * FULL_BYTES * sizes.optimizer_elements)
     ledger.take("data", 3 * 4 * sizes.tokens * (sizes.micro_batches + sizes.examples_ahead))
     of_weights = FULL_BYTES * sizes.parameters
+    if sizes.processes > 1:  # in which `DistributedDataParallel` exchanges the gradients
+        ledger.take("gradients", of_weights)
     # The second micro-batch is like all that follow: the gradients so far are there from its start.
     for micro_batch in range(min(sizes.micro_batches, 2)):
         _MicroBatch(sizes, ledger, holes).run()
         if micro_batch > 0:
             ledger.give_back("gradients", of_weights)
+    if sizes.processes > 1:  # from here on they lie there
+        ledger.give_back("gradients", of_weights)
     ledger.trim()
     with ledger.phase("optimizer"):
         pass

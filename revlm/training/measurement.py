@@ -17,6 +17,7 @@ from revlm.recipe import Recipe
 from revlm.runs import MemoryMeter, choose_device
 from revlm.runs.memory import STEP_PHASES
 from revlm.training.optimizer import make_optimizer
+from revlm.training.ranks import Ranks
 
 STEPS = 3
 
@@ -50,7 +51,7 @@ def _measure_here(recipe: Recipe, vocab_size: int) -> dict[str, int] | None:
         return None
     tokens, model_recipe = recipe.data.seq_len, resolve_model(recipe.model, recipe.data.seq_len)
     model = RevLM(model_recipe, vocab_size=vocab_size, seed=recipe.seed, tile=recipe.train.tile).to(device)
-    optimizer = make_optimizer(model, recipe)
+    optimizer = make_optimizer(model, recipe, Ranks())
     inputs, targets = torch.randint(0, vocab_size, (2, tokens), dtype=torch.int32, device=device)
     document = torch.zeros_like(inputs)
     half = recipe.train.precision == "bf16"

@@ -1,13 +1,16 @@
 """Steps that are not finite: what is said of one, and how many a run may pass over."""
 
+from collections.abc import Iterable
+
 from revlm.corpus import Example
 from revlm.errors import NonFiniteError
 from revlm.recipe import Train
+from revlm.training.ranks import AgreedError
 
 _TITLES_SHOWN = 3
 
 
-class NonFinite(Exception):
+class NonFinite(AgreedError):
     """A step gave a number that is not finite; nothing was updated.
 
     Attributes:
@@ -15,10 +18,16 @@ class NonFinite(Exception):
         titles: the documents on which it happened; of a gradient all of the step.
     """
 
-    def __init__(self, what: str, examples: list[Example]) -> None:
-        super().__init__(what)
-        self.what = what
-        self.titles = list(dict.fromkeys(title for example in examples for title in example.titles))
+    order = 1
+
+    def __init__(self, what: str, titles: list[str]) -> None:
+        super().__init__(what, titles)
+        self.what, self.titles = what, titles
+
+
+def titles_of(examples: Iterable[Example]) -> list[str]:
+    """Returns the titles of all documents of the examples, each once."""
+    return list(dict.fromkeys(title for example in examples for title in example.titles))
 
 
 def require_skippable(found: NonFinite, step: int, skipped: int, options: Train) -> None:

@@ -1,11 +1,20 @@
-"""What a checkpoint must share with a run that goes on from it: all that decides which weights come out."""
+"""What a checkpoint must share with a run that goes on from it, and the ranks of a run with each other.
 
+That is all that decides which weights come out.
+"""
+
+import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from revlm.corpus import Corpus
+from revlm.errors import UsageError
 from revlm.recipe import Recipe
+from revlm.runs import Checkpoint
+from revlm.runs.inventory import MANIFEST
+from revlm.training.ranks import Ranks
 
 Settings = dict[str, Any]
 
@@ -14,7 +23,7 @@ Settings = dict[str, Any]
 _FREE = {
     "model": {"reversible", "attention_block"},
     "data": {"path", "stream", "tokenizer", "workers"},
-    "optimizer": set[str](),
+    "optimizer": {"sharded"},
     "lr_scheduler": set[str](),
     "train": {"device", "tile", "on_nonfinite", "max_skipped"},
 }
@@ -45,6 +54,30 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
         for key in sorted(old.keys() | new.keys())
         if (key in old) != (key in new) or old.get(key) != new.get(key)
     }
+
+
+def require_same_settings(recipe: Recipe, corpus: Corpus, ranks: Ranks) -> None:
+    """Raises UsageError where a rank would train with other settings, or look at the model at other steps."""
+    own = settings_of(recipe, corpus) | {
+        f"evaluate.{key}": value for key, value in recipe.evaluate.model_dump(mode="json").items()
+    }
+    ranks.by_first(partial(_require_same, ranks.gather(own), "give every process the same recipe and the same tokens"))
+
+
+def require_same_checkpoint(checkpoint: Checkpoint, ranks: Ranks) -> None:
+    """Raises UsageError where a rank has read another checkpoint, as without a disk that all machines share."""
+    manifest = (checkpoint.path / MANIFEST).read_bytes()  # it names the sha256 of every file
+    own = {"step": checkpoint.step, "manifest": hashlib.sha256(manifest).hexdigest()}
+    ranks.by_first(
+        partial(_require_same, ranks.gather(own), f"{checkpoint.path} must be on a disk that all machines share")
+    )
+
+
+def _require_same(of_ranks: Sequence[Settings], remedy: str) -> None:
+    for rank, settings in enumerate(of_ranks):
+        if changed := changes(of_ranks[0], settings):
+            listed = "; ".join(f"{key}: {change}" for key, change in changed.items())
+            raise UsageError(f"rank {rank} differs from rank 0 ({listed}): {remedy}")
 
 
 def decides_examples(key: str) -> bool:

@@ -9,7 +9,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from revlm.corpus import Corpus, Example, Loader
+from revlm.corpus import Corpus, Example, Loader, share
+from revlm.corpus.examples import Place
 from revlm.errors import StorageError
 from revlm.model import RevLM
 from revlm.ops.heap import return_freed_memory
@@ -17,16 +18,23 @@ from revlm.recipe import Recipe
 from revlm.runs import Checkpoint, MemoryMeter
 from revlm.training.looking import Look
 from revlm.training.nonfinite import NonFinite, require_skippable
-from revlm.training.optimizer import learning_rate, make_optimizer
+from revlm.training.optimizer import learning_rate, make_optimizer, optimizer_state, restore_optimizer
+from revlm.training.ranks import AgreedError, Ranks
 from revlm.training.settings import changes, decides_examples, settings_of
+from revlm.training.update import Record, Totals, Updates, autocast_of
 
-Record = dict[str, Any]
 Stop = Callable[[], str | None]
 """Tells what asks for a stop, such as the name of a signal; None as long as nothing does."""
 
 
-class Stopped(Exception):
-    """A stop was asked for; the trainer's state is that of its last whole step."""
+class Stopped(AgreedError):
+    """A stop was asked for, by what `name` tells; the trainer's state is that of its last whole step."""
+
+    order = 0
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
 
 
 class Trainer:
@@ -35,19 +43,23 @@ class Trainer:
     A `with` block ends the threads that prepare examples.
     """
 
-    def __init__(self, recipe: Recipe, corpus: Corpus, device: torch.device, meter: MemoryMeter, stop: Stop) -> None:
-        self.recipe, self.corpus, self.device, self.meter, self.stop = recipe, corpus, device, meter, stop
+    def __init__(
+        self, recipe: Recipe, corpus: Corpus, ranks: Ranks, device: torch.device, meter: MemoryMeter, stop: Stop
+    ) -> None:
+        self.recipe, self.corpus, self.ranks, self.device, self.meter = recipe, corpus, ranks, device, meter
+        self._stop, self._numbers = stop, ranks.numbers(recipe.train.gradient_accumulation_steps)
         self._settings = settings_of(recipe, corpus)
         torch.manual_seed(recipe.seed)
         self.model = RevLM(
             recipe.model, vocab_size=corpus.tokenizer.vocab_size, seed=recipe.seed, tile=recipe.train.tile
         ).to(device)
-        self.optimizer = make_optimizer(self.model, recipe)
-        self._look = Look(self.model, corpus, recipe, self._heed_stop)
+        self.optimizer = make_optimizer(self.model, recipe, ranks)
+        self._updates = Updates(recipe, self.model, self.optimizer, ranks, meter, self._heed_stop)
+        self._look = Look(self.model, corpus, recipe, ranks, self._heed_stop)
         self.step = 0
         self.trained_tokens = 0
         self.skipped_steps = 0
-        self.examples = Loader(corpus.training(), recipe.data.workers)
+        self.examples = self._loader()
         self._keep_place()
 
     def __enter__(self) -> Self:
@@ -69,15 +81,16 @@ class Trainer:
         recipe, meter, step = self.recipe, self.meter, self.step + 1
         meter.start_step()
         start = time.perf_counter()
-        examples = [self._next_example() for _ in range(recipe.train.gradient_accumulation_steps)]
+        examples = self.ranks.together(self._next_examples)
         data_seconds = time.perf_counter() - start
-        tokens = sum(len(example) for example in examples)
+        totals = Totals.of(examples, self.ranks)
         rate = learning_rate(recipe, step)
         try:
-            learnt = self._learn(examples, tokens, rate)
-            self.trained_tokens += tokens
+            first = self.step * recipe.train.gradient_accumulation_steps
+            learnt = self._updates.update(examples, first, totals, rate)
+            self.trained_tokens += totals.tokens
         except NonFinite as found:
-            require_skippable(found, step, self.skipped_steps, recipe.train)
+            self._require_skippable(found, step)
             self.optimizer.zero_grad(set_to_none=True)
             self.skipped_steps += 1
             learnt = {"skipped": f"{found.what} is not finite", "skipped_documents": found.titles}
@@ -88,32 +101,32 @@ class Trainer:
         return {
             "event": "step",
             "step": step,
-            "epoch": examples[-1].epoch,
-            "tokens": tokens,
-            "documents": sum(len(example.titles) for example in examples),
+            "epoch": totals.epoch,
+            "tokens": totals.tokens,
+            "documents": totals.documents,
             "loss": math.nan,
             "bits_per_byte": math.nan,
             "learning_rate": rate,
             "grad_norm": math.nan,
             "seconds": seconds,
-            "tokens_per_second": None if "skipped" in learnt else tokens / seconds,
+            "tokens_per_second": None if "skipped" in learnt else totals.tokens / seconds,
             "data_seconds": data_seconds,
-            **meter.peaks(),
+            **self._memory_peaks(),
             **learnt,
         }
 
     def evaluate(self) -> tuple[Record, list[dict[str, str]]]:
         """Returns the record of an evaluation on held-out documents, and the samples that the recipe asks for."""
-        record = {"event": "evaluate", "step": self.step, **self._look.evaluation(self._autocast())}
+        record = {
+            "event": "evaluate",
+            "step": self.step,
+            **self._look.evaluation(autocast_of(self.recipe, self.device)),
+        }
         return record, self._look.samples()
 
     def state(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-        """Returns the groups of tensors and the JSON of a checkpoint, as of the last whole step."""
-        optimizer = {
-            f"{name}.{key}": value
-            for name, parameter in self.model.named_parameters()
-            for key, value in self.optimizer.state[parameter].items()
-        }
+        """Returns, on the first rank, the groups of tensors and the JSON of a checkpoint, as of the last whole step."""
+        optimizer = optimizer_state(self.optimizer, self.model, self.ranks)
         tensors = {"model": self.model.state_dict(), "optimizer": optimizer, "random": self._random}
         # The learning rate needs no state: it is a function of the step and of the settings.
         counters = {"trained_tokens": self.trained_tokens, "skipped_steps": self.skipped_steps}
@@ -131,15 +144,10 @@ class Trainer:
         phrases = [f"{key}: {change}" for key, change in changed.items()]
         self._require_a_fit(checkpoint, phrases, allow_change)
         self.model.load_state_dict(checkpoint.tensors["model"])
-        for name, parameter in self.model.named_parameters():
-            self.optimizer.state[parameter] = {
-                key.rpartition(".")[2]: value.clone().to(self.device)
-                for key, value in checkpoint.tensors["optimizer"].items()
-                if key.rpartition(".")[0] == name
-            }
+        restore_optimizer(self.optimizer, self.model, checkpoint.tensors["optimizer"])
         self.examples.close()
         place = None if any(map(decides_examples, changed)) else checkpoint.state["corpus"]
-        self.examples = Loader(self.corpus.training(place), self.recipe.data.workers)
+        self.examples = self._loader(place)
         counters = checkpoint.state.get("counters", {})  # older checkpoints had none, and had skipped nothing
         self.trained_tokens, self.skipped_steps = counters.get("trained_tokens", 0), counters.get("skipped_steps", 0)
         random = checkpoint.tensors["random"]
@@ -156,6 +164,14 @@ class Trainer:
         weights = sum(tensor.nbytes for tensor in self.model.state_dict().values())
         return weights + 2 * sum(parameter.nbytes for parameter in self.model.parameters())
 
+    def _require_skippable(self, found: NonFinite, step: int) -> None:
+        self.ranks.by_first(lambda: require_skippable(found, step, self.skipped_steps, self.recipe.train))
+
+    def _memory_peaks(self) -> dict[str, int | None]:
+        """Those of the step; each of the rank where it is highest."""
+        peaks = self.ranks.gather(self.meter.peaks())
+        return {name: max((each[name] for each in peaks), key=lambda peak: peak or 0) for name in peaks[0]}
+
     def _require_a_fit(self, checkpoint: Checkpoint, changed: list[str], allow_change: bool) -> None:
         listed = "; ".join(changed)
         if changed and not allow_change:
@@ -170,69 +186,25 @@ class Trainer:
                 "of model and tokenizer back, or another output_dir for a new run"
             )
 
-    def _next_example(self) -> Example:
-        self._heed_stop()
-        return next(self.examples)
-
-    def _learn(self, examples: list[Example], tokens: int, rate: float) -> Record:
-        """Updates the weights once; returns what the record of the step says of that."""
-        nats, stream_max = 0.0, 0.0
-        layers: list[Record] = []
-        for index, example in enumerate(examples):
+    def _next_examples(self) -> list[Example]:
+        """The examples of a step that are this rank's."""
+        examples = []
+        for _ in self._numbers:
             self._heed_stop()
-            drawn = self.step * len(examples) + index
-            loss, largest = self._forward(example, drawn, with_statistics=index == 0)
-            nats, stream_max = nats + float(loss.detach()), max(stream_max, largest)
-            if index == 0:
-                layers = [{"layer": layer, **vars(use)} for layer, use in sorted(self.model.statistics.items())]
-            with self.meter.phase("backward"):
-                (loss / tokens).backward()
-        return_freed_memory()
-        with self.meter.phase("optimizer"):
-            norm = self._update(rate, examples)
-        shares = ("bucket_fill", "empty_query_share", "sink_share")
-        return {
-            "loss": nats / tokens,
-            "bits_per_byte": nats / math.log(2) / max(sum(example.target_bytes for example in examples), 1),
-            "grad_norm": norm,
-            "stream_max": stream_max,
-            **{name: sum(x[name] for x in layers) / len(layers) if layers else None for name in shares},
-            "layers": layers,
-        }
-
-    def _forward(self, example: Example, drawn: int, *, with_statistics: bool) -> tuple[Tensor, float]:
-        """Returns the summed loss of an example and the largest magnitude of a stream."""
-        parts = (example.inputs, example.targets, example.document)
-        inputs, targets, document = (torch.from_numpy(part).to(self.device) for part in parts)
-        with self.meter.phase("forward"), self._autocast():
-            hidden = self.model(inputs, document, step=drawn, with_statistics=with_statistics)
-            loss = self.model.loss(hidden, targets)
-        assert self.model.fixed is not None
-        self.model.fixed.check_range()
-        if not math.isfinite(float(loss.detach())):
-            raise NonFinite("the loss" if self.model.fixed.is_finite() else "a stream", [example])
-        return loss, self.model.fixed.largest()
-
-    def _update(self, rate: float, examples: list[Example]) -> float:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.train.max_grad_norm))
-        if not math.isfinite(norm):
-            raise NonFinite("the gradient", examples)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return norm
+            examples.append(next(self.examples))
+        return examples
 
     def _heed_stop(self) -> None:
-        if self.stop() is not None:
-            raise Stopped
+        if (name := self._stop()) is not None:
+            raise Stopped(name if self.ranks.is_first else f"{name} to rank {self.ranks.rank}")
+
+    def _loader(self, place: Place | None = None) -> Loader:
+        ranks, per_step = self.ranks, self.recipe.train.gradient_accumulation_steps
+        stream = share(self.corpus.training(place), ranks.rank, ranks.count, per_step)
+        return Loader(stream, self.recipe.data.workers)
 
     def _keep_place(self) -> None:
         self._place = self.examples.state()
         self._random = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             self._random["cuda"] = torch.cuda.get_rng_state(self.device)
-
-    def _autocast(self) -> torch.autocast:
-        enabled = self.recipe.train.precision == "bf16"
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled, cache_enabled=False)

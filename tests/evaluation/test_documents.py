@@ -7,7 +7,7 @@ import torch
 
 from revlm.corpus import PackedCorpus, open_corpus, tokenize_corpus
 from revlm.errors import DataError
-from revlm.evaluation import PositionLosses, evaluate_run, score, score_document, token_losses
+from revlm.evaluation import PositionLosses, Score, evaluate_run, score_document, score_example, token_losses
 from revlm.generation import TrainedModel, load_model
 from tests.tiny_run import write_run, write_texts, write_tokens
 
@@ -43,7 +43,8 @@ def test_each_held_out_token_is_scored_once_and_as_in_training(trained: TrainedM
     corpus = held_out(trained, 512)
     assert [title for title, _ in evaluation.documents] == list(corpus.validation_documents)
     assert len(evaluation.documents) > 1
-    total, together = evaluation.total, score(trained.model, corpus.validation(), nullcontext())
+    scores = [score_example(trained.model, example, nullcontext()) for example in corpus.validation()]
+    total, together = evaluation.total, sum(scores, Score())
     assert (total.tokens, total.bytes) == (together.tokens, together.bytes)
     assert total.documents == len(corpus.validation_documents)
     assert total.tokens == corpus.n_validation_tokens == sum(evaluation.by_position.tokens)

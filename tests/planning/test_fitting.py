@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from revlm.errors import ResourceError
+from revlm.launch import Launch
 from revlm.planning import longest_seq_len, out_of_memory_explained, plan_memory, planning_limit, require_memory
 from revlm.runs import machine, memory_limit
 from tests.planning.test_plan import recipe
@@ -110,3 +111,11 @@ def test_other_errors_pass_as_they_are() -> None:
         ):
             raise error
         assert passed.value is error
+
+
+def test_processes_share_the_memory_of_their_machine_and_not_that_of_a_gpu() -> None:
+    machine, two = memory_limit("cpu"), Launch(count=4, local_count=2)
+    assert planning_limit(recipe(), "cpu", two).size_bytes == machine.size_bytes // 2
+    assert planning_limit(recipe(limit="1GB"), "cpu", two) == (GB, "memory.limit allows")
+    with pytest.raises(ResourceError, match=r" has, for each of 2 processes, \d"):
+        require_memory(recipe(2**24), 2048, "cpu", launch=two)

@@ -1,5 +1,6 @@
 import pytest
 
+from revlm.launch import Launch
 from revlm.planning import plan_memory
 from revlm.recipe import Recipe
 
@@ -28,3 +29,15 @@ def test_reversible_memory_grows_with_the_weights_alone_and_stored_with_the_toke
 def test_memory_is_linear_in_the_tokens() -> None:
     short, middle, long = (plan_memory(recipe(n), 2048, "cpu").peak_bytes for n in (2**17, 2**18, 2**19))
     assert (long - middle) / (middle - short) == pytest.approx(2, rel=0.05)
+
+
+def test_a_process_among_others_holds_the_gradients_that_it_exchanges_and_may_keep_its_part_of_the_optimizer() -> None:
+    plain = recipe()
+    sharded = plain.model_copy(update={"optimizer": plain.optimizer.model_copy(update={"sharded": True})})
+    alone, two = plan_memory(plain, 2048, "cpu"), plan_memory(plain, 2048, "cpu", Launch(count=2))
+    weights = alone.peaks["optimizer"]["optimizer"] // 2
+    assert plan_memory(sharded, 2048, "cpu") == alone
+    assert two.phase_bytes("forward") - alone.phase_bytes("forward") == weights
+    assert two.phase_bytes("optimizer") == alone.phase_bytes("optimizer")
+    half = plan_memory(sharded, 2048, "cpu", Launch(count=2))
+    assert two.phase_bytes("optimizer") - half.phase_bytes("optimizer") == pytest.approx(weights, rel=1e-3)

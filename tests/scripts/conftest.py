@@ -43,7 +43,7 @@ match arguments:
     case ["tokenize", corpus, "-o", folder, *_]:
         leave(folder, "manifest.json", "{}")
     case ["train", recipe, *overrides]:
-        folder = dict(each.split("=") for each in overrides).get("output_dir", f"runs/{recipe}")
+        folder = dict(each.split("=", 1) for each in overrides).get("output_dir", f"runs/{recipe}")
         step = {"event": "step", "tokens": 65536, "memory_peak_bytes": 2**30}
         lines = [json.dumps({**step, "loss": loss}) for loss in pretend["losses"]]
         leave(folder, "metrics.jsonl", "\\n".join([*lines, '{"event": "evaluate"}']) + "\\n")

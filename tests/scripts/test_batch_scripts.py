@@ -1,13 +1,18 @@
 """The batch scripts call revlm once for each item, go on after a failure, and say what failed."""
 
+import re
+import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.scripts.conftest import Project
+from tests.scripts.conftest import SCRIPTS, Project
 
 
 @contextmanager
@@ -19,7 +24,7 @@ def heeding_interrupts() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    "script", ["tokenize_many.sh", "tokenize_shards.sh", "train_many.sh", "collect_reports.sh", "demo.sh"]
+    "script", ["tokenize_many.sh", "tokenize_shards.sh", "train_many.sh", "sweep.sh", "collect_reports.sh", "demo.sh"]
 )
 def test_help_and_wrong_use(project: Project, script: str) -> None:
     help_text = project.run(script, "--help")
@@ -31,7 +36,7 @@ def test_help_and_wrong_use(project: Project, script: str) -> None:
     assert project.calls == []
 
 
-@pytest.mark.parametrize("script", ["tokenize_many.sh", "tokenize_shards.sh", "train_many.sh"])
+@pytest.mark.parametrize("script", ["tokenize_many.sh", "tokenize_shards.sh", "train_many.sh", "sweep.sh"])
 def test_nothing_named_is_wrong_use(project: Project, script: str) -> None:
     assert project.run(script).returncode == 2
 
@@ -139,3 +144,64 @@ def test_collect_reports_takes_named_runs_and_refuses_none(project: Project) -> 
     assert project.run("collect_reports.sh", "elsewhere/").returncode == 0
     assert (project.folder / "reports" / "elsewhere" / "report.html").exists()
     assert project.run("collect_reports.sh", "a/run", "b/run").returncode == 2
+
+
+def test_a_sweep_trains_every_combination_in_a_folder_of_its_own(project: Project) -> None:
+    project.exits = {"seed=2": [5]}
+    values = ("model.layers=[local],[local,lsh]", "seed=1,2")
+    done = project.run("sweep.sh", "recipes/tiny.yaml", *values, "--", "data.path=tokens")
+    chosen = [(layers, seed) for layers in ("[local]", "[local,lsh]") for seed in ("1", "2")]
+    assert project.calls == [
+        ["train", "recipes/tiny.yaml", f"model.layers={layers}", f"seed={seed}",
+         f"output_dir=runs/tiny-sweep/model.layers={layers}_seed={seed}", "data.path=tokens"]
+        for layers, seed in chosen
+    ]  # fmt: skip
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == "2 done, 2 failed"
+
+
+def test_a_sweep_needs_a_recipe_and_values(project: Project) -> None:
+    for arguments in (("seed=1,2",), ("tiny",), ("tiny", "other", "seed=1")):
+        assert project.run("sweep.sh", *arguments).returncode == 2
+    assert project.calls == []
+
+
+def test_a_sweep_is_stopped_by_a_signal(project: Project, tmp_path: Path) -> None:
+    stopping = tmp_path / "stopping"
+    # To the script that calls it, and to the one which calls that.
+    stopping.write_text(
+        '#!/bin/sh\necho "$3" >> asked\nkill -TERM "$PPID" "$(ps -o ppid= "$PPID" | tr -d " ")"\nexit 75\n'
+    )
+    stopping.chmod(0o755)
+    done = project.run("sweep.sh", "tiny", "seed=1,2", REVLM=str(stopping))
+    assert done.returncode == 75
+    assert (project.folder / "asked").read_text() == "seed=1\n"
+
+
+@pytest.mark.parametrize("script", ["slurm_train.sbatch", "slurm_tokenize_array.sbatch"])
+def test_a_batch_job_is_sent_from_the_folder_of_the_project_by_sbatch(
+    project: Project, tmp_path: Path, script: str
+) -> None:
+    command = ["bash", project.folder / "scripts" / script, "tiny"]
+    for folder, words in ((tmp_path, "submit"), (project.folder, "start it with sbatch")):
+        done = subprocess.run(command, cwd=folder, env=project.environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2
+        assert words in done.stderr
+    assert project.calls == []
+
+
+def test_the_example_for_skypilot_is_whole() -> None:
+    """Its keys and shell code; what a cloud makes of it is not tried here."""
+    task = yaml.safe_load((SCRIPTS / "skypilot.yaml").read_text())
+    assert task.keys() <= {"name", "resources", "num_nodes", "envs", "workdir", "file_mounts", "setup", "run"}
+    for code in (task["setup"], task["run"]):
+        checked = subprocess.run(
+            [shutil.which("shellcheck") or Path(sys.executable).parent / "shellcheck", "--shell=bash", "-"],
+            input=code, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert checked.returncode == 0, checked.stdout
+    used = set(re.findall(r"\$([A-Z_]+)", task["run"]))
+    assert used - task["envs"].keys() == {
+        "SKYPILOT_NUM_NODES", "SKYPILOT_NODE_RANK", "SKYPILOT_NUM_GPUS_PER_NODE", "SKYPILOT_NODE_IPS"
+    }  # fmt: skip
+    assert task["envs"].keys() <= used

@@ -67,6 +67,7 @@ def test_a_changed_recipe_is_refused_and_gone_on_with_where_that_is_asked_for(
         "model.reversible=false",
         "model.attention_block=32",
         "data.workers=0",
+        "optimizer.sharded=true",
         "train.on_nonfinite=skip",
         "train.max_skipped=3",
         "checkpoint.keep_last=1",
