@@ -15,10 +15,6 @@ from bench.command import numbers, run, words
 from bench.kernels import DTYPES, Compiled, compiled_kernels
 from revlm.errors import UsageError
 
-# Registers of a processor, and the most shared memory that its programs have together; both of sm_80 and sm_90 alike
-# or nearly so.
-_REGISTERS = 65536
-
 
 def main(
     architectures: Annotated[str, typer.Option(help="Compute capabilities without the point, with commas.")] = "80,90",
@@ -27,7 +23,7 @@ def main(
     rounds: Annotated[str, typer.Option(help="Rounds of hashing of which the last is compiled, with commas.")] = "1,4",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Compile every kernel; print registers a thread, shared memory, spills and how many warps a processor holds."""
+    """Compile every kernel; print its registers a thread, shared memory and spilled bytes."""
     try:
         compiled = compiled_kernels(
             numbers(architectures, "--architectures"),

@@ -11,6 +11,7 @@ from revlm.model import resolve_model
 from revlm.model.attention import ATTENTION_LAYERS
 from revlm.model.feed_forward import FeedForward
 from revlm.model.shape import automatic_tile
+from revlm.ops.attention import triton
 from revlm.ops.compiled import library
 from revlm.ops.hashing import bucket_factors
 from revlm.ops.linear_cross_entropy import TILE as LOSS_TILE
@@ -69,6 +70,11 @@ class Sizes:
     def compiled(self) -> bool:
         """Whether the operations are those compiled for the CPU."""
         return self.device_kind == "cpu" and library.is_available()
+
+    @property
+    def in_triton(self) -> bool:
+        """Whether attention and hashing are Triton's kernels."""
+        return triton.is_planned_for(self.device_kind, self.head_dim)
 
     @property
     def parameters(self) -> int:

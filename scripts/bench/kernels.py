@@ -20,7 +20,7 @@ _WORDS = {
     torch.int64: "i64",
 }
 # A long example's; only whether numbers are multiples of 16, or 1, changes what is compiled.
-_TOKENS, _ROWS, _BUCKETS = 65536, 8, 1024
+_TOKENS, _ROWS, _FACTORS = 65536, 8, (32, 32)
 _WARP = 32
 
 
@@ -53,10 +53,11 @@ def compiled_kernels(
 
 
 def launches(head_dim: int, dtype: torch.dtype, rounds: int) -> list[Launch]:
-    """Returns the kernels of the last of some rounds on tensors that hold nothing."""
+    """Returns the kernels of the last of some rounds, and those that all rounds share, on tensors that hold nothing."""
     from revlm.ops.attention.triton.backward import Given, key_launch, query_launch
     from revlm.ops.attention.triton.forward import forward_launch
     from revlm.ops.attention.triton.order import SortedOrder, order_launch
+    from revlm.ops.triton.hashing import hash_launch
 
     def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.empty(shape, dtype=dtype, device="meta")
@@ -67,6 +68,7 @@ def launches(head_dim: int, dtype: torch.dtype, rounds: int) -> list[Launch]:
     sums = empty(_ROWS, _TOKENS, head_dim)
     order = SortedOrder(*(empty(_ROWS, rounds, _TOKENS, dtype=torch.int32) for _ in range(4)))
     sorted_token = empty(_ROWS, rounds, _TOKENS, dtype=torch.int64)
+    rotations = empty(_ROWS, rounds, head_dim, sum(_FACTORS) // 2)
     options: dict[str, Any] = {"include_self": False, "block": 64}
     given = Given(q, k, v, scale, log_sum_exp, d_out, delta, order, **options)
     round_ = rounds - 1
@@ -75,6 +77,7 @@ def launches(head_dim: int, dtype: torch.dtype, rounds: int) -> list[Launch]:
         query_launch(given, out, sums, d_scale, round_=round_),
         key_launch(given, sums, sums, round_=round_, add_to_d_k=True),
         order_launch(order.token, sorted_token, order, 64),
+        hash_launch(k, rotations, order.token, _FACTORS),
     ]
 
 
