@@ -35,7 +35,7 @@ def main() -> int:
     if options.device == "cuda" and not torch.cuda.is_available():
         return _refuse("PyTorch finds no CUDA device: run it on a machine with one")
     if options.cell is not None:
-        print(json.dumps(_measured_here(*options.cell.split(":"), options)))
+        print(json.dumps(_measured_here(options.cell, options)))
         return 0
     if options.check:
         return _checked_here(options.device)
@@ -151,11 +151,12 @@ def _measured_apart(system: str, tokens: int, seconds: float, options: argparse.
     return {"status": "failed", "cause": f"exit code {done.returncode}: {last}"}
 
 
-def _measured_here(system: str, tokens: str, options: argparse.Namespace) -> dict[str, Any]:
+def _measured_here(cell: str, options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from bench.gpu.step import measure
 
+    system, tokens = cell.split(":")
     try:
         return {"status": "done", **measure(system, _shape(int(tokens), options), torch.device(options.device))}
     except torch.OutOfMemoryError as error:

@@ -35,7 +35,7 @@ def test_a_missing_package_is_named_with_the_command_that_brings_it(tmp_path: Pa
     """In a Python without any packages."""
     done = subprocess.run([sys.executable, "-I", "-S", str(SCRIPT)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    assert "pip install torch>=2.11 numpy jaxtyping pydantic pyyaml" in done.stderr
+    assert "pip install torch numpy jaxtyping pydantic pyyaml" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -1,7 +1,8 @@
 """The kernels held against the reference in float64, on the device that is measured."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from math import isnan
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,10 +11,13 @@ from revlm.ops.attention import attention_with_log_sum_exp
 from revlm.ops.hashing import draw_rotations, hash_buckets
 
 _ROWS, _TOKENS = 3, {"cuda": 999, "cpu": 33}
-# Relative error in the 2-norm: that of sums in float32, and of results rounded to bfloat16.
+# Relative error in the 2-norm: that of sums in float32, and of results rounded to bfloat16. The gradients of a scale and
+# of a sink are one number a row, a sum in which much cancels.
 _TOLERANCE = {torch.float32: 2e-5, torch.bfloat16: 1e-2}
+_CANCELLED = 10
 _LONG_ELEMENTS = 2**31
 _RESULTS = ("out", "d_q", "d_k", "d_v", "d_scale", "d_sink")
+_OF_ROWS = ("d_scale", "d_sink")
 
 
 class Check(NamedTuple):
@@ -56,7 +60,7 @@ def _results(qkv: list[Tensor], bucket: Tensor, include_self: bool, backend: str
     sink = torch.linspace(-1.0, 1.0, _ROWS, device=bucket.device, dtype=wide)
     learned = [x.clone().requires_grad_() for x in (*qkv, scale, sink)]
     q, k, v, scale, sink = learned
-    options = {"window": 33, "include_self": include_self, "backend": backend}
+    options: dict[str, Any] = {"window": 33, "include_self": include_self, "backend": backend}
     out = attention_with_log_sum_exp(q, k, v, bucket, scale=scale, sink=sink, **options)[0]
     weight = torch.arange(out.numel(), dtype=torch.float64, device=out.device).cos().view_as(out).bfloat16()
     return [out.detach(), *torch.autograd.grad(out, learned, weight.to(out.dtype))]
@@ -68,13 +72,15 @@ def _against_reference(
     qkv, bucket = _inputs(device, dtype, head_dim, rounds, _TOKENS[device.type])
     exact = _results([x.double() for x in qkv], bucket, include_self, "reference")
     found = _results(qkv, bucket, include_self, backend)
+    allowed = {name: _TOLERANCE[dtype] * (_CANCELLED if name in _OF_ROWS else 1) for name in _RESULTS}
     errors = {
         name: float((one.double() - truth).norm() / truth.norm())
         for name, one, truth in zip(_RESULTS, found, exact, strict=True)
     }
-    worst = max(errors, key=lambda name: errors[name] if errors[name] == errors[name] else float("inf"))
+    # A number that is none is worse than all.
+    worst = max(_RESULTS, key=lambda name: float("inf") if isnan(errors[name]) else errors[name] / allowed[name])
     word = str(dtype).removeprefix("torch.")
-    return Check(f"{word}, head_dim {head_dim}, {rounds} rounds: {worst}", errors[worst], _TOLERANCE[dtype])
+    return Check(f"{word}, head_dim {head_dim}, {rounds} rounds: {worst}", errors[worst], allowed[worst])
 
 
 def _hashing(device: torch.device) -> Check:
@@ -96,7 +102,8 @@ def _repeated(device: torch.device, backend: str) -> Check:
 
 def _large(device: torch.device, backend: str) -> Check:
     """The last row of tensors of more than 2^31 elements, beside the same row alone."""
-    tokens, head_dim, options = 2**20, 64, {"window": 64, "include_self": False, "backend": backend}
+    tokens, head_dim = 2**20, 64
+    options: dict[str, Any] = {"window": 64, "include_self": False, "backend": backend}
     rows = _LONG_ELEMENTS // (tokens * head_dim) + 1
     k = torch.randn(rows, tokens, head_dim, device=device, dtype=torch.bfloat16)
     bucket = torch.randint(0, tokens // 64, (rows, 1, tokens), device=device, dtype=torch.int32)

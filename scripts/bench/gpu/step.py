@@ -37,7 +37,8 @@ def measure(system: str, shape: Shape, device: torch.device) -> dict[str, Any]:
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-    seconds, nats = [], float("nan")
+    seconds: list[float] = []
+    nats = float("nan")
     while not seconds or (len(seconds) < _MOST_STEPS and sum(seconds) < _ENOUGH_SECONDS):
         taken, nats = step(shape.tokens)
         seconds.append(taken)

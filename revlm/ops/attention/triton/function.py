@@ -58,8 +58,9 @@ class TritonAttention(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_out: Tensor, _d_log_sum_exp: Tensor) -> tuple[Tensor | None, ...]:
+        given: list[Any] = [*ctx.saved_tensors, _heads_contiguous(d_out), ctx.options]
         with on_device(d_out.device):
-            return (*_backward(*ctx.saved_tensors, _heads_contiguous(d_out), ctx.options), None, None)
+            return (*_backward(*given), None, None)
 
 
 def _forward(
