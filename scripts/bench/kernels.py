@@ -54,9 +54,11 @@ def compiled_kernels(
 
 def launches(head_dim: int, dtype: torch.dtype, rounds: int) -> list[Launch]:
     """Returns the kernels of the last of some rounds, and those that all rounds share, on tensors that hold nothing."""
-    from revlm.ops.attention.triton.backward import Given, key_launch, query_launch
+    from revlm.ops.attention.triton.backward import Given
     from revlm.ops.attention.triton.forward import forward_launch
+    from revlm.ops.attention.triton.key_gradients import key_launch
     from revlm.ops.attention.triton.order import SortedOrder, order_launch
+    from revlm.ops.attention.triton.query_gradients import query_launch
     from revlm.ops.triton.hashing import hash_launch
 
     def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:

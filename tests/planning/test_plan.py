@@ -1,5 +1,6 @@
 import pytest
 
+from revlm.ops.triton import availability
 from revlm.planning import plan_memory
 from revlm.recipe import Recipe
 
@@ -28,3 +29,14 @@ def test_reversible_memory_grows_with_the_weights_alone_and_stored_with_the_toke
 def test_memory_is_linear_in_the_tokens() -> None:
     short, middle, long = (plan_memory(recipe(n), 2048, "cpu").peak_bytes for n in (2**17, 2**18, 2**19))
     assert (long - middle) / (middle - short) == pytest.approx(2, rel=0.05)
+
+
+def test_kernels_on_cuda_need_no_room_for_gradients_of_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They write them over what they read, and work on a row at a time."""
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    peaks = []
+    for failure in (None, "there is no triton"):
+        monkeypatch.setattr(availability, "_failure", lambda failure=failure: failure)
+        peaks.append(plan_memory(recipe(2**20), 2048, "cuda").peak_bytes)
+    whole = 2 * 2**20 * 128
+    assert peaks[0] + whole < peaks[1]

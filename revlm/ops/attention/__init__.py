@@ -58,8 +58,8 @@ def bucketed_window_attention(
     With fewer queries than tokens, the queries are the last positions. Bucket numbers lie in 0..2^31-1; documents
     whose numbers differ never meet. Gradients reach q, k, v, the sink and a scale that is a tensor.
 
-    The backend `auto` is `compiled` on a CPU for which there is a compiler; `triton` on CUDA, for a head_dim of at most
-    128 and up to float32, where triton can be imported (a warning says where it cannot); else `blocked`.
+    The backend `auto` is `compiled` on a CPU for which there is a compiler; `triton` on CUDA for bfloat16 and float32
+    and a head_dim of at most 128, where triton can be imported (a warning says where it cannot); else `blocked`.
 
     Raises:
         UsageError: on a window below 1, more queries than tokens, an unknown backend, or one that cannot be here.

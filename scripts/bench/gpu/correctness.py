@@ -11,9 +11,9 @@ from revlm.ops.attention import attention_with_log_sum_exp
 from revlm.ops.hashing import draw_rotations, hash_buckets
 
 _ROWS, _TOKENS = 3, {"cuda": 999, "cpu": 33}
-# Relative error in the 2-norm: that of sums in float32, and of results rounded to bfloat16. The gradients of a scale and
-# of a sink are one number a row, a sum in which much cancels.
-_TOLERANCE = {torch.float32: 2e-5, torch.bfloat16: 1e-2}
+# Relative error in the 2-norm: that of sums in float32, and of results rounded to bfloat16. The gradient of a scale or
+# of a sink is one number a row, a sum in which much cancels.
+_TOLERANCE = {torch.float32: 2e-5, torch.bfloat16: 2e-2}
 _CANCELLED = 10
 _LONG_ELEMENTS = 2**31
 _RESULTS = ("out", "d_q", "d_k", "d_v", "d_scale", "d_sink")

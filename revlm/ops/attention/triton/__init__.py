@@ -11,7 +11,7 @@ from revlm.ops.triton.availability import is_for, require, runs_on
 __all__ = ["attention_with_log_sum_exp", "is_planned_for", "takes", "workspace_bytes"]
 
 _LARGEST_HEAD_DIM = 128
-_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+_DTYPES = (torch.bfloat16, torch.float32)
 
 
 def takes(q: Tensor, k: Tensor, v: Tensor) -> bool:

@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from revlm.ops.attention.triton.backward import Given, key_launch, query_launch
+from revlm.ops.attention.triton.backward import Given
 from revlm.ops.attention.triton.forward import forward_launch
+from revlm.ops.attention.triton.key_gradients import key_launch
 from revlm.ops.attention.triton.order import sorted_orders
+from revlm.ops.attention.triton.query_gradients import query_launch
 from revlm.ops.attention.triton.workspace import rows_together
 from revlm.ops.triton.availability import on_device
 

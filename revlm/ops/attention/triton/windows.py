@@ -17,7 +17,7 @@ LN_2 = tl.constexpr(0.6931471805599453)
 def seen_first_in_this_round(
     place,
     first,
-    row_rounds,
+    rounds_before,
     tokens,
     key_place,
     query_first,
@@ -40,7 +40,7 @@ def seen_first_in_this_round(
     else:
         seen = (key_place[:, None] - query_first[None, :]).to(tl.uint32, bitcast=True) < count[None, :]
     for earlier in tl.static_range(EARLIER):
-        places, firsts = place + (row_rounds + earlier) * tokens, first + (row_rounds + earlier) * tokens
+        places, firsts = place + (rounds_before + earlier) * tokens, first + (rounds_before + earlier) * tokens
         begin, key_at = tl.load(firsts + query_token), tl.load(places + key_token)
         count = (tl.load(places + query_token) - begin + INCLUDE_SELF).to(tl.uint32, bitcast=True)
         if QUERIES_DOWN:
