@@ -10,8 +10,9 @@ from torch.autograd.function import once_differentiable
 
 from revlm.ops.compiled import library
 
-# Tokens worked on at one time by PyTorch's own operations: a few of their vectors stay in the cache.
-_TILE = 1024
+# Tokens worked on at one time by PyTorch's own operations: on the CPU a few of their vectors stay in the cache, on CUDA
+# each of the kernels has enough to do.
+TILE = {"cpu": 1024, "cuda": 65536}
 _EPSILON = 1e-6
 _COMPILED = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 
@@ -48,7 +49,8 @@ class _Normalize(torch.autograd.Function):
         if ctx.compiled:
             _call(x, weight, divisor, epsilon, y=out.transpose(0, 1))
             return out
-        for tile, y in zip(x.split(_TILE), out.split(_TILE, dim=1), strict=True):
+        size = TILE.get(x.device.type, TILE["cpu"])
+        for tile, y in zip(x.split(size), out.split(size, dim=1), strict=True):
             unit = _in_full(tile) * _inverse(tile, divisor, epsilon)
             y.copy_((unit if weight is None else unit.mul_(weight)).transpose(0, 1))
         return out
@@ -63,7 +65,8 @@ class _Normalize(torch.autograd.Function):
             d_y = (d_out if d_out.stride(-1) == 1 else d_out.contiguous()).transpose(0, 1)
             _call(x, weight, ctx.divisor, ctx.epsilon, d_y=d_y, d_x=d_x, d_weight=d_weight)
             return d_x, d_weight, None, None, None
-        for tile, d_y, d_of_tile in zip(x.split(_TILE), d_out.split(_TILE, dim=1), d_x.split(_TILE), strict=True):
+        size = TILE.get(x.device.type, TILE["cpu"])
+        for tile, d_y, d_of_tile in zip(x.split(size), d_out.split(size, dim=1), d_x.split(size), strict=True):
             inverse = _inverse(tile, ctx.divisor, ctx.epsilon)
             unit, gradient = _in_full(tile) * inverse, _in_full(d_y.transpose(0, 1))
             if weight is not None and d_weight is not None:

@@ -10,7 +10,7 @@ from torch import nn
 from revlm.model import resolve_model
 from revlm.model.attention import ATTENTION_LAYERS
 from revlm.model.feed_forward import FeedForward
-from revlm.model.shape import automatic_tile
+from revlm.model.shape import tile_tokens
 from revlm.ops.attention import triton
 from revlm.ops.compiled import library
 from revlm.ops.hashing import bucket_factors
@@ -128,7 +128,7 @@ def sizes_of(recipe: Recipe, vocab_size: int, device_kind: str) -> Sizes:
         directions=sum(factor // 2 for factor in bucket_factors(model.n_buckets)),
         window=model.window,
         block=model.attention_block,
-        tile=recipe.train.tile if isinstance(recipe.train.tile, int) else automatic_tile(model),
+        tile=tile_tokens(model, recipe.train.tile, device_kind),
         vocab_size=vocab_size,
         kinds=kinds,
         attention_weights={kind: _attention_weights(model, kind) for kind in set(kinds)},

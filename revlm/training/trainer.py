@@ -11,7 +11,7 @@ from torch import Tensor
 
 from revlm.corpus import Corpus, Example, Loader
 from revlm.errors import StorageError
-from revlm.model import RevLM
+from revlm.model import RevLM, tile_tokens
 from revlm.ops.heap import return_freed_memory
 from revlm.recipe import Recipe
 from revlm.runs import Checkpoint, MemoryMeter
@@ -39,9 +39,8 @@ class Trainer:
         self.recipe, self.corpus, self.device, self.meter, self.stop = recipe, corpus, device, meter, stop
         self._settings = settings_of(recipe, corpus)
         torch.manual_seed(recipe.seed)
-        self.model = RevLM(
-            recipe.model, vocab_size=corpus.tokenizer.vocab_size, seed=recipe.seed, tile=recipe.train.tile
-        ).to(device)
+        tile = tile_tokens(recipe.model, recipe.train.tile, device.type)
+        self.model = RevLM(recipe.model, vocab_size=corpus.tokenizer.vocab_size, seed=recipe.seed, tile=tile).to(device)
         self.optimizer = make_optimizer(self.model, recipe)
         self._look = Look(self.model, corpus, recipe, self._heed_stop)
         self.step = 0

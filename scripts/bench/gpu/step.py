@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bench.gpu.flops import wait
 from bench.shape import Shape, random_example
-from bench.systems import SYSTEMS, Loss
+from bench.systems import SYSTEMS, Loss, reversible
 
 _WARM_UP_TOKENS = 4096
 _MOST_STEPS = 3
@@ -20,8 +20,7 @@ _ENOUGH_SECONDS = 20.0
 def measure(system: str, shape: Shape, device: torch.device) -> dict[str, Any]:
     """Returns the median seconds of a step (forwards, backwards, clipping, AdamW) in bf16, and the peaks of memory."""
     torch.manual_seed(0)
-    model, loss = SYSTEMS[system].load()(shape)
-    model.to(device)
+    model, loss = _built(system, shape, device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, fused=True)
     caches_casts = SYSTEMS[system].caches_casts
 
@@ -49,6 +48,14 @@ def measure(system: str, shape: Shape, device: torch.device) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         **_memory(device),
     }
+
+
+def _built(system: str, shape: Shape, device: torch.device) -> tuple[nn.Module, Loss]:
+    if SYSTEMS[system].module == "reversible":
+        model, loss = reversible.build(shape, device_kind=device.type, **SYSTEMS[system].options)
+    else:
+        model, loss = SYSTEMS[system].load()(shape)
+    return model.to(device), loss
 
 
 def _learn(
