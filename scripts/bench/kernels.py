@@ -59,6 +59,7 @@ def launches(head_dim: int, dtype: torch.dtype, rounds: int) -> list[Launch]:
     from revlm.ops.attention.triton.key_gradients import key_launch
     from revlm.ops.attention.triton.order import SortedOrder, order_launch
     from revlm.ops.attention.triton.query_gradients import query_launch
+    from revlm.ops.triton.fixed_point import StreamKernel
     from revlm.ops.triton.hashing import hash_launch
 
     def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -80,6 +81,18 @@ def launches(head_dim: int, dtype: torch.dtype, rounds: int) -> list[Launch]:
         key_launch(given, sums, sums, round_=round_, add_to_d_k=True),
         order_launch(order.token, sorted_token, order, 64),
         hash_launch(k, rotations, order.token, _FACTORS),
+        *_norms(empty(_TOKENS, 512), empty(_TOKENS, 512, dtype=dtype)),
+        StreamKernel(20, k.device).launch(empty(_TOKENS, 512, dtype=torch.int32), empty(_TOKENS, 512, dtype=dtype), 1),
+    ]
+
+
+def _norms(x: Tensor, y: Tensor) -> list[Launch]:
+    from revlm.ops.triton.normalization import backward_launch, forward_launch
+
+    x, y, weight = x[:, None], y[:, None], x[0]
+    return [
+        forward_launch(x, y, weight, 512, 1e-6),
+        backward_launch(x, y, x, weight, x[:1024, 0], 512, 1e-6, 1024),
     ]
 
 
@@ -95,8 +108,8 @@ def compiled(launch: Launch, architecture: int, precision: str, head_dim: int, r
         if parameter.is_constexpr or value is None or (isinstance(value, int) and value == 1):
             signature[parameter.name], constants[parameter.name] = "constexpr", value
         else:
-            signature[parameter.name] = f"*{_WORDS[value.dtype]}" if isinstance(value, Tensor) else "i32"
-            if isinstance(value, Tensor) or value % 16 == 0:
+            signature[parameter.name] = _word(value)
+            if isinstance(value, Tensor) or (isinstance(value, int) and value % 16 == 0):
                 attributes[place,] = [["tt.divisibility", 16]]
     source = ASTSource(launch.kernel, signature, constants, attributes)
     kernel = triton.compile(source, target=GPUTarget("cuda", architecture, _WARP), options=launch.options)
@@ -115,6 +128,12 @@ def compiled(launch: Launch, architecture: int, precision: str, head_dim: int, r
         stored,
         loaded,
     )
+
+
+def _word(value: Tensor | int | float) -> str:
+    if isinstance(value, Tensor):
+        return f"*{_WORDS[value.dtype]}"
+    return "i32" if isinstance(value, int) else "fp32"
 
 
 def _usage(ptx: str, architecture: int) -> tuple[int, int, int]:

@@ -11,7 +11,16 @@ import pytest
 from revlm.ops.triton import availability
 
 SCRIPT = Path(__file__).parent.parent.parent / "scripts" / "compile_kernels.py"
-KERNELS = {"forward", "query_gradients", "key_gradients", "order", "hash"}
+KERNELS = {
+    "forward",
+    "query_gradients",
+    "key_gradients",
+    "order",
+    "hash",
+    "normalize",
+    "normalize_gradients",
+    "add",
+}
 
 needs_triton = pytest.mark.skipif(not availability.is_available(), reason="there is no triton")
 
