@@ -65,7 +65,7 @@ def _failure() -> str | None:
 @functools.cache
 def _warn_of_absence() -> None:
     warnings.warn(
-        f"triton cannot be imported ({_failure()}): attention and hashing go on with PyTorch's own operations, which "
+        f"triton cannot be imported ({_failure()}): everything goes on with PyTorch's own operations, which "
         "are slower; install the triton of this PyTorch",
         RuntimeWarning,
         stacklevel=2,

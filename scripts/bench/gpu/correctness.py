@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from revlm.ops.attention import attention_with_log_sum_exp
+from revlm.ops.fixed_point import FixedPoint
 from revlm.ops.hashing import draw_rotations, hash_buckets
+from revlm.ops.normalization import rms_norm, unit_heads
 
 _ROWS, _TOKENS = 3, {"cuda": 999, "cpu": 33}
 # Relative error in the 2-norm: that of sums in float32, and of results rounded to bfloat16. The gradient of a scale or
@@ -34,12 +36,14 @@ class Check(NamedTuple):
 
 
 def checks(device: torch.device, backend: str = "auto") -> Iterator[Check]:
-    """Yields the checks of attention, hashing, repeatability and, where it fits, of very large tensors."""
+    """Yields the checks of attention, hashing, norms, streams and, where they fit, of very large tensors."""
     for dtype in (torch.float32, torch.bfloat16):
         for head_dim in (32, 64, 128):
             yield _against_reference(device, backend, dtype, head_dim, rounds=1, include_self=True)
             yield _against_reference(device, backend, dtype, head_dim, rounds=4, include_self=False)
     yield _hashing(device)
+    yield _norms(device)
+    yield _streams(device)
     yield _repeated(device, backend)
     if device.type == "cuda" and torch.cuda.mem_get_info(device)[0] > 12 * _LONG_ELEMENTS:
         yield _large(device, backend)
@@ -91,6 +95,40 @@ def _hashing(device: torch.device) -> Check:
     return Check(
         "hashes that differ from the CPU's", float((found != hash_buckets(x, rotations, 4096)).double().mean()), 1e-3
     )
+
+
+def _norms(device: torch.device) -> Check:
+    generator = torch.Generator().manual_seed(0)
+    x, direction = (torch.randn(_TOKENS[device.type], 512, generator=generator).to(device) for _ in range(2))
+
+    def found(dtype: torch.dtype) -> list[Tensor]:
+        values, weight = x.to(dtype).requires_grad_(), torch.linspace(0.5, 2.0, 512, device=device, dtype=dtype)
+        weight.requires_grad_()
+        out = rms_norm(values, weight) + unit_heads(values, 8, dtype).transpose(0, 1).flatten(1)
+        return [out.detach(), *torch.autograd.grad(out, (values, weight), direction.to(dtype))]
+
+    errors = [
+        float((one.double() - truth).norm() / truth.norm())
+        for one, truth in zip(found(torch.float32), found(torch.float64), strict=True)
+    ]
+    return Check("norms, values and gradients", float("nan") if any(map(isnan, errors)) else max(errors), 1e-5)
+
+
+def _streams(device: torch.device) -> Check:
+    """Sums on the grid are the CPU's to the bit, and so are the streams after they were taken back."""
+    increments = torch.randn(2, 64 * _TOKENS[device.type], 32, generator=torch.Generator().manual_seed(0)).bfloat16()
+    results = []
+    for where in (device, torch.device("cpu")):
+        fixed, stream = FixedPoint(20, where), torch.zeros(increments.shape[1:], dtype=torch.int32, device=where)
+        for increment in increments:
+            fixed.add_(stream, increment.to(where))
+        summed = stream.cpu()
+        for increment in increments:
+            fixed.subtract_(stream, increment.to(where))
+        results.append((summed, int(stream.count_nonzero()), fixed.largest()))
+    (summed, left, largest), (of_cpu, _, largest_of_cpu) = results
+    same = torch.equal(summed, of_cpu) and left == 0 and largest == largest_of_cpu
+    return Check("streams, bits that differ from the CPU's", 0.0 if same else 1.0, 0.0)
 
 
 def _repeated(device: torch.device, backend: str) -> Check:
