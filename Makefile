@@ -6,7 +6,7 @@ PIP_VERSION := 26.3
 BIN := .venv/bin
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow lint types check bench clean
+.PHONY: help setup demo test test-slow lint types check bench bench-gpu clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ bench: .venv/.bench-installed ## speed and memory of the core, of generation, an
 	$(BIN)/python scripts/bench_core.py
 	$(BIN)/python scripts/bench_peers.py
 	$(BIN)/python scripts/bench_generate.py
+
+bench-gpu: setup ## on a CUDA card: the kernels are right, then speed and memory up to a million tokens; 9 minutes
+	$(BIN)/python scripts/bench_gpu.py
 
 .venv/.bench-installed: .venv/.installed
 	$(BIN)/python -m pip install --constraint constraints.txt --group bench

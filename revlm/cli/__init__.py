@@ -95,6 +95,7 @@ def _root(
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code of the command line that it runs, by default this process's; an error is one sentence."""
     _let_waiting_threads_sleep()
+    _let_segments_grow()
     arguments, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
     try:
         command = typer.main.get_command(app)
@@ -135,6 +136,16 @@ def _speaker() -> str:
     except UsageError:
         return ""
     return "" if launch.is_first else f"{launch.name}: "
+
+
+def _let_segments_grow() -> None:
+    """Lets PyTorch's allocator on CUDA grow its segments in place, unless the user decides it.
+
+    Tensors of examples of changing lengths leave gaps between fixed segments, which nothing longer fits into. Read
+    when PyTorch is loaded or CUDA first used.
+    """
+    if sys.platform == "linux" and not {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & os.environ.keys():
+        os.environ["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
 
 
 def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:

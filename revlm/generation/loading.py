@@ -59,7 +59,8 @@ def load_model(
     tokenizer_place = _tokenizer_place(folder, recipe)
     tokenizer = Tokenizer.load(tokenizer_place)
     checkpoint = load_checkpoint(path, groups=["model"])
-    model = RevLM(recipe.model, vocab_size=tokenizer.vocab_size, seed=recipe.seed, tile=recipe.train.tile)
+    tile = tile_tokens(recipe.model, recipe.train.tile, chosen.type)
+    model = RevLM(recipe.model, vocab_size=tokenizer.vocab_size, seed=recipe.seed, tile=tile)
     try:
         model.load_state_dict(checkpoint.tensors["model"])
     except RuntimeError as error:

@@ -2,6 +2,6 @@
 
 from revlm.model.context import Context, LayerStatistics
 from revlm.model.revlm import RevLM
-from revlm.model.shape import automatic_buckets, resolve_model
+from revlm.model.shape import automatic_buckets, resolve_model, tile_tokens
 
-__all__ = ["Context", "LayerStatistics", "RevLM", "automatic_buckets", "resolve_model"]
+__all__ = ["Context", "LayerStatistics", "RevLM", "automatic_buckets", "resolve_model", "tile_tokens"]

@@ -10,7 +10,7 @@ from revlm.model.context import Context, LayerStatistics
 from revlm.model.feed_forward import FeedForward
 from revlm.model.norm import RMSNorm
 from revlm.model.reversible import ReversibleStack
-from revlm.model.shape import automatic_tile
+from revlm.model.shape import tile_tokens
 from revlm.model.sublayer import Sublayer
 from revlm.ops.fixed_point import FixedPoint
 from revlm.ops.hashing import draw_rotations
@@ -26,7 +26,8 @@ class RevLM(nn.Module):
     """A model of token sequences in which several documents may lie one behind the other without meeting.
 
     In training mode the hashes are drawn afresh from `step`, if one is given; otherwise they are those of evaluation,
-    which depend on the seed alone and are saved with the weights.
+    which depend on the seed alone and are saved with the weights. `tile` is the number of tokens that token-wise layers
+    work on at a time; `auto` is one for a CPU (`tile_tokens` has others).
 
     Attributes:
         fixed: after a forward pass, the watch over the range of its streams.
@@ -48,7 +49,7 @@ class RevLM(nn.Module):
             sublayers,
             fraction_bits=recipe.stream_fraction_bits,
             reversible=recipe.reversible,
-            tile=tile if isinstance(tile, int) else automatic_tile(recipe),
+            tile=tile_tokens(recipe, tile, "cpu"),
         )
         self.norm = RMSNorm(recipe.d_model, for_products=False)
         self.head = None if recipe.tie_embeddings else nn.Linear(recipe.d_model, vocab_size, bias=False)

@@ -2,10 +2,11 @@
 
 from revlm.recipe import Model as ModelRecipe
 
-# Elements of the widest token-wise tensor of a tile: 7 MiB in float32, within the last-level cache, and less than the
-# blocks that come from the system anew (`revlm.ops.heap`): a fresh page costs more than the work on it.
-_TILE_ELEMENTS = 7 * 2**18
-_SMALLEST_TILE, _LARGEST_TILE = 64, 8192
+# Elements of the widest token-wise tensor of a tile. On the CPU 7 MiB in float32, within the last-level cache, and less
+# than the blocks that come from the system anew (`revlm.ops.heap`): a fresh page costs more than the work on it. On
+# CUDA enough work for each of the many kernels that a tile queues.
+_TILE_ELEMENTS = {"cpu": 7 * 2**18, "cuda": 2**25}
+_SMALLEST_TILE, _LARGEST_TILE = 64, {"cpu": 8192, "cuda": 65536}
 
 
 def automatic_buckets(seq_len: int, window: int) -> int:
@@ -23,7 +24,9 @@ def resolve_model(recipe: ModelRecipe, seq_len: int) -> ModelRecipe:
     return recipe.model_copy(update={"n_buckets": automatic_buckets(seq_len, recipe.window)})
 
 
-def automatic_tile(recipe: ModelRecipe) -> int:
-    """Returns how many tokens the token-wise layers work on at a time."""
-    tokens = _TILE_ELEMENTS // max(recipe.d_ff, 3 * recipe.d_model)
-    return min(max(tokens // 64 * 64, _SMALLEST_TILE), _LARGEST_TILE)
+def tile_tokens(recipe: ModelRecipe, tile: int | str, device_kind: str) -> int:
+    """Returns how many tokens the token-wise layers work on at a time on "cpu" or "cuda", where `tile` may be auto."""
+    if isinstance(tile, int):
+        return tile
+    tokens = _TILE_ELEMENTS[device_kind] // max(recipe.d_ff, 3 * recipe.d_model)
+    return min(max(tokens // 64 * 64, _SMALLEST_TILE), _LARGEST_TILE[device_kind])

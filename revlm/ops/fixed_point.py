@@ -1,12 +1,17 @@
 """Fixed-point streams: float increments rounded to a grid, on which addition is exact and can be undone."""
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from revlm.errors import NonFiniteError
+from revlm.ops.triton import availability
+
+if TYPE_CHECKING:
+    from revlm.ops.triton.fixed_point import StreamKernel
 
 # Half the range of int32: a stream and an increment below it can not wrap when they are added.
 _LIMIT = 2**30
@@ -23,16 +28,24 @@ class FixedPoint:
         self.fraction_bits = fraction_bits
         self._largest_increment = torch.zeros((), dtype=torch.float64, device=device)
         self._largest_stream = torch.zeros((), dtype=torch.int64, device=device)
+        self._kernel: StreamKernel | None = None
+        if availability.runs_on(device):
+            from revlm.ops.triton import fixed_point
+
+            self._kernel = fixed_point.StreamKernel(fraction_bits, device)
 
     def add_(self, stream: Int[Tensor, "*shape"], increment: Float[Tensor, "*shape"]) -> None:
         """Adds an increment, rounded to the grid, to a stream."""
+        if self._by_kernel(stream, increment, 1):
+            return
         stream += self._on_grid(increment)
         smallest, largest = stream.aminmax()
         self._largest_stream = torch.maximum(self._largest_stream, torch.maximum(-smallest.long(), largest.long()))
 
     def subtract_(self, stream: Int[Tensor, "*shape"], increment: Float[Tensor, "*shape"]) -> None:
         """Undoes `add_` of the same increment, to the bit."""
-        stream -= self._on_grid(increment)
+        if not self._by_kernel(stream, increment, -1):
+            stream -= self._on_grid(increment)
 
     def to_float(self, stream: Int[Tensor, "*shape"], dtype: torch.dtype) -> Float[Tensor, "*shape"]:
         """Returns a stream as floating-point numbers."""
@@ -40,15 +53,15 @@ class FixedPoint:
 
     def poison(self) -> Float[Tensor, ""]:
         """Returns 0, or NaN once an increment was not finite: added to an output it makes the loss say so."""
-        return self._largest_increment * 0
+        return self._watched()[0] * 0
 
     def is_finite(self) -> bool:
         """Returns whether every increment was finite."""
-        return math.isfinite(float(self._largest_increment))
+        return math.isfinite(float(self._watched()[0]))
 
     def largest(self) -> float:
         """Returns the largest magnitude that a stream has had."""
-        return float(self._largest_stream) * 2.0**-self.fraction_bits
+        return float(self._watched()[1]) * 2.0**-self.fraction_bits
 
     def check_range(self) -> None:
         """Stops where a stream has neared the range of the grid.
@@ -56,13 +69,28 @@ class FixedPoint:
         Raises:
             NonFiniteError: naming the key of the recipe that gives more range.
         """
-        largest = max(float(self._largest_increment), float(self._largest_stream))
+        largest = max(map(float, self._watched()))
         if _LIMIT <= largest < float("inf"):
             raise NonFiniteError(
                 f"a residual stream reached {largest * 2.0**-self.fraction_bits:,.0f}, beyond the range of "
                 f"{_LIMIT * 2.0**-self.fraction_bits:,.0f} that model.stream_fraction_bits: {self.fraction_bits} "
                 "leaves: lower it by 2 or more, or lower optimizer.lr"
             )
+
+    def _watched(self) -> tuple[Tensor, Tensor]:
+        """Returns the largest magnitude of any increment, not finite once one was not, and of any stream."""
+        if self._kernel is None:
+            return self._largest_increment, self._largest_stream
+        return (
+            torch.maximum(self._largest_increment, self._kernel.largest_increment()),
+            torch.maximum(self._largest_stream, self._kernel.largest_stream()),
+        )
+
+    def _by_kernel(self, stream: Tensor, increment: Tensor, sign: int) -> bool:
+        if self._kernel is None or not self._kernel.takes(stream, increment):
+            return False
+        self._kernel.add_(stream, increment.detach(), sign)
+        return True
 
     def _on_grid(self, increment: Tensor) -> Tensor:
         scaled = increment.detach() * 2.0**self.fraction_bits

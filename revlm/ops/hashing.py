@@ -14,11 +14,13 @@ from torch import Tensor
 
 from revlm.errors import UsageError
 from revlm.ops.compiled import library
+from revlm.ops.triton import availability
 
 # Tokens hashed at one time: the projections of a tile stay in the cache.
 _TILE = 4096
 # Stands where a training step's number would: the rotations of evaluation and generation.
 _EVALUATION = 2**64 - 1
+_LARGEST_HEAD_DIM = 256  # of which a block of tokens is held in registers
 
 
 def bucket_factors(n_buckets: int) -> tuple[int, int]:
@@ -69,6 +71,8 @@ def hash_buckets(
     """Returns the bucket of each vector in each round, int32 in 0..n_buckets-1; computed in float32 whatever x is."""
     if x.device.type == "cpu" and library.builds():
         return _compiled_hash(x, rotations, n_buckets)
+    if availability.runs_on(x.device) and x.shape[2] <= _LARGEST_HEAD_DIM:
+        return triton_hash_buckets(x, rotations, n_buckets)
     return plain_hash_buckets(x, rotations, n_buckets)
 
 
@@ -102,6 +106,17 @@ class HashOfFew:
         first, second = products.split([n1 // 2, n2 // 2], dim=-1)
         bucket = _nearest_direction(first)
         return bucket if n2 == 1 else bucket.mul_(n2).add_(_nearest_direction(second))
+
+
+def triton_hash_buckets(
+    x: Float[Tensor, "heads tokens head_dim"],
+    rotations: Float[Tensor, "heads rounds head_dim directions"],
+    n_buckets: int,
+) -> Int[Tensor, "heads rounds tokens"]:
+    """Returns what `hash_buckets` returns, by one kernel on CUDA (elsewhere in Triton's interpreter)."""
+    from revlm.ops.triton import hashing
+
+    return hashing.hash_buckets(x, rotations, bucket_factors(n_buckets))
 
 
 class _Hash(ctypes.Structure):

@@ -9,10 +9,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from revlm.ops.compiled import library
+from revlm.ops.triton import availability
 
-# Tokens worked on at one time by PyTorch's own operations: a few of their vectors stay in the cache.
-_TILE = 1024
+# Tokens worked on at one time by PyTorch's own operations: on the CPU a few of their vectors stay in the cache, on CUDA
+# each of the kernels has enough to do.
+TILE = {"cpu": 1024, "cuda": 65536}
 _EPSILON = 1e-6
+_WIDEST_KERNEL = 4096  # of a vector that a program on CUDA holds in registers
 _COMPILED = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 
 
@@ -43,12 +46,19 @@ class _Normalize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor | None, divisor: int, epsilon: float, dtype: torch.dtype) -> Tensor:
         out = torch.empty(x.shape[1], x.shape[0], x.shape[2], dtype=dtype, device=x.device)
-        ctx.divisor, ctx.epsilon, ctx.compiled = divisor, epsilon, _can_be_compiled(x, weight, dtype)
+        ctx.divisor, ctx.epsilon = divisor, epsilon
+        ctx.compiled, ctx.by_kernel = _can_be_compiled(x, weight, dtype), _can_be_kernel(x, weight, dtype)
         ctx.save_for_backward(x, weight)
+        if ctx.by_kernel:
+            from revlm.ops.triton import normalization
+
+            normalization.normalize(x, out.transpose(0, 1), weight, divisor, epsilon)
+            return out
         if ctx.compiled:
             _call(x, weight, divisor, epsilon, y=out.transpose(0, 1))
             return out
-        for tile, y in zip(x.split(_TILE), out.split(_TILE, dim=1), strict=True):
+        size = TILE.get(x.device.type, TILE["cpu"])
+        for tile, y in zip(x.split(size), out.split(size, dim=1), strict=True):
             unit = _in_full(tile) * _inverse(tile, divisor, epsilon)
             y.copy_((unit if weight is None else unit.mul_(weight)).transpose(0, 1))
         return out
@@ -57,13 +67,16 @@ class _Normalize(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
+        if ctx.by_kernel:
+            return _backward_by_kernel(ctx, x, weight, d_out)
         d_x = torch.empty(x.shape, dtype=x.dtype, device=x.device)
         d_weight = None if weight is None else torch.zeros_like(weight)
         if ctx.compiled:
             d_y = (d_out if d_out.stride(-1) == 1 else d_out.contiguous()).transpose(0, 1)
             _call(x, weight, ctx.divisor, ctx.epsilon, d_y=d_y, d_x=d_x, d_weight=d_weight)
             return d_x, d_weight, None, None, None
-        for tile, d_y, d_of_tile in zip(x.split(_TILE), d_out.split(_TILE, dim=1), d_x.split(_TILE), strict=True):
+        size = TILE.get(x.device.type, TILE["cpu"])
+        for tile, d_y, d_of_tile in zip(x.split(size), d_out.split(size, dim=1), d_x.split(size), strict=True):
             inverse = _inverse(tile, ctx.divisor, ctx.epsilon)
             unit, gradient = _in_full(tile) * inverse, _in_full(d_y.transpose(0, 1))
             if weight is not None and d_weight is not None:
@@ -72,6 +85,15 @@ class _Normalize(torch.autograd.Function):
             along = (gradient * unit).sum(-1, keepdim=True).div_(ctx.divisor)
             d_of_tile.copy_(torch.addcmul(gradient, unit, along, value=-1).mul_(inverse))
         return d_x, d_weight, None, None, None
+
+
+def _backward_by_kernel(ctx: Any, x: Tensor, weight: Tensor | None, d_out: Tensor) -> tuple[Tensor | None, ...]:
+    from revlm.ops.triton import normalization
+
+    d_x = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    d_y = (d_out if d_out.stride(-1) == 1 else d_out.contiguous()).transpose(0, 1)
+    d_weight = normalization.normalize_backward(x, d_y, d_x, weight, ctx.divisor, ctx.epsilon)
+    return d_x, d_weight, None, None, None
 
 
 def _in_full(x: Tensor) -> Tensor:
@@ -96,6 +118,12 @@ class _Normalization(ctypes.Structure):
 def _can_be_compiled(x: Tensor, weight: Tensor | None, dtype: torch.dtype) -> bool:
     kinds = x.dtype in _COMPILED and dtype in _COMPILED and (weight is None or weight.dtype == torch.float32)
     return kinds and x.stride(-1) == 1 and x.device.type == "cpu" and library.builds()
+
+
+def _can_be_kernel(x: Tensor, weight: Tensor | None, dtype: torch.dtype) -> bool:
+    kinds = x.dtype in _COMPILED and dtype in _COMPILED and (weight is None or weight.dtype == torch.float32)
+    fits = x.numel() > 0 and x.shape[-1] <= _WIDEST_KERNEL and x.stride(-1) == 1
+    return kinds and fits and availability.runs_on(x.device)
 
 
 def _call(

@@ -53,9 +53,9 @@ def mixing(sizes: Sizes, kind: LayerKind) -> Mixing:
         )
         for backward in (False, True)
     )
-    # The compiled attention writes gradients over q, k and v, except in full precision and in a single round.
+    # Gradients are written over q, k and v; not by the compiled attention in full precision and in a single round.
     rounds = sizes.n_rounds if hashed else 1
-    over = sizes.compiled and (rounds > 1 or sizes.product_bytes < FULL_BYTES)
+    over = sizes.in_triton or (sizes.compiled and (rounds > 1 or sizes.product_bytes < FULL_BYTES))
     if not hashed:
         new, overwritten = (0, 3 * whole) if over else (3 * whole, 0)
         return Mixing(3 * whole, whole, log_sum_exp, new, 0, new, overwritten, forward, backward)

@@ -11,7 +11,8 @@ from revlm.launch import ALONE, Launch
 from revlm.model import resolve_model
 from revlm.model.attention import ATTENTION_LAYERS
 from revlm.model.feed_forward import FeedForward
-from revlm.model.shape import automatic_tile
+from revlm.model.shape import tile_tokens
+from revlm.ops.attention import triton
 from revlm.ops.compiled import library
 from revlm.ops.hashing import bucket_factors
 from revlm.ops.linear_cross_entropy import TILE as LOSS_TILE
@@ -75,6 +76,11 @@ class Sizes:
         return self.device_kind == "cpu" and library.is_available()
 
     @property
+    def in_triton(self) -> bool:
+        """Whether attention and hashing are Triton's kernels."""
+        return triton.is_planned_for(self.device_kind, self.head_dim)
+
+    @property
     def parameters(self) -> int:
         """Elements of all weights."""
         of_layers = sum(self.attention_weights[kind].total + self.feed_forward_weights.total for kind in self.kinds)
@@ -134,7 +140,7 @@ def sizes_of(recipe: Recipe, vocab_size: int, device_kind: str, launch: Launch =
         directions=sum(factor // 2 for factor in bucket_factors(model.n_buckets)),
         window=model.window,
         block=model.attention_block,
-        tile=recipe.train.tile if isinstance(recipe.train.tile, int) else automatic_tile(model),
+        tile=tile_tokens(model, recipe.train.tile, device_kind),
         vocab_size=vocab_size,
         kinds=kinds,
         attention_weights={kind: _attention_weights(model, kind) for kind in set(kinds)},

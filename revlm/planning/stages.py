@@ -8,10 +8,9 @@ with what PyTorch's operations save for their gradients.
 from collections.abc import Callable
 from typing import NamedTuple
 
+from revlm.ops.normalization import TILE as NORM_TILE
 from revlm.planning.sizes import Sizes
 from revlm.recipe import LayerKind
-
-_NORM_TILE = 1024  # tokens that revlm.ops.normalization works on at one time
 
 
 class Stage(NamedTuple):
@@ -117,7 +116,7 @@ def _weights(sizes: Sizes, matrices: int) -> tuple[int, int]:
 
 def _normalizing(sizes: Sizes) -> int:
     """What a norm by PyTorch's own operations holds beside its input and its result: two tensors of a tile."""
-    return 0 if sizes.compiled else 2 * 4 * min(_NORM_TILE, sizes.tile_tokens) * sizes.d_model
+    return 0 if sizes.compiled else 2 * 4 * min(NORM_TILE[sizes.device_kind], sizes.tile_tokens) * sizes.d_model
 
 
 def _added(sizes: Sizes, before: int) -> int:

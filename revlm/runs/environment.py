@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _PACKAGES = (
     "torch",
+    "triton",
     "numpy",
     "datasets",
     "pyarrow",

@@ -83,7 +83,8 @@ class MemoryMeter:
         """The memory of the step so far, under the names of the journal.
 
         `memory_peak_bytes` is the peak of the step, with what lies between its phases; where peaks by phase
-        are not available it is that of the process. `memory_reserved_bytes` is on CUDA alone.
+        are not available it is that of the process. `memory_reserved_bytes`, and how often in the whole run memory had
+        to be given back before an allocation fitted, `memory_allocation_retries`, are on CUDA alone.
         """
         self._note_peak()
         measured: dict[str, int | None] = {"memory_baseline_bytes": self.baseline_bytes}
@@ -92,6 +93,7 @@ class MemoryMeter:
         measured["memory_peak_bytes"] = self._step_peak_bytes
         if self._step_reserved_bytes is not None:
             measured["memory_reserved_bytes"] = self._step_reserved_bytes
+            measured["memory_allocation_retries"] = self.allocation_retries()
         return measured
 
     def current_bytes(self) -> int:

@@ -11,7 +11,7 @@ import sys
 import torch
 
 from revlm.errors import ResourceError, UsageError
-from revlm.model import RevLM, resolve_model
+from revlm.model import RevLM, resolve_model, tile_tokens
 from revlm.ops.heap import keep_large_blocks_apart, return_freed_memory
 from revlm.recipe import Recipe
 from revlm.runs import MemoryMeter, choose_device
@@ -50,7 +50,8 @@ def _measure_here(recipe: Recipe, vocab_size: int) -> dict[str, int] | None:
     if not meter.peaks_by_phase:
         return None
     tokens, model_recipe = recipe.data.seq_len, resolve_model(recipe.model, recipe.data.seq_len)
-    model = RevLM(model_recipe, vocab_size=vocab_size, seed=recipe.seed, tile=recipe.train.tile).to(device)
+    tile = tile_tokens(model_recipe, recipe.train.tile, device.type)
+    model = RevLM(model_recipe, vocab_size=vocab_size, seed=recipe.seed, tile=tile).to(device)
     optimizer = make_optimizer(model, recipe, Ranks())
     inputs, targets = torch.randint(0, vocab_size, (2, tokens), dtype=torch.int32, device=device)
     document = torch.zeros_like(inputs)

@@ -12,7 +12,7 @@ from torch import Tensor
 from revlm.corpus import Corpus, Example, Loader, share
 from revlm.corpus.examples import Place
 from revlm.errors import StorageError
-from revlm.model import RevLM
+from revlm.model import RevLM, tile_tokens
 from revlm.ops.heap import return_freed_memory
 from revlm.recipe import Recipe
 from revlm.runs import Checkpoint, MemoryMeter
@@ -50,9 +50,8 @@ class Trainer:
         self._stop, self._numbers = stop, ranks.numbers(recipe.train.gradient_accumulation_steps)
         self._settings = settings_of(recipe, corpus)
         torch.manual_seed(recipe.seed)
-        self.model = RevLM(
-            recipe.model, vocab_size=corpus.tokenizer.vocab_size, seed=recipe.seed, tile=recipe.train.tile
-        ).to(device)
+        tile = tile_tokens(recipe.model, recipe.train.tile, device.type)
+        self.model = RevLM(recipe.model, vocab_size=corpus.tokenizer.vocab_size, seed=recipe.seed, tile=tile).to(device)
         self.optimizer = make_optimizer(self.model, recipe, ranks)
         self._updates = Updates(recipe, self.model, self.optimizer, ranks, meter, self._heed_stop)
         self._look = Look(self.model, corpus, recipe, ranks, self._heed_stop)

@@ -109,7 +109,7 @@ class Updates:
     def _forward(self, example: Example, drawn: int, *, with_statistics: bool) -> tuple[Tensor, float]:
         """Returns the summed loss of an example and the largest magnitude of a stream."""
         parts = (example.inputs, example.targets, example.document)
-        inputs, targets, document = (torch.from_numpy(part).to(self._device) for part in parts)
+        inputs, targets, document = (_on_device(torch.from_numpy(part), self._device) for part in parts)
         if self._ranks.count > 1 and self._recipe.model.dropout > 0:
             torch.manual_seed(_dropout_seed(self._recipe.seed, drawn))
         with self._meter.phase("forward"), autocast_of(self._recipe, self._device):
@@ -143,6 +143,11 @@ def autocast_of(recipe: Recipe, device: torch.device) -> torch.autocast:
     """Returns the context in which matrix products have the precision of the recipe."""
     enabled = recipe.train.precision == "bf16"
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled, cache_enabled=False)
+
+
+def _on_device(x: Tensor, device: torch.device) -> Tensor:
+    """Returns a copy on the device, which on CUDA is only queued: work goes on while the tokens travel."""
+    return x.to(device) if device.type == "cpu" else x.pin_memory().to(device, non_blocking=True)
 
 
 def _dropout_seed(seed: int, drawn: int) -> int:

@@ -5,6 +5,7 @@ from torch import Tensor
 from revlm.ops.attention import attention_with_log_sum_exp, bucket_statistics, bucketed_window_attention
 from revlm.ops.attention.reference import window_mask
 from revlm.ops.compiled import library
+from revlm.ops.triton import availability
 
 # tokens, queries, rounds, window, block, include_self, with_sink, buckets
 CASES = [
@@ -19,9 +20,16 @@ CASES = [
 ]
 
 needs_compiler = pytest.mark.skipif(not library.is_available(), reason="there is no C++ compiler")
+needs_triton = pytest.mark.skipif(not availability.is_available(), reason="there is no triton")
 
 
-@pytest.fixture(params=["blocked", pytest.param("compiled", marks=needs_compiler)])
+@pytest.fixture(
+    params=[
+        "blocked",
+        pytest.param("compiled", marks=needs_compiler),
+        pytest.param("triton", marks=[needs_triton, pytest.mark.slow]),  # minutes in Triton's interpreter
+    ]
+)
 def backend(request: pytest.FixtureRequest) -> str:
     return request.param
 

@@ -1,6 +1,7 @@
 import pytest
 
 from revlm.launch import Launch
+from revlm.ops.triton import availability
 from revlm.planning import plan_memory
 from revlm.recipe import Recipe
 
@@ -41,3 +42,14 @@ def test_a_process_among_others_holds_the_gradients_that_it_exchanges_and_may_ke
     assert two.phase_bytes("optimizer") == alone.phase_bytes("optimizer")
     half = plan_memory(sharded, 2048, "cpu", Launch(count=2))
     assert two.phase_bytes("optimizer") - half.phase_bytes("optimizer") == pytest.approx(weights, rel=1e-3)
+
+
+def test_kernels_on_cuda_need_no_room_for_gradients_of_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They write them over what they read, and work on a row at a time."""
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    peaks = []
+    for failure in (None, "there is no triton"):
+        monkeypatch.setattr(availability, "_failure", lambda failure=failure: failure)
+        peaks.append(plan_memory(recipe(2**20), 2048, "cuda").peak_bytes)
+    whole = 2 * 2**20 * 128
+    assert peaks[0] + whole < peaks[1]

@@ -97,6 +97,7 @@ def test_cuda_phases_and_snapshot(tmp_path):
     peaks = meter.peaks()
     assert peaks["memory_forward_peak_bytes"] - peaks["memory_baseline_bytes"] == 64 * MIB
     assert peaks["memory_reserved_bytes"] >= peaks["memory_peak_bytes"]
+    assert peaks["memory_allocation_retries"] == 0
     with pytest.raises(torch.OutOfMemoryError), memory_snapshot_on_failure(tmp_path / "snapshot"):
         torch.ones(2**50, dtype=torch.uint8, device="cuda")
     assert (tmp_path / "snapshot").stat().st_size > 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PROJECT_FOLDER = Path(__file__).parent.parent.parent
-TARGETS = ("setup", "demo", "test", "test-slow", "lint", "types", "check", "bench", "clean", "help")
+TARGETS = ("setup", "demo", "test", "test-slow", "lint", "types", "check", "bench", "bench-gpu", "clean", "help")
 
 
 def make(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from revlm.errors import UsageError
-from revlm.ops.attention import blocked, compiled, reference
+from revlm.ops.attention import blocked, compiled, reference, triton
 from revlm.ops.attention.statistics import BucketStatistics, bucket_statistics
 from revlm.ops.compiled import library
 
@@ -26,11 +26,13 @@ _BACKENDS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
     "reference": reference.attention_with_log_sum_exp,
     "blocked": blocked.attention_with_log_sum_exp,
     "compiled": compiled.attention_with_log_sum_exp,
+    "triton": triton.attention_with_log_sum_exp,
 }
 # For the backends that `auto` can be.
 _WORKSPACES: dict[str, Callable[..., int]] = {
     "blocked": blocked.workspace_bytes,
     "compiled": compiled.workspace_bytes,
+    "triton": triton.workspace_bytes,
 }
 
 
@@ -56,10 +58,11 @@ def bucketed_window_attention(
     With fewer queries than tokens, the queries are the last positions. Bucket numbers lie in 0..2^31-1; documents
     whose numbers differ never meet. Gradients reach q, k, v, the sink and a scale that is a tensor.
 
-    The backend `auto` is `compiled` on a CPU for which there is a compiler, else `blocked`.
+    The backend `auto` is `compiled` on a CPU for which there is a compiler; `triton` on CUDA for bfloat16 and float32
+    and a head_dim of at most 128, where triton can be imported (a warning says where it cannot); else `blocked`.
 
     Raises:
-        UsageError: on a window below 1, more queries than tokens, an unknown backend, or `compiled` where it cannot be.
+        UsageError: on a window below 1, more queries than tokens, an unknown backend, or one that cannot be here.
 
     Source: the buckets are those of Kitaev, Kaiser and Levskaya, arXiv 2001.04451, section 2; windows in place of
     chunks of the sorted order make the result strictly causal.
@@ -86,7 +89,7 @@ def attention_with_log_sum_exp(
     """Returns `bucketed_window_attention` and the logarithm of each softmax's denominator, the sink's share included.
 
     The second result carries no gradient; it is +inf where there is neither a key nor a sink. `block` is the number
-    of queries that `blocked` and `compiled` work on together: it changes speed and memory, not the result. With
+    of queries that all but `reference` work on together: it changes speed and memory, not the result. With
     `may_overwrite` the backward pass may write the gradients over q, k and v, and then cannot run a second time.
     """
     if backend not in ("auto", *_BACKENDS):
@@ -98,13 +101,19 @@ def attention_with_log_sum_exp(
     if backend == "compiled":
         compiled.require(q.device)
     elif backend == "auto":
-        backend = "compiled" if q.device.type == "cpu" and library.builds() else "blocked"
+        backend = _best(q, k, v)
     options = {} if backend == "reference" else {"block": block}
-    if backend == "compiled":
+    if backend in ("compiled", "triton"):
         options["may_overwrite"] = may_overwrite
     return _BACKENDS[backend](
         q, k, v, bucket, window=window, scale=scale, sink=sink, include_self=include_self, **options
     )
+
+
+def _best(q: Tensor, k: Tensor, v: Tensor) -> str:
+    if q.device.type == "cpu" and library.builds():
+        return "compiled"
+    return "triton" if triton.takes(q, k, v) else "blocked"
 
 
 def workspace_bytes(
@@ -127,8 +136,10 @@ def workspace_bytes(
     on a kind of device, "cpu" or "cuda", as far as can be told before anything is built.
     """
     if backend == "auto":
-        backend = "compiled" if device_kind == "cpu" and library.is_available() else "blocked"
-    options = {"queries_are_keys": queries_are_keys} if backend == "compiled" else {}
+        compiles = device_kind == "cpu" and library.is_available()
+        by_card = "triton" if triton.is_planned_for(device_kind, head_dim) else "blocked"
+        backend = "compiled" if compiles else by_card
+    options = {} if backend == "blocked" else {"queries_are_keys": queries_are_keys}
     return _WORKSPACES[backend](
         rows=rows,
         tokens=tokens,

@@ -16,7 +16,7 @@ from bench.shape import Shape
 from bench.systems.reversible import recipe_of
 from revlm.model.feed_forward import FeedForward
 from revlm.model.norm import RMSNorm
-from revlm.model.shape import automatic_tile
+from revlm.model.shape import tile_tokens
 from revlm.ops.fixed_point import FixedPoint
 from revlm.ops.normalization import unit_heads
 
@@ -89,7 +89,7 @@ def _twice(
 
 def _tiles(shape: Shape, *, differentiable: bool) -> list[Tensor]:
     x = torch.randn(shape.tokens, shape.d_model)
-    return [tile.requires_grad_(differentiable) for tile in x.split(automatic_tile(recipe_of(shape)))]
+    return [tile.requires_grad_(differentiable) for tile in x.split(tile_tokens(recipe_of(shape), "auto", "cpu"))]
 
 
 def _forward(shape: Shape, module: nn.Module) -> Work:
@@ -147,7 +147,7 @@ def _projections(shape: Shape) -> nn.Module:
 def _fixed_point(shape: Shape, precision: str, sign: str) -> Work:
     fixed = FixedPoint(_FRACTION_BITS, torch.device("cpu"))
     stream = torch.zeros(shape.tokens, shape.d_model, dtype=torch.int32)
-    tile = automatic_tile(recipe_of(shape))
+    tile = tile_tokens(recipe_of(shape), "auto", "cpu")
     increments = torch.randn(shape.tokens, shape.d_model).mul_(2.0**-6).to(DTYPES[precision]).split(tile)
     change = {"add": fixed.add_, "subtract": fixed.subtract_}[sign]
 

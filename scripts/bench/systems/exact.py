@@ -7,10 +7,11 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, linear_cross_entropy, scaled_dot_product_attention
+from torch.nn.functional import gelu, scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
 from bench.shape import Shape
+from revlm.ops import linear_cross_entropy as revlm_loss
 
 # Tokens whose logits exist at one time; revlm's own.
 _LOSS_CHUNK = 2048
@@ -43,8 +44,11 @@ class _ExactAttention(nn.Module):
         x = self.embedding(inputs)
         for block in self.blocks:
             x = cast(Tensor, checkpoint(block, x, use_reentrant=False))
+        hidden, weight = self.norm(x), self.embedding.weight
+        if not hasattr(torch.nn, "LinearCrossEntropyOptions"):  # an older PyTorch
+            return revlm_loss(hidden, weight, targets, _LOSS_CHUNK) / targets.shape[0]
         options = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=_LOSS_CHUNK, chunking_method=None)
-        return linear_cross_entropy(self.norm(x), self.embedding.weight, targets, options=options)
+        return torch.nn.functional.linear_cross_entropy(hidden, weight, targets, options=options)
 
 
 def build(shape: Shape) -> tuple[nn.Module, nn.Module]:

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from bench.shape import Shape
 from bench.systems import Loss
-from revlm.model import RevLM, automatic_buckets
+from revlm.model import RevLM, automatic_buckets, tile_tokens
 from revlm.ops.heap import keep_large_blocks_apart
 from revlm.recipe import Model as ModelRecipe
 
@@ -24,10 +24,12 @@ def recipe_of(shape: Shape, *, reversible: bool = True) -> ModelRecipe:
     )
 
 
-def build(shape: Shape, *, reversible: bool) -> tuple[nn.Module, Loss]:
+def build(shape: Shape, *, reversible: bool, device_kind: str = "cpu") -> tuple[nn.Module, Loss]:
     """Returns the model and its loss; the heap is set as `revlm train` sets it."""
     keep_large_blocks_apart()
-    model = RevLM(recipe_of(shape, reversible=reversible), vocab_size=shape.vocabulary, seed=0)
+    recipe = recipe_of(shape, reversible=reversible)
+    tile = tile_tokens(recipe, "auto", device_kind)
+    model = RevLM(recipe, vocab_size=shape.vocabulary, seed=0, tile=tile)
 
     def loss(inputs: Tensor, targets: Tensor) -> Tensor:
         nats = model.loss(model(inputs, step=0), targets)

@@ -1,0 +1,174 @@
+"""The forward pass: one launch a round, in which every query stands once and adds what this round lets it see."""
+
+from typing import no_type_check
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from revlm.ops.attention.triton.order import SortedOrder
+from revlm.ops.attention.triton.tiling import forward_tiling
+from revlm.ops.attention.triton.windows import LN_2, LOG2_E, seen_first_in_this_round
+from revlm.ops.triton.launch import SUM_TYPES, Launch, blocks, padded
+from revlm.ops.triton.product import product
+
+
+def forward_launch(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    scale: Tensor,
+    sink: Tensor | None,
+    out: Tensor,
+    state: Tensor,
+    log_sum_exp: Tensor,
+    order: SortedOrder,
+    *,
+    round_: int,
+    include_self: bool,
+    block: int,
+) -> Launch:
+    """Returns the kernel of one round for some rows.
+
+    `state` holds means in full precision from one round to the next; it may be `out`.
+    """
+    rows, queries, head_dim = q.shape
+    tokens, rounds = order.token.shape[2], order.token.shape[1]
+    tiling = forward_tiling(head_dim, q.dtype, block)
+    arguments = {
+        "q": q,
+        "k": k,
+        "v": v,
+        "scale": scale,
+        "sink": sink,
+        "out": out,
+        "state": state,
+        "log_sum_exp": log_sum_exp,
+        "token": order.token,
+        "place": order.place,
+        "first": order.first,
+        "queries": queries,
+        "tokens": tokens,
+        "row_rounds": order.row_rounds,
+        "q_row": q.stride(0),
+        "q_token": q.stride(1),
+        "k_row": k.stride(0),
+        "k_token": k.stride(1),
+        "v_row": v.stride(0),
+        "v_token": v.stride(1),
+        "EARLIER": round_,
+        "IS_LAST": round_ == rounds - 1,
+        "INCLUDE_SELF": int(include_self),
+        "HEAD_DIM": head_dim,
+        "BLOCK_D": padded(head_dim),
+        "BLOCK_Q": tiling.queries,
+        "BLOCK_K": tiling.keys,
+        "SUMS": SUM_TYPES[scale.dtype],
+    }
+    return Launch(_forward, (blocks(tokens, tiling.queries), rows), arguments, tiling.options)
+
+
+@triton.jit
+@no_type_check
+def _forward(
+    q,
+    k,
+    v,
+    scale,
+    sink,
+    out,
+    state,
+    log_sum_exp,
+    token,
+    place,
+    first,
+    queries,
+    tokens,
+    row_rounds,
+    q_row,
+    q_token,
+    k_row,
+    k_token,
+    v_row,
+    v_token,
+    EARLIER: tl.constexpr,
+    IS_LAST: tl.constexpr,
+    INCLUDE_SELF: tl.constexpr,
+    HEAD_DIM: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_Q: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    SUMS: tl.constexpr,
+):
+    """A block of queries at neighbouring places of this round's order, and the keys from its first window on."""
+    row = tl.program_id(1).to(tl.int64)
+    rounds_before = row * row_rounds
+    own = (rounds_before + EARLIER) * tokens
+    block_start = tl.program_id(0) * BLOCK_Q
+    block_end = tl.minimum(block_start + BLOCK_Q, tokens)
+    at = block_start + tl.arange(0, BLOCK_Q)
+    exists = at < tokens
+    t = tl.load(token + own + at, mask=exists, other=0)
+    query = t - (tokens - queries)
+    asked = exists & (query >= 0)
+    begin = tl.load(first + own + t, mask=asked, other=block_end)
+    count = tl.where(asked, at - begin + INCLUDE_SELF, 0)
+
+    d = tl.arange(0, BLOCK_D)
+    in_head = d < HEAD_DIM
+    asked_2d = asked[:, None] & in_head[None, :]
+    q_tile = tl.load((q + row * q_row + query.to(tl.int64) * q_token)[:, None] + d[None, :], mask=asked_2d, other=0.0)
+    factor = tl.load(scale + row) * LOG2_E
+    of_query = row * queries + query
+    mean_at = (of_query * HEAD_DIM)[:, None] + d[None, :]
+    if EARLIER > 0:
+        maximum = tl.load(log_sum_exp + of_query, mask=asked, other=0.0) * LOG2_E
+        mean = tl.load(state + mean_at, mask=asked_2d, other=0.0).to(SUMS)
+    else:
+        mean = tl.zeros([BLOCK_Q, BLOCK_D], SUMS)
+        if sink is None:
+            maximum = tl.full([BLOCK_Q], float("-inf"), SUMS)
+        else:
+            maximum = tl.zeros([BLOCK_Q], SUMS) + tl.load(sink + row) * LOG2_E
+    # What there is so far stands for one key of this logit; where there is nothing, the first keys weigh it with zero.
+    weight_sum = tl.full([BLOCK_Q], 1.0, SUMS)
+
+    for key_start in range(tl.min(begin), block_end, BLOCK_K):
+        key_place = key_start + tl.arange(0, BLOCK_K)
+        s = tl.load(token + own + key_place, mask=key_place < block_end, other=0)
+        in_block = (key_place < block_end)[:, None] & in_head[None, :]
+        key = s.to(tl.int64)
+        k_tile = tl.load((k + row * k_row + key * k_token)[:, None] + d[None, :], mask=in_block, other=0.0)
+        v_tile = tl.load((v + row * v_row + key * v_token)[:, None] + d[None, :], mask=in_block, other=0.0)
+        seen = seen_first_in_this_round(
+            place,
+            first,
+            rounds_before,
+            tokens,
+            key_place,
+            begin,
+            count,
+            t,
+            s,
+            EARLIER,
+            INCLUDE_SELF,
+            True,
+        )
+        logits = tl.where(seen, product(q_tile, tl.trans(k_tile), SUMS) * factor, float("-inf"))
+        new_maximum = tl.maximum(maximum, tl.max(logits, 1))
+        # A finite one keeps -inf - maximum from being NaN where a query sees nothing.
+        finite = tl.where(new_maximum == float("-inf"), 0.0, new_maximum)
+        weights = tl.exp2(logits - finite[:, None])
+        kept = tl.exp2(maximum - finite)
+        weight_sum = weight_sum * kept + tl.sum(weights, 1)
+        mean = mean * kept[:, None] + product(weights.to(v_tile.dtype), v_tile, SUMS)
+        maximum = new_maximum
+
+    mean = mean / tl.where(weight_sum == 0.0, 1.0, weight_sum)[:, None]
+    logarithm = (maximum + tl.log2(weight_sum)) * LN_2
+    if IS_LAST:
+        logarithm = tl.where(weight_sum == 0.0, float("inf"), logarithm)
+        tl.store(out + mean_at, mean.to(out.dtype.element_ty), mask=asked_2d)
+    else:
+        tl.store(state + mean_at, mean.to(state.dtype.element_ty), mask=asked_2d)
+    tl.store(log_sum_exp + of_query, logarithm, mask=asked)

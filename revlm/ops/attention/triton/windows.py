@@ -1,0 +1,50 @@
+"""What the kernels of both passes share: which key a query sees.
+
+Logits are kept to the base 2, in which the processor's exponential works.
+"""
+
+from typing import no_type_check
+
+import triton
+import triton.language as tl
+
+LOG2_E = tl.constexpr(1.4426950408889634)
+LN_2 = tl.constexpr(0.6931471805599453)
+
+
+@triton.jit
+@no_type_check
+def seen_first_in_this_round(
+    place,
+    first,
+    rounds_before,
+    tokens,
+    key_place,
+    query_first,
+    query_count,
+    query_token,
+    key_token,
+    EARLIER: tl.constexpr,
+    INCLUDE_SELF: tl.constexpr,
+    QUERIES_DOWN: tl.constexpr,
+):
+    """Returns which pairs count in this round: the key is in the query's window, and in that of no earlier round.
+
+    A window is `query_count` places of the sorted order from `query_first` on: a key is in it where its distance from
+    there, which before it wraps to a large number, is below the count. The result has queries down and keys across, or
+    the other way round.
+    """
+    count = query_count.to(tl.uint32, bitcast=True)
+    if QUERIES_DOWN:
+        seen = (key_place[None, :] - query_first[:, None]).to(tl.uint32, bitcast=True) < count[:, None]
+    else:
+        seen = (key_place[:, None] - query_first[None, :]).to(tl.uint32, bitcast=True) < count[None, :]
+    for earlier in tl.static_range(EARLIER):
+        places, firsts = place + (rounds_before + earlier) * tokens, first + (rounds_before + earlier) * tokens
+        begin, key_at = tl.load(firsts + query_token), tl.load(places + key_token)
+        count = (tl.load(places + query_token) - begin + INCLUDE_SELF).to(tl.uint32, bitcast=True)
+        if QUERIES_DOWN:
+            seen = seen & ((key_at[None, :] - begin[:, None]).to(tl.uint32, bitcast=True) >= count[:, None])
+        else:
+            seen = seen & ((key_at[:, None] - begin[None, :]).to(tl.uint32, bitcast=True) >= count[None, :])
+    return seen

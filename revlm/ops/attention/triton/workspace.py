@@ -1,0 +1,40 @@
+"""The rows that are worked off together, and the memory that they take."""
+
+_GROUP_TOKENS = 2**17  # queries of a group: 2,048 programs and more, several for each processor of a card
+_MOST_ROWS = 2**15  # a launch takes fewer than 2^16 programs along its second axis
+ORDER_BYTES = 16
+"""Of a token and round in `SortedOrder`."""
+_SORT_BYTES = 24  # beside that, while it is sorted: numbers and indices, and the sort's own copies of them
+
+
+def rows_together(rows: int, tokens: int) -> int:
+    """Returns how many rows are worked off at one time: one, once it fills a card by itself."""
+    return max(1, min(rows, _MOST_ROWS, -(-_GROUP_TOKENS // max(tokens, 1))))
+
+
+def workspace_bytes(
+    *,
+    rows: int,
+    tokens: int,
+    head_dim: int,
+    rounds: int,
+    window: int,
+    block: int,
+    element_bytes: int,
+    backward: bool,
+    queries_are_keys: bool = False,
+) -> int:
+    """Returns the most bytes that one call holds beside its inputs, its results and its gradients.
+
+    Gradients are taken to lie over the inputs (`may_overwrite`), and buckets to be each row's own: where rows share
+    them, less is held. `element_bytes` is the size of an element of q, k and v.
+    """
+    size = max(element_bytes, 4)
+    group_tokens = rows_together(rows, tokens) * tokens
+    order, sorting = ORDER_BYTES * rounds * group_tokens, _SORT_BYTES * rounds * group_tokens
+    if not backward:
+        means = group_tokens * head_dim * size if rounds > 1 and element_bytes < size else 0
+        return order + means + sorting
+    sum_size = element_bytes if rounds == 1 and not queries_are_keys else size
+    sums = (2 if queries_are_keys else 3) * group_tokens * head_dim * sum_size
+    return order + sums + 2 * group_tokens * size + sorting

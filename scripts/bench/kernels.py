@@ -1,0 +1,151 @@
+"""Triton kernels compiled ahead of time, for cards that are not there."""
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from revlm.ops.triton.launch import Launch
+
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+_WORDS = {
+    torch.bfloat16: "bf16",
+    torch.float32: "fp32",
+    torch.int32: "i32",
+    torch.int64: "i64",
+}
+# A long example's; only whether numbers are multiples of 16, or 1, changes what is compiled.
+_TOKENS, _ROWS, _FACTORS = 65536, 8, (32, 32)
+_WARP = 32
+
+
+class Compiled(NamedTuple):
+    """What a kernel takes: registers a thread, and bytes a program."""
+
+    kernel: str
+    architecture: str
+    precision: str
+    head_dim: int
+    round: int
+    block: str
+    warps: int
+    registers: int
+    shared_bytes: int
+    spill_store_bytes: int
+    spill_load_bytes: int
+
+
+def compiled_kernels(
+    architectures: Sequence[int], head_dims: Sequence[int], precisions: Sequence[str], rounds: Sequence[int]
+) -> Iterator[Compiled]:
+    """Yields every kernel compiled for every card and kind of input. Raises ImportError without Triton."""
+    for architecture in architectures:
+        for head_dim in head_dims:
+            for precision in precisions:
+                for of_rounds in rounds:
+                    for launch in launches(head_dim, DTYPES[precision], of_rounds):
+                        yield compiled(launch, architecture, precision, head_dim, of_rounds)
+
+
+def launches(head_dim: int, dtype: torch.dtype, rounds: int) -> list[Launch]:
+    """Returns the kernels of the last of some rounds, and those that all rounds share, on tensors that hold nothing."""
+    from revlm.ops.attention.triton.backward import Given
+    from revlm.ops.attention.triton.forward import forward_launch
+    from revlm.ops.attention.triton.key_gradients import key_launch
+    from revlm.ops.attention.triton.order import SortedOrder, order_launch
+    from revlm.ops.attention.triton.query_gradients import query_launch
+    from revlm.ops.triton.fixed_point import StreamKernel
+    from revlm.ops.triton.hashing import hash_launch
+
+    def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.empty(shape, dtype=dtype, device="meta")
+
+    q, k, v, out, d_out = (empty(_ROWS, _TOKENS, head_dim, dtype=dtype) for _ in range(5))
+    scale, sink = empty(_ROWS), empty(_ROWS)
+    log_sum_exp, delta, d_scale = (empty(_ROWS, _TOKENS) for _ in range(3))
+    sums = empty(_ROWS, _TOKENS, head_dim)
+    order = SortedOrder(*(empty(_ROWS, rounds, _TOKENS, dtype=torch.int32) for _ in range(4)))
+    sorted_token = empty(_ROWS, rounds, _TOKENS, dtype=torch.int64)
+    rotations = empty(_ROWS, rounds, head_dim, sum(_FACTORS) // 2)
+    options: dict[str, Any] = {"include_self": False, "block": 64}
+    given = Given(q, k, v, scale, log_sum_exp, d_out, delta, order, **options)
+    round_ = rounds - 1
+    return [
+        forward_launch(q, k, v, scale, sink, out, sums, log_sum_exp, order, round_=round_, **options),
+        query_launch(given, out, sums, d_scale, round_=round_),
+        key_launch(given, sums, sums, round_=round_, add_to_d_k=True),
+        order_launch(order.token, sorted_token, order, 64),
+        hash_launch(k, rotations, order.token, _FACTORS),
+        *_norms(empty(_TOKENS, 512), empty(_TOKENS, 512, dtype=dtype)),
+        StreamKernel(20, k.device).launch(empty(_TOKENS, 512, dtype=torch.int32), empty(_TOKENS, 512, dtype=dtype), 1),
+    ]
+
+
+def _norms(x: Tensor, y: Tensor) -> list[Launch]:
+    from revlm.ops.triton.normalization import backward_launch, forward_launch
+
+    x, y, weight = x[:, None], y[:, None], x[0]
+    return [
+        forward_launch(x, y, weight, 512, 1e-6),
+        backward_launch(x, y, x, weight, x[:1024, 0], 512, 1e-6, 1024),
+    ]
+
+
+def compiled(launch: Launch, architecture: int, precision: str, head_dim: int, rounds: int) -> Compiled:
+    """Returns what ptxas says of one kernel."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    signature, constants, attributes = {}, {}, {}
+    for place, parameter in enumerate(launch.kernel.params):
+        value = launch.arguments[parameter.name]
+        if parameter.is_constexpr or value is None or (isinstance(value, int) and value == 1):
+            signature[parameter.name], constants[parameter.name] = "constexpr", value
+        else:
+            signature[parameter.name] = _word(value)
+            if isinstance(value, Tensor) or (isinstance(value, int) and value % 16 == 0):
+                attributes[place,] = [["tt.divisibility", 16]]
+    source = ASTSource(launch.kernel, signature, constants, attributes)
+    kernel = triton.compile(source, target=GPUTarget("cuda", architecture, _WARP), options=launch.options)
+    registers, stored, loaded = _usage(kernel.asm["ptx"], architecture)
+    blocks = [launch.arguments[name] for name in ("BLOCK_Q", "BLOCK_K", "BLOCK") if name in launch.arguments]
+    return Compiled(
+        launch.kernel.__name__.lstrip("_"),
+        str(architecture),
+        precision,
+        head_dim,
+        rounds,
+        " x ".join(map(str, blocks)),
+        kernel.metadata.num_warps,
+        registers,
+        kernel.metadata.shared,
+        stored,
+        loaded,
+    )
+
+
+def _word(value: Tensor | int | float) -> str:
+    if isinstance(value, Tensor):
+        return f"*{_WORDS[value.dtype]}"
+    return "i32" if isinstance(value, int) else "fp32"
+
+
+def _usage(ptx: str, architecture: int) -> tuple[int, int, int]:
+    """Returns registers a thread and the bytes that are spilled and loaded again."""
+    import triton
+
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "kernel.ptx")
+        source.write_text(ptx)
+        [target] = re.findall(r"^\.target (\S+)", ptx, re.MULTILINE)
+        command = [triton.knobs.nvidia.ptxas.path, "-v", f"--gpu-name={target}", str(source), "-o", f"{source}.cubin"]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    [registers] = re.findall(r"Used (\d+) registers", said)
+    [(stored, loaded)] = re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", said)
+    return int(registers), int(stored), int(loaded)

@@ -1,0 +1,32 @@
+import pytest
+import torch
+
+from revlm.ops.hashing import bucket_factors, draw_rotations, plain_hash_buckets, triton_hash_buckets
+from revlm.ops.triton import availability
+
+pytestmark = pytest.mark.skipif(not availability.is_available(), reason="there is no triton")
+
+
+@pytest.mark.parametrize(("n_buckets", "head_dim"), [(2, 16), (30, 20), (4096, 32), (160, 64)])
+def test_every_bucket_is_of_the_nearest_directions(n_buckets: int, head_dim: int) -> None:
+    """To rounding in float32: where two directions are as near, either is right."""
+    heads, tokens, rounds = 2, 70, 2
+    x = torch.randn(heads, tokens, head_dim, generator=torch.Generator().manual_seed(0)).bfloat16()
+    rotations = draw_rotations(0, None, 0, heads, rounds, head_dim, n_buckets)
+    found = triton_hash_buckets(x, rotations, n_buckets)
+    assert found.dtype == torch.int32
+    assert (found != plain_hash_buckets(x, rotations, n_buckets)).sum() <= 1
+    n1, n2 = bucket_factors(n_buckets)
+    projected = torch.einsum("htd,hrdn->hrtn", x.double(), rotations.double())
+    for number, part in ((found // n2, projected[..., : n1 // 2]), (found % n2, projected[..., n1 // 2 :])):
+        if part.shape[-1]:
+            both = torch.cat([part, -part], dim=-1)
+            chosen = both.gather(-1, number.long()[..., None])[..., 0]
+            torch.testing.assert_close(chosen, both.amax(-1), rtol=0, atol=1e-4)
+
+
+def test_heads_that_are_strided_and_nothing_at_all() -> None:
+    x = torch.randn(9, 2, 16).transpose(0, 1)
+    rotations = draw_rotations(0, None, 0, 2, 3, 16, 8)
+    assert torch.equal(triton_hash_buckets(x, rotations, 8), triton_hash_buckets(x.contiguous(), rotations, 8))
+    assert triton_hash_buckets(x[:, :0], rotations, 8).shape == (2, 3, 0)
