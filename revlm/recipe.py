@@ -247,8 +247,8 @@ class Data(_Section):
 class Optimizer(_Section):
     """How gradients become updates."""
 
-    name: Literal["adamw"] = "adamw"
-    """the optimizer"""
+    name: Literal["adamw", "muon"] = "adamw"
+    """adamw, or muon: Muon for the matrices of the layers and AdamW for the rest, with one learning rate"""
     lr: Annotated[float, Field(gt=0, le=10)] = 3e-4
     """learning rate after the warm-up"""
     betas: Annotated[tuple[Share, Share], Field(strict=False)] = (0.9, 0.95)

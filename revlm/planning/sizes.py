@@ -52,6 +52,7 @@ class Sizes:
     attention_weights: dict[LayerKind, Weights]
     feed_forward_weights: Weights
     other_weights: int
+    muon: bool
     product_bytes: int
     micro_batches: int
     examples_ahead: int
@@ -75,6 +76,15 @@ class Sizes:
         """Elements of all weights."""
         of_layers = sum(self.attention_weights[kind].total + self.feed_forward_weights.total for kind in self.kinds)
         return of_layers + self.other_weights
+
+    @property
+    def moments(self) -> int:
+        """Elements of the optimizer's state: AdamW keeps two for a weight, Muon one for each of a layer's matrices."""
+        of_layers = [self.attention_weights[kind] for kind in self.kinds] + [self.feed_forward_weights] * len(
+            self.kinds
+        )
+        matrices = sum(weights.read_matrices + weights.write_matrices for weights in of_layers)
+        return 2 * self.parameters - (matrices if self.muon else 0)
 
     @property
     def rotations(self) -> int:
@@ -128,6 +138,7 @@ def sizes_of(recipe: Recipe, vocab_size: int, device_kind: str) -> Sizes:
         attention_weights={kind: _attention_weights(model, kind) for kind in set(kinds)},
         feed_forward_weights=_feed_forward_weights(model),
         other_weights=heads * vocab_size * model.d_model + model.d_model,
+        muon=recipe.optimizer.name == "muon",
         product_bytes=2 if recipe.train.precision == "bf16" else FULL_BYTES,
         micro_batches=recipe.train.gradient_accumulation_steps,
         examples_ahead=recipe.data.workers if device_kind == "cpu" else 0,

@@ -25,7 +25,7 @@ def replay_step(sizes: Sizes, in_heap: Collection[str] = (), holes: Holes = lamb
     """
     ledger = Ledger(in_heap)
     ledger.take("weights", FULL_BYTES * (sizes.parameters + sizes.rotations))
-    ledger.take("optimizer", 2 * FULL_BYTES * sizes.parameters)
+    ledger.take("optimizer", FULL_BYTES * sizes.moments)
     ledger.take("data", 3 * 4 * sizes.tokens * (sizes.micro_batches + sizes.examples_ahead))
     of_weights = FULL_BYTES * sizes.parameters
     # The second micro-batch is like all that follow: the gradients so far are there from its start.

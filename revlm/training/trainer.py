@@ -17,7 +17,7 @@ from revlm.recipe import Recipe
 from revlm.runs import Checkpoint, MemoryMeter
 from revlm.training.looking import Look
 from revlm.training.nonfinite import NonFinite, require_skippable
-from revlm.training.optimizer import learning_rate, make_optimizer
+from revlm.training.optimizer import learning_rate, make_optimizer, moment_bytes
 from revlm.training.settings import changes, decides_examples, settings_of
 
 Record = dict[str, Any]
@@ -154,7 +154,7 @@ class Trainer:
     def state_bytes(self) -> int:
         """The bytes of the tensors of a checkpoint, also before the optimizer has made its own."""
         weights = sum(tensor.nbytes for tensor in self.model.state_dict().values())
-        return weights + 2 * sum(parameter.nbytes for parameter in self.model.parameters())
+        return weights + moment_bytes(self.optimizer)
 
     def _require_a_fit(self, checkpoint: Checkpoint, changed: list[str], allow_change: bool) -> None:
         listed = "; ".join(changed)
