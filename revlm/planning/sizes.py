@@ -87,6 +87,11 @@ class Sizes:
         return 2 * self.parameters - (matrices if self.muon else 0)
 
     @property
+    def largest_matrix(self) -> int:
+        """Elements of the largest matrix of a layer."""
+        return self.d_model * max(self.d_ff, 3 * self.d_model)
+
+    @property
     def rotations(self) -> int:
         """Elements of the random directions of all hash layers, for all heads and rounds."""
         return self.kinds.count("lsh") * self.n_rounds * self.d_model * self.directions

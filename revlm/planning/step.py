@@ -14,6 +14,9 @@ from revlm.planning.sizes import FULL_BYTES, Sizes
 from revlm.planning.stages import Stage, feed_forward_stage, read_stage, write_stage
 from revlm.recipe import LayerKind
 
+# Muon works on one matrix at a time: its update in full precision, and three of its size in bf16 to make it orthogonal.
+_MUON_BYTES = FULL_BYTES + 3 * 2
+
 Holes = Callable[[Stage, bool], int]
 """Returns the bytes of freed memory that lie between the tensors of a stage's tiles, forwards or (True) backwards."""
 
@@ -35,7 +38,8 @@ def replay_step(sizes: Sizes, in_heap: Collection[str] = (), holes: Holes = lamb
             ledger.give_back("gradients", of_weights)
     ledger.trim()
     with ledger.phase("optimizer"):
-        pass
+        if sizes.muon:
+            ledger.moment("optimizer", _MUON_BYTES * sizes.largest_matrix)
     return ledger
 
 
