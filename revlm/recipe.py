@@ -247,8 +247,8 @@ class Data(_Section):
 class Optimizer(_Section):
     """How gradients become updates."""
 
-    name: Literal["adamw"] = "adamw"
-    """the optimizer"""
+    name: Literal["adamw", "muon"] = "adamw"
+    """adamw, or muon: Muon for the matrices of the layers and AdamW for the rest, with one learning rate"""
     lr: Annotated[float, Field(gt=0, le=10)] = 3e-4
     """learning rate after the warm-up"""
     betas: Annotated[tuple[Share, Share], Field(strict=False)] = (0.9, 0.95)
@@ -258,7 +258,13 @@ class Optimizer(_Section):
     weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.1
     """decoupled weight decay of the matrices"""
     sharded: bool = False
-    """under torchrun and srun, keep of the optimizer's state in each process its part alone"""
+    """under torchrun and srun, keep of adamw's state in each process its part alone"""
+
+    @model_validator(mode="after")
+    def _state_can_be_shared_out(self) -> Self:
+        if self.sharded and self.name != "adamw":
+            raise ValueError(f"sharded should be false with {self.name}: only the state of adamw is shared out")
+        return self
 
 
 class LearningRateScheduler(_Section):

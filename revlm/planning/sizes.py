@@ -55,6 +55,7 @@ class Sizes:
     attention_weights: dict[LayerKind, Weights]
     feed_forward_weights: Weights
     other_weights: int
+    muon: bool
     product_bytes: int
     micro_batches: int
     processes: int
@@ -88,8 +89,19 @@ class Sizes:
 
     @property
     def optimizer_elements(self) -> int:
-        """Elements of the weights whose optimizer's state this process keeps."""
-        return -(-self.parameters // self.processes) if self.sharded else self.parameters
+        """Elements of the state that this process keeps: AdamW has two for a weight, Muon one for those of a matrix."""
+        matrices = sum(
+            weights.read_matrices + weights.write_matrices
+            for kind in self.kinds
+            for weights in (self.attention_weights[kind], self.feed_forward_weights)
+        )
+        moments = 2 * self.parameters - (matrices if self.muon else 0)
+        return -(-moments // self.processes) if self.sharded else moments
+
+    @property
+    def largest_matrix(self) -> int:
+        """Elements of the largest matrix of a layer."""
+        return self.d_model * max(self.d_ff, 3 * self.d_model)
 
     @property
     def rotations(self) -> int:
@@ -146,6 +158,7 @@ def sizes_of(recipe: Recipe, vocab_size: int, device_kind: str, launch: Launch =
         attention_weights={kind: _attention_weights(model, kind) for kind in set(kinds)},
         feed_forward_weights=_feed_forward_weights(model),
         other_weights=heads * vocab_size * model.d_model + model.d_model,
+        muon=recipe.optimizer.name == "muon",
         product_bytes=2 if recipe.train.precision == "bf16" else FULL_BYTES,
         micro_batches=-(-recipe.train.gradient_accumulation_steps // launch.count),
         processes=launch.count,

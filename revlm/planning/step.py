@@ -14,6 +14,9 @@ from revlm.planning.sizes import FULL_BYTES, Sizes
 from revlm.planning.stages import Stage, feed_forward_stage, read_stage, write_stage
 from revlm.recipe import LayerKind
 
+# Muon works on one matrix at a time: its update in full precision, and three of its size in bf16 to make it orthogonal.
+_MUON_BYTES = FULL_BYTES + 3 * 2
+
 Holes = Callable[[Stage, bool], int]
 """Returns the bytes of freed memory that lie between the tensors of a stage's tiles, forwards or (True) backwards."""
 
@@ -25,7 +28,7 @@ def replay_step(sizes: Sizes, in_heap: Collection[str] = (), holes: Holes = lamb
     """
     ledger = Ledger(in_heap)
     ledger.take("weights", FULL_BYTES * (sizes.parameters + sizes.rotations))
-    ledger.take("optimizer", 2 * FULL_BYTES * sizes.optimizer_elements)
+    ledger.take("optimizer", FULL_BYTES * sizes.optimizer_elements)
     ledger.take("data", 3 * 4 * sizes.tokens * (sizes.micro_batches + sizes.examples_ahead))
     of_weights = FULL_BYTES * sizes.parameters
     if sizes.processes > 1:  # in which `DistributedDataParallel` exchanges the gradients
@@ -39,7 +42,8 @@ def replay_step(sizes: Sizes, in_heap: Collection[str] = (), holes: Holes = lamb
         ledger.give_back("gradients", of_weights)
     ledger.trim()
     with ledger.phase("optimizer"):
-        pass
+        if sizes.muon:
+            ledger.moment("optimizer", _MUON_BYTES * sizes.largest_matrix)
     return ledger
 
 

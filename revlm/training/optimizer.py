@@ -1,34 +1,30 @@
-"""AdamW with decay of the matrices alone, and a learning rate that is a pure function of the step.
+"""AdamW, or Muon beside it; decay of the matrices alone, and a learning rate that is a pure function of the step.
 
-Its state is three tensors a parameter, two of them as large as the parameter. Where the recipe asks for it, each of
-several ranks keeps the state of some parameters, updates those, and gives them to the others
-(`ZeroRedundancyOptimizer`, after Rajbhandari et al., arXiv 1910.02054): the same numbers.
+Where the recipe asks for it, each of several ranks keeps the state of some parameters, updates those, and gives them to
+the others (`ZeroRedundancyOptimizer`, after Rajbhandari et al., arXiv 1910.02054): the same numbers.
 """
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+import torch._dynamo  # the optimizers load it when they are made: here it counts as an import, not as memory of a step
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import AdamW, Muon, Optimizer
 
+from revlm.model import RevLM
 from revlm.recipe import Recipe
 from revlm.training.ranks import Ranks
 
+_MUON_MOMENTUM = 0.95
 
-def make_optimizer(model: nn.Module, recipe: Recipe, ranks: Ranks) -> Optimizer:
-    """Returns fused AdamW (Loshchilov and Hutter, arXiv 1711.05101); gains, temperatures and sinks do not decay."""
-    parameters = list(model.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": recipe.optimizer.weight_decay},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
-    ]
-    options: dict[str, Any] = {
-        "lr": recipe.optimizer.lr,
-        "betas": recipe.optimizer.betas,
-        "eps": recipe.optimizer.eps,
-        "fused": True,
-    }
+
+def make_optimizer(model: RevLM, recipe: Recipe, ranks: Ranks) -> Optimizer:
+    """Returns the optimizer that a recipe names, of all weights; gains, temperatures and sinks do not decay."""
+    if recipe.optimizer.name == "muon":
+        return _muon_beside_adamw(model, recipe)
+    groups, options = _groups(list(model.parameters()), recipe), _adamw_options(recipe)
     if recipe.optimizer.sharded and ranks.count > 1:
         # Loaded where it is used: PyTorch compiles dozens of other optimizers while it does.
         from torch.distributed.optim import ZeroRedundancyOptimizer
@@ -73,3 +69,65 @@ def learning_rate(recipe: Recipe, step: int) -> float:
         return recipe.optimizer.lr * step / warmup
     progress = (step - warmup) / max(recipe.train.max_steps - warmup, 1)
     return recipe.optimizer.lr * (least + (1 - least) * (1 + math.cos(math.pi * min(progress, 1.0))) / 2)
+
+
+def moment_bytes(optimizer: Optimizer) -> int:
+    """Returns the bytes of an optimizer's state, also before it is made: AdamW keeps two moments, Muon one."""
+    return sum(
+        (1 if "momentum" in group else 2) * parameter.nbytes
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    )
+
+
+class MuonBesideAdamW(Optimizer):
+    """Muon for some matrices and AdamW for the other weights, with one state and one list of groups.
+
+    Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon) makes the momentum of a matrix orthogonal, so
+    that a step changes all its directions alike. Updates are scaled to the size of AdamW's (Liu et al., arXiv
+    2502.16982, section 2.2): both share learning rate and decay.
+    """
+
+    def __init__(self, muon: Muon, adamw: AdamW) -> None:
+        super().__init__([*muon.param_groups, *adamw.param_groups], {})
+        self._parts = (muon, adamw)
+        for part in self._parts:
+            part.state = self.state
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Updates every weight that has a gradient."""
+        for part in self._parts:
+            part.step()
+
+
+def _groups(parameters: list[nn.Parameter], recipe: Recipe) -> list[dict[str, Any]]:
+    return [
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": recipe.optimizer.weight_decay},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    ]
+
+
+def _adamw_options(recipe: Recipe) -> dict[str, Any]:
+    """Those of fused AdamW (Loshchilov and Hutter, arXiv 1711.05101)."""
+    return {
+        "lr": recipe.optimizer.lr,
+        "betas": recipe.optimizer.betas,
+        "eps": recipe.optimizer.eps,
+        "fused": True,
+    }
+
+
+def _muon_beside_adamw(model: RevLM, recipe: Recipe) -> MuonBesideAdamW:
+    """Returns Muon for the matrices of the layers; embedding, head and all that is no matrix are AdamW's."""
+    matrices = [parameter for parameter in model.stack.parameters() if parameter.dim() == 2]
+    of_muon = {id(parameter) for parameter in matrices}
+    muon = Muon(
+        matrices,
+        lr=recipe.optimizer.lr,
+        weight_decay=recipe.optimizer.weight_decay,
+        momentum=_MUON_MOMENTUM,
+        adjust_lr_fn="match_rms_adamw",
+    )
+    others = [parameter for parameter in model.parameters() if id(parameter) not in of_muon]
+    return MuonBesideAdamW(muon, AdamW(_groups(others, recipe), **_adamw_options(recipe)))

@@ -18,7 +18,13 @@ from revlm.recipe import Recipe
 from revlm.runs import Checkpoint, MemoryMeter
 from revlm.training.looking import Look
 from revlm.training.nonfinite import NonFinite, require_skippable
-from revlm.training.optimizer import learning_rate, make_optimizer, optimizer_state, restore_optimizer
+from revlm.training.optimizer import (
+    learning_rate,
+    make_optimizer,
+    moment_bytes,
+    optimizer_state,
+    restore_optimizer,
+)
 from revlm.training.ranks import AgreedError, Ranks
 from revlm.training.settings import changes, decides_examples, settings_of
 from revlm.training.update import Record, Totals, Updates, autocast_of
@@ -161,7 +167,7 @@ class Trainer:
     def state_bytes(self) -> int:
         """The bytes of the tensors of a checkpoint, also before the optimizer has made its own."""
         weights = sum(tensor.nbytes for tensor in self.model.state_dict().values())
-        return weights + 2 * sum(parameter.nbytes for parameter in self.model.parameters())
+        return weights + moment_bytes(self.optimizer)
 
     def _require_skippable(self, found: NonFinite, step: int) -> None:
         self.ranks.by_first(lambda: require_skippable(found, step, self.skipped_steps, self.recipe.train))

@@ -11,6 +11,7 @@ import torch
 from revlm.model import RevLM, resolve_model
 from revlm.recipe import Data, Model, Recipe
 from revlm.training.optimizer import make_optimizer
+from revlm.training.ranks import Ranks
 from tests.apart import peak_bytes, run_apart
 
 TOKENS, FEW = 65536, 256
@@ -26,7 +27,7 @@ def train(n_layers: int, reversible: bool, tokens: int) -> int:
     )
     recipe = Recipe(output_dir="unused", model=resolve_model(shape, TOKENS), data=Data(path="unused"))
     model = RevLM(recipe.model, vocab_size=VOCABULARY, seed=1)
-    optimizer = make_optimizer(model, recipe)
+    optimizer = make_optimizer(model, recipe, Ranks())
     for step, length in enumerate((FEW, tokens)):
         inputs = torch.arange(length) ** 2 % VOCABULARY
         loss = model.loss(model(inputs, step=step), inputs.roll(-1)) / length

@@ -77,17 +77,19 @@ def final_weights(out: Path) -> dict[str, torch.Tensor]:
     return load_checkpoint(list_checkpoints(RunFolder.open(out))[-1]).tensors["model"]
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_a_stopped_run_ends_with_the_weights_of_an_undisturbed_one(
-    recipe_file: Path, tokens: Path, tmp_path: Path
+    optimizer: str, recipe_file: Path, tokens: Path, tmp_path: Path
 ) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    undisturbed = list(train(recipe(recipe_file, tokens, whole)))
-    stopped = train(recipe(recipe_file, tokens, parts))
+    named = f"optimizer.name={optimizer}"
+    undisturbed = list(train(recipe(recipe_file, tokens, whole, named)))
+    stopped = train(recipe(recipe_file, tokens, parts, named))
     for record in stopped:
         if record["step"] == 6:
             break
     stopped.close()
-    list(train(recipe(recipe_file, tokens, parts)))
+    list(train(recipe(recipe_file, tokens, parts, named)))
     expected, found = final_weights(whole), final_weights(parts)
     assert expected.keys() == found.keys()
     for name, weight in expected.items():

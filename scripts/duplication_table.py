@@ -1,0 +1,95 @@
+"""The table of the duplication task: rounds of hashing in training against rounds in evaluation.
+
+    scripts/duplication_table.py runs/copy runs/copy-2 runs/copy-1 runs/copy-full
+
+Each run is judged on the texts that it held out, by the share of the second w of 0w0w whose symbols are predicted with
+all of the text before them (arXiv 2001.04451, table 2). `full` lets a hash layer attend to everything earlier.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from bench.command import numbers, run
+from revlm.corpus import Example, open_corpus
+from revlm.errors import DataError
+from revlm.generation import TrainedModel, load_model
+from revlm.model import RevLM
+from revlm.model.attention.lsh import HashAttention
+from revlm.model.sublayer import Sublayer
+
+FULL = "full"
+
+
+def with_rounds(model: RevLM, rounds: int | None) -> RevLM:
+    """Returns a model of the same weights that hashes in so many rounds; None: in which hash layers see all before."""
+    changed = RevLM(
+        model.recipe.model_copy(update={"n_rounds": rounds or 1}),
+        vocab_size=model.vocab_size,
+        seed=model.seed,
+        tile=model.stack.tile,
+    ).to(model.head_weight.device)
+    # More rounds extend the first ones, so the hashes that both have are the same.
+    learned = {name: value for name, value in model.state_dict().items() if not name.startswith("rotations_")}
+    changed.load_state_dict(learned, strict=False)
+    if rounds is None:
+        for layer in changed.hash_layers:
+            # On directions of length zero all tokens project alike and share one bucket.
+            changed.get_buffer(f"rotations_{layer}").zero_()
+        for sublayer in changed.stack.sublayers:
+            if isinstance(sublayer, Sublayer) and isinstance(sublayer.mix, HashAttention):
+                sublayer.mix.window = 2**24
+    return changed.eval()
+
+
+@torch.no_grad()
+def accuracy(model: RevLM, texts: Iterable[Example], autocast: torch.autocast) -> float:
+    """Returns the share of the second w of all texts 0w0w that the model predicts."""
+    right = symbols = 0
+    for text in texts:
+        inputs, targets = (torch.from_numpy(part).to(model.head_weight.device) for part in (text.inputs, text.targets))
+        repeated = slice(len(text) // 2 + 1, None)
+        with autocast:
+            predicted = model.logits(model(inputs)[repeated]).argmax(-1)
+        right += int((predicted == targets[repeated]).sum())
+        symbols += len(predicted)
+    return right / symbols
+
+
+def held_out_texts(trained: TrainedModel, at_most: int) -> list[Example]:
+    """Returns the first texts that a run held out.
+
+    Raises:
+        DataError: it held nothing out.
+    """
+    corpus = open_corpus(trained.recipe.data, trained.recipe.seed)
+    texts = [text for _, pieces in corpus.documents(held_out=True) for _, text in pieces]
+    if not texts:
+        raise DataError(f"{corpus.name} has no text held out: train with data.validation above 0")
+    return texts[:at_most]
+
+
+def main(
+    runs: Annotated[list[Path], typer.Argument(help="Runs of the recipe copy.")],
+    rounds: Annotated[str, typer.Option(help="Rounds of evaluation.")] = "8,4,2,1",
+    texts: Annotated[int, typer.Option(min=1, help="Texts to judge on, at most.")] = 100,
+) -> None:
+    """Print the accuracy of each run by rounds of evaluation."""
+    columns: tuple[int | None, ...] = (None, *numbers(rounds, "--rounds"))
+    print(f"{'run':24}", *(f"{FULL if column is None else column:>6}" for column in columns))
+    for folder in runs:
+        trained = load_model(folder)
+        judged = held_out_texts(trained, texts)
+        half = trained.recipe.train.precision == "bf16"
+        autocast = torch.autocast(trained.device.type, dtype=torch.bfloat16, enabled=half, cache_enabled=False)
+        # Without a hash layer rounds mean nothing.
+        its_columns = columns if trained.model.hash_layers else columns[:1]
+        shares = (accuracy(with_rounds(trained.model, column), judged, autocast) for column in its_columns)
+        print(f"{folder!s:24}", *(f"{share:>6.1%}" for share in shares), flush=True)
+
+
+if __name__ == "__main__":
+    run(main)
