@@ -9,7 +9,7 @@ import torch
 
 from revlm.corpus import Tokenizer
 from revlm.errors import StorageError
-from revlm.model import RevLM
+from revlm.model import RevLM, tile_tokens
 from revlm.recipe import Recipe, load_recipe
 from revlm.runs import RunFolder, checkpoint_path, choose_device, load_checkpoint, newest_checkpoint
 
