@@ -76,20 +76,6 @@ def hash_buckets(
     return plain_hash_buckets(x, rotations, n_buckets)
 
 
-def plain_hash_buckets(
-    x: Float[Tensor, "heads tokens head_dim"],
-    rotations: Float[Tensor, "heads rounds head_dim directions"],
-    n_buckets: int,
-) -> Int[Tensor, "heads rounds tokens"]:
-    """Returns what `hash_buckets` returns, by PyTorch's own operations."""
-    hash_few = HashOfFew(rotations, n_buckets)
-    heads, tokens, _ = x.shape
-    buckets = torch.empty(heads, rotations.shape[1], tokens, dtype=torch.int32, device=x.device)
-    for start in range(0, tokens, _TILE):
-        buckets[:, :, start : start + _TILE] = hash_few(x[:, start : start + _TILE]).transpose(1, 2)
-    return buckets
-
-
 class HashOfFew:
     """`hash_buckets` for a few vectors at a time, again and again: the rotations are laid out once."""
 
@@ -106,6 +92,20 @@ class HashOfFew:
         first, second = products.split([n1 // 2, n2 // 2], dim=-1)
         bucket = _nearest_direction(first)
         return bucket if n2 == 1 else bucket.mul_(n2).add_(_nearest_direction(second))
+
+
+def plain_hash_buckets(
+    x: Float[Tensor, "heads tokens head_dim"],
+    rotations: Float[Tensor, "heads rounds head_dim directions"],
+    n_buckets: int,
+) -> Int[Tensor, "heads rounds tokens"]:
+    """Returns what `hash_buckets` returns, by PyTorch's own operations."""
+    hash_few = HashOfFew(rotations, n_buckets)
+    heads, tokens, _ = x.shape
+    buckets = torch.empty(heads, rotations.shape[1], tokens, dtype=torch.int32, device=x.device)
+    for start in range(0, tokens, _TILE):
+        buckets[:, :, start : start + _TILE] = hash_few(x[:, start : start + _TILE]).transpose(1, 2)
+    return buckets
 
 
 def triton_hash_buckets(

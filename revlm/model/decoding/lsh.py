@@ -94,12 +94,9 @@ class HashCache(Cache):
         k, v = self._read.own(normed)
         q = self._append(k, v)
         self.latest_bucket = bucket = self._hash_few(q)
-        slots = self._rings.of_rows(self._rings.rows(bucket)).flatten(2)
+        slots = self._rings.of_rows(self._rings.rows(bucket)).flatten(2).sort(-1).values
         visible = slots > 0
-        if self._rings.rounds > 1:  # a token found in several rounds counts once
-            slots = slots.sort(-1).values
-            visible = slots > 0
-            visible[..., 1:] &= slots[..., 1:] != slots[..., :-1]
+        visible[..., 1:] &= slots[..., 1:] != slots[..., :-1]  # a token found in several rounds counts once
         found = self._kept.gather(slots.flatten(1)).unflatten(1, slots.shape[1:])
         return one_query_attention(
             q,

@@ -6,7 +6,7 @@ from torch import Tensor
 from revlm.model import RevLM
 from revlm.recipe import LayerKind, Model
 
-TOKENS = 150
+TOKENS = 120
 WINDOW = 4
 
 
