@@ -14,6 +14,16 @@ from revlm.errors import UsageError
 from revlm.recipe import Recipe, Stream, bundled_recipes, find_recipe, load_recipe, parse_size, recipe_schema
 
 SHORTEST = "data: {path: data/tokens}\n"
+BUNDLED = (
+    "copy",
+    "crime-and-punishment-512k",
+    "demo",
+    "enwik8-64k",
+    "novel-64k",
+    "novels-full",
+    "novels-local",
+    "novels-lsh",
+)
 
 
 @pytest.fixture
@@ -33,7 +43,7 @@ def problem(path, *overrides) -> str:
 
 
 def test_the_bundled_recipes_load_and_open_with_what_they_need():
-    assert set(bundled_recipes()) == {"demo", "novel-64k", "crime-and-punishment-512k", "enwik8-64k"}
+    assert set(bundled_recipes()) == set(BUNDLED)
     for name, path in bundled_recipes().items():
         comment = path.read_text().partition("\ndata:")[0]
         assert comment.startswith(f"# {name}: ")
@@ -42,7 +52,7 @@ def test_the_bundled_recipes_load_and_open_with_what_they_need():
         assert load_recipe(name) == load_recipe(path)
 
 
-@pytest.mark.parametrize("name", ["demo", "novel-64k", "crime-and-punishment-512k", "enwik8-64k"])
+@pytest.mark.parametrize("name", BUNDLED)
 def test_a_resolved_recipe_loads_to_an_equal_one(name, write):
     recipe = load_recipe(name, ["memory.limit=3GiB", "optimizer.eps=1e-9"])
     resolved = load_recipe(write(recipe.to_yaml(), "recipe.yaml"))
@@ -258,7 +268,7 @@ def test_broken_files_are_named_with_the_place(write, text, expected):
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(UsageError, match="did you mean novel-64k"):
         find_recipe("novels-64k")
-    with pytest.raises(UsageError, match="the bundled ones are crime-and-punishment-512k, demo"):
+    with pytest.raises(UsageError, match="the bundled ones are copy, crime-and-punishment-512k, demo"):
         find_recipe("zzzz.yaml")
 
 
