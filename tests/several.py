@@ -14,7 +14,7 @@ from typing import Any
 
 from revlm.cli import main
 
-_SECONDS = 120.0
+_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,9 @@ def ends_of_ranks(count: int, work: Callable[..., Any], arguments: Sequence[Sequ
     """How the ranks ended, each of which called the function with arguments of its own."""
     # Forks of a process that has imported everything once and computed nothing.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["revlm.training", "revlm.cli.train", "revlm.cli.display", "tests.several"])
+    context.set_forkserver_preload(
+        ["datasets", "revlm.training", "revlm.cli.train", "revlm.cli.display", "tests.several"]
+    )
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         started = []
