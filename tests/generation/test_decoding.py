@@ -148,5 +148,5 @@ def _peak_beyond_the_cache(length: int) -> tuple[int, int]:
 def test_half_a_million_tokens_need_what_is_kept_and_little_more() -> None:
     beyond, kept = run_apart(_peak_beyond_the_cache, 500_000)
     assert kept <= 500_000 * 2 * 4 * 32 * 9 / 8 + 2**20
-    # Beside it are the keys and values that one head's buckets hold, at most all of its own, and the sorted order.
-    assert beyond <= 0.8 * kept
+    # Beside it there is the work on one block, and what its buckets hold of earlier tokens: here next to nothing.
+    assert beyond <= 0.25 * kept
