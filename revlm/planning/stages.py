@@ -74,8 +74,8 @@ def _read_queries_keys_values(sizes: Sizes, kind: LayerKind) -> Stage:
     angles = 4 * sizes.head_dim
     weights, casts = _weights(sizes, sizes.attention_weights[kind].read_matrices)
     left = 4 * d + 3 * p * d + 2 * p * d
-    # Queries and keys each: angles, and the result.
-    graph = 4 * d + p * d + 3 * p * d + 2 * (angles + p * d)
+    # The stream, its normed vectors, the projection, what queries and keys are turned by, and they.
+    graph = 4 * d + p * d + 3 * p * d + angles + 2 * p * d
     # While the keys are turned: the projection, the queries, the keys before, their products with the angles, after.
     forward = 4 * d + 3 * p * d + p * d + (4 + 6 + 4) * d + angles
     backward = (22 if p == 4 else 20) * d
