@@ -23,6 +23,7 @@ class Launch:
         count: how many there are.
         local_rank, local_count: the same among those of this machine.
         address: where they meet, as `torch.distributed` takes it.
+        attempt: how often torchrun has started all of them again, on one machine; else empty.
         bound: whether its launcher may have given it a GPU of its own, the only one that it sees.
     """
 
@@ -31,6 +32,7 @@ class Launch:
     local_rank: int = 0
     local_count: int = 1
     address: str = ""
+    attempt: str = ""
     bound: bool = False
 
     @property
@@ -89,12 +91,14 @@ def tasks_by_node(counts: str) -> list[int]:
 
 def _of_torchrun(environment: Mapping[str, str]) -> Launch:
     values = {name: environment[name] for name in _OF_TORCHRUN}
+    is_one_machine = values["LOCAL_WORLD_SIZE"] == values["WORLD_SIZE"]  # of several each counts its own starts
     return Launch(
         rank=int(values["RANK"]),
         count=int(values["WORLD_SIZE"]),
         local_rank=int(values["LOCAL_RANK"]),
         local_count=int(values["LOCAL_WORLD_SIZE"]),
         address="env://",
+        attempt=environment.get("TORCHELASTIC_RESTART_COUNT", "") if is_one_machine else "",
     )
 
 

@@ -25,6 +25,12 @@ def test_torchrun_comes_before_srun_which_may_have_started_it() -> None:
     assert not expected.is_first
 
 
+def test_starts_are_counted_on_one_machine_alone() -> None:
+    again = TORCHRUN | {"TORCHELASTIC_RESTART_COUNT": "2"}
+    assert launch_of(again).attempt == ""
+    assert launch_of(again | {"LOCAL_WORLD_SIZE": "4"}).attempt == "2"
+
+
 def test_srun_tells_all_but_where_to_meet() -> None:
     found = launch_of(SRUN)
     assert (found.rank, found.count, found.local_rank, found.local_count) == (3, 4, 1, 2)

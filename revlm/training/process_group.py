@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from revlm.errors import ElsewhereError, RankError, UsageError, exit_code_of, is_out_of_memory
@@ -35,11 +36,13 @@ class _JoinedRanks(Ranks):
     def __init__(self, launch: Launch) -> None:
         super().__init__(launch)
         with self.exchange():
+            store, rank, count = next(rendezvous(launch.address, launch.rank, launch.count, timeout=_GRADIENTS_WAIT))
             dist.init_process_group(
                 "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
-                init_method=launch.address,
-                rank=launch.rank,
-                world_size=launch.count,
+                # torchrun keeps the store when it starts all again, with the addresses of those that have ended.
+                store=dist.PrefixStore(f"attempt {launch.attempt}", store),
+                rank=rank,
+                world_size=count,
                 timeout=_GRADIENTS_WAIT,
             )
             self._telling = dist.new_group(backend="gloo", timeout=_WAIT)
