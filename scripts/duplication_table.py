@@ -6,7 +6,8 @@ Each run is judged on the texts that it held out, by the share of the second w o
 all of the text before them (arXiv 2001.04451, table 2). `full` lets a hash layer attend to everything earlier.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -16,33 +17,31 @@ import typer
 from bench.command import numbers, run
 from revlm.corpus import Example, open_corpus
 from revlm.errors import DataError
+from revlm.evaluation.switches import rounds_of_hashing
 from revlm.generation import TrainedModel, load_model
 from revlm.model import RevLM
 from revlm.model.attention.lsh import HashAttention
-from revlm.model.sublayer import Sublayer
 
 FULL = "full"
 
 
-def with_rounds(model: RevLM, rounds: int | None) -> RevLM:
-    """Returns a model of the same weights that hashes in so many rounds; None: in which hash layers see all before."""
-    changed = RevLM(
-        model.recipe.model_copy(update={"n_rounds": rounds or 1}),
-        vocab_size=model.vocab_size,
-        seed=model.seed,
-        tile=model.stack.tile,
-    ).to(model.head_weight.device)
-    # More rounds extend the first ones, so the hashes that both have are the same.
-    learned = {name: value for name, value in model.state_dict().items() if not name.startswith("rotations_")}
-    changed.load_state_dict(learned, strict=False)
-    if rounds is None:
-        for layer in changed.hash_layers:
-            # On directions of length zero all tokens project alike and share one bucket.
-            changed.get_buffer(f"rotations_{layer}").zero_()
-        for sublayer in changed.stack.sublayers:
-            if isinstance(sublayer, Sublayer) and isinstance(sublayer.mix, HashAttention):
-                sublayer.mix.window = 2**24
-    return changed.eval()
+@contextmanager
+def everything_earlier(model: RevLM) -> Iterator[None]:
+    """For a block, hash layers attend to all earlier tokens: those share one bucket, and no window ends it."""
+    mixes = [mix for layer in model.hash_layers if isinstance(mix := model.attention(layer).mix, HashAttention)]
+    window = model.recipe.window
+    with rounds_of_hashing(model, 1):  # and at its end the rotations are the old ones
+        for layer in model.hash_layers:
+            name = f"rotations_{layer}"
+            # On directions of length zero all tokens project alike.
+            setattr(model, name, torch.zeros_like(model.get_buffer(name)))
+        try:
+            for mix in mixes:
+                mix.window = 2**24
+            yield
+        finally:
+            for mix in mixes:
+                mix.window = window
 
 
 @torch.no_grad()
@@ -78,16 +77,18 @@ def main(
     texts: Annotated[int, typer.Option(min=1, help="Texts to judge on, at most.")] = 100,
 ) -> None:
     """Print the accuracy of each run by rounds of evaluation."""
-    columns: tuple[int | None, ...] = (None, *numbers(rounds, "--rounds"))
-    print(f"{'run':24}", *(f"{FULL if column is None else column:>6}" for column in columns))
+    columns = numbers(rounds, "--rounds")
+    print(f"{'run':24}", *(f"{column:>6}" for column in (FULL, *columns)))
     for folder in runs:
         trained = load_model(folder)
         judged = held_out_texts(trained, texts)
         half = trained.recipe.train.precision == "bf16"
         autocast = torch.autocast(trained.device.type, dtype=torch.bfloat16, enabled=half, cache_enabled=False)
-        # Without a hash layer rounds mean nothing.
-        its_columns = columns if trained.model.hash_layers else columns[:1]
-        shares = (accuracy(with_rounds(trained.model, column), judged, autocast) for column in its_columns)
+        with everything_earlier(trained.model):
+            shares = [accuracy(trained.model, judged, autocast)]
+        for column in columns if trained.model.hash_layers else ():
+            with rounds_of_hashing(trained.model, column):
+                shares.append(accuracy(trained.model, judged, autocast))
         print(f"{folder!s:24}", *(f"{share:>6.1%}" for share in shares), flush=True)
 
 

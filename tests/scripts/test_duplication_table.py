@@ -1,4 +1,4 @@
-"""`duplication_table.py`: rounds change what a model sees and nothing else; what is counted is the second w."""
+"""`duplication_table.py`: what `full` means, and that what is counted is the second w."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from revlm.corpus import Example
 from revlm.model import RevLM
 from revlm.model.attention.lsh import HashAttention
 from revlm.recipe import Model
-from scripts.duplication_table import accuracy, with_rounds
+from scripts.duplication_table import accuracy, everything_earlier
 
 VOCABULARY, TOKENS = 32, 128
 PLAIN = torch.autocast("cpu", enabled=False)
@@ -33,23 +33,15 @@ def hidden(model: RevLM) -> torch.Tensor:
     return model(tokens)
 
 
-def test_the_rounds_of_training_give_the_same_numbers(model: RevLM) -> None:
-    assert torch.equal(hidden(with_rounds(model, 2)), hidden(model))
-
-
-def test_other_rounds_change_what_is_seen(model: RevLM) -> None:
-    assert not torch.equal(hidden(with_rounds(model, 1)), hidden(model))
-    assert not torch.equal(hidden(with_rounds(model, None)), hidden(with_rounds(model, 8)))
-
-
-def test_full_is_one_bucket_and_no_window(model: RevLM, monkeypatch: pytest.MonkeyPatch) -> None:
-    full = hidden(with_rounds(model, None))
-    everywhere = with_rounds(model, 1)
-    for sublayer in everywhere.stack.sublayers:
-        if isinstance(sublayer.mix, HashAttention):
-            sublayer.mix.window = TOKENS
+def test_everything_earlier_is_one_bucket_and_no_window(model: RevLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed = hidden(model)
+    with everything_earlier(model):
+        full = hidden(model)
+    assert not torch.equal(full, hashed)
+    assert torch.equal(hidden(model), hashed)
+    monkeypatch.setattr(model.attention(1).mix, "window", TOKENS)
     monkeypatch.setattr(HashAttention, "buckets", lambda self, k, context: k.new_zeros(len(k), 1, TOKENS).int())
-    assert torch.equal(full, hidden(everywhere))
+    assert torch.equal(full, hidden(model))
 
 
 class Oracle(torch.nn.Module):
