@@ -26,8 +26,7 @@ def rms_norm(
 
     Source: Zhang and Sennrich, arXiv 1910.07467, section 3.
     """
-    normalized = _Normalize.apply(x[:, None], weight, x.shape[-1], _EPSILON, x.dtype if dtype is None else dtype)
-    return normalized[0]
+    return _normalize(x[:, None], weight, x.shape[-1], _EPSILON, x.dtype if dtype is None else dtype)[0]
 
 
 def unit_heads(
@@ -37,31 +36,42 @@ def unit_heads(
 
     Computed in float32 or better; a vector much shorter than 1e-6 stays short.
     """
-    return _Normalize.apply(x.unflatten(-1, (n_heads, -1)), None, 1, _EPSILON**2, dtype)
+    return _normalize(x.unflatten(-1, (n_heads, -1)), None, 1, _EPSILON**2, dtype)
+
+
+def _normalize(x: Tensor, weight: Tensor | None, divisor: int, epsilon: float, dtype: torch.dtype) -> Tensor:
+    """From [tokens, groups, width] to [groups, tokens, width]: `weight * x / sqrt(sum(x^2) / divisor + epsilon)`."""
+    if torch.is_grad_enabled():
+        return _Normalize.apply(x, weight, divisor, epsilon, dtype)
+    return _normalized(x, weight, divisor, epsilon, dtype)  # an autograd function costs a token more than its norm
+
+
+def _normalized(x: Tensor, weight: Tensor | None, divisor: int, epsilon: float, dtype: torch.dtype) -> Tensor:
+    out = torch.empty(x.shape[1], x.shape[0], x.shape[2], dtype=dtype, device=x.device)
+    if _can_be_kernel(x, weight, dtype):
+        from revlm.ops.triton import normalization
+
+        normalization.normalize(x, out.transpose(0, 1), weight, divisor, epsilon)
+        return out
+    if _can_be_compiled(x, weight, dtype):
+        _call(x, weight, divisor, epsilon, y=out.transpose(0, 1))
+        return out
+    size = TILE.get(x.device.type, TILE["cpu"])
+    for tile, y in zip(x.split(size), out.split(size, dim=1), strict=True):
+        unit = _in_full(tile) * _inverse(tile, divisor, epsilon)
+        y.copy_((unit if weight is None else unit.mul_(weight)).transpose(0, 1))
+    return out
 
 
 class _Normalize(torch.autograd.Function):
-    """From [tokens, groups, width] to [groups, tokens, width]: `weight * x / sqrt(sum(x^2) / divisor + epsilon)`."""
+    """`_normalized` with its gradients."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor | None, divisor: int, epsilon: float, dtype: torch.dtype) -> Tensor:
-        out = torch.empty(x.shape[1], x.shape[0], x.shape[2], dtype=dtype, device=x.device)
         ctx.divisor, ctx.epsilon = divisor, epsilon
         ctx.compiled, ctx.by_kernel = _can_be_compiled(x, weight, dtype), _can_be_kernel(x, weight, dtype)
         ctx.save_for_backward(x, weight)
-        if ctx.by_kernel:
-            from revlm.ops.triton import normalization
-
-            normalization.normalize(x, out.transpose(0, 1), weight, divisor, epsilon)
-            return out
-        if ctx.compiled:
-            _call(x, weight, divisor, epsilon, y=out.transpose(0, 1))
-            return out
-        size = TILE.get(x.device.type, TILE["cpu"])
-        for tile, y in zip(x.split(size), out.split(size, dim=1), strict=True):
-            unit = _in_full(tile) * _inverse(tile, divisor, epsilon)
-            y.copy_((unit if weight is None else unit.mul_(weight)).transpose(0, 1))
-        return out
+        return _normalized(x, weight, divisor, epsilon, dtype)
 
     @staticmethod
     @once_differentiable
