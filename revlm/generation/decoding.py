@@ -56,7 +56,7 @@ class Decoder:
         """Returns the buckets of the latest token of each sample, by the number of the hash layer."""
         return self._stack.latest_buckets()
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def extend(
         self, tokens: Int[Tensor, "tokens"], progress: Callable[[int], None] | None = None
     ) -> Float[Tensor, "vocabulary"]:
@@ -98,7 +98,7 @@ class Decoder:
         if samples > 1:
             self._stack.fork(samples)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def step(self, tokens: Int[Tensor, "samples"]) -> Float[Tensor, "samples vocabulary"]:
         """Takes in the next token of each sample; returns the logits after them.
 
