@@ -61,6 +61,12 @@ stop() {
         kill -TERM "$process" 2>/dev/null || true
     done
     wait
+    # Jobs outlive the daemons; all that they are has this configuration in its environment.
+    for process in /proc/[0-9]*; do
+        if { tr '\0' '\n' <"$process/environ"; } 2>/dev/null | grep --quiet --fixed-strings --line-regexp "SLURM_CONF=$SLURM_CONF"; then
+            kill -KILL "${process#/proc/}" 2>/dev/null || true
+        fi
+    done
 }
 trap stop EXIT
 
