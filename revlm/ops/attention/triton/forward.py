@@ -130,8 +130,8 @@ def _forward(
             maximum = tl.full([BLOCK_Q], float("-inf"), SUMS)
         else:
             maximum = tl.zeros([BLOCK_Q], SUMS) + tl.load(sink + row) * LOG2_E
-    # What there is so far stands for one key of this logit; where there is nothing, the first keys weigh it with zero.
-    weight_sum = tl.full([BLOCK_Q], 1.0, SUMS)
+    # What there is so far stands for one key of this logit.
+    weight_sum = tl.where(maximum == float("-inf"), 0.0, 1.0).to(SUMS)
 
     for key_start in range(tl.min(begin), block_end, BLOCK_K):
         key_place = key_start + tl.arange(0, BLOCK_K)
