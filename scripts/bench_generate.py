@@ -20,7 +20,7 @@ from bench.command import PRECISIONS, numbers, run, words
 from bench.files import machine, make_folder, write_json
 from bench.generating.systems import SYSTEMS
 from bench.generating.table import CAPTION, ratios, rows, sentences, table
-from bench.generating.worker import Task
+from bench.generating.worker import WARM_UP_TOKENS, Task
 from bench.shape import Shape
 from revlm.errors import UsageError
 from revlm.report.units import human_bytes
@@ -50,7 +50,11 @@ def main(
     of_revlm = tuple(sorted(numbers(contexts, "--contexts")))
     if peer_context < 2 or peer_context & (peer_context - 1):
         raise UsageError(f"--peer-context is {peer_context}: give a power of two")
-    drawn = tokens * (stretches + 1)
+    drawn = WARM_UP_TOKENS + tokens * stretches
+    if drawn > peer_context:
+        raise UsageError(
+            f"--peer-context is {peer_context} and {drawn} tokens are drawn after it: give more, or lower --tokens"
+        )
     if any(after - before < _SMALLEST_STEP * drawn for before, after in pairwise(of_revlm)):
         raise UsageError(f"--contexts {contexts} lie too close for {drawn} tokens after each: lower --tokens")
     make_folder(output)

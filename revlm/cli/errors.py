@@ -29,6 +29,12 @@ def failure_of(error: BaseException) -> Failure:
         return Failure("interrupted", INTERRUPTED)
     if isinstance(error, BrokenPipeError):
         return Failure("", READER_GONE)
+    if isinstance(error, UnicodeEncodeError) and error.encoding != "utf-8":
+        return Failure(
+            f"the output's encoding ({error.encoding}) has no {error.object[error.start]!a}: set "
+            "PYTHONIOENCODING=utf-8 and run the same command again",
+            UsageError.exit_code,
+        )
     if isinstance(error, typer.TyperException):
         return Failure(_usage_sentence(error), UsageError.exit_code)
     if is_out_of_memory(error):

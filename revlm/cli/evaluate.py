@@ -34,8 +34,9 @@ def evaluate(
     """Score a trained model on the documents that its run held out: nats a token and bits per byte.
 
     Every token is scored once, with the text before it in its document, as far as data.seq_len reaches: a longer
-    document is scored in pieces of that length. What is found stays in RUN/evaluation.json, for `revlm report`;
-    answers of before to what is not asked again stay with it while the model and the documents are the same.
+    document is scored in pieces of that length. What is found stays in RUN/evaluation.json, for `revlm report`, with
+    every document, of which the table shows the first; answers of before to what is not asked again stay with it while
+    the model and the documents are the same.
 
     Example: revlm evaluate --run runs/novels --all
     """
@@ -51,12 +52,14 @@ def evaluate(
     trained = load_model(folder, device)
     evaluation = evaluate_run(trained, data, lambda message: typer.echo(message, err=True), questions)
     record = evaluation_record(evaluation, trained.step, folder.read_evaluation())
-    if as_json:
-        typer.echo(json.dumps({"run": str(folder), **record}, indent=2, ensure_ascii=False))
-    else:
-        typer.echo(f"{folder}, step {trained.step:,}, on {evaluation.data}")
-        print_tables(evaluation)
-    folder.write_evaluation(record)
+    try:
+        if as_json:
+            typer.echo(json.dumps({"run": str(folder), **record}, indent=2, ensure_ascii=False))
+        else:
+            typer.echo(f"{folder}, step {trained.step:,}, on {evaluation.data}")
+            print_tables(evaluation)
+    finally:  # what took minutes outlasts a reader that leaves, such as `head`
+        folder.write_evaluation(record)
     typer.echo(f"wrote {folder.evaluation}: `revlm report {folder}` draws it", err=True)
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from revlm.evaluation.recall import Recall
 
 
+_DOCUMENTS_SHOWN = 20
+
+
 def print_tables(evaluation: "Evaluation") -> None:
     """Prints the scores, the losses by position and every answer, each with a line that says what it is."""
     _print_scores(evaluation)
@@ -37,11 +40,14 @@ def print_tables(evaluation: "Evaluation") -> None:
 
 def _print_scores(evaluation: "Evaluation") -> None:
     documents = _table("document", "tokens", "bytes", "nats/token", "bits/byte")
-    for title, score in evaluation.documents:
+    more = len(evaluation.documents) - _DOCUMENTS_SHOWN
+    for title, score in evaluation.documents[:_DOCUMENTS_SHOWN]:
         documents.add_row(Text(visible_text(title)), *_cells(score))
     documents.add_section()
     documents.add_row("total", *_cells(evaluation.total), style="bold")
     _print(documents)
+    if more > 0:
+        typer.echo(f"and {plural(more, 'document')} more, each in evaluation.json and with --json; the total is of all")
     rows = (
         (f"{first:,}" if first == last else f"{first:,}-{last:,}", f"{tokens:,}", f"{loss:.4f}")
         for first, last, tokens, loss in evaluation.by_position.bins()

@@ -30,7 +30,7 @@ def write_in_turns(
     """Continues the beginning, where there is one, then line after line of standard input, with one cache.
 
     A line is appended as it is, without its end: a new word needs the space before it. What the model drew stays before
-    the next line, a stop text that was not shown among it.
+    the next line, a stop text that was not shown among it. Of a long line Ctrl-C leaves out what is not taken in yet.
 
     Raises:
         DataError: a line that does not come from a terminal is no UTF-8.
@@ -56,7 +56,13 @@ def write_in_turns(
             typer.echo(f"this line was left out: {error}", err=True)
             continue
         with NotedInterrupt() as interrupt:
-            writing.take(tokens)
+            taken = writing.take(tokens, is_enough=lambda: interrupt.came)
+            if taken < len(tokens):
+                typer.echo(
+                    f"Ctrl-C: of this line's {len(tokens):,} tokens the first {taken:,} were appended, the rest was "
+                    "left out",
+                    err=True,
+                )
             _continue(writing, tokenizer, stop, max_tokens, interrupt)
 
 

@@ -37,7 +37,8 @@ class RoundsLoss:
 class Ablations:
     """Of the same texts each time: the whole model's loss, without each layer, without each kind, by rounds.
 
-    `kinds` are those of several layers; `rounds` is empty where no layer hashes; `own_rounds` is the recipe's number.
+    `kinds` are those of several layers; `rounds` is empty where no layer hashes; `own_rounds` is the recipe's number,
+    which is among them.
     """
 
     documents: int
@@ -85,7 +86,7 @@ def measure_ablations(
         layers=tuple(without(kind, [layer]) for layer, kind in enumerate(model.kinds)),
         kinds=tuple(without(kind, layers) for kind, layers in of_kind.items() if len(layers) > 1),
         own_rounds=model.recipe.n_rounds,
-        rounds=tuple(with_rounds(number) for number in rounds) if model.hash_layers else (),
+        rounds=tuple(map(with_rounds, sorted({*rounds, model.recipe.n_rounds}))) if model.hash_layers else (),
     )
 
 

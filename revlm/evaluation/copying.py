@@ -53,10 +53,11 @@ def measure_copying(
 ) -> Copying:
     """Returns the accuracies on copies of tokens drawn evenly from `vocabulary`, each sequence a document of its own.
 
-    Lengths whose two copies are longer than `longest` tokens are left out; where all are, half of it is the length.
+    Lengths whose two copies are longer than `longest` tokens are left out; where all are, half of it is the
+    length, and 2 at least: of a copy of one token none is counted.
     """
     model = scorer.model
-    fitting = [length for length in lengths if 2 * length <= longest] or [longest // 2]
+    fitting = [length for length in lengths if 2 * length <= longest] or [max(2, longest // 2)]
     numbers: Sequence[int | None] = sorted({*rounds, model.recipe.n_rounds}) if model.hash_layers else (None,)
     accuracies = []
     for length in fitting:

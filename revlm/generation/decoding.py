@@ -58,11 +58,15 @@ class Decoder:
 
     @torch.no_grad()
     def extend(
-        self, tokens: Int[Tensor, "tokens"], progress: Callable[[int], None] | None = None
+        self,
+        tokens: Int[Tensor, "tokens"],
+        progress: Callable[[int], None] | None = None,
+        is_enough: Callable[[], bool] = lambda: False,
     ) -> Float[Tensor, "vocabulary"]:
         """Takes in a run of tokens; returns the logits after the last one.
 
-        `progress` is called after each block, with the number of tokens of this run that are taken in.
+        `progress` is called after each block, with the number of tokens of this run that are taken in. `is_enough` is
+        asked before each block but the first, and leaves out the rest: `length` tells how many were taken in.
 
         Raises:
             UsageError: there is no token, or there are several samples.
@@ -76,6 +80,8 @@ class Decoder:
         self._stack.reserve(len(tokens))
         hidden = None
         for start in range(0, len(tokens), self._block):
+            if hidden is not None and is_enough():
+                break
             block = tokens[start : start + self._block]
             hidden = self._stack.step(block) if len(block) == 1 else self._stack.extend(block)
             if progress is not None:

@@ -78,8 +78,16 @@ class Writing:
         self._is_forked = len(samples) == 1
 
     @torch.no_grad()
-    def take(self, tokens: npt.ArrayLike, progress: Progress = lambda done, total: None) -> None:
+    def take(
+        self,
+        tokens: npt.ArrayLike,
+        progress: Progress = lambda done, total: None,
+        is_enough: Callable[[], bool] = lambda: False,
+    ) -> int:
         """Appends tokens that are given; none are fine. Several samples can only be given what precedes them all.
+
+        Returns how many of them were appended: all, or where `is_enough`, which is asked between blocks, those of the
+        blocks before.
 
         Raises:
             NonFiniteError: the logits are no longer finite.
@@ -87,15 +95,19 @@ class Writing:
         assert self.samples == 1 or not self.decoding.tokens, "samples have become texts of their own"
         start = time.perf_counter()
         given = torch.as_tensor(tokens, dtype=torch.int64)
-        self._seen[:, given] = True
         everything = torch.cat([self._waiting, given])
+        taken = 0
         if len(everything):
-            total = len(everything)
-            logits = self._decoder.extend(everything.to(self._device), lambda done: progress(done, total))
+            total, before = len(everything), self._decoder.length
+            logits = self._decoder.extend(everything.to(self._device), lambda done: progress(done, total), is_enough)
             self._logits = self._read(logits[None])
-            self._waiting = everything[:0]
-        self.prefill.tokens += len(everything)
+            taken = self._decoder.length - before
+        appended = max(0, taken - len(self._waiting))
+        self._seen[:, given[:appended]] = True
+        self._waiting = everything[:0]
+        self.prefill.tokens += taken
         self.prefill.seconds += time.perf_counter() - start
+        return appended
 
     @torch.no_grad()
     def continue_tokens(

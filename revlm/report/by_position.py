@@ -42,8 +42,9 @@ def draw_by_position(runs: Mapping[str, Evaluated | None], canvas: Canvas) -> Fi
     axes.set_ylim(*room_around(np.array([position.loss for position in positions])))
     last = max(position.last for position in positions)
     power_axis(axes, 1, last, factor=16 if canvas.narrow else 4)
-    for seq_len in {run.seq_len for _, run, _ in shown if run.seq_len < last}:
-        axes.axvline(seq_len + 1, color=canvas.theme.muted, linewidth=1.0, linestyle=":")
+    for place in {run.second_piece for _, run, _ in shown}:
+        if place is not None:
+            axes.axvline(place, color=canvas.theme.muted, linewidth=1.0, linestyle=":")
     canvas.write(figure, 0.6, top + height + 0.34, "position in the document, tokens", color=canvas.theme.muted)
     return figure
 

@@ -12,6 +12,12 @@ class Total(Record):
     bits_per_byte: float
 
 
+class Document(Record):
+    """The score of one document, or of what was held out of one."""
+
+    tokens: int
+
+
 class Position(Record):
     """The loss of the tokens between two positions of their documents, counted from 1."""
 
@@ -133,9 +139,23 @@ class Evaluated(Record):
     data: str
     seq_len: int
     total: Total
+    documents: list[Document]
     positions: list[Position]
     context: Context | None = None
     ablations: Ablations | None = None
     recall: Recall | None = None
     copying: Copying | None = None
     needle: NeedleTest | None = None
+
+    @property
+    def in_pieces(self) -> bool:
+        """Whether a document was scored in several pieces."""
+        return any(document.tokens > self.seq_len for document in self.documents)
+
+    @property
+    def second_piece(self) -> int | None:
+        """The position in the document at which second pieces begin; None where none does, or no document at its own.
+
+        What is held out of a single document is its end, whose pieces begin at any position.
+        """
+        return self.seq_len + 1 if self.in_pieces and self.positions[0].first == 1 else None

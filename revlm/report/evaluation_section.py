@@ -63,10 +63,10 @@ def _by_position(evaluated: Evaluated) -> Picture:
 
 
 def _pieces(evaluated: Evaluated) -> str:
-    longest = max(position.last for position in evaluated.positions)
-    if longest <= evaluated.seq_len:
+    if not evaluated.in_pieces:
         return ""
-    return f" Documents are scored in pieces of {evaluated.seq_len:,} tokens; dotted: where the second begins."
+    dotted = "; dotted: where the second begins" if evaluated.second_piece is not None else ""
+    return f" Documents are scored in pieces of {evaluated.seq_len:,} tokens{dotted}."
 
 
 def _context_caption(evaluated: Evaluated) -> str:

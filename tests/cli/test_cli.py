@@ -121,6 +121,8 @@ def cuda_out_of_memory() -> torch.OutOfMemoryError:
         (KeyboardInterrupt(), 130, "interrupted"),
         (BrokenPipeError(), 141, ""),
         (ZeroDivisionError("division by zero"), 1, "run again with --debug"),
+        (UnicodeEncodeError("ascii", "a\u2014", 1, 2, "no"), 2, "(ascii) has no '\\u2014': set PYTHONIOENCODING=utf-8"),
+        (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"), 1, "unexpected UnicodeEncodeError"),
         (RuntimeError(), 1, "unexpected RuntimeError (no message)"),
     ],
 )

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from revlm.cli import main
+from revlm import cli
+from revlm.cli import evaluation_tables, main
 from revlm.report import read_history
 from revlm.report.evaluation_section import evaluation_pictures
 from tests.tiny_run import write_run
@@ -39,6 +40,35 @@ def test_the_tables_say_what_a_token_saw(run: Path, capsys: pytest.CaptureFixtur
     for words in ("bits/byte", "total", "position in document", "8-15", "within data.seq_len = 512 tokens"):
         assert words in out
     assert all(f"{name}" in out for name in ("one", "two", "three", "four"))
+
+
+def test_of_many_documents_the_table_shows_the_first_and_says_how_many_more(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["evaluate", "--run", str(run), "--data", str(run.parent / "tokens")]
+    assert main(command) == 0
+    whole = capsys.readouterr().out
+    assert " more" not in whole
+    monkeypatch.setattr(evaluation_tables, "_DOCUMENTS_SHOWN", 1)
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert "and 3 documents more, each in evaluation.json" in out
+    assert [name for name in ("one", "two", "three", "four") if f" {name} " in out] == ["four"]
+    assert [line for line in out.splitlines() if "total" in line][:1] == [
+        line for line in whole.splitlines() if "total" in line
+    ][:1]
+    assert len(json.loads((run / "evaluation.json").read_text())["documents"]) == 4
+
+
+def test_what_was_found_outlasts_a_reader_that_leaves(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(*arguments: object) -> None:
+        raise BrokenPipeError
+
+    (run / "evaluation.json").unlink(missing_ok=True)
+    monkeypatch.setattr(evaluation_tables, "print_tables", leave)
+    monkeypatch.setattr(cli, "_forget_standard_output", lambda: None)
+    assert main(["evaluate", "--run", str(run)]) == 141
+    assert json.loads((run / "evaluation.json").read_text())["step"] == 3
 
 
 def evaluate(*arguments: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:

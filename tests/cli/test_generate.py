@@ -5,16 +5,20 @@ import io
 import json
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from revlm.cli import main, prefill_progress
 from revlm.cli.samples import print_text
-from revlm.generation import Sampling, Writing, load_model
+from revlm.generation import Decoder, Sampling, Writing, load_model, writing
 from revlm.generation.sampling import Chance
+from revlm.model.decoding import CachedStack
 from tests.tiny_run import write_run
 
 Run = Callable[..., tuple[int, str, str]]
@@ -413,3 +417,19 @@ def test_memory_that_runs_out_has_a_remedy(
     code, _, err = generate("--prompt", "a", "--samples", samples)
     assert code == 4
     assert f"out of memory: {words}" in err
+
+
+def test_ctrl_c_leaves_out_the_rest_of_a_long_line(generate: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", standard_input(b"the old clerk walked home\n"))
+    extend = CachedStack.extend
+
+    def interrupted(stack: CachedStack, inputs: torch.Tensor) -> torch.Tensor:
+        if stack.length == 8:
+            signal.raise_signal(signal.SIGINT)
+        return extend(stack, inputs)
+
+    monkeypatch.setattr(CachedStack, "extend", interrupted)
+    monkeypatch.setattr(writing, "Decoder", partial(Decoder, block=8))
+    code, out, err = generate("--interactive", "--max-tokens", 5)
+    assert (code, out) == (0, "\n")
+    assert "of this line's 25 tokens the first 15 were appended, the rest was left out" in err

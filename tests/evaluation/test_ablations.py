@@ -39,5 +39,10 @@ def test_the_models_own_rounds_change_nothing() -> None:
     assert ablations.kinds == ()  # one layer each: said already
 
 
+def test_the_models_own_rounds_are_among_those_asked() -> None:
+    ablations = measure_ablations(lively_scorer("lsh", n_rounds=3), TEXTS, rounds=(1, 4))
+    assert [each.rounds for each in ablations.rounds] == [1, 3, 4]
+
+
 def test_a_model_that_does_not_hash_has_no_rounds() -> None:
     assert measure_ablations(lively_scorer("local"), TEXTS).rounds == ()

@@ -26,6 +26,12 @@ def test_a_model_that_does_not_hash_is_asked_once_a_length() -> None:
     assert [(each.length, each.rounds) for each in copying.accuracies] == [(32, None)]
 
 
+def test_the_shortest_example_has_an_answer() -> None:
+    copying = measure_copying(lively_scorer("local"), TOKENS, begin_id=0, longest=2)
+    assert [each.length for each in copying.accuracies] == [2]
+    assert 0 <= copying.accuracies[0].accuracy <= 1
+
+
 def test_who_remembers_that_far_predicts_every_token_that_is_announced() -> None:
     different = np.arange(1, 10**7, dtype=np.int32)  # so many that none is likely to come twice in one copy
     copying = measure_copying(Searching(600, cue=1), different, begin_id=0, longest=2048, lengths=(100, 512, 1024))

@@ -1,13 +1,15 @@
 """Samples are their own, whatever runs beside them, and a text goes on from all that stands in it."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 
 from revlm.corpus.tokenizer import ByteTokenizer
 from revlm.errors import NonFiniteError, UsageError
-from revlm.generation import Drawn, Sampling, Writing, continue_text
+from revlm.generation import Decoder, Drawn, Sampling, Writing, continue_text
+from revlm.generation import writing as writing_module
 from revlm.model import RevLM, resolve_model
 from revlm.recipe import Model
 
@@ -204,3 +206,17 @@ def test_a_text_ends_before_a_stop_text(model: RevLM) -> None:
     pieces = list(continue_text(model, BYTES, "the old", **options, stop=["never", stop]))
     assert "".join(pieces) == whole[: whole.index(stop)]
     assert len(pieces) < 41
+
+
+def test_a_long_text_can_be_left_between_blocks_and_written_on(model: RevLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing_module, "Decoder", partial(Decoder, block=8))
+    told: list[int] = []
+    cut = Writing(model, BYTES, Sampling(0, repetition_penalty=1.5))
+    assert cut.take(PROMPT, lambda done, total: told.append(done), lambda: len(told) == 2) == 15  # and the begin token
+    assert told == [8, 16]
+    assert cut.prefill.tokens == 16
+    whole = Writing(model, BYTES, Sampling(0, repetition_penalty=1.5))
+    assert whole.take(PROMPT[:15]) == 15
+    assert [each.token for [each] in cut.continue_tokens(6) if each] == [
+        each.token for [each] in whole.continue_tokens(6) if each
+    ]

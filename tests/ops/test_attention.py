@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from revlm.ops.attention import attention_with_log_sum_exp, bucket_statistics, bucketed_window_attention
 from revlm.ops.attention.reference import window_mask
@@ -194,6 +195,20 @@ def test_one_token_at_a_time_gives_the_same_numbers(backend: str) -> None:
         stop = t + 1
         one = bucketed_window_attention(q[:, t:stop], k[:, :stop], v[:, :stop], bucket[..., :stop], **options)
         torch.testing.assert_close(one, whole[:, t:stop], rtol=0, atol=1e-9)
+
+
+def test_statistics_read_as_many_numbers_of_any_rows_and_rounds() -> None:
+    class Reads(TorchDispatchMode):
+        number = 0
+
+        def __torch_dispatch__(self, function, types, arguments=(), options=None):  # type: ignore[no-untyped-def]
+            self.number += function is torch.ops.aten._local_scalar_dense.default
+            assert function is not torch.ops.aten.bincount.default  # reads the largest number
+            return function(*arguments, **(options or {}))
+
+    with Reads() as reads:
+        bucket_statistics(torch.randint(0, 5, (3, 4, 20)), 4)
+    assert reads.number == 3  # on CUDA, each waits for all work
 
 
 def test_statistics_count_what_the_mask_shows() -> None:

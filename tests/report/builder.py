@@ -126,13 +126,24 @@ def write_samples(folder: Path, step: int) -> None:
 
 
 def write_evaluation(
-    folder: Path, *, layers: int = 4, hashed: bool = True, documents: int = 5, gain: float = 0.1
+    folder: Path,
+    *,
+    layers: int = 4,
+    hashed: bool = True,
+    documents: int = 5,
+    gain: float = 0.1,
+    longest: int = 120_000,
+    first: int = 1,
 ) -> Path:
-    """An evaluation as `revlm evaluate --all` leaves it; the folder, again."""
+    """An evaluation as `revlm evaluate --all` leaves it; the folder, again.
+
+    The longest document held out has `longest` tokens, and `first` is the first position of the first bin.
+    """
     loss = 4.2
     positions = [
         {"first": 2**n, "last": 2 ** (n + 1) - 1, "tokens": min(documents * 2**n, 90_000), "loss": loss + 2 / (n + 1)}
         for n in range(17)
+        if 2**n >= first
     ]
     lengths = [256, 1024, 4096, 16384, 65536, None]
     gains = [gain * place for place in range(len(lengths))]
@@ -145,7 +156,7 @@ def write_evaluation(
         "data": "data/novels",
         "seq_len": 65536,
         "total": {"tokens": 412_345, "bytes": 1_234_567, "loss": loss, "bits_per_byte": 2.1},
-        "documents": [],
+        "documents": [{"title": "one", "tokens": longest, "bytes": 3 * longest, "loss": loss, "bits_per_byte": 2.1}],
         "positions": positions,
         "context": {
             "lengths": [

@@ -152,3 +152,23 @@ def test_evaluated_runs_are_compared(tmp_path: Path) -> None:
     }
     assert HEADINGS["context"] in Outline(comparison.page.read_text()).text
     assert compared_evaluations(histories[1:]) == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "dotted"),
+    [
+        ({}, "pieces of 65,536 tokens; dotted: where the second begins", [65537.0]),
+        ({"longest": 65536}, None, []),  # in the bin from 65,536 on, and in one piece
+        ({"first": 32768, "longest": 30_000}, None, []),  # the end of a document
+        ({"first": 32768}, "pieces of 65,536 tokens.", []),  # its pieces begin anywhere
+    ],
+)
+def test_pieces_are_told_where_there_are_some(
+    tmp_path: Path, options: dict[str, object], words: str | None, dotted: list[float]
+) -> None:
+    found = evaluated(tmp_path / "run", **options)
+    page = "".join(evaluation_sections(found))
+    assert ("pieces of" in page) == (words is not None)
+    assert words is None or words in page
+    [axes] = draw_by_position({"": found}, WIDE).axes
+    assert [line.get_xdata()[0] for line in axes.get_lines() if line.get_linestyle() == ":"] == dotted  # type: ignore[index]

@@ -22,17 +22,19 @@ def bucket_statistics(bucket: Int[Tensor, "rows rounds tokens"], window: int) ->
     """Returns the use of buckets by a layer that does not include the token itself."""
     rows, rounds, tokens = bucket.shape
     position = torch.arange(tokens, device=bucket.device)
+    one = torch.ones((), dtype=torch.float64, device=bucket.device).expand(tokens)
     n_numbers = int(bucket.max()) + 1
-    visible, empty = 0.0, 0
+    # Counted on the device of the buckets and read once: on CUDA, every number that is read waits for all work.
+    visible, empty = torch.zeros_like(one[0]), torch.zeros_like(position[0])
     for row in range(rows):
         never_met = torch.ones(tokens, dtype=torch.bool, device=bucket.device)
         for number in bucket[row].long():
-            size = torch.bincount(number, minlength=n_numbers).double()
+            size = torch.zeros(n_numbers, dtype=torch.float64, device=bucket.device).scatter_add_(0, number, one)
             # The i-th member of a bucket (from 0) sees min(i, window) earlier ones; summed over a bucket of this size:
             full = size.clamp(max=window)
-            visible += float((full * (full - 1) / 2 + (size - full) * window).sum())
+            visible += (full * (full - 1) / 2 + (size - full) * window).sum()
             first = torch.full((n_numbers,), tokens, device=bucket.device)
             first.scatter_reduce_(0, number, position, reduce="amin")
             never_met &= first[number] == position
-        empty += int(never_met.sum())
-    return BucketStatistics(visible / (rows * rounds * tokens * window), empty / (rows * tokens))
+        empty += never_met.sum()
+    return BucketStatistics(float(visible) / (rows * rounds * tokens * window), int(empty) / (rows * tokens))

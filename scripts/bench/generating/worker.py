@@ -19,7 +19,7 @@ from bench.worker import write_result
 from revlm.errors import ResourceError
 from revlm.runs import MemoryMeter
 
-_WARM_UP_TOKENS = 20
+WARM_UP_TOKENS = 20
 _TEMPERATURE = 0.8
 
 
@@ -68,7 +68,7 @@ def measure(task: Task) -> dict[str, Any]:
         prefill_seconds += time.perf_counter() - start
         cache_bytes = model.cache_bytes
         taken, stretches = context, []
-        for count in (_WARM_UP_TOKENS, *[task.tokens] * task.stretches):
+        for count in (WARM_UP_TOKENS, *[task.tokens] * task.stretches):
             start = time.perf_counter()
             for _ in range(count):
                 logits = model.step(_draw(logits, generator))
