@@ -158,7 +158,7 @@ def _sum_gradients(state: object, bucket: dist.GradBucket) -> torch.futures.Futu
 
     def summed(done: torch.futures.Future[list[torch.futures.Future[Any]]]) -> Tensor:
         for each in done.value():
-            each.value()  # raises what went wrong with it
+            each.wait()  # raises what went wrong with it; on CUDA what follows then waits too
         return bucket.buffer()
 
     return torch.futures.collect_all(sums).then(summed)
