@@ -77,18 +77,23 @@ def hash_buckets(
 
 
 class HashOfFew:
-    """`hash_buckets` for a few vectors at a time, again and again: the rotations are laid out once."""
+    """`hash_buckets` for a few vectors at a time, again and again: the rotations are laid out once.
+
+    Attributes:
+        directions: of all rounds, side by side, those of a round's two factors one behind the other.
+    """
 
     def __init__(self, rotations: Float[Tensor, "heads rounds head_dim directions"], n_buckets: int) -> None:
         self.rounds, self.factors = rotations.shape[1], bucket_factors(n_buckets)
-        self._side_by_side = rotations.float().transpose(1, 2).flatten(2).contiguous()
+        self.directions: Float[Tensor, "heads head_dim directions_of_all"]
+        self.directions = rotations.float().transpose(1, 2).flatten(2).contiguous()
 
     def __call__(self, x: Float[Tensor, "heads tokens head_dim"]) -> Int[Tensor, "heads tokens rounds"]:
         """Returns the bucket of each vector in each round, int64."""
         n1, n2 = self.factors
         # Autocast would turn the product into a half-precision one.
         with torch.autocast(x.device.type, enabled=False):
-            products = (x.float() @ self._side_by_side).unflatten(-1, (self.rounds, -1))
+            products = (x.float() @ self.directions).unflatten(-1, (self.rounds, -1))
         first, second = products.split([n1 // 2, n2 // 2], dim=-1)
         bucket = _nearest_direction(first)
         return bucket if n2 == 1 else bucket.mul_(n2).add_(_nearest_direction(second))

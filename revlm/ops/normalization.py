@@ -15,6 +15,8 @@ from revlm.ops.triton import availability
 # each of the kernels has enough to do.
 TILE = {"cpu": 1024, "cuda": 65536}
 _EPSILON = 1e-6
+UNIT_EPSILON = _EPSILON**2
+"""Added to the square of a length before `unit_heads` divides by it."""
 _WIDEST_KERNEL = 4096  # of a vector that a program on CUDA holds in registers
 _COMPILED = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 
@@ -36,7 +38,7 @@ def unit_heads(
 
     Computed in float32 or better; a vector much shorter than 1e-6 stays short.
     """
-    return _normalize(x.unflatten(-1, (n_heads, -1)), None, 1, _EPSILON**2, dtype)
+    return _normalize(x.unflatten(-1, (n_heads, -1)), None, 1, UNIT_EPSILON, dtype)
 
 
 def _normalize(x: Tensor, weight: Tensor | None, divisor: int, epsilon: float, dtype: torch.dtype) -> Tensor:

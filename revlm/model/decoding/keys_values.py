@@ -42,14 +42,19 @@ class KeysValues:
 
     def append(self, k: Float[Tensor, "heads new head_dim"], v: Float[Tensor, "heads new head_dim"]) -> None:
         """Keeps the next tokens of the one sequence, or the next token of each sample."""
-        new = k.shape[1]
-        self.reserve(new)
-        records = self._records[self.slots : self.slots + new]
+        first = self.take(k.shape[1])
+        records = self._records[first : self.slots]
         records[:, :, 0] = k.transpose(0, 1)
         records[:, :, 1] = v.transpose(0, 1)
+
+    def take(self, new: int) -> int:
+        """Takes slots for as many tokens as `append` would keep; returns the first. Their records are to be written."""
+        self.reserve(new)
+        first = self.slots
         self.slots += new
         if self.samples == 1:
             self.shared += new
+        return first
 
     def gather(self, slots: Int[Tensor, "heads some"]) -> Float[Tensor, "heads some two head_dim"]:
         """Returns records of each head."""

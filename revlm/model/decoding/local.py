@@ -7,7 +7,7 @@ from torch import Tensor
 from revlm.model.attention.heads import ReadQueriesKeysValues, Rotary
 from revlm.model.attention.local import LocalAttention
 from revlm.model.decoding.cache import Cache, joined
-from revlm.ops.attention import attention_with_log_sum_exp
+from revlm.ops.attention import attention_with_log_sum_exp, one_token
 from revlm.ops.attention.one_query import one_query_attention
 
 
@@ -52,6 +52,8 @@ class LocalCache(Cache):
 
     def step(self, x: Float[Tensor, "samples d_model"], rotary: Rotary) -> Float[Tensor, "heads samples head_dim"]:
         """Returns the output of one token of each sample."""
+        if one_token.can_be_compiled(self._ring):
+            return self._compiled_step(self._read.project(self._read.norm(x)), rotary)
         q, k, v = self._read.at(x, rotary)
         place = self._tokens % self._mix.window
         self._ring[:, :, place, 0] = k
@@ -60,6 +62,20 @@ class LocalCache(Cache):
         held = self._ring[:, :, : self._tokens]
         return one_query_attention(
             q, held[..., 0, :], held[..., 1, :], scale=self._mix.temperature(), sink=self._mix.sink
+        )
+
+    def _compiled_step(
+        self, projected: Float[Tensor, "samples three_d_model"], rotary: Rotary
+    ) -> Float[Tensor, "heads samples head_dim"]:
+        position, self._tokens = self._tokens, self._tokens + 1
+        return one_token.local_layer_token(
+            projected,
+            rotary.cosine,
+            rotary.sine,
+            ring=self._ring,
+            position=position,
+            scale=self._mix.temperature(),
+            sink=self._mix.sink,
         )
 
     def fork(self, samples: int) -> None:

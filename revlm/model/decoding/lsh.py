@@ -13,7 +13,7 @@ from revlm.model.attention.lsh import HashAttention, ReadKeysValues
 from revlm.model.decoding.cache import Cache
 from revlm.model.decoding.keys_values import KeysValues
 from revlm.model.decoding.rings import Rings
-from revlm.ops.attention import attention_with_log_sum_exp
+from revlm.ops.attention import attention_with_log_sum_exp, one_token
 from revlm.ops.attention.one_query import one_query_attention
 from revlm.ops.hashing import HashOfFew, hash_buckets
 from revlm.ops.normalization import unit_heads
@@ -89,6 +89,8 @@ class HashCache(Cache):
         """Returns the output of one token of each sample."""
         normed = self._read.norm(x)
         self._complete_latest(normed)
+        if one_token.can_be_compiled(self._kept.records):
+            return self._compiled_step(self._read.project(normed))
         if self.latest_bucket is not None:
             self._rings.push(self._rings.rows(self.latest_bucket), self._kept.latest_slots)
         k, v = self._read.own(normed)
@@ -106,6 +108,22 @@ class HashCache(Cache):
             scale=self._mix.temperature(),
             sink=self._mix.sink,
         )
+
+    def _compiled_step(
+        self, projected: Float[Tensor, "samples two_d_model"]
+    ) -> Float[Tensor, "heads samples head_dim"]:
+        first_slot = self._kept.take(projected.shape[0])
+        out, self.latest_bucket = one_token.hash_layer_token(
+            projected,
+            self.latest_bucket,
+            hash_few=self._hash_few,
+            records=self._kept.records,
+            first_slot=first_slot,
+            rings=self._rings.slots,
+            scale=self._mix.temperature(),
+            sink=self._mix.sink,
+        )
+        return out
 
     def fork(self, samples: int) -> None:
         """Gives each sample rings of its own and a latest token of its own; the rest is shared."""

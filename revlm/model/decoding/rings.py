@@ -16,6 +16,11 @@ class Rings:
         self._slots = torch.zeros(heads * rounds * n_buckets, window, dtype=torch.int32, device=device)
         self._first_row = self._first_rows(1)
 
+    @property
+    def slots(self) -> Int[Tensor, "rings window"]:
+        """The rings themselves: of sample, head, round and bucket, the last of which counts fastest."""
+        return self._slots
+
     def rows(self, bucket: Int[Tensor, "heads samples rounds"]) -> Int[Tensor, "heads samples rounds"]:
         """Returns the rings of buckets, as `of_rows` and `push` want them."""
         return bucket + self._first_row

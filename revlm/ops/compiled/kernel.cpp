@@ -5,6 +5,7 @@
 #include "forward.hpp"
 #include "hashing.hpp"
 #include "normalization.hpp"
+#include "one_token.hpp"
 
 namespace {
 
@@ -52,6 +53,13 @@ int normalize_float32_float32(const Normalization* problem) { return normalize<f
 int normalize_float32_bfloat16(const Normalization* problem) { return normalize<float, BFloat16>(problem); }
 int normalize_bfloat16_float32(const Normalization* problem) { return normalize<BFloat16, float>(problem); }
 int normalize_bfloat16_bfloat16(const Normalization* problem) { return normalize<BFloat16, BFloat16>(problem); }
+
+int hash_token_float32(const HashToken* token) { return run<HashTokens<float, float>>(token); }
+int hash_token_bfloat16(const HashToken* token) { return run<HashTokens<BFloat16, float>>(token); }
+int hash_token_float64(const HashToken* token) { return run<HashTokens<double, double>>(token); }
+int local_token_float32(const LocalToken* token) { return run<LocalTokens<float, float>>(token); }
+int local_token_bfloat16(const LocalToken* token) { return run<LocalTokens<BFloat16, float>>(token); }
+int local_token_float64(const LocalToken* token) { return run<LocalTokens<double, double>>(token); }
 
 int cross_entropy_bfloat16(const CrossEntropy* problem) { return run<SoftmaxGradient<BFloat16>>(problem); }
 }

@@ -8,13 +8,14 @@ from revlm.recipe import LayerKind, Model
 
 TOKENS = 120
 WINDOW = 4
+HEAD_DIM = 16
 
 
 def network(
     layers: tuple[LayerKind, ...], *, n_rounds: int = 2, successor_values: bool = True, n_layers: int = 2
 ) -> RevLM:
     recipe = Model(
-        d_model=32,
+        d_model=2 * HEAD_DIM,
         n_layers=n_layers,
         n_heads=2,
         d_ff=64,

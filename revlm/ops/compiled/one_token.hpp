@@ -1,0 +1,265 @@
+// One token of an attention layer: it is kept, and its query meets the keys and values that were kept before it.
+#pragma once
+
+#include <cmath>
+#include <limits>
+
+#include "memory.hpp"
+#include "parallel.hpp"
+#include "vectors.hpp"
+
+// A record is the key and behind it the value of one head of one token, `head_dim` elements each. The fields are those
+// of `_HashToken` in `one_token.py`, in the same order.
+struct HashToken {
+    int64_t samples, heads, head_dim, rounds, window;
+    int64_t first, second;  // directions of the two factors of a hash, in one round; the second may be none
+    int64_t slot, threads;  // the new token's of the first sample; that of the token before is `samples` less
+    void* projected;        // [samples, 2, heads, head_dim]: keys of any length, values
+    double epsilon;         // of the keys' length, squared
+    void* records;          // [slots, heads, 2, head_dim]
+    int32_t* rings;         // [samples, heads, rounds, buckets, window] of slots: the oldest first, 0 for none
+    const float* directions;       // [heads, head_dim, rounds * (first + second)]
+    const int64_t* latest_bucket;  // [heads, samples, rounds], of the token before; null where there is none
+    int64_t* bucket;               // [heads, samples, rounds], of the new token
+    void *scale, *sink;            // [heads], of the accumulation type
+    void* out;                     // [heads, samples, head_dim]
+};
+
+// The fields are those of `_LocalToken` in `one_token.py`, in the same order.
+struct LocalToken {
+    int64_t samples, heads, head_dim, window;
+    int64_t place, held, threads;  // where the new token goes, and the number of places in use with it
+    void* projected;               // [samples, 3, heads, head_dim]: queries and keys of any length, values
+    double epsilon;                // of their length, squared
+    void *cosine, *sine;           // [head_dim / 2], of the accumulation type
+    void* ring;                    // [heads, samples, window, 2, head_dim]
+    void *scale, *sink;            // [heads], of the accumulation type
+    void* out;                     // [heads, samples, head_dim]
+};
+
+// Makes a vector one of length 1.
+template <class Real, class Input>
+void make_unit(const Input* from, long size, double epsilon, Real* to) {
+    const Real inverse = 1 / std::sqrt(dot<Real>(from, from, size) + Real(epsilon));
+    for (long d = 0; d < size; ++d) to[d] = Real(as_real(from[d])) * inverse;
+}
+
+// Attention of one query to records that may lie anywhere.
+template <class Input, class Real>
+class OneQuery {
+    static constexpr int n = lanes<Real>;
+    static constexpr long ahead = 16;  // records that are on their way from main memory while one is read
+
+   public:
+    OneQuery(long head_dim, long most_records)
+        : head_dim_(head_dim), records_(most_records), weights_(rounded_up(most_records, n)), total_(head_dim) {}
+
+    void clear() { count_ = 0; }
+    void add(const Input* record) { records_[count_++] = record; }
+
+    void attend(const Input* q, Real scale, Real sink, Input* out) {
+        for (long i = 0; i < std::min(ahead, count_); ++i) fetch(records_[i]);
+        Real maximum = sink;
+        for (long i = 0; i < count_; ++i) {
+            if (i + ahead < count_) fetch(records_[i + ahead]);
+            weights_[i] = scale * dot<Real>(q, records_[i], head_dim_);
+            maximum = std::max(maximum, weights_[i]);
+        }
+        const long filled = rounded_up(count_, n);
+        std::fill(&weights_[count_], &weights_[filled], -std::numeric_limits<Real>::infinity());
+        for (long i = 0; i < filled; i += n)
+            store(&weights_[i], exponential<Real>(load<Vector<Real>>(&weights_[i]) - maximum));
+        Real sum = std::exp(sink - maximum);
+        std::fill_n(&total_[0], head_dim_, Real(0));
+        for (long i = 0; i < count_; ++i) {
+            const Input* const v = records_[i] + head_dim_;
+            sum += weights_[i];
+            for (long d = 0; d < head_dim_; ++d) total_[d] += weights_[i] * Real(as_real(v[d]));
+        }
+        for (long d = 0; d < head_dim_; ++d) assign(out[d], total_[d] / sum);
+    }
+
+   private:
+    void fetch(const Input* record) const {
+        const char* const from = reinterpret_cast<const char*>(record);
+        for (long byte = 0; byte < 2 * head_dim_ * long(sizeof(Input)); byte += 64) __builtin_prefetch(from + byte);
+    }
+
+    const long head_dim_;
+    long count_ = 0;
+    Buffer<const Input*> records_;
+    Buffer<Real> weights_, total_;
+};
+
+template <class Input, class Real>
+class HashTokens {
+   public:
+    explicit HashTokens(const HashToken& token)
+        : token_(token),
+          in_round_(token.first + token.second),
+          buckets_(2 * token.first * std::max(2 * token.second, int64_t(1))) {
+        for (long thread = 0; thread < token.threads; ++thread) spaces_.emplace_back(token);
+    }
+
+    void run() {
+        parallel(token_.threads, token_.samples * token_.heads, [&](long thread, long task) {
+            of_head(spaces_[thread], task / token_.heads, task % token_.heads);
+        });
+    }
+
+   private:
+    // Where a thread works.
+    struct Space {
+        Buffer<Real> unit;
+        Buffer<float> products;
+        Buffer<int32_t> slots, joined;
+        OneQuery<Input, Real> query;
+
+        explicit Space(const HashToken& token)
+            : unit(token.head_dim),
+              products(token.rounds * (token.first + token.second)),
+              slots(token.rounds * token.window),
+              joined(token.rounds * token.window),
+              query(token.head_dim, token.rounds * token.window) {}
+    };
+
+    void of_head(Space& space, long sample, long head) const {
+        const long head_dim = token_.head_dim, of_bucket = (head * token_.samples + sample) * token_.rounds;
+        Input* const own = record(token_.slot + sample, head);
+        keep(space, sample, head, own);
+        int64_t* const bucket = token_.bucket + of_bucket;
+        hash(space, own, head, bucket);
+        if (token_.latest_bucket)
+            for (long round = 0; round < token_.rounds; ++round)
+                push(ring(sample, head, round, token_.latest_bucket[of_bucket + round]), latest_slot(sample));
+        const long found = find(space, sample, head, bucket);
+        space.query.clear();
+        for (long i = 0; i < found; ++i) space.query.add(record(space.slots[i], head));
+        space.query.attend(own, static_cast<const Real*>(token_.scale)[head],
+                           static_cast<const Real*>(token_.sink)[head],
+                           static_cast<Input*>(token_.out) + (head * token_.samples + sample) * head_dim);
+    }
+
+    // Writes the record of the new token.
+    void keep(Space& space, long sample, long head, Input* record) const {
+        const long head_dim = token_.head_dim;
+        const Input* const k = static_cast<const Input*>(token_.projected) +
+                               (2 * sample * token_.heads + head) * head_dim;
+        make_unit(k, head_dim, token_.epsilon, &space.unit[0]);
+        for (long d = 0; d < head_dim; ++d) assign(record[d], space.unit[d]);
+        std::copy_n(k + token_.heads * head_dim, head_dim, record + head_dim);
+    }
+
+    // Finds the bucket of a key in each round, in float whatever its type.
+    void hash(Space& space, const Input* k, long head, int64_t* bucket) const {
+        const long directions = token_.rounds * in_round_;
+        const float* of_dimension = token_.directions + head * token_.head_dim * directions;
+        std::fill_n(&space.products[0], directions, 0.0f);
+        for (long d = 0; d < token_.head_dim; ++d, of_dimension += directions)
+            for (long i = 0; i < directions; ++i) space.products[i] += float(as_real(k[d])) * of_dimension[i];
+        for (long round = 0; round < token_.rounds; ++round) {
+            const float* const products = &space.products[round * in_round_];
+            bucket[round] = nearest(products, token_.first);
+            if (token_.second > 0)
+                bucket[round] = 2 * token_.second * bucket[round] + nearest(products + token_.first, token_.second);
+        }
+    }
+
+    // The index of the largest of all products and, behind them, of their negatives.
+    static long nearest(const float* products, long count) {
+        const float* const largest = std::max_element(products, products + count);
+        const float* const smallest = std::min_element(products, products + count);
+        return *largest >= -*smallest ? largest - products : count + (smallest - products);
+    }
+
+    void push(int32_t* ring, long slot) const {
+        std::copy(ring + 1, ring + token_.window, ring);
+        ring[token_.window - 1] = int32_t(slot);
+    }
+
+    // Leaves in `slots`, in their order and each once, those of the rings of all rounds; returns their number.
+    long find(Space& space, long sample, long head, const int64_t* bucket) const {
+        long count = 0;
+        for (long round = 0; round < token_.rounds; ++round) {
+            const int32_t *const first = ring(sample, head, round, bucket[round]), *const last = first + token_.window;
+            const int32_t* const end = std::set_union(&space.slots[0], &space.slots[count],
+                                                      std::upper_bound(first, last, 0), last, &space.joined[0]);
+            count = end - &space.joined[0];
+            std::swap(space.slots, space.joined);
+        }
+        return count;
+    }
+
+    long latest_slot(long sample) const { return token_.slot - token_.samples + sample; }
+
+    Input* record(long slot, long head) const {
+        return static_cast<Input*>(token_.records) + (slot * token_.heads + head) * 2 * token_.head_dim;
+    }
+
+    int32_t* ring(long sample, long head, long round, long bucket) const {
+        const long of_round = (sample * token_.heads + head) * token_.rounds + round;
+        return token_.rings + (of_round * buckets_ + bucket) * token_.window;
+    }
+
+    const HashToken& token_;
+    const long in_round_, buckets_;
+    std::vector<Space> spaces_;
+};
+
+template <class Input, class Real>
+class LocalTokens {
+   public:
+    explicit LocalTokens(const LocalToken& token) : token_(token) {
+        for (long thread = 0; thread < token.threads; ++thread) spaces_.emplace_back(token);
+    }
+
+    void run() {
+        parallel(token_.threads, token_.samples * token_.heads, [&](long thread, long task) {
+            of_head(spaces_[thread], task / token_.heads, task % token_.heads);
+        });
+    }
+
+   private:
+    // Where a thread works.
+    struct Space {
+        Buffer<Real> unit;
+        Buffer<Input> q;
+        OneQuery<Input, Real> query;
+
+        explicit Space(const LocalToken& token)
+            : unit(token.head_dim), q(token.head_dim), query(token.head_dim, token.window) {}
+    };
+
+    void of_head(Space& space, long sample, long head) const {
+        const long head_dim = token_.head_dim, row = head * token_.samples + sample;
+        const Input* const q = static_cast<const Input*>(token_.projected) +
+                               (3 * sample * token_.heads + head) * head_dim;
+        const Input *const k = q + token_.heads * head_dim, *const v = k + token_.heads * head_dim;
+        Input* const ring = static_cast<Input*>(token_.ring) + row * token_.window * 2 * head_dim;
+        Input* const own = ring + token_.place * 2 * head_dim;
+        turn(space, q, &space.q[0]);
+        turn(space, k, own);
+        std::copy_n(v, head_dim, own + head_dim);
+        space.query.clear();
+        for (long place = 0; place < token_.held; ++place) space.query.add(ring + place * 2 * head_dim);
+        space.query.attend(&space.q[0], static_cast<const Real*>(token_.scale)[head],
+                           static_cast<const Real*>(token_.sink)[head],
+                           static_cast<Input*>(token_.out) + row * head_dim);
+    }
+
+    // Writes a vector of length 1, turned by the token's position.
+    void turn(Space& space, const Input* from, Input* to) const {
+        const long half = token_.head_dim / 2;
+        const Real *const cosine = static_cast<const Real*>(token_.cosine),
+                   *const sine = static_cast<const Real*>(token_.sine);
+        make_unit(from, token_.head_dim, token_.epsilon, &space.unit[0]);
+        for (long d = 0; d < half; ++d) {
+            const Real first = space.unit[d], second = space.unit[half + d];
+            assign(to[d], first * cosine[d] - second * sine[d]);
+            assign(to[half + d], first * sine[d] + second * cosine[d]);
+        }
+    }
+
+    const LocalToken& token_;
+    std::vector<Space> spaces_;
+};

@@ -1,0 +1,76 @@
+"""A token of a sample is the same bits alone and among others, on one thread and on two."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from revlm.ops.attention.one_token import hash_layer_token, local_layer_token
+from revlm.ops.compiled import library
+from revlm.ops.hashing import HashOfFew, draw_rotations
+
+SAMPLES, HEADS, HEAD_DIM, ROUNDS, WINDOW, BUCKETS, SLOTS = 9, 3, 24, 3, 20, 36, 200
+
+pytestmark = [
+    pytest.mark.skipif(not library.is_available(), reason="there is no C++ compiler"),
+    pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16]),
+    pytest.mark.parametrize("threads", [1, 2]),
+]
+
+
+@pytest.fixture(autouse=True)
+def _threads(threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    yield
+    torch.set_num_threads(before)
+
+
+def numbers(*shape: int, dtype: torch.dtype) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(len(shape))).to(dtype)
+
+
+def of_heads(dtype: torch.dtype) -> dict[str, Tensor]:
+    sums = torch.promote_types(dtype, torch.float32)
+    return {"scale": torch.full((HEADS,), 5.0, dtype=sums), "sink": torch.zeros(HEADS, dtype=sums)}
+
+
+def of_hash_layer(projected: Tensor, rings: Tensor, first_slot: int) -> tuple[Tensor, Tensor]:
+    return hash_layer_token(
+        projected,
+        None,
+        hash_few=HashOfFew(draw_rotations(0, None, 0, HEADS, ROUNDS, HEAD_DIM, BUCKETS), BUCKETS),
+        records=numbers(SLOTS, HEADS, 2, HEAD_DIM, dtype=projected.dtype),
+        first_slot=first_slot,
+        rings=rings.clone().flatten(0, -2),
+        **of_heads(projected.dtype),
+    )
+
+
+def test_samples_of_a_hash_layer(dtype: torch.dtype) -> None:
+    projected = numbers(SAMPLES, 2 * HEADS * HEAD_DIM, dtype=dtype)
+    shape, first_slot = (SAMPLES, HEADS, ROUNDS, BUCKETS, WINDOW), SLOTS - SAMPLES
+    slots = torch.randint(0, first_slot, shape, generator=torch.Generator().manual_seed(1)).int().sort(-1).values
+    out, bucket = of_hash_layer(projected, slots, first_slot)
+    for sample in range(SAMPLES):
+        one = slice(sample, sample + 1)
+        alone, bucket_alone = of_hash_layer(projected[one], slots[one], first_slot + sample)
+        assert torch.equal(alone, out[:, one])
+        assert torch.equal(bucket_alone, bucket[:, one])
+
+
+@pytest.mark.parametrize("position", [3, 47])
+def test_samples_of_a_local_layer(dtype: torch.dtype, position: int) -> None:
+    projected = numbers(SAMPLES, 3 * HEADS * HEAD_DIM, dtype=dtype)
+    cosine, sine = numbers(2, 1, HEAD_DIM // 2, dtype=dtype)
+    ring = numbers(HEADS, SAMPLES, WINDOW, 2, HEAD_DIM, dtype=dtype)
+
+    def found(samples: slice) -> Tensor:
+        own = ring[:, samples].contiguous()
+        return local_layer_token(projected[samples], cosine, sine, ring=own, position=position, **of_heads(dtype))
+
+    out = found(slice(SAMPLES))
+    for sample in range(SAMPLES):
+        one = slice(sample, sample + 1)
+        assert torch.equal(found(one), out[:, one])
