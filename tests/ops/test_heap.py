@@ -2,12 +2,15 @@
 
 import ctypes
 import multiprocessing
+import platform
+import re
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
 
-from revlm.ops.heap import keep_large_blocks_apart, return_freed_memory
+from revlm.ops.heap import hold_in_huge_pages, keep_large_blocks_apart, return_freed_memory
 from revlm.runs import MemoryMeter
 
 MIB = 2**20
@@ -50,3 +53,26 @@ def test_large_blocks_go_back_when_they_are_freed() -> None:
 def test_small_blocks_go_back_when_asked_for() -> None:
     assert kept_bytes(MIB, apart=True, returned=True) < 30 * MIB
     assert kept_bytes(MIB, apart=True, returned=False) > 100 * MIB
+
+
+def flags_of_memory(address: int) -> list[str]:
+    """What the system keeps in mind of the pages around an address (proc_pid_smaps(5))."""
+    for mapping in re.split(r"(?m)^(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text())[1:]:
+        first, beyond = (int(end, 16) for end in mapping.partition(" ")[0].split("-"))
+        if first <= address < beyond:
+            return mapping.partition("VmFlags:")[2].split()
+    return []
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="Linux tells of its pages")
+def test_huge_pages_are_asked_for_inside_of_a_tensor_alone() -> None:
+    tensor = torch.empty(16 * MIB, dtype=torch.uint8)
+    assert "hg" not in flags_of_memory(tensor.data_ptr() + 8 * MIB)
+    assert hold_in_huge_pages(tensor) is tensor
+    assert "hg" in flags_of_memory(tensor.data_ptr() + 8 * MIB)
+    assert "hg" not in flags_of_memory(tensor.data_ptr())  # its first pages are shared with what lies before
+
+
+def test_a_tensor_smaller_than_a_huge_page_stays_as_it_is() -> None:
+    tensor = torch.arange(1000)
+    assert torch.equal(hold_in_huge_pages(tensor), torch.arange(1000))

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from revlm.ops.heap import hold_in_huge_pages
+
 # Of what is kept: room for so much more is made at once, so that a token costs a bounded number of copies.
 _SLACK = 1 / 8
 _LEAST_SLACK = 128
@@ -68,7 +70,7 @@ class KeysValues:
         needed = self.slots + tokens
         if needed > self._records.shape[0]:
             room = needed + max(int(needed * _SLACK), _LEAST_SLACK)
-            grown = self._records.new_empty(room, *self._records.shape[1:])
+            grown = hold_in_huge_pages(self._records.new_empty(room, *self._records.shape[1:]))
             grown[: self.slots] = self.records
             self._records = grown
 

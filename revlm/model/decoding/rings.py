@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from revlm.ops.heap import hold_in_huge_pages
+
 
 class Rings:
     """The slots of the last `window` tokens of each sample, head, round and bucket: the oldest first, 0 for none.
@@ -13,7 +15,9 @@ class Rings:
 
     def __init__(self, heads: int, rounds: int, n_buckets: int, window: int, device: torch.device) -> None:
         self.heads, self.rounds, self.n_buckets, self.window = heads, rounds, n_buckets, window
-        self._slots = torch.zeros(heads * rounds * n_buckets, window, dtype=torch.int32, device=device)
+        self._slots = hold_in_huge_pages(
+            torch.zeros(heads * rounds * n_buckets, window, dtype=torch.int32, device=device)
+        )
         self._first_row = self._first_rows(1)
 
     @property
