@@ -1,5 +1,6 @@
 """Fixed-point streams: float increments rounded to a grid, on which addition is exact and can be undone."""
 
+import ctypes
 import math
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from revlm.errors import NonFiniteError
+from revlm.ops.compiled import library
 from revlm.ops.triton import availability
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 # Half the range of int32: a stream and an increment below it can not wrap when they are added.
 _LIMIT = 2**30
+_COMPILED = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 
 
 class FixedPoint:
@@ -28,6 +31,7 @@ class FixedPoint:
         self.fraction_bits = fraction_bits
         self._largest_increment = torch.zeros((), dtype=torch.float64, device=device)
         self._largest_stream = torch.zeros((), dtype=torch.int64, device=device)
+        self._compiled = device.type == "cpu" and library.builds()
         self._kernel: StreamKernel | None = None
         if availability.runs_on(device):
             from revlm.ops.triton import fixed_point
@@ -36,7 +40,7 @@ class FixedPoint:
 
     def add_(self, stream: Int[Tensor, "*shape"], increment: Float[Tensor, "*shape"]) -> None:
         """Adds an increment, rounded to the grid, to a stream."""
-        if self._by_kernel(stream, increment, 1):
+        if self._in_one_pass(stream, increment, 1):
             return
         stream += self._on_grid(increment)
         smallest, largest = stream.aminmax()
@@ -44,7 +48,7 @@ class FixedPoint:
 
     def subtract_(self, stream: Int[Tensor, "*shape"], increment: Float[Tensor, "*shape"]) -> None:
         """Undoes `add_` of the same increment, to the bit."""
-        if not self._by_kernel(stream, increment, -1):
+        if not self._in_one_pass(stream, increment, -1):
             stream -= self._on_grid(increment)
 
     def to_float(self, stream: Int[Tensor, "*shape"], dtype: torch.dtype) -> Float[Tensor, "*shape"]:
@@ -86,14 +90,36 @@ class FixedPoint:
             torch.maximum(self._largest_stream, self._kernel.largest_stream()),
         )
 
-    def _by_kernel(self, stream: Tensor, increment: Tensor, sign: int) -> bool:
-        if self._kernel is None or not self._kernel.takes(stream, increment):
-            return False
-        self._kernel.add_(stream, increment.detach(), sign)
-        return True
+    def _in_one_pass(self, stream: Tensor, increment: Tensor, sign: int) -> bool:
+        """Returns False, with nothing done, for what neither the kernel nor the compiled library is made for."""
+        if self._kernel is not None and self._kernel.takes(stream, increment):
+            self._kernel.add_(stream, increment.detach(), sign)
+            return True
+        if self._compiled and _can_be_compiled(stream, increment):
+            tensors = stream, increment, self._largest_increment, self._largest_stream
+            addresses = (tensor.data_ptr() for tensor in tensors)
+            problem = _Addition(stream.numel(), torch.get_num_threads(), *addresses, sign * 2.0**self.fraction_bits)
+            library.call(f"add_to_stream_{_COMPILED[increment.dtype]}", problem, "a stream")
+            return True
+        return False
 
     def _on_grid(self, increment: Tensor) -> Tensor:
         scaled = increment.detach() * 2.0**self.fraction_bits
         smallest, largest = scaled.aminmax()
         self._largest_increment = torch.maximum(self._largest_increment, torch.maximum(-smallest, largest).double())
         return scaled.round_().to(torch.int32)
+
+
+class _Addition(ctypes.Structure):
+    """The fields of `Addition` in `fixed_point.hpp`, in the same order."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("elements", "threads")),
+        *((name, ctypes.c_void_p) for name in ("stream", "increment", "largest_increment", "largest_stream")),
+        ("factor", ctypes.c_double),
+    ]
+
+
+def _can_be_compiled(stream: Tensor, increment: Tensor) -> bool:
+    fits = stream.shape == increment.shape and stream.is_contiguous() and increment.is_contiguous()
+    return fits and increment.dtype in _COMPILED

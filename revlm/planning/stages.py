@@ -121,4 +121,4 @@ def _normalizing(sizes: Sizes) -> int:
 
 def _added(sizes: Sizes, before: int) -> int:
     """What is held while an increment is put on the grid and added, given what was there before."""
-    return before + (sizes.product_bytes + 4) * sizes.d_model
+    return before if sizes.compiled else before + (sizes.product_bytes + 4) * sizes.d_model

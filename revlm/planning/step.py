@@ -103,8 +103,9 @@ class _MicroBatch:
         sizes, ledger = self.sizes, self.ledger
         embedding, streams = sizes.hidden_bytes, 2 * sizes.hidden_bytes
         with ledger.held("streams", embedding):
-            # On the grid: scaled, as integers, and the first stream, of which the second is a copy.
-            ledger.moment("streams", 3 * sizes.hidden_bytes)
+            # The first stream, of which the second is a copy, and by PyTorch's own operations the embedding scaled and
+            # as integers.
+            ledger.moment("streams", (1 if sizes.compiled else 3) * sizes.hidden_bytes)
             ledger.take("streams", streams)
             for kind in sizes.kinds:
                 self._attention_forward(kind)

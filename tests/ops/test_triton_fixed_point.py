@@ -32,6 +32,7 @@ def test_it_does_what_the_plain_operations_do(
     dtype: torch.dtype, programs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fixed_point, "_PROGRAMS", programs)
+    monkeypatch.setenv("REVLM_COMPILER", "none")
     plain, fused, increment = FixedPoint(BITS, torch.device("cpu")), by_kernel(), increments(dtype)
     streams = [torch.arange(increment.numel(), dtype=torch.int32) for _ in range(2)]
     for stream, fixed in zip(streams, (plain, fused), strict=True):

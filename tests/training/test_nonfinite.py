@@ -35,7 +35,7 @@ def poison(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> P
     """Makes the last micro-batch of the steps that are given go wrong, in the loss, the gradient or a stream."""
 
     def at(steps: set[int]) -> None:
-        forward, loss, on_grid = RevLM.forward, RevLM.loss, FixedPoint._on_grid
+        forward, loss, add = RevLM.forward, RevLM.loss, FixedPoint.add_
         bad = False
 
         def watched(self: RevLM, inputs: torch.Tensor, document=None, *, step=None, with_statistics=False):
@@ -48,15 +48,15 @@ def poison(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> P
                 hidden.register_hook(lambda gradient: gradient * math.inf)
             return loss(self, hidden, targets) * (math.nan if bad and request.param == "loss" else 1)
 
-        def bad_increment(self: FixedPoint, increment: torch.Tensor) -> torch.Tensor:
+        def bad_increment(self: FixedPoint, stream: torch.Tensor, increment: torch.Tensor) -> None:
             if bad and request.param == "stream":
                 increment = increment.clone()
                 increment.view(-1)[0] = math.nan
-            return on_grid(self, increment)
+            add(self, stream, increment)
 
         monkeypatch.setattr(RevLM, "forward", watched)
         monkeypatch.setattr(RevLM, "loss", bad_loss)
-        monkeypatch.setattr(FixedPoint, "_on_grid", bad_increment)
+        monkeypatch.setattr(FixedPoint, "add_", bad_increment)
 
     at.what = {"loss": "the loss", "gradient": "the gradient", "stream": "a stream"}[request.param]
     return at
@@ -127,7 +127,7 @@ def test_only_so_many_steps_are_passed_over(recipe: Callable[..., Recipe], poiso
 def test_a_stream_beyond_its_range_ends_the_run_in_both_ways(
     recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    on_grid = FixedPoint._on_grid
-    monkeypatch.setattr(FixedPoint, "_on_grid", lambda self, increment: on_grid(self, increment + 2000.0))
+    add = FixedPoint.add_
+    monkeypatch.setattr(FixedPoint, "add_", lambda self, stream, increment: add(self, stream, increment + 2000.0))
     with pytest.raises(NonFiniteError, match=r"model\.stream_fraction_bits: 20"):
         list(train(recipe("run", "train.on_nonfinite=skip")))

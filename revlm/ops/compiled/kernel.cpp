@@ -2,6 +2,7 @@
 
 #include "backward.hpp"
 #include "cross_entropy.hpp"
+#include "fixed_point.hpp"
 #include "forward.hpp"
 #include "hashing.hpp"
 #include "normalization.hpp"
@@ -62,4 +63,7 @@ int local_token_bfloat16(const LocalToken* token) { return run<LocalTokens<BFloa
 int local_token_float64(const LocalToken* token) { return run<LocalTokens<double, double>>(token); }
 
 int cross_entropy_bfloat16(const CrossEntropy* problem) { return run<SoftmaxGradient<BFloat16>>(problem); }
+
+int add_to_stream_float32(const Addition* problem) { return run<AddToStream<float>>(problem); }
+int add_to_stream_bfloat16(const Addition* problem) { return run<AddToStream<BFloat16>>(problem); }
 }

@@ -1,0 +1,65 @@
+// Increments rounded to the grid of a stream of integers and added to it, with a watch over both.
+#pragma once
+
+#include <cmath>
+#include <mutex>
+
+#include "parallel.hpp"
+#include "problem.hpp"
+#include "vectors.hpp"
+
+// The fields are those of `_Addition` in `fixed_point.py`, in the same order.
+struct Addition {
+    int64_t elements, threads;
+    int32_t* stream;
+    const void* increment;
+    double* largest_increment;  // of all so far, in steps of the grid
+    int64_t* largest_stream;    // likewise
+    double factor;              // steps of the grid in 1; negative to subtract
+};
+
+// stream += round(increment * factor), ties to even; sums wrap. What is not a number, or not below 2^31, becomes -2^31.
+template <class Increment>
+class AddToStream {
+    // To begin a thread takes as long as this many elements.
+    static constexpr long elements_of_task = 1 << 20;
+
+   public:
+    explicit AddToStream(const Addition& problem) : problem_(problem), factor_(float(problem.factor)) {}
+
+    void run() {
+        const long elements = problem_.elements;
+        parallel(problem_.threads, (elements + elements_of_task - 1) / elements_of_task, [&](long, long task) {
+            const long start = task * elements_of_task, stop = std::min(start + elements_of_task, elements);
+            add(problem_.stream + start, static_cast<const Increment*>(problem_.increment) + start, stop - start);
+        });
+    }
+
+   private:
+    void add(int32_t* stream, const Increment* increment, long size) {
+        constexpr float beyond = 0x1p31f;
+        constexpr int32_t without_sign = 0x7FFFFFFF, infinity = 0x7F800000;
+        // The bits of magnitudes are in the order of the magnitudes, with a NaN above infinity.
+        int32_t largest_increment = 0;
+        uint32_t largest_stream = 0;
+        for (long i = 0; i < size; ++i) {
+            const float scaled = as_real(increment[i]) * factor_;
+            largest_increment = std::max(largest_increment, bits_as<int32_t>(scaled) & without_sign);
+            const float rounded = std::nearbyint(std::fabs(scaled) < beyond ? scaled : -beyond);
+            const uint32_t sum = uint32_t(stream[i]) + uint32_t(int32_t(rounded));
+            stream[i] = int32_t(sum);
+            largest_stream = std::max(largest_stream, int32_t(sum) < 0 ? 0 - sum : sum);
+        }
+        watch(bits_as<float>(std::min(largest_increment, infinity)), largest_stream);
+    }
+
+    void watch(double increment, int64_t stream) {
+        const std::lock_guard<std::mutex> lock(watching_);
+        if (increment > *problem_.largest_increment) *problem_.largest_increment = increment;  // a NaN there stays
+        *problem_.largest_stream = std::max(*problem_.largest_stream, stream);
+    }
+
+    const Addition& problem_;
+    const float factor_;
+    std::mutex watching_;
+};
