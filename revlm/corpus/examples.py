@@ -4,6 +4,8 @@ A corpus may be one token store (`packed_corpus`), several (`mixture`), or texts
 learned from (`streamed_corpus`); `opening` chooses by the recipe.
 """
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +17,11 @@ from revlm.corpus.tokenizer import TokenIds, Tokenizer
 
 Place = dict[str, Any]
 """A place in a stream of examples, as a dict for JSON."""
+
+
+def digest_of(values: Sequence[Any]) -> str:
+    """Returns the sha256 of values that JSON can hold: a place fits the corpus whose settings have the same one."""
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,12 @@ only whose example is next, from the targets so far: without chance, so its plac
 the stores.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import chain, combinations
 from typing import Any
 
-from revlm.corpus.examples import Corpus, Draft, Example, ExampleStream, Place
+from revlm.corpus.examples import Corpus, Draft, Example, ExampleStream, Place, digest_of
 from revlm.corpus.packed_corpus import PackedCorpus
 from revlm.errors import DataError, StorageError
 
@@ -65,14 +63,14 @@ class Mixture(Corpus):
         self.weights = Shares(weights or [store.n_training_tokens for store in stores]).weights
         self.name = ", ".join(store.name for store in stores)
         self.tokenizer = stores[0].tokenizer
-        self.fingerprint = _digest([store.fingerprint for store in stores])
+        self.fingerprint = digest_of([store.fingerprint for store in stores])
         self.longest_example = max(store.longest_example for store in stores)
         self.training_documents = tuple(title for store in stores for title in store.training_documents)
         self.validation_documents = tuple(title for store in stores for title in store.validation_documents)
         self.n_training_tokens = sum(store.n_training_tokens for store in stores)
         self.n_validation_tokens = sum(store.n_validation_tokens for store in stores)
         self.notices = self._notices()
-        self._settings = _digest([self.fingerprint, *map(str, self.weights)])
+        self._settings = digest_of([self.fingerprint, *map(str, self.weights)])
 
     def training(self, state: Place | None = None) -> "MixedStream":
         """As `Corpus.training`; a state belongs to the same stores in the same order, with the same weights."""
@@ -149,7 +147,3 @@ def _require_a_fit(one: PackedCorpus, other: PackedCorpus) -> None:
             f"{one.name} and {other.name} were made with different tokenizers: make the second again with that of the "
             f"first, `revlm tokenize CORPUS -o {other.name} --tokenizer {one.name}`"
         )
-
-
-def _digest(values: Sequence[Any]) -> str:
-    return hashlib.sha256(json.dumps(values).encode()).hexdigest()

@@ -4,14 +4,11 @@ Tokens stay in the mapped file: an example copies its own slices and nothing els
 function of the epoch and the settings (`packing`), so the place in the stream is two numbers.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
-from revlm.corpus.examples import Corpus, Draft, Example, ExampleStream, Place, Segment, example_of
+from revlm.corpus.examples import Corpus, Draft, Example, ExampleStream, Place, Segment, digest_of, example_of
 from revlm.corpus.packing import PACKINGS, Plan, Span, hold_out, plan_whole, shuffled
 from revlm.corpus.store import TokenStore
 from revlm.errors import DataError, StorageError, UsageError
@@ -46,7 +43,7 @@ class PackedCorpus(Corpus):
         self.seq_len = seq_len
         self._packing = PACKINGS[packing]
         self._seed = seed
-        self._settings = _digest([self.fingerprint, seq_len, packing, seed, validation])
+        self._settings = digest_of([self.fingerprint, seq_len, packing, seed, validation])
         self._texts, self._titles = store.texts, store.titles
         lengths = self._texts.lengths
         self._training, self._validation = hold_out(lengths, validation, seed)
@@ -141,7 +138,3 @@ class TrainingStream(ExampleStream):
                 "data.seq_len, data.packing or data.validation changed; restore them, or start a new run"
             )
         return epoch, next_example
-
-
-def _digest(values: list[Any]) -> str:
-    return hashlib.sha256(json.dumps(values).encode()).hexdigest()

@@ -6,14 +6,12 @@ in the corpus and the tokens of it that were used.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 from revlm.corpus import events
 from revlm.corpus.corpus_files import OnError, Skipped
-from revlm.corpus.examples import Corpus, Draft, Example, ExampleStream, Place, Segment, example_of
+from revlm.corpus.examples import Corpus, Draft, Example, ExampleStream, Place, Segment, digest_of, example_of
 from revlm.corpus.sources import Source
 from revlm.corpus.stream_packing import STREAM_PACKINGS, Position, Reading, take_whole
 from revlm.corpus.streamed_documents import Making, Mark, StreamedDocument, streamed_documents
@@ -47,11 +45,11 @@ class StreamedCorpus(Corpus):
         on_skip: Callable[[Skipped], object] = lambda skipped: None,
     ) -> None:
         self.name, self.tokenizer, self.longest_example = source.name, tokenizer, seq_len
-        self.fingerprint = _digest([source.identity, tokenizer.fingerprint])
+        self.fingerprint = digest_of([source.identity, tokenizer.fingerprint])
         self._source, self._seq_len, self._validation, self._seed = source, seq_len, validation, seed
         self._take, self._making = STREAM_PACKINGS[packing], Making(tokenizer, seq_len, errors)
         self._on_skip = on_skip
-        self._settings = _digest([self.fingerprint, seq_len, packing, seed, validation])
+        self._settings = digest_of([self.fingerprint, seq_len, packing, seed, validation])
         self.notices = self._notices()
 
     def training(self, state: Place | None = None) -> "StreamedExamples":
@@ -154,7 +152,3 @@ class StreamedExamples(ExampleStream):
             )
         epoch, texts, tokens, *place = numbers
         return Position(epoch, Mark(events.Place(*place), texts), tokens)
-
-
-def _digest(values: list[Any]) -> str:
-    return hashlib.sha256(json.dumps(values).encode()).hexdigest()

@@ -47,7 +47,7 @@ def test_on_a_cpu_it_can_be_tried_out(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "gpu.json").read_text())
     assert {row["status"] for row in content["rows"][:6]} == {"done"}
     assert {row["status"] for row in content["rows"][6:]} == {"left_out"}
-    assert "0 s are left" not in done.stdout
+    assert " 0 s are left" not in done.stdout
     assert done.stdout.count("right  ") == 16
     for name in ("gpu-speed.png", "gpu-memory.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")

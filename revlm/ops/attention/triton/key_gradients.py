@@ -7,6 +7,7 @@ import triton.language as tl
 from torch import Tensor
 
 from revlm.ops.attention.triton.backward import Given
+from revlm.ops.attention.triton.gathering import queries_at, vectors
 from revlm.ops.attention.triton.tiling import key_tiling
 from revlm.ops.attention.triton.windows import LOG2_E, seen_first_in_this_round
 from revlm.ops.triton.launch import Launch, blocks
@@ -80,43 +81,25 @@ def _key_gradients(
     query_end = tl.max(tl.load(last + own + s, mask=exists, other=-1)) + 1
 
     d = tl.arange(0, BLOCK_D)
-    in_head = d < HEAD_DIM
-    exists_2d = exists[:, None] & in_head[None, :]
-    key = s.to(tl.int64)
-    k_tile = tl.load((k + row * k_row + key * k_token)[:, None] + d[None, :], mask=exists_2d, other=0.0)
-    v_tile = tl.load((v + row * v_row + key * v_token)[:, None] + d[None, :], mask=exists_2d, other=0.0)
+    exists_2d = exists[:, None] & (d < HEAD_DIM)[None, :]
+    k_tile = vectors(k + row * k_row, k_token, s, exists, HEAD_DIM, BLOCK_D)
+    v_tile = vectors(v + row * v_row, v_token, s, exists, HEAD_DIM, BLOCK_D)
     factor = tl.load(scale + row)
     k_gradient = tl.zeros([BLOCK_K, BLOCK_D], SUMS)
     v_gradient = tl.zeros([BLOCK_K, BLOCK_D], SUMS)
 
     for query_start in range(block_start, query_end, BLOCK_Q):
         at = query_start + tl.arange(0, BLOCK_Q)
-        t = tl.load(token + own + at, mask=at < query_end, other=0)
-        query = t - (tokens - queries)
-        asked = (at < query_end) & (query >= 0)
-        begin = tl.load(first + own + t, mask=asked, other=0)
-        count = tl.where(asked, at - begin + INCLUDE_SELF, 0)
-        asked_2d = asked[:, None] & in_head[None, :]
-        query_long = query.to(tl.int64)
-        q_tile = tl.load((q + row * q_row + query_long * q_token)[:, None] + d[None, :], mask=asked_2d, other=0.0)
-        d_out_at = (row * d_out_row + query_long * d_out_token)[:, None] + d[None, :]
-        d_out_tile = tl.load(d_out + d_out_at, mask=asked_2d, other=0.0)
+        t, query, asked, begin, count = queries_at(
+            at, at < query_end, query_end, token + own, first + own, tokens, queries, INCLUDE_SELF
+        )
+        q_tile = vectors(q + row * q_row, q_token, query, asked, HEAD_DIM, BLOCK_D)
+        d_out_tile = vectors(d_out + row * d_out_row, d_out_token, query, asked, HEAD_DIM, BLOCK_D)
         of_query = row * queries + query
         logarithm = tl.load(log_sum_exp + of_query, mask=asked, other=float("inf")) * LOG2_E
         along = tl.load(delta + of_query, mask=asked, other=0.0)
         seen = seen_first_in_this_round(
-            place,
-            first,
-            rounds_before,
-            tokens,
-            key_place,
-            begin,
-            count,
-            t,
-            s,
-            EARLIER,
-            INCLUDE_SELF,
-            False,
+            place, first, rounds_before, tokens, key_place, begin, count, t, s, EARLIER, INCLUDE_SELF, False
         )
         logits = product(k_tile, tl.trans(q_tile), SUMS) * (factor * LOG2_E)
         weights = tl.where(seen, tl.exp2(logits - logarithm[None, :]), 0.0)

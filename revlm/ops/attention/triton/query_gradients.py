@@ -7,6 +7,7 @@ import triton.language as tl
 from torch import Tensor
 
 from revlm.ops.attention.triton.backward import Given
+from revlm.ops.attention.triton.gathering import queries_at, vectors
 from revlm.ops.attention.triton.tiling import query_tiling
 from revlm.ops.attention.triton.windows import LOG2_E, seen_first_in_this_round
 from revlm.ops.triton.launch import Launch, blocks
@@ -76,20 +77,14 @@ def _query_gradients(
     block_start = tl.program_id(0) * BLOCK_Q
     block_end = tl.minimum(block_start + BLOCK_Q, tokens)
     at = block_start + tl.arange(0, BLOCK_Q)
-    exists = at < tokens
-    t = tl.load(token + own + at, mask=exists, other=0)
-    query = t - (tokens - queries)
-    asked = exists & (query >= 0)
-    begin = tl.load(first + own + t, mask=asked, other=block_end)
-    count = tl.where(asked, at - begin + INCLUDE_SELF, 0)
+    t, query, asked, begin, count = queries_at(
+        at, at < tokens, block_end, token + own, first + own, tokens, queries, INCLUDE_SELF
+    )
 
     d = tl.arange(0, BLOCK_D)
-    in_head = d < HEAD_DIM
-    asked_2d = asked[:, None] & in_head[None, :]
-    query_long = query.to(tl.int64)
-    q_tile = tl.load((q + row * q_row + query_long * q_token)[:, None] + d[None, :], mask=asked_2d, other=0.0)
-    d_out_at = (row * d_out_row + query_long * d_out_token)[:, None] + d[None, :]
-    d_out_tile = tl.load(d_out + d_out_at, mask=asked_2d, other=0.0)
+    asked_2d = asked[:, None] & (d < HEAD_DIM)[None, :]
+    q_tile = vectors(q + row * q_row, q_token, query, asked, HEAD_DIM, BLOCK_D)
+    d_out_tile = vectors(d_out + row * d_out_row, d_out_token, query, asked, HEAD_DIM, BLOCK_D)
     factor = tl.load(scale + row)
     of_query = row * queries + query
     vector_at = (of_query * HEAD_DIM)[:, None] + d[None, :]
@@ -105,24 +100,12 @@ def _query_gradients(
 
     for key_start in range(tl.min(begin), block_end, BLOCK_K):
         key_place = key_start + tl.arange(0, BLOCK_K)
-        s = tl.load(token + own + key_place, mask=key_place < block_end, other=0)
-        in_block = (key_place < block_end)[:, None] & in_head[None, :]
-        key = s.to(tl.int64)
-        k_tile = tl.load((k + row * k_row + key * k_token)[:, None] + d[None, :], mask=in_block, other=0.0)
-        v_tile = tl.load((v + row * v_row + key * v_token)[:, None] + d[None, :], mask=in_block, other=0.0)
+        in_block = key_place < block_end
+        s = tl.load(token + own + key_place, mask=in_block, other=0)
+        k_tile = vectors(k + row * k_row, k_token, s, in_block, HEAD_DIM, BLOCK_D)
+        v_tile = vectors(v + row * v_row, v_token, s, in_block, HEAD_DIM, BLOCK_D)
         seen = seen_first_in_this_round(
-            place,
-            first,
-            rounds_before,
-            tokens,
-            key_place,
-            begin,
-            count,
-            t,
-            s,
-            EARLIER,
-            INCLUDE_SELF,
-            True,
+            place, first, rounds_before, tokens, key_place, begin, count, t, s, EARLIER, INCLUDE_SELF, True
         )
         logits = product(q_tile, tl.trans(k_tile), SUMS) * (factor * LOG2_E)
         weights = tl.where(seen, tl.exp2(logits - logarithm[:, None]), 0.0)
