@@ -98,6 +98,9 @@ def _print_ablations(ablations: "Ablations") -> None:
 
 
 def _print_recall(recall: "Recall") -> None:
+    if not recall.layers:
+        typer.echo("\nrecall: none was measured, as no text of two tokens went through a hash layer")
+        return
     rows = (
         (str(each.layer), f"{each.found:.1%}", f"{each.best:.1%}", f"{each.chance:.2%}", f"{each.keys:.1f}")
         for each in recall.layers
