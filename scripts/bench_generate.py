@@ -1,14 +1,13 @@
 """Tokens a second after contexts of any length, on one model, and beside it the Reformer of `transformers`.
 
-revlm takes in a text and stops at each context to draw some tokens; the Reformer, whose cache takes one run of tokens
-only, does so at one of these contexts. Same shapes, random weights, each in a process of its own. The peer comes with
+revlm takes in a text of each length and draws tokens after all of them in turn; the Reformer, whose model is of one
+length, does so at one of them. Same shapes, random weights, each in a process of its own. The peer comes with
 the dependency group `bench`.
 
     scripts/bench_generate.py --layers local,lsh --contexts 1024,16384 --precisions bf16
 """
 
 import time
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,8 +27,6 @@ from revlm.runs.machine import memory_limit_bytes
 
 # Of the machine's memory: the rest is for the system and for this process.
 _MEMORY_SHARE = 0.9
-# What is drawn at a context must be far less than what lies between two of them.
-_SMALLEST_STEP = 4
 
 
 def main(
@@ -55,16 +52,17 @@ def main(
         raise UsageError(
             f"--peer-context is {peer_context} and {drawn} tokens are drawn after it: give more, or lower --tokens"
         )
-    if any(after - before < _SMALLEST_STEP * drawn for before, after in pairwise(of_revlm)):
-        raise UsageError(f"--contexts {contexts} lie too close for {drawn} tokens after each: lower --tokens")
     make_folder(output)
+    texts = {
+        "revlm": (Shape(of_revlm[-1], layers=n_layers), of_revlm),
+        "transformers": (Shape(2 * peer_context, layers=n_layers), (peer_context,)),
+    }
     tasks = [
         Task(
             system,
             precision,
             words(layers, ("local", "lsh", "full"), "--layers"),
-            Shape(of_revlm[-1] if SYSTEMS[system].extends_again else 2 * peer_context, layers=n_layers),
-            of_revlm if SYSTEMS[system].extends_again else (peer_context,),
+            *texts[system],
             tokens,
             stretches,
             seed,

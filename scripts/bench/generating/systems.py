@@ -12,11 +12,11 @@ from bench.shape import Shape
 
 
 class Continuing(ABC):
-    """A model with random weights and what it keeps of the tokens so far."""
+    """One text, and what a model keeps of its tokens so far."""
 
     @abstractmethod
     def extend(self, tokens: Tensor) -> Tensor:
-        """Takes in the next tokens; returns the logits [vocabulary] after them."""
+        """Takes in the tokens that the text begins with; returns the logits [vocabulary] after them."""
 
     @abstractmethod
     def step(self, token: int) -> Tensor:
@@ -29,12 +29,11 @@ class Continuing(ABC):
 
 
 class System(NamedTuple):
-    """A name for people, the package it comes from, and whether a second run of tokens can follow the first."""
+    """A name for people, the package it comes from, and what builds a model, with random weights, that begins texts."""
 
     label: str
     requires: str
-    extends_again: bool
-    build: Callable[[Shape, str, tuple[str, ...], int], Continuing]
+    build: Callable[[Shape, str, tuple[str, ...], int], Callable[[], Continuing]]
 
     @property
     def is_installed(self) -> bool:
@@ -42,7 +41,7 @@ class System(NamedTuple):
         return find_spec(self.requires) is not None
 
 
-def _revlm(shape: Shape, precision: str, layers: tuple[str, ...], seed: int) -> Continuing:
+def _revlm(shape: Shape, precision: str, layers: tuple[str, ...], seed: int) -> Callable[[], Continuing]:
     """One model for all contexts: its number of buckets is that of the longest one."""
     from bench.systems.reversible import recipe_of
     from revlm.generation import Decoder
@@ -51,23 +50,26 @@ def _revlm(shape: Shape, precision: str, layers: tuple[str, ...], seed: int) -> 
 
     keep_large_blocks_apart()
     recipe = recipe_of(shape).model_copy(update={"layers": layers})
-    decoder = Decoder(RevLM(recipe, vocab_size=shape.vocabulary, seed=seed).eval(), precision=precision)
+    model = RevLM(recipe, vocab_size=shape.vocabulary, seed=seed).eval()
 
     class OfRevlm(Continuing):
+        def __init__(self) -> None:
+            self._decoder = Decoder(model, precision=precision)
+
         def extend(self, tokens: Tensor) -> Tensor:
-            return decoder.extend(tokens)
+            return self._decoder.extend(tokens)
 
         def step(self, token: int) -> Tensor:
-            return decoder.step(torch.tensor([token]))[0]
+            return self._decoder.step(torch.tensor([token]))[0]
 
         @property
         def cache_bytes(self) -> int:
-            return decoder.cache_bytes
+            return self._decoder.cache_bytes
 
-    return OfRevlm()
+    return OfRevlm
 
 
-def _transformers(shape: Shape, precision: str, layers: tuple[str, ...], seed: int) -> Continuing:
+def _transformers(shape: Shape, precision: str, layers: tuple[str, ...], seed: int) -> Callable[[], Continuing]:
     """All its layers are LSH. Its cache holds hidden states, which it projects again for each token."""
     from bench.systems.transformers_reformer import model_of
 
@@ -92,10 +94,10 @@ def _transformers(shape: Shape, precision: str, layers: tuple[str, ...], seed: i
             kept = [*self.cache.states_cache, *self.cache.buckets_cache]
             return sum(tensor.numel() * tensor.element_size() for tensor in kept)
 
-    return OfTransformers()
+    return OfTransformers
 
 
 SYSTEMS = {
-    "revlm": System("revlm", "revlm", True, _revlm),
-    "transformers": System("Reformer of transformers", "transformers", False, _transformers),
+    "revlm": System("revlm", "revlm", _revlm),
+    "transformers": System("Reformer of transformers", "transformers", _transformers),
 }

@@ -13,8 +13,8 @@ from revlm.report.units import human_bytes
 _BASE, _PEER = "revlm", "transformers"
 _COLUMNS = ("context", "taken in\ns", "peak\nmeanwhile", "cache", "ms a\ntoken", "tokens/s")
 CAPTION = (
-    "taken in: seconds for the whole context; peak: resident memory beyond the built model; tokens/s: drawn and taken "
-    "in one at a time after the context, medians of stretches"
+    "taken in: seconds for the whole context; peak: resident memory beyond that before; tokens/s: drawn and taken "
+    "in one at a time after the context, medians of stretches that take turns between contexts"
 )
 
 
@@ -25,7 +25,7 @@ class Row(NamedTuple):
     precision: str
     context: int
     prefill_seconds: float
-    prefill_peak_bytes: int
+    prefill_bytes: int
     cache_bytes: int
     token_seconds: float
 
@@ -43,7 +43,7 @@ def rows(measured: Sequence[tuple[Task, dict[str, Any]]]) -> list[Row]:
             task.precision,
             each["context"],
             each["prefill_seconds"],
-            each["prefill_peak_bytes"] - result["built_bytes"],
+            each["prefill_bytes"],
             each["cache_bytes"],
             each["token_seconds"],
         )
@@ -66,7 +66,7 @@ def table(results: Sequence[Row]) -> Table:
             row.precision,
             f"{row.context:,}",
             f"{row.prefill_seconds:,.1f}",
-            human_bytes(row.prefill_peak_bytes),
+            human_bytes(row.prefill_bytes),
             human_bytes(row.cache_bytes),
             f"{1e3 * row.token_seconds:,.2f}",
             f"{row.tokens_per_second:,.1f}",

@@ -1,11 +1,12 @@
 """One measurement in a process of its own: `python -m bench.generating.worker TASK RESULT`, both files of JSON.
 
-The model takes in a text up to each context in turn, and there draws and takes in some tokens, one at a time, in a few
-stretches.
+The model takes in a text up to each context, each with a cache of its own. Then it draws and takes in tokens, one at a
+time, in stretches that take turns between the contexts: what else the machine does falls on all of them alike.
 """
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.generating.systems import SYSTEMS
+from bench.generating.systems import SYSTEMS, Continuing
 from bench.shape import Shape, random_example
 from bench.worker import write_result
 from revlm.errors import ResourceError
@@ -55,38 +56,48 @@ def measure(task: Task) -> dict[str, Any]:
     meter = MemoryMeter()
     if not meter.peaks_by_phase:
         raise ResourceError("the peak of resident memory cannot be set back here: measure on Linux")
-    model = SYSTEMS[task.system].build(task.shape, task.precision, task.layers, task.seed)
+    begin = SYSTEMS[task.system].build(task.shape, task.precision, task.layers, task.seed)
     inputs, _ = random_example(task.shape, task.seed)
-    built_bytes = meter.current_bytes()
-    generator = torch.Generator().manual_seed(task.seed)
-    taken, prefill_seconds, of_contexts = 0, 0.0, []
-    for context in task.contexts:
+    texts = [_Text(begin, inputs[:context], meter, task.seed) for context in task.contexts]
+    for text in texts:
+        text.write(WARM_UP_TOKENS)
+    for text in texts * task.stretches:
+        text.stretches.append(text.write(task.tokens))
+    return {"threads": torch.get_num_threads(), "contexts": [text.measured() for text in texts]}
+
+
+class _Text:
+    """A text that a model has taken in and goes on with."""
+
+    def __init__(self, begin: Callable[[], Continuing], inputs: Tensor, meter: MemoryMeter, seed: int) -> None:
+        self.stretches: list[float] = []
+        self._generator = torch.Generator().manual_seed(seed)
+        before, start = meter.current_bytes(), time.perf_counter()
         meter.start_step()
-        start = time.perf_counter()
         with meter.phase("prefill"):
-            logits = model.extend(inputs[taken:context])
-        prefill_seconds += time.perf_counter() - start
-        cache_bytes = model.cache_bytes
-        taken, stretches = context, []
-        for count in (WARM_UP_TOKENS, *[task.tokens] * task.stretches):
-            start = time.perf_counter()
-            for _ in range(count):
-                logits = model.step(_draw(logits, generator))
-            stretches.append((time.perf_counter() - start) / count)
-            taken += count
-        of_contexts.append(
-            {
-                "context": context,
-                "prefill_seconds": prefill_seconds,
-                "prefill_peak_bytes": meter.peaks()["memory_prefill_peak_bytes"],
-                "cache_bytes": cache_bytes,
-                "token_seconds": median(stretches[1:]),
-                "stretch_token_seconds": stretches[1:],
-            }
-        )
-    if not bool(logits.isfinite().all()):
-        raise ArithmeticError("the logits are not finite")
-    return {"built_bytes": built_bytes, "threads": torch.get_num_threads(), "contexts": of_contexts}
+            self._model = begin()
+            self._logits = self._model.extend(inputs)
+        peak = meter.peaks()["memory_prefill_peak_bytes"]
+        assert peak is not None
+        self._taken_in = {
+            "context": len(inputs),
+            "prefill_seconds": time.perf_counter() - start,
+            "prefill_bytes": peak - before,
+            "cache_bytes": self._model.cache_bytes,
+        }
+
+    def write(self, tokens: int) -> float:
+        """Draws and takes in so many tokens; returns the seconds of each."""
+        start = time.perf_counter()
+        for _ in range(tokens):
+            self._logits = self._model.step(_draw(self._logits, self._generator))
+        return (time.perf_counter() - start) / tokens
+
+    def measured(self) -> dict[str, Any]:
+        """Returns what a text's beginning took, in seconds and bytes beyond those before it, and what a token takes."""
+        if not bool(self._logits.isfinite().all()):
+            raise ArithmeticError("the logits are not finite")
+        return self._taken_in | {"token_seconds": median(self.stretches), "stretch_token_seconds": self.stretches}
 
 
 def _draw(logits: Tensor, generator: torch.Generator) -> int:
