@@ -91,20 +91,26 @@ class OneQuery {
     Buffer<Real> weights_, total_;
 };
 
+// Runs of_head(space, sample, head) for each head of each sample; every thread works in a space of its own.
+template <class Space, class Token, class OfHead>
+void each_head(const Token& token, const OfHead& of_head) {
+    std::vector<Space> spaces;
+    for (long thread = 0; thread < token.threads; ++thread) spaces.emplace_back(token);
+    parallel(token.threads, token.samples * token.heads, [&](long thread, long task) {
+        of_head(spaces[thread], task / token.heads, task % token.heads);
+    });
+}
+
 template <class Input, class Real>
 class HashTokens {
    public:
     explicit HashTokens(const HashToken& token)
         : token_(token),
           in_round_(token.first + token.second),
-          buckets_(2 * token.first * std::max(2 * token.second, int64_t(1))) {
-        for (long thread = 0; thread < token.threads; ++thread) spaces_.emplace_back(token);
-    }
+          buckets_(2 * token.first * std::max(2 * token.second, int64_t(1))) {}
 
-    void run() {
-        parallel(token_.threads, token_.samples * token_.heads, [&](long thread, long task) {
-            of_head(spaces_[thread], task / token_.heads, task % token_.heads);
-        });
+    void run() const {
+        each_head<Space>(token_, [this](Space& space, long sample, long head) { of_head(space, sample, head); });
     }
 
    private:
@@ -203,20 +209,15 @@ class HashTokens {
 
     const HashToken& token_;
     const long in_round_, buckets_;
-    std::vector<Space> spaces_;
 };
 
 template <class Input, class Real>
 class LocalTokens {
    public:
-    explicit LocalTokens(const LocalToken& token) : token_(token) {
-        for (long thread = 0; thread < token.threads; ++thread) spaces_.emplace_back(token);
-    }
+    explicit LocalTokens(const LocalToken& token) : token_(token) {}
 
-    void run() {
-        parallel(token_.threads, token_.samples * token_.heads, [&](long thread, long task) {
-            of_head(spaces_[thread], task / token_.heads, task % token_.heads);
-        });
+    void run() const {
+        each_head<Space>(token_, [this](Space& space, long sample, long head) { of_head(space, sample, head); });
     }
 
    private:
@@ -261,5 +262,4 @@ class LocalTokens {
     }
 
     const LocalToken& token_;
-    std::vector<Space> spaces_;
 };
