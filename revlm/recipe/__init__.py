@@ -1,0 +1,27 @@
+"""The recipe: everything that decides a training run, as one frozen, strict and documented value.
+
+A recipe is a YAML file. `load_recipe` reads it (or a bundled one by name), applies `key=value` overrides and
+reports every problem at once; `Recipe.to_yaml` writes the resolved recipe, which loads to an equal one.
+"""
+
+from revlm.recipe.data import Data, Stream
+from revlm.recipe.loading import bundled_recipes, find_recipe, load_recipe, recipe_schema
+from revlm.recipe.model import LayerKind, Model
+from revlm.recipe.recipe import Recipe
+from revlm.recipe.section import parse_size
+from revlm.recipe.training import LoggingBackend, Train
+
+__all__ = [
+    "Data",
+    "LayerKind",
+    "LoggingBackend",
+    "Model",
+    "Recipe",
+    "Stream",
+    "Train",
+    "bundled_recipes",
+    "find_recipe",
+    "load_recipe",
+    "parse_size",
+    "recipe_schema",
+]

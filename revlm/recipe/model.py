@@ -1,0 +1,57 @@
+"""The section `model`."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from revlm.recipe.section import Section, Share
+
+LayerKind = Literal["local", "lsh", "full"]
+
+
+def _buckets(value: object) -> object:
+    if value == "auto" or (type(value) is int and value in {2**power for power in range(2, 17)}):
+        return value
+    raise ValueError("should be auto or a power of two from 4 to 65536")
+
+
+class Model(Section):
+    """The shape of the network."""
+
+    d_model: Annotated[int, Field(ge=2, le=65536)] = 512
+    """width of the hidden states; a multiple of n_heads"""
+    n_layers: Annotated[int, Field(ge=1, le=1024)] = 12
+    """pairs of one attention and one feed-forward layer"""
+    n_heads: Annotated[int, Field(ge=1, le=1024)] = 8
+    """attention heads; d_model / n_heads should be even"""
+    d_ff: Annotated[int, Field(ge=1, le=2**20)] = 2048
+    """inner width of the feed-forward layers"""
+    layers: Annotated[tuple[LayerKind, ...], Field(min_length=1, strict=False)] = ("local", "lsh")
+    """kinds of attention, a pattern repeated to n_layers: local (the latest tokens), lsh (similar earlier
+    tokens, by hash), full (every earlier token, for comparison)"""
+    window: Annotated[int, Field(ge=1, le=2**24)] = 64
+    """the most recent members of its bucket that a token attends to"""
+    n_rounds: Annotated[int, Field(ge=1, le=64)] = 4
+    """independent hashes of an lsh layer, whose windows are united"""
+    n_buckets: Annotated[int | Literal["auto"], BeforeValidator(_buckets)] = "auto"
+    """values of one hash: a power of two from 4 to 65536, or auto (derived from seq_len and window)"""
+    successor_values: bool = True
+    """what an lsh layer reads from a token: with true, also the token that came next"""
+    reversible: bool = True
+    """rebuild activations in the backward pass instead of storing them"""
+    stream_fraction_bits: Annotated[int, Field(ge=8, le=26)] = 20
+    """binary places of the fixed-point streams"""
+    tie_embeddings: bool = True
+    """use the embedding's weights as the output head's"""
+    dropout: Share = 0.0
+    """share of each increment's entries that is set to zero in training"""
+    attention_block: Annotated[int, Field(ge=1, le=16384)] = 64
+    """queries of one attention block: decides memory and speed, not the result"""
+
+    @model_validator(mode="after")
+    def _heads_split_the_width(self) -> Self:
+        if self.d_model % self.n_heads:
+            raise ValueError(f"d_model {self.d_model} should be a multiple of n_heads {self.n_heads}")
+        if self.d_model // self.n_heads % 2:
+            raise ValueError(f"d_model {self.d_model} / n_heads {self.n_heads} should be even (rotary positions)")
+        return self

@@ -1,0 +1,46 @@
+"""Overrides of a recipe file's values, such as `optimizer.lr=3e-4`."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from revlm.recipe.data import as_stream
+from revlm.recipe.problems import suggestion
+from revlm.recipe.yaml_text import read_yaml, yaml_problem
+
+
+def apply_override(values: dict[str, Any], override: str) -> str | None:
+    """Sets one `key=value` in the nested values; returns what is wrong with it, if anything."""
+    key, equals, text = override.partition("=")
+    *sections, leaf = key.strip().split(".")
+    if not equals or not all([*sections, leaf]):
+        return f"override {override!r} should be key=value, such as train.max_steps=10"
+    try:
+        value = read_yaml(text)
+    except yaml.YAMLError as error:
+        return f"override {override!r} has no YAML value: {yaml_problem(error)}"
+    place = values
+    for depth, section in enumerate(sections, 1):
+        inner = place.get(section) if section in place else place.setdefault(section, {})
+        if sections[:depth] == ["data", "stream"]:
+            inner = place[section] = {} if inner is None else as_stream(inner)
+        if not isinstance(inner, dict):
+            return f"{key.strip()}: unknown key{suggestion(key.strip())}"
+        place = inner
+    place[leaf] = value
+    return None
+
+
+def leave_one_of_path_and_stream(values: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Takes out of `data` what only the file gives, where the overrides give what stands in its place."""
+    data = values.get("data")
+    if not isinstance(data, dict):
+        return
+    given = {key for override in overrides for key in data if re.match(rf"\s*data\.{key}\s*[.=]", override)}
+    if data.get("stream") is not None and "stream" in given and "path" not in given:
+        data.pop("path", None)
+    if data.get("path") is not None and "path" in given and "stream" not in given:
+        for key in {"stream", "tokenizer"} - given:
+            data.pop(key, None)

@@ -1,0 +1,68 @@
+"""What is wrong with a recipe, in words: the key, the cause, and the nearest key that is known."""
+
+import difflib
+import re
+from collections.abc import Iterator
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from revlm.recipe.data import FORMS
+from revlm.recipe.recipe import Recipe
+
+
+def problems_of(invalid: ValidationError) -> list[str]:
+    """One line for each error, less those about a list's length that only follow from errors inside it."""
+    errors = invalid.errors(include_url=False)
+    with_inner_errors = {error["loc"][:length] for error in errors for length in range(len(error["loc"]))}
+    return [
+        _problem(error) for error in errors if error["type"] != "too_short" or error["loc"] not in with_inner_errors
+    ]
+
+
+def _problem(error: ErrorDetails) -> str:
+    key = ".".join(str(part) for part in error["loc"] if part not in FORMS)
+    if error["type"] == "extra_forbidden":
+        return f"{key}: unknown key{suggestion(key)}"
+    if error["type"] == "missing":
+        return f"{key}: missing, it has no default"
+    if error["type"] == "model_type":
+        return f"{key}: should be a section of keys, not {error['input']!r}"
+    if error["type"] == "value_error":
+        cause = str(error["ctx"]["error"])
+        of_section = isinstance(error["input"], dict)
+        return f"{key}: {cause}" if of_section else f"{key}: {cause}, not {error['input']!r}"
+    cause = re.sub(r"^(Input|String|Tuple|Value) ", "", error["msg"]).replace(" after validation", "")
+    cause = cause.replace("a valid tuple", "a list")
+    return f"{key}: {cause}" if ", not " in cause else f"{key}: {cause}, not {error['input']!r}"
+
+
+def suggestion(key: str) -> str:
+    """`, did you mean ...?`: the key of that name in another section, else the nearest spelling."""
+    by_leaf = {known.rsplit(".", 1)[-1]: known for known in reversed(_known_keys())}
+    leaf = key.rsplit(".", 1)[-1]
+    near = (
+        [by_leaf[leaf]]
+        if leaf in by_leaf
+        else difflib.get_close_matches(key, _known_keys(), n=1, cutoff=0.75)
+        or [by_leaf[match] for match in difflib.get_close_matches(leaf, by_leaf, n=1)]
+    )
+    return f", did you mean {near[0]}?" if near else ", see `revlm recipes --schema`"
+
+
+def _known_keys(section: type[BaseModel] = Recipe, prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in section.model_fields.items():
+        keys.append(prefix + name)
+        for place, inner in _sections_in(field.annotation, name):
+            keys += _known_keys(inner, f"{prefix}{place}.")
+    return keys
+
+
+def _sections_in(annotation: Any, place: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yields each section that the key at `place` holds, or of which it holds a list, with its place."""
+    if isinstance(annotation, type) and not get_args(annotation) and issubclass(annotation, BaseModel):
+        yield place, annotation
+    for part in get_args(annotation):
+        yield from _sections_in(part, f"{place}.N" if get_origin(annotation) is tuple else place)

@@ -1,0 +1,33 @@
+"""The recipe as a whole."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from revlm.recipe.data import Data
+from revlm.recipe.model import Model
+from revlm.recipe.section import RecipePath, Section
+from revlm.recipe.training import Checkpoint, Evaluate, LearningRateScheduler, Logging, Memory, Optimizer, Train
+from revlm.recipe.yaml_text import write_yaml
+
+
+class Recipe(Section):
+    """A training run: every value is given, and nothing changes after it is loaded."""
+
+    output_dir: RecipePath
+    """the run folder; where left out, runs/<name of the recipe file>"""
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 42
+    """of weights, hashes, dropout and the order of documents"""
+    model: Model = Model()
+    data: Data
+    optimizer: Optimizer = Optimizer()
+    lr_scheduler: LearningRateScheduler = LearningRateScheduler()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    checkpoint: Checkpoint = Checkpoint()
+    logging: Logging = Logging()
+    memory: Memory = Memory()
+
+    def to_yaml(self) -> str:
+        """The resolved recipe as YAML, every key written; `load_recipe` of it gives an equal recipe."""
+        return write_yaml(self.model_dump(mode="json"))
