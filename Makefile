@@ -25,8 +25,11 @@ setup: .venv/.installed ## the virtual environment .venv, with revlm and what it
 demo: setup ## a novel, a model trained on it in minutes, pictures and a sample (CORPUS=folder for your own texts)
 	scripts/demo.sh $(if $(CORPUS),"$(CORPUS)")
 
+# Each process holds PyTorch, and works with one thread.
+IN_PROCESSES := --numprocesses logical --maxprocesses 4 --dist worksteal
+
 test: setup ## the tests, in minutes
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(IN_PROCESSES)
 
 test-slow: setup ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow

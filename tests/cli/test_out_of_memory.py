@@ -14,7 +14,7 @@ TOKENS = 2**17
 # Of addresses, which the plan does not look at: enough for the imports, not for a step.
 LIMITED = """
 import resource, sys
-resource.setrlimit(resource.RLIMIT_AS, (1_500_000_000, 1_500_000_000))
+resource.setrlimit(resource.RLIMIT_AS, (2_000_000_000, 2_000_000_000))
 from revlm.cli import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -36,4 +36,4 @@ def test_the_error_names_what_holds_the_most_and_what_would_fit(tmp_path: Path, 
     recipe = load_recipe("demo", overrides)
     assert f"the most is {plan_memory(recipe, 257, 'cpu').largest_category[0]}, " in sentence
     proposed = int(sentence.rpartition("lower data.seq_len to ")[2].removesuffix(" or less").replace(",", ""))
-    assert 1024 <= proposed <= longest_seq_len(recipe, 257, "cpu", 1_500_000_000)
+    assert 1024 <= proposed <= longest_seq_len(recipe, 257, "cpu", 2_000_000_000)

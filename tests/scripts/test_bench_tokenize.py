@@ -44,7 +44,7 @@ def test_all_is_measured(content: dict[str, Any]) -> None:
     for row in rows.values():
         assert row["why"] is None
         assert row["seconds"] > 0
-        assert row["peak_bytes"] > 20_000_000
+        assert row["peak_bytes"] > 1_000_000  # a page that other processes hold too counts in part
         assert row["tokens"] > 0
     assert rows["revlm", "corpus"]["other_ids"] == []
     assert rows["revlm", "corpus"]["documents"] > rows["revlm", "half"]["documents"] > 0
