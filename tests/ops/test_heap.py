@@ -12,6 +12,7 @@ import torch
 
 from revlm.ops.heap import hold_in_huge_pages, keep_large_blocks_apart, return_freed_memory
 from revlm.runs import MemoryMeter
+from tests.apart import run_apart
 
 MIB = 2**20
 
@@ -66,6 +67,10 @@ def flags_of_memory(address: int) -> list[str]:
 
 @pytest.mark.skipif(platform.system() != "Linux", reason="Linux tells of its pages")
 def test_huge_pages_are_asked_for_inside_of_a_tensor_alone() -> None:
+    run_apart(_ask_for_huge_pages)
+
+
+def _ask_for_huge_pages() -> None:
     tensor = torch.empty(16 * MIB, dtype=torch.uint8)
     assert "hg" not in flags_of_memory(tensor.data_ptr() + 8 * MIB)
     assert hold_in_huge_pages(tensor) is tensor
