@@ -10,8 +10,8 @@ Usage: scripts/sweep.sh [-o DIR] [--slurm] RECIPE KEY=VALUE,VALUE,... [KEY=VALUE
 
 Runs `revlm train RECIPE KEY=VALUE... OVERRIDE...` for every combination of the values, each in a run folder of its own,
 DIR/KEY=VALUE_KEY=VALUE, as scripts/train_many.sh would: a run that is interrupted is started again, one that fails does
-not stop the others, and the same command again goes on. The summary is on standard output, and the exit code is 1 if
-any failed. Compare the runs with scripts/collect_reports.sh DIR/*.
+not stop the others, Ctrl-C stops all, and the same command again goes on. The summary is on standard output, and the
+exit code is 1 if any failed. Compare the runs with scripts/collect_reports.sh DIR/*.
 
   -o DIR      the folder of the runs (default: runs/<name of RECIPE>-sweep)
   --slurm     submit each as a job of scripts/slurm_train.sbatch instead; of what follows --, what begins with - are

@@ -11,7 +11,8 @@ Usage: scripts/train_many.sh RECIPE... [-- KEY=VALUE...]
 Runs `revlm train RECIPE KEY=VALUE...` for each recipe, one after the other. Give each recipe its own output_dir.
 A run that was interrupted after a good checkpoint (exit code 75) is started again, up to TRIES times in all; a
 recipe that fails does not stop the others. The summary at the end is on standard output, and the exit code is 1
-if any failed. Ctrl-C stops the whole list with exit code 75: the same command again goes on where it stood.
+if any failed. Ctrl-C stops the whole list with exit code 75: the same command again goes on where it stood. So does
+SIGTERM to the process group; one to the script alone waits for the run in work.
 
   -h, --help  this text
 
