@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from bench.alone import measure_alone
-from bench.command import PRECISIONS, numbers, run, words
+from bench.command import PRECISIONS, numbers, pattern, run, words
 from bench.files import machine, make_folder, write_json
 from bench.generating.systems import SYSTEMS
 from bench.generating.table import CAPTION, ratios, rows, sentences, table
@@ -61,7 +61,7 @@ def main(
         Task(
             system,
             precision,
-            words(layers, ("local", "lsh", "full"), "--layers"),
+            pattern(layers, ("local", "lsh", "full"), "--layers"),
             *texts[system],
             tokens,
             stretches,

@@ -23,12 +23,17 @@ def run(function: Callable[..., Any]) -> None:
 
 
 def words(text: str, known: Sequence[str], option: str) -> tuple[str, ...]:
-    """Returns the words of a list with commas.
+    """Returns the words of a list with commas, each once.
 
     Raises:
         UsageError: naming the option and a word that is not known.
     """
-    chosen = tuple(dict.fromkeys(text.split(",")))
+    return tuple(dict.fromkeys(pattern(text, known, option)))
+
+
+def pattern(text: str, known: Sequence[str], option: str) -> tuple[str, ...]:
+    """Returns the words of a list with commas, as often as they stand there; raises what `words` raises."""
+    chosen = tuple(text.split(","))
     for word in chosen:
         if word not in known:
             raise UsageError(f"{option} has {word!r}: choose from {','.join(known)}")

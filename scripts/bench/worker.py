@@ -4,14 +4,13 @@ Imports, a step of one layer at a small length that warms up threads and kernels
 resident memory is set back, and one example is run forwards and backwards.
 """
 
-import ctypes
 import gc
 import json
 import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from bench.shape import Shape, random_example
 from bench.systems import SYSTEMS, Loss
 from revlm.errors import ResourceError
+from revlm.ops.heap import return_freed_memory
 from revlm.runs import MemoryMeter
 
 WARM_UP_TOKENS = 1024
@@ -60,7 +60,8 @@ def measure(task: Task) -> dict[str, Any]:
         raise ResourceError("the peak of resident memory cannot be set back here: measure on Linux")
     torch.manual_seed(task.seed)
     _Step(task, *build(replace(task.shape, tokens=WARM_UP_TOKENS, layers=1)), MemoryMeter()).run(WARM_UP_TOKENS)
-    _give_freed_memory_back()
+    gc.collect()
+    return_freed_memory()
 
     model, loss = build(task.shape)
     built_bytes = meter.current_bytes()
@@ -129,13 +130,6 @@ class _Step:
 
 def _bytes_of(tensors: list[Any]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
-def _give_freed_memory_back() -> None:
-    """Lets resident memory be what is in use: the allocator of glibc keeps freed pages otherwise."""
-    gc.collect()
-    with suppress(AttributeError, OSError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -64,6 +64,12 @@ def test_every_backend_equals_the_reference_in_values_and_gradients(case: tuple,
         torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
 
 
+def test_no_tokens_have_gradients_of_zero(backend: str) -> None:
+    out, _, *found = results(backend, *inputs(0, 0, 2, 1), window=4, include_self=False, with_sink=True)
+    assert out.shape == (2, 0, 8)
+    assert all(torch.equal(each, torch.zeros_like(each)) for each in found)
+
+
 @pytest.mark.parametrize("include_self", [True, False])
 def test_the_mask_is_the_definition(include_self: bool) -> None:
     tokens, window = 30, 3
@@ -211,8 +217,10 @@ def test_statistics_read_as_many_numbers_of_any_rows_and_rounds() -> None:
     assert reads.number == 3  # on CUDA, each waits for all work
 
 
-def test_statistics_count_what_the_mask_shows() -> None:
+@pytest.mark.parametrize("apart", [1, 10**6])
+def test_statistics_count_what_the_mask_shows(apart: int) -> None:
     _, _, _, bucket = inputs(70, 70, 2, 9)
+    bucket *= apart  # as the buckets of many documents: most numbers are of no token
     rounds = torch.stack([window_mask(bucket[:, r : r + 1], 4, False) for r in range(2)])
     use = bucket_statistics(bucket, 4)
     assert use.bucket_fill == pytest.approx(rounds.sum().item() / (2 * 2 * 70 * 4))

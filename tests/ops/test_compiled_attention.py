@@ -1,7 +1,9 @@
 """The compiled backend: what only it must hold (bits, threads, segments), and how it is built or left out."""
 
 import os
+import platform
 import shlex
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -257,3 +259,18 @@ def test_it_is_built_once_and_again_when_anything_changed(
     monkeypatch.setattr(library, "_FLAGS", (*library._FLAGS, "-DREVLM_TEST"))
     assert builds() == 2
     assert len(list(library._cache_folder().iterdir())) == 2
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the narrow vectors are those of x86-64")
+def test_vectors_of_two_doubles_are_right(tmp_path: Path) -> None:
+    """As every processor without AVX has them."""
+    compiler, native = tmp_path / "c++", shlex.join(library.compiler() or ())
+    compiler.write_text(f'#!/bin/bash\nexec {native} "${{@/-march=native/-march=x86-64}}"\n')
+    compiler.chmod(0o755)
+    environment = {**os.environ, "CXX": str(compiler), "XDG_CACHE_HOME": str(tmp_path)}
+    tests = [Path(__file__).with_name(f"test_{name}.py") for name in ("attention", "compiled_attention", "one_token")]
+    command = [sys.executable, "-m", "pytest", *map(str, tests)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

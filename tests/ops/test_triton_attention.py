@@ -9,6 +9,7 @@ from torch import Tensor
 from revlm.errors import UsageError
 from revlm.ops.attention import attention_with_log_sum_exp, bucketed_window_attention, triton, workspace_bytes
 from revlm.ops.attention.triton import workspace
+from revlm.ops.attention.triton.order import SortedOrder, order_launch
 from revlm.ops.triton import availability
 from tests.allocations import peaks
 from tests.ops.test_attention import gradients, results
@@ -150,12 +151,12 @@ def test_rows_in_groups_are_the_rows_together(shared: bool, monkeypatch: pytest.
 
 
 def test_tensors_of_any_strides() -> None:
-    q, k, v, bucket = inputs(20, 20, 1, 2)
+    q, k, v, bucket = inputs(20, 20, 2, 2)
     options = {"window": 5, "include_self": True, "with_sink": True}
     strided = [x.transpose(0, 1).contiguous().transpose(0, 1) for x in (q, k)]
     last_apart = v.transpose(1, 2).contiguous().transpose(1, 2)
     for one, other in zip(
-        results("triton", *strided, last_apart, bucket, **options),
+        results("triton", *strided, last_apart, bucket.transpose(0, 1).contiguous().transpose(0, 1), **options),
         results("triton", q, k, v, bucket, **options),
         strict=True,
     ):
@@ -243,6 +244,14 @@ def test_it_needs_what_it_says(backward: bool, monkeypatch: pytest.MonkeyPatch) 
     work = (lambda: torch.autograd.grad(out, read, d_out)) if backward else attend
     result = 0 if backward else out.nbytes + 4 * 3 * tokens
     assert planned == pytest.approx(peaks(work)[""] - result, rel=0.1)
+
+
+def test_a_launch_is_within_the_limits_of_cuda() -> None:
+    for rows, rounds, tokens in ((workspace.rows_together(2**16, 8), 4, 8), (1, 4, 2**24)):
+        like = torch.empty(rows, rounds, tokens, device="meta")
+        [programs, *others] = order_launch(like, like, SortedOrder(like, like, like, like), 8).grid
+        assert programs < 2**31
+        assert all(each < 2**16 for each in others)
 
 
 def test_it_takes_what_it_was_made_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,7 +84,7 @@ class _Blocks:
         self.tokens, self.head_dim = k.shape[1], k.shape[2]
         self.window = min(window, self.tokens)
         self.include_self = include_self
-        self.block = min(block, self.tokens)
+        self.block = max(1, min(block, self.tokens))
         self.count = -(-self.tokens // self.block)
         # Keys reach back by whole blocks, so that gradients of overlapping blocks add up as shifted views.
         self.reach = -(-self.window // self.block) * self.block

@@ -37,7 +37,7 @@ class Block {
 
     long vectors() const { return stride / n; }
     long size() const { return stop - start; }
-    // The rows of keys, in whole tiles, that some query of a vector of queries may see.
+    // The rows of keys, in whole tiles, that some query of a vector of queries, or of its tile, may see.
     long begin(long vector) const { return begin_[vector]; }
     long end(long vector) const { return end_[vector]; }
 
@@ -65,9 +65,11 @@ class Block {
             lowest_row_[i] = i < size() ? scene.lowest(start + i) - keys.first : keys.size();
         const long rows = rounded_up(keys.size(), key_rows);
         for (long vector = 0; vector < vectors(); ++vector) {
-            const bool empty = vector * n >= size();
-            begin_[vector] = empty ? rows : lowest_row_[vector * n] / key_rows * key_rows;
-            end_[vector] = empty ? rows : rounded_up(keys_before(vector * n + n), key_rows);
+            // Of vectors that are narrower than a tile of queries, those of a tile share its band.
+            const long first = vector * n / head_rows * head_rows;
+            const bool empty = first >= size();
+            begin_[vector] = empty ? rows : lowest_row_[first] / key_rows * key_rows;
+            end_[vector] = empty ? rows : rounded_up(keys_before(first + std::max(n, head_rows)), key_rows);
         }
     }
 

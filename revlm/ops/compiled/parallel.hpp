@@ -5,7 +5,6 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -29,8 +28,8 @@ void parallel(long threads, long tasks, const Work& work) {
     others.reserve(std::max(threads, 1L));
     try {
         for (long thread = 1; thread < std::min(threads, tasks); ++thread) others.emplace_back(worker, thread);
-    } catch (const std::system_error&) {
-        // The system grants no more threads: those that run share the tasks.
+    } catch (const std::exception&) {
+        // The system grants no more threads, or no memory for them: those that run share the tasks.
     }
     worker(0);
     for (std::thread& other : others) other.join();

@@ -54,7 +54,8 @@ def _inputs(
 ) -> tuple[list[Tensor], Tensor]:
     generator = torch.Generator().manual_seed(head_dim + rounds)
     qkv = [torch.randn(_ROWS, tokens, head_dim, generator=generator) / head_dim**0.25 for _ in range(3)]
-    bucket = torch.randint(0, max(2, tokens // 40), (_ROWS, rounds, tokens), generator=generator)
+    # In an order of dimensions that no kernel reads: it has to be laid out anew.
+    bucket = torch.randint(0, max(2, tokens // 40), (rounds, _ROWS, tokens), generator=generator).transpose(0, 1)
     return [x.to(device, dtype) for x in qkv], bucket.to(device)
 
 

@@ -135,7 +135,7 @@ class _CompiledAttention(torch.autograd.Function):
             f"d_{name}": None if of is None else of.detach() if over else torch.empty(of.shape, dtype=of.dtype)
             for name, of in (("q", q), ("k", k), ("v", v))
         }
-        gradients |= {"d_scale": torch.empty_like(scale), "d_sink": None if sink is None else torch.empty_like(sink)}
+        gradients |= {"d_scale": torch.zeros_like(scale), "d_sink": None if sink is None else torch.zeros_like(sink)}
         results = {"out": out, "log_sum_exp": log_sum_exp, "d_out": _rows_contiguous(d_out)}
         _call("backward", {**saved, **results, **gradients}, ctx.options)
         if over:

@@ -48,7 +48,7 @@ def sorted_orders(
 
 def sorted_order(bucket: Int[Tensor, "rows rounds tokens"], window: int, include_self: bool) -> SortedOrder:
     """Returns the order of each row by one stable sort a round."""
-    sorted_bucket, sorted_token = torch.sort(bucket.to(torch.int32), dim=-1, stable=True)
+    sorted_bucket, sorted_token = torch.sort(bucket.to(torch.int32).contiguous(), dim=-1, stable=True)
     order = SortedOrder(*(torch.empty_like(sorted_bucket) for _ in range(4)))
     order_launch(sorted_bucket, sorted_token, order, window - include_self).run()
     return order
@@ -66,15 +66,16 @@ def order_launch(sorted_bucket: Tensor, sorted_token: Tensor, order: SortedOrder
         "steps": min(reach, tokens).bit_length(),
         "BLOCK": _BLOCK,
     }
-    return Launch(_order, (blocks(tokens, _BLOCK), sorted_bucket.shape[0] * sorted_bucket.shape[1]), arguments, {})
+    return Launch(_order, (sorted_bucket.shape[0] * sorted_bucket.shape[1] * blocks(tokens, _BLOCK),), arguments, {})
 
 
 @triton.jit
 @no_type_check
 def _order(sorted_bucket, sorted_token, token, place, first, last, tokens, reach, steps, BLOCK: tl.constexpr):
     """A block of places: both ends of each one's window by bisection, since a bucket's places are contiguous."""
-    row = tl.program_id(1).to(tl.int64) * tokens
-    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    blocks_of_row = tl.cdiv(tokens, BLOCK)
+    row = (tl.program_id(0) // blocks_of_row).to(tl.int64) * tokens
+    at = tl.program_id(0) % blocks_of_row * BLOCK + tl.arange(0, BLOCK)
     exists = at < tokens
     own = tl.load(sorted_bucket + row + at, mask=exists, other=-1)
     t = tl.load(sorted_token + row + at, mask=exists, other=0).to(tl.int32)

@@ -1,4 +1,4 @@
-"""How many queries and keys a program works on, chosen so that no register is spilled on sm_80 and sm_90.
+"""How many queries and keys a program works on, chosen so that next to no register is spilled on sm_80 and sm_90.
 
 `scripts/compile_kernels.py` shows what each choice takes. Which is the fastest only a card can tell.
 """
