@@ -82,12 +82,13 @@ def test_any_values_survive_yaml(tmp_path_factory, samples, learning_rate, outpu
 
 
 def test_words_that_yaml_11_misreads(write):
-    path = write("data: {path: on}\noptimizer: {lr: 3e-4}\nevaluate: {samples: [no, 2020-01-01, '3e-4', 'true']}")
-    recipe = load_recipe(path, ["optimizer.eps=1E-7"])
+    path = write("data: {path: on}\noptimizer: {lr: 3e-4}\nevaluate: {samples: [no, 2020-01-01, '3e-4', '1', 12:30]}")
+    recipe = load_recipe(path, ["optimizer.eps=1E-7", "seed=010", "train.max_steps=1_000", "data.seq_len=0x400"])
+    assert (recipe.seed, recipe.train.max_steps, recipe.data.seq_len) == (10, 1000, 1024)
     assert recipe.optimizer.lr == 3e-4
     assert recipe.optimizer.eps == 1e-7
     assert recipe.data.path == Path("on")
-    assert recipe.evaluate.samples == ("no", "2020-01-01", "3e-4", "true")
+    assert recipe.evaluate.samples == ("no", "2020-01-01", "3e-4", "1", "12:30")
 
 
 def test_the_shortest_recipe_names_its_run_after_its_file(write):

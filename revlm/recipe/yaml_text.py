@@ -1,4 +1,7 @@
-"""Recipes as YAML 1.2, read and written: 3e-4 is a number, only true and false are booleans, no key stands twice."""
+"""Recipes as YAML 1.2, read and written: 3e-4 is a number, 010 is ten, only true and false are booleans.
+
+No key may stand twice.
+"""
 
 import re
 from typing import Any
@@ -9,15 +12,21 @@ _TAG = "tag:yaml.org,2002:"
 
 
 def _yaml_12_words() -> dict[Any, Any]:
-    """YAML 1.2's reading of plain words: 3e-4 is a number, only true and false are booleans, no dates."""
-    replaced = {_TAG + name for name in ("bool", "float", "timestamp")}
+    """YAML 1.2's reading of plain words: no octals without 0o, no numbers to the base of 60, no dates."""
+    replaced = {_TAG + name for name in ("bool", "int", "float", "timestamp")}
     words = {
         first: [(tag, pattern) for tag, pattern in pairs if tag not in replaced]
         for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
     boolean = re.compile(r"true|True|TRUE|false|False|FALSE")
+    integer = re.compile(r"[-+]?\d+(_\d+)*|0o[0-7]+|0x[0-9a-fA-F]+")
     number = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-    for tag, pattern, firsts in (("bool", boolean, "tTfF"), ("float", number, "-+.0123456789")):
+    signs_and_digits = "-+.0123456789"
+    for tag, pattern, firsts in (
+        ("bool", boolean, "tTfF"),
+        ("int", integer, signs_and_digits),
+        ("float", number, signs_and_digits),
+    ):
         whole_word = re.compile(f"(?:{pattern.pattern})$")
         for first in firsts:
             words.setdefault(first, []).append((_TAG + tag, whole_word))
@@ -35,6 +44,13 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(problem=f"{key.value} stands twice", problem_mark=key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """An integer: to the base of 8 behind 0o, of 16 behind 0x, else of 10, with underscores as in 1_000."""
+        return int(node.value, {"0o": 8, "0x": 16}.get(node.value[:2], 10))
+
+
+_Loader.add_constructor(_TAG + "int", _Loader.construct_yaml_int)
 
 
 class _Dumper(yaml.SafeDumper):
