@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from revlm.errors import UsageError
+
 
 def recipes(
     name: Annotated[
@@ -22,6 +24,8 @@ def recipes(
     """
     from revlm.recipe import bundled_recipes, find_recipe, load_recipe, recipe_schema
 
+    if schema and name is not None:
+        raise UsageError(f"--schema is that of all recipes; leave {name} out")
     if schema:
         typer.echo(json.dumps(recipe_schema(), indent=2))
     elif name is not None and as_json:

@@ -99,6 +99,8 @@ def tokenize(
         "config": config,
     }
     if show_removed:
+        if as_json:
+            raise UsageError("--show-removed prints texts for people; leave --json out")
         _print_removed(open_source(corpus, **reading, shard=part))
         return
     if only_tokenizer:

@@ -136,6 +136,8 @@ def test_shards_are_made_shown_and_merged(store: Path, corpus: Path, capsys: pyt
         (("tokenize", "hf:a/b", "--shard", "1/2", "--tokenizer", "bytes"), 2, "hf:a/b is a dataset of the hub"),
         (("tokenize", "texts", "--only-tokenizer", "--tokenizer", "bytes"), 2, "leave --tokenizer out"),
         (("tokenize", "texts", "--only-tokenizer", "--shard", "1/2"), 2, "leave --shard out"),
+        (("tokenize", "texts", "--show-removed", "--json"), 2, "leave --json out"),
+        (("recipes", "demo", "--schema"), 2, "leave demo out"),
         (("tokenize", "texts", "--only-tokenizer", "-o", "data/texts"), 6, "is a token store"),
     ],
 )
