@@ -84,7 +84,8 @@ def find_corpus_files(corpus: Path | str, *, errors: OnError = "strict") -> Corp
 
     Links to folders are followed, each folder once, so a circle of links ends. Hidden entries, files without
     a reader and what is no regular file (a pipe, a device) are listed as skipped. In a pattern `*`, `?` and `[]` stand
-    for what they stand for in a shell, and `**` for any folders.
+    for what they stand for in a shell, and `**` for any folders; what links to folders make it match again
+    is listed as skipped.
 
     Raises:
         DataError: the corpus is missing, has no file that can be read, or, unless `errors` is "skip", a
@@ -93,7 +94,7 @@ def find_corpus_files(corpus: Path | str, *, errors: OnError = "strict") -> Corp
     root = Path(corpus)
     if root.is_dir():
         return _find_in_folder(root, errors)
-    if glob.has_magic(str(corpus)) and not root.exists():
+    if is_pattern(corpus):
         return _find_by_pattern(str(corpus), errors)
     try:
         status = root.stat()
@@ -106,6 +107,16 @@ def find_corpus_files(corpus: Path | str, *, errors: OnError = "strict") -> Corp
             f"the corpus {root} has no reader for {root.suffix} files; give a folder, or one of {_endings()}"
         )
     return CorpusFiles(root.parent, (root,), (status.st_size,), ())
+
+
+def is_pattern(corpus: Path | str) -> bool:
+    """Whether a corpus is called by a pattern, rather than by a file or folder whose name looks like one."""
+    return glob.has_magic(str(corpus)) and not Path(corpus).exists()
+
+
+def folder_of_pattern(pattern: str) -> Path:
+    """Returns the folder below which a pattern is looked for."""
+    return Path(os.path.dirname(re.split(r"[*?\[]", pattern, maxsplit=1)[0]) or ".")
 
 
 @dataclass
@@ -150,10 +161,17 @@ class _Search:
 
 
 def _find_by_pattern(pattern: str, errors: OnError) -> CorpusFiles:
-    search = _Search(Path(os.path.dirname(re.split(r"[*?\[]", pattern, maxsplit=1)[0]) or "."), errors)
-    for name in sorted(set(glob.glob(pattern, recursive=True))):
-        if not os.path.isdir(name):
+    search = _Search(folder_of_pattern(pattern), errors)
+    seen: dict[str, str] = {}
+    for name in sorted(set(glob.glob(pattern, recursive=True)), key=lambda name: (name.count(os.sep), name)):
+        if os.path.isdir(name):
+            continue
+        folder, own_name = os.path.split(name)
+        first = seen.setdefault(os.path.join(os.path.realpath(folder), own_name), name)
+        if first == name:
             search.look_at(Path(name))
+        else:
+            search.skip(Path(name), f"the same file as {printable(first)}")
     return search.files(f"the pattern {pattern} matches no")
 
 

@@ -74,6 +74,19 @@ def test_the_default_output_has_the_name_of_the_corpus(tmp_path: Path, monkeypat
     assert default_output(".") == Path("data/novels.v2")
 
 
+def test_the_default_output_of_a_pattern_has_the_name_of_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "novels" / "new").mkdir(parents=True)
+    (tmp_path / "novels" / "new [1]").touch()
+    monkeypatch.chdir(tmp_path / "novels")
+    for pattern in ("new/*.txt", "new/**/k*.txt", "new/keeper?.txt"):
+        assert default_output(pattern) == Path("data/new")
+        assert default_output(pattern, "-3-of-4") == Path("data/new-3-of-4")
+    assert default_output("*.txt") == default_output("[a-k]*") == Path("data/novels")
+    assert default_output("new [1]") == Path("data/new [1]")
+
+
 def test_help_shows_an_example_and_the_module_loads_nothing_heavy() -> None:
     assert "revlm tokenize novels -o data/novels" in " ".join(run("--help").stdout.split())
     heavy = ("torch", "numpy", "datasets", "sentencepiece", "pyarrow")

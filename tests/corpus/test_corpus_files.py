@@ -58,3 +58,18 @@ def test_the_fingerprint_is_that_of_names_and_sizes_wherever_they_lie(tmp_path: 
         fingerprints.append(find_corpus_files(tmp_path / folder).fingerprint)
     assert fingerprints[0] == fingerprints[1]
     assert len(set(fingerprints)) == 3
+
+
+def test_a_pattern_takes_a_file_once_though_links_make_a_circle(tmp_path: Path) -> None:
+    folder = tmp_path / "books" / "a"
+    folder.mkdir(parents=True)
+    (folder / "one.txt").write_text("calm")
+    (folder / "linked.txt").symlink_to("one.txt")
+    (folder / "loop").symlink_to(tmp_path / "books")
+    found = find_corpus_files(f"{tmp_path}/books/**/*.txt")
+    assert found.paths == (folder / "linked.txt", folder / "one.txt")
+    assert found.skipped[:2] == (
+        Skipped("a/loop/a/linked.txt", f"the same file as {folder}/linked.txt"),
+        Skipped("a/loop/a/one.txt", f"the same file as {folder}/one.txt"),
+    )
+    assert len({each.reason for each in found.skipped}) == 2
