@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from revlm.corpus.readers import READERS, printable, reader_of, unreadable, why
+from revlm.corpus.store_folder import is_store
 from revlm.errors import DataError, UsageError
 
 OnError = Literal["strict", "skip"]
@@ -82,16 +83,18 @@ class CorpusFiles:
 def find_corpus_files(corpus: Path | str, *, errors: OnError = "strict") -> CorpusFiles:
     """Returns the readable files of `corpus`, sorted by path: a folder (searched recursively), a pattern, or one file.
 
-    Links to folders are followed, each folder once, so a circle of links ends. Hidden entries, files without
-    a reader and what is no regular file (a pipe, a device) are listed as skipped. In a pattern `*`, `?` and `[]` stand
-    for what they stand for in a shell, and `**` for any folders; what links to folders make it match again
-    is listed as skipped.
+    Links to folders are followed, each folder once, so a circle of links ends. Hidden entries, token stores, files
+    without a reader and what is no regular file (a pipe, a device) are listed as skipped. In a pattern `*`, `?` and
+    `[]` stand for what they stand for in a shell, and `**` for any folders; a file that it matches again through links
+    to folders is listed as skipped.
 
     Raises:
-        DataError: the corpus is missing, has no file that can be read, or, unless `errors` is "skip", a
-            folder or file below it cannot be looked at.
+        DataError: the corpus is missing or a token store, has no file that can be read, or, unless `errors` is "skip",
+            a folder or file below it cannot be looked at.
     """
     root = Path(corpus)
+    if is_store(root):
+        raise DataError(f"the corpus {root} is a token store, which holds no texts; give the folder of its texts")
     if root.is_dir():
         return _find_in_folder(root, errors)
     if is_pattern(corpus):
@@ -186,6 +189,10 @@ def _find_in_folder(root: Path, errors: OnError) -> CorpusFiles:
         first = seen.setdefault((status.st_dev, status.st_ino), here)
         if first != here:
             search.skip(here, f"the same folder as {printable(first)}")
+            subfolders.clear()
+            continue
+        if is_store(here):
+            search.skip(here, "a token store")
             subfolders.clear()
             continue
         for name in _hidden(subfolders + names):
