@@ -12,7 +12,8 @@ Trains the bundled recipe `demo` on one novel, in examples of 65,536 tokens, the
 of text, and says whether the loss fell by a fifth. The novel is the first of Crime and Punishment, Moby-Dick and
 the Bible that can be had; CORPUS is a folder of .txt files, or one such file, to train on instead.
 
-Texts go to data/texts/demo, tokens to data/demo-<name>, the run to runs/demo-<name>, all in the project's folder.
+Texts go to data/texts/demo, tokens to data/demo-<name> (data/demo-<name>.corpus says of which corpus), the run to
+runs/demo-<name>, all in the project's folder.
 Run again, it takes the text and the tokens that are there and goes on where the run stands; a finished run is
 reported again. Remove runs/demo-<name> to train anew.
 
@@ -48,9 +49,9 @@ bring_novel() {
     exit 3
 }
 
-# Whether the tokens are whole and no text of the corpus is newer than they are.
+# Whether the tokens are whole and of this corpus, which another of the same name is not, and none of its texts is newer.
 tokens_are_current() {
-    [[ -f $tokens/manifest.json && -z $(find "$corpus" -newer "$tokens/manifest.json" -print -quit) ]]
+    [[ -f $tokens/manifest.json && -f $tokens.corpus && $(<"$tokens.corpus") == "$(realpath -- "$corpus")" && -z $(find "$corpus" -newer "$tokens/manifest.json" -print -quit) ]]
 }
 
 # The losses and the peak memory of a run's metrics.jsonl; fails unless the loss fell by a fifth.
@@ -103,7 +104,9 @@ run=runs/demo-$name
 if tokens_are_current; then
     say "the tokens of $corpus are in $tokens already"
 else
+    rm -f -- "$tokens.corpus"
     "$revlm" tokenize "$corpus" -o "$tokens"
+    realpath -- "$corpus" >"$tokens.corpus"
 fi
 if [[ -f $run/metrics.jsonl ]]; then
     say "$run is there already: going on where it stands; remove it to train anew"

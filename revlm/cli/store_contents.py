@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from revlm.report.units import visible_text
+
 if TYPE_CHECKING:
     from revlm.corpus.inspection import LengthBin, StoreContents
     from revlm.corpus.store import StoredDocument
@@ -29,7 +31,7 @@ def print_contents(folder: Path, contents: "StoreContents") -> None:
     skipped = [f"{each.path}: {each.reason}" for each in contents.skipped]
     for heading, file, lines in (("duplicates", "documents", duplicates), ("skipped", "skipped", skipped)):
         for line in _listed(heading, lines, f"{file}.jsonl"):
-            console.print(Text(line), soft_wrap=True)
+            console.print(Text(visible_text(line)), soft_wrap=True)
 
 
 def contents_as_dict(contents: "StoreContents") -> dict[str, Any]:
@@ -79,11 +81,11 @@ def _ends(contents: "StoreContents") -> Table:
     longest = dict(contents.longest)
     shortest = {number: each for number, each in reversed(contents.shortest) if number not in longest}
     for number, each in longest.items():
-        table.add_row(str(number), Text(each.title), f"{each.tokens:,}", f"{each.bytes:,}")
+        table.add_row(str(number), Text(visible_text(each.title)), f"{each.tokens:,}", f"{each.bytes:,}")
     if len(longest) + len(shortest) < contents.documents:
         table.add_row("...")
     for number, each in shortest.items():
-        table.add_row(str(number), Text(each.title), f"{each.tokens:,}", f"{each.bytes:,}")
+        table.add_row(str(number), Text(visible_text(each.title)), f"{each.tokens:,}", f"{each.bytes:,}")
     return table
 
 

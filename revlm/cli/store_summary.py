@@ -40,6 +40,7 @@ def _print(summary: "StoreSummary") -> None:
 
     from revlm.cli.document_table import document_table
     from revlm.corpus.store import TokenStore
+    from revlm.report.units import visible_text
 
     console = Console()
     console.print(document_table(TokenStore(summary.output_dir)))
@@ -56,4 +57,4 @@ def _print(summary: "StoreSummary") -> None:
         f"{summary.tokenizer} vocabulary {summary.vocab_size:,}, {summary.seconds:.1f} s",
     ]
     for line in lines:
-        console.print(Text(line), soft_wrap=True)
+        console.print(Text(visible_text(line)), soft_wrap=True)

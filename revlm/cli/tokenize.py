@@ -128,7 +128,11 @@ def tokenize(
 
 def default_output(corpus: str, addition: str = "") -> Path:
     """`data/<name of CORPUS>` and what is added: a folder's name, a file's without its ending, of hf:owner/name the
-    name."""
+    name, of a pattern that of the folder before its signs."""
+    from revlm.corpus.corpus_files import folder_of_pattern, is_pattern
+
+    if is_pattern(corpus):
+        corpus = str(folder_of_pattern(corpus))
     resolved = Path(corpus.removeprefix("hf:")).resolve()
     name = resolved.name if resolved.is_dir() else resolved.stem
     return Path("data") / ((name or "corpus") + addition)

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from revlm.report.units import visible_text
+
 SECONDS_BETWEEN_LINES = 30.0
 
 
@@ -31,6 +33,7 @@ class TokenizeProgress:
 
     def show(self, done: int, total: int | None, title: str) -> None:
         """Shows that `done` of `total` bytes are done, None where nobody knows how many there are."""
+        title = visible_text(title)
         self._bar.update(self._task, completed=done, total=total, description=title or "reading")
         now = time.monotonic()
         if self._bar.disable and now - self._last_line >= SECONDS_BETWEEN_LINES:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from revlm.corpus.readers import READERS, printable, reader_of, unreadable, why
+from revlm.corpus.store_folder import is_store
 from revlm.errors import DataError, UsageError
 
 OnError = Literal["strict", "skip"]
@@ -82,18 +83,21 @@ class CorpusFiles:
 def find_corpus_files(corpus: Path | str, *, errors: OnError = "strict") -> CorpusFiles:
     """Returns the readable files of `corpus`, sorted by path: a folder (searched recursively), a pattern, or one file.
 
-    Links to folders are followed, each folder once, so a circle of links ends. Hidden entries, files without
-    a reader and what is no regular file (a pipe, a device) are listed as skipped. In a pattern `*`, `?` and `[]` stand
-    for what they stand for in a shell, and `**` for any folders.
+    Links to folders are followed, each folder once, so a circle of links ends. Hidden entries, token stores, files
+    without a reader and what is no regular file (a pipe, a device) are listed as skipped. In a pattern `*`, `?` and
+    `[]` stand for what they stand for in a shell, and `**` for any folders; a file that it matches again through links
+    to folders is listed as skipped.
 
     Raises:
-        DataError: the corpus is missing, has no file that can be read, or, unless `errors` is "skip", a
-            folder or file below it cannot be looked at.
+        DataError: the corpus is missing or a token store, has no file that can be read, or, unless `errors` is "skip",
+            a folder or file below it cannot be looked at.
     """
     root = Path(corpus)
+    if is_store(root):
+        raise DataError(f"the corpus {root} is a token store, which holds no texts; give the folder of its texts")
     if root.is_dir():
         return _find_in_folder(root, errors)
-    if glob.has_magic(str(corpus)) and not root.exists():
+    if is_pattern(corpus):
         return _find_by_pattern(str(corpus), errors)
     try:
         status = root.stat()
@@ -106,6 +110,16 @@ def find_corpus_files(corpus: Path | str, *, errors: OnError = "strict") -> Corp
             f"the corpus {root} has no reader for {root.suffix} files; give a folder, or one of {_endings()}"
         )
     return CorpusFiles(root.parent, (root,), (status.st_size,), ())
+
+
+def is_pattern(corpus: Path | str) -> bool:
+    """Whether a corpus is called by a pattern, rather than by a file or folder whose name looks like one."""
+    return glob.has_magic(str(corpus)) and not Path(corpus).exists()
+
+
+def folder_of_pattern(pattern: str) -> Path:
+    """Returns the folder below which a pattern is looked for."""
+    return Path(os.path.dirname(re.split(r"[*?\[]", pattern, maxsplit=1)[0]) or ".")
 
 
 @dataclass
@@ -150,10 +164,17 @@ class _Search:
 
 
 def _find_by_pattern(pattern: str, errors: OnError) -> CorpusFiles:
-    search = _Search(Path(os.path.dirname(re.split(r"[*?\[]", pattern, maxsplit=1)[0]) or "."), errors)
-    for name in sorted(set(glob.glob(pattern, recursive=True))):
-        if not os.path.isdir(name):
+    search = _Search(folder_of_pattern(pattern), errors)
+    seen: dict[str, str] = {}
+    for name in sorted(set(glob.glob(pattern, recursive=True)), key=lambda name: (name.count(os.sep), name)):
+        if os.path.isdir(name):
+            continue
+        folder, own_name = os.path.split(name)
+        first = seen.setdefault(os.path.join(os.path.realpath(folder), own_name), name)
+        if first == name:
             search.look_at(Path(name))
+        else:
+            search.skip(Path(name), f"the same file as {printable(first)}")
     return search.files(f"the pattern {pattern} matches no")
 
 
@@ -168,6 +189,10 @@ def _find_in_folder(root: Path, errors: OnError) -> CorpusFiles:
         first = seen.setdefault((status.st_dev, status.st_ino), here)
         if first != here:
             search.skip(here, f"the same folder as {printable(first)}")
+            subfolders.clear()
+            continue
+        if is_store(here):
+            search.skip(here, "a token store")
             subfolders.clear()
             continue
         for name in _hidden(subfolders + names):

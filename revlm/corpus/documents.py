@@ -25,9 +25,9 @@ def stream_documents(
     The `read_bytes` of `Ended` and `Dropped` add up to the bytes of the files; those of a document's pieces to at most
     those of its end.
 
-    Dropped are texts that are empty or only white space, and where `errors` is "skip", files that cannot be read, are
-    damaged, are not UTF-8 or change meanwhile, and lines and rows without a text. `text_column` names the text in
-    files of rows.
+    Dropped are texts and files that are empty or only white space, and where `errors` is "skip", files that cannot be
+    read, are damaged, are not UTF-8 or change meanwhile, and lines and rows without a text. `text_column` names the
+    text in files of rows.
 
     Raises:
         DataError: where `errors` is "strict", at such a file, line or row (path and place named).
@@ -56,6 +56,8 @@ class _FileReading:
                 self._texts += 1
                 self._read_bytes += found.read_bytes
             self._require_unchanged()
+            if not self._texts and not known:
+                yield self._dropped(self._source, "empty or only white space", self._version[0])
         except (OSError, UnusableFileError) as error:
             problem = error if isinstance(error, UnusableFileError) else unreadable(self._path, error)
             if self._errors == "strict":

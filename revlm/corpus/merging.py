@@ -69,7 +69,8 @@ def merge_stores(
     plan = {"merge": [str(folder.resolve()) for folder in manifests], "deduplicate": deduplicate}
 
     def write(folder: Path) -> None:
-        require_free_space(folder, sum(map(_file_bytes, manifests.values())), "the merged store")
+        needed_bytes = sum(map(_file_bytes, manifests.values()))
+        require_free_space(folder, needed_bytes, "the merged store", "give another folder with -o")
         skipped = chain.from_iterable(map(skipped_in, manifests))
         tokenizer = Tokenizer.load(next(iter(manifests)))
         write_store(folder, tokenizer, _documents(manifests, steps), skipped, deduplicate=deduplicate)

@@ -79,7 +79,7 @@ def open_source(
     whole = find_corpus_files(corpus, errors=errors)
     files = whole.shard(*shard) if shard else whole
     return Source(
-        name=printable(files.root),
+        name=printable(Path(corpus)),
         identity=_identity(files),
         total_bytes=files.total_bytes,
         skipped=files.skipped,

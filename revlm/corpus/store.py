@@ -14,13 +14,14 @@ from typing import Any
 
 from revlm.corpus.cleaning import Cleaning
 from revlm.corpus.corpus_files import Skipped
+from revlm.corpus.store_folder import FORMAT, MANIFEST
+from revlm.corpus.store_folder import is_store as is_store
 from revlm.corpus.stored_texts import StoredRows, StoredTexts, unreadable_store
 from revlm.corpus.tokenizer import Tokenizer
 from revlm.errors import DataError
 from revlm.storage import sha256_of
 
-MANIFEST, DOCUMENTS, SKIPPED = "manifest.json", "documents.jsonl", "skipped.jsonl"
-FORMAT = "revlm token store"
+DOCUMENTS, SKIPPED = "documents.jsonl", "skipped.jsonl"
 FORMAT_VERSION = 2
 
 
@@ -153,15 +154,6 @@ def require_undamaged(folder: Path | str, progress: Callable[[int, str], object]
             f"{', '.join(damaged)} in {folder} changed since the tokens were written (another sha256): restore "
             f"{'it' if len(damaged) == 1 else 'them'} from a copy, or run `revlm tokenize CORPUS -o {folder}` again"
         )
-
-
-def is_store(folder: Path) -> bool:
-    """Returns whether a folder has the manifest of a token store, of whatever version."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, ValueError):
-        return False
-    return isinstance(manifest, dict) and manifest.get("format") == FORMAT
 
 
 def read_manifest(folder: Path | str) -> dict[str, Any]:

@@ -163,6 +163,6 @@ def _spool(events: Iterable[Encoded | Ended | Dropped], spool: Spool, judge: Jud
 def _write(
     spool: Spool, tokenizer: Tokenizer, source: Source, row_tokens: int, deduplicate: bool, folder: Path
 ) -> None:
-    require_free_space(folder, spool.token_bytes, "the token store")
+    require_free_space(folder, spool.token_bytes, "the token store", "give another folder with -o")
     documents, skipped = spool.documents(row_tokens), chain(source.skipped, spool.skipped())
     write_store(folder, tokenizer, documents, skipped, deduplicate=deduplicate, shard=source.shard)

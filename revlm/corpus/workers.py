@@ -9,9 +9,12 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import cycle
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -21,6 +24,9 @@ Work = TypeVar("Work")
 Result = TypeVar("Result")
 Shared = TypeVar("Shared")
 
+# Ctrl-C in a terminal and the signals of a batch system reach every process: the parent decides what they mean.
+_OF_THE_PARENT = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+
 
 class Workers(Generic[Work, Result]):
     """Processes that call `function(shared, work)`; each has the shared value once."""
@@ -28,14 +34,19 @@ class Workers(Generic[Work, Result]):
     def __init__(self, count: int, shared: Shared, function: Callable[[Shared, Work], Result]) -> None:
         context = multiprocessing.get_context("spawn")
         self._connections: list[Connection] = []
-        self._processes = []
-        for _ in range(count):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, shared, function), daemon=True)
-            process.start()
-            theirs.close()  # so that the end of either side is seen by the other
-            self._connections.append(ours)
-            self._processes.append(process)
+        self._processes: list[SpawnProcess] = []
+        try:
+            with _signals_blocked():  # a process begins with what is blocked where it is started
+                for _ in range(count):
+                    ours, theirs = context.Pipe()
+                    self._connections.append(ours)
+                    process = context.Process(target=_serve, args=(theirs, shared, function), daemon=True)
+                    process.start()
+                    theirs.close()  # so that the end of either side is seen by the other
+                    self._processes.append(process)
+        except BaseException:
+            self._end()
+            raise
         self._next_to_give, self._next_to_take = cycle(self._connections), cycle(self._connections)
 
     def give(self, work: Work) -> None:
@@ -71,17 +82,28 @@ class Workers(Generic[Work, Result]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         for connection in self._connections:
             connection.close()
         for process in self._processes:
             process.join()
 
 
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Lets the signals of the parent wait while the block lasts."""
+    resource_tracker.ensure_running()  # to start it would let SIGINT and SIGTERM through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_PARENT)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(connection: Connection, shared: Any, function: Callable[[Any, Any], Any]) -> None:
     """Works off what comes, in a worker process, until the other side is gone."""
-    # Ctrl-C in a terminal and the signals of a batch system reach every process: the parent decides what they mean.
-    for each in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(each, signal.SIG_IGN)
     waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(connection, waiting), daemon=True).start()
     while True:

@@ -92,6 +92,8 @@ def _download(url: str) -> bytes:
 
 def _read_whole(response: http.client.HTTPResponse, url: str) -> bytes:
     announced = response.headers.get("Content-Length")
+    if announced is not None and not announced.isdecimal():
+        raise SourceFailure(f"{url} cannot be checked: its server announces a length of {announced!r}")
     received = bytearray()
     while chunk := response.read(CHUNK_BYTES):
         received += chunk

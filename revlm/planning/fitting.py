@@ -69,7 +69,7 @@ def require_memory(
     longest = longest_seq_len(recipe, vocab_size, device, limit.size_bytes, launch)
     raise ResourceError(
         f"a step on {plan.seq_len:,} tokens needs {_gigabytes(plan.total_bytes)} ({_most(plan)}) and {limit.owner} "
-        f"{_gigabytes(limit.size_bytes)}: {_remedy(longest)}"
+        f"{_gigabytes(limit.size_bytes)}: {_remedy(longest, plan, limit.size_bytes)}"
     )
 
 
@@ -103,7 +103,7 @@ def out_of_memory_explained(
         seen = f"; {snapshot} opens in https://pytorch.org/memory_viz" if snapshot and snapshot.is_file() else ""
         raise ResourceError(
             f"out of memory with {_gigabytes(attainable)} to be had: a step on {plan.seq_len:,} tokens is planned to "
-            f"need {_gigabytes(plan.total_bytes)} ({_most(plan)}), so {_remedy(fitting)}{seen}"
+            f"need {_gigabytes(plan.total_bytes)} ({_most(plan)}), so {_remedy(fitting, plan, attainable)}{seen}"
         ) from error
 
 
@@ -112,9 +112,11 @@ def _most(plan: Plan) -> str:
     return f"the most is {name}, {_gigabytes(size_bytes)}"
 
 
-def _remedy(longest: int) -> str:
+def _remedy(longest: int, plan: Plan, available_bytes: int) -> str:
     if longest:
         return f"lower data.seq_len to {longest:,} or less"
+    if available_bytes <= plan.process_bytes:
+        return f"raise the limit, for the process alone takes {_gigabytes(plan.process_bytes)}"
     return f"not even {_GRANULE:,} tokens fit, so lower model.d_model or model.n_layers"
 
 

@@ -54,6 +54,22 @@ def test_show_tells_what_is_in_a_store(store: Path, capsys: pytest.CaptureFixtur
     assert "\x1b" not in out
 
 
+def test_titles_and_names_of_files_reach_the_terminal_without_control_characters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("texts").mkdir()
+    rows = [{"title": f"\x1b[31m{number}", "text": TEXT * 5} for number in range(2)]
+    Path("texts/\x1b[2J.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Path("texts/\x1b[1m.csv").touch()
+    for command in (("tokenize", "texts", "--tokenizer", "bytes"), ("data", "show", "data/texts")):
+        exit_code, out, _ = run(capsys, *command)
+        assert exit_code == 0
+        assert "\x1b" not in out
+        for words in ("\N{REPLACEMENT CHARACTER}[31m1", "\N{REPLACEMENT CHARACTER}[2J.jsonl", "[1m.csv"):
+            assert words in out
+
+
 def test_show_as_json_agrees_with_the_manifest(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shown = json.loads(run(capsys, "data", "show", store, "--json")[1])
     manifest = json.loads((store / "manifest.json").read_text())

@@ -7,6 +7,7 @@ import pytest
 
 from revlm import cli
 from revlm.cli import evaluation_tables, main
+from revlm.corpus import tokenize_corpus
 from revlm.report import read_history
 from revlm.report.evaluation_section import evaluation_pictures
 from tests.tiny_run import write_run
@@ -115,3 +116,14 @@ def test_the_same_seed_gives_the_same(run: Path, capsys: pytest.CaptureFixture[s
 def test_lengths_that_are_none_are_wrong_use(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--run", str(run), "--context-lengths", "256,many"]) == 2
     assert "give numbers of tokens with commas" in capsys.readouterr().err
+
+
+def test_titles_are_told_without_control_characters(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "\x1b[2J.txt").write_text("It was calm.")
+    tokenize_corpus(tmp_path, tmp_path / "store", tokenizer="bytes")
+    assert main(["evaluate", "--run", str(run), "--data", str(tmp_path / "store"), "--device", "cpu"]) == 0
+    captured = capsys.readouterr()
+    assert "scoring \N{REPLACEMENT CHARACTER}[2J" in captured.err
+    assert "\x1b" not in captured.err + captured.out

@@ -7,6 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from revlm.cli import tokenize_progress
 from revlm.cli.tokenize import default_output, tokenize
 from revlm.errors import DataError, UsageError
 
@@ -72,6 +73,30 @@ def test_the_default_output_has_the_name_of_the_corpus(tmp_path: Path, monkeypat
     assert default_output("hf:owner/name") == Path("data/name")
     monkeypatch.chdir(tmp_path / "novels.v2")
     assert default_output(".") == Path("data/novels.v2")
+
+
+def test_the_default_output_of_a_pattern_has_the_name_of_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "novels" / "new").mkdir(parents=True)
+    (tmp_path / "novels" / "new [1]").touch()
+    monkeypatch.chdir(tmp_path / "novels")
+    for pattern in ("new/*.txt", "new/**/k*.txt", "new/keeper?.txt"):
+        assert default_output(pattern) == Path("data/new")
+        assert default_output(pattern, "-3-of-4") == Path("data/new-3-of-4")
+    assert default_output("*.txt") == default_output("[a-k]*") == Path("data/novels")
+    assert default_output("new [1]") == Path("data/new [1]")
+
+
+def test_the_title_in_work_is_shown_without_control_characters(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tokenize_progress, "SECONDS_BETWEEN_LINES", 0.0)
+    with tokenize_progress.TokenizeProgress() as progress:
+        progress.show(1, 2, "\x1b[2Jcalm")
+    told = capsys.readouterr().err
+    assert "\N{REPLACEMENT CHARACTER}[2Jcalm" in told
+    assert "\x1b" not in told
 
 
 def test_help_shows_an_example_and_the_module_loads_nothing_heavy() -> None:

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from revlm.corpus import tokenize_corpus
 from revlm.corpus.corpus_files import CorpusFiles, Skipped, find_corpus_files
-from revlm.errors import UsageError
+from revlm.errors import DataError, UsageError
 
 
 def corpus_of(sizes: list[int]) -> CorpusFiles:
@@ -58,3 +59,31 @@ def test_the_fingerprint_is_that_of_names_and_sizes_wherever_they_lie(tmp_path: 
         fingerprints.append(find_corpus_files(tmp_path / folder).fingerprint)
     assert fingerprints[0] == fingerprints[1]
     assert len(set(fingerprints)) == 3
+
+
+def test_tokens_below_the_texts_are_no_texts(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("calm")
+    (tmp_path / "rows.jsonl").write_text('{"text": "sail"}\n')
+    before = find_corpus_files(tmp_path)
+    for _ in range(2):
+        tokenize_corpus(tmp_path, tmp_path / "data" / "tokens", tokenizer="bytes")
+        found = find_corpus_files(tmp_path)
+        assert found.fingerprint == before.fingerprint
+        assert found.skipped == (Skipped("data/tokens", "a token store"),)
+    with pytest.raises(DataError, match=r"data/tokens is a token store, .*; give the folder of its texts"):
+        find_corpus_files(tmp_path / "data" / "tokens")
+
+
+def test_a_pattern_takes_a_file_once_though_links_make_a_circle(tmp_path: Path) -> None:
+    folder = tmp_path / "books" / "a"
+    folder.mkdir(parents=True)
+    (folder / "one.txt").write_text("calm")
+    (folder / "linked.txt").symlink_to("one.txt")
+    (folder / "loop").symlink_to(tmp_path / "books")
+    found = find_corpus_files(f"{tmp_path}/books/**/*.txt")
+    assert found.paths == (folder / "linked.txt", folder / "one.txt")
+    assert found.skipped[:2] == (
+        Skipped("a/loop/a/linked.txt", f"the same file as {folder}/linked.txt"),
+        Skipped("a/loop/a/one.txt", f"the same file as {folder}/one.txt"),
+    )
+    assert len({each.reason for each in found.skipped}) == 2

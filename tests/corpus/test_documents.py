@@ -1,12 +1,17 @@
+import gzip
 import os
 from pathlib import Path
 from typing import IO
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from revlm.corpus import read_documents
 from revlm.corpus.cleaning import Cleaning
 from revlm.corpus.corpus_files import Skipped, find_corpus_files
+from revlm.corpus.documents import stream_documents
+from revlm.corpus.events import Piece
 from revlm.errors import DataError
 
 
@@ -85,6 +90,22 @@ def test_what_gives_no_document_is_listed_with_its_reason(tmp_path: Path) -> Non
     }
 
 
+def test_a_file_of_no_texts_is_listed_and_passed_once(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"\n \n")
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(b""))
+    parquet.write_table(pyarrow.table({"text": pyarrow.array([], pyarrow.string())}), tmp_path / "c.parquet")
+    (tmp_path / "d.txt").write_text("good")
+    texts, skipped = read(tmp_path)
+    assert list(texts) == ["d.txt"]
+    assert skipped == [Skipped(name, "empty or only white space") for name in ("a.jsonl", "b.jsonl.gz", "c.parquet")]
+    files = find_corpus_files(tmp_path)
+    events = [event for event in stream_documents(files) if not isinstance(event, Piece)]
+    assert sum(event.read_bytes for event in events) == files.total_bytes
+    for number, event in enumerate(events):
+        left = [each for each in stream_documents(files, after=event.place) if not isinstance(each, Piece)]
+        assert left == events[number + 1 :]
+
+
 def test_a_link_to_a_folder_is_followed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "a.txt").write_text("linked")
@@ -109,10 +130,10 @@ def test_an_unreadable_file_stops_or_is_listed(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "shut.txt").write_text("shut")
     open_path = Path.open
 
-    def refuse(path: Path, *arguments: str) -> IO[bytes]:
+    def refuse(path: Path, *arguments: str, **options: str) -> IO[bytes]:
         if path.name == "shut.txt":
             raise PermissionError(13, "Permission denied")
-        return open_path(path, *arguments)
+        return open_path(path, *arguments, **options)
 
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(DataError, match=r"shut\.txt cannot be read: permission denied"):

@@ -1,5 +1,6 @@
 import json
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -249,3 +250,17 @@ def test_rows_that_are_not_those_of_the_documents_are_damage(
     with pytest.raises(DataError, match="2-of-2 is damaged, its rows are not those of its documents"):
         merge_stores([one, two], tmp_path / "merged")
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_full_disk_is_answered_with_an_option_of_the_commands(
+    corpus: Path, tmp_path: Path, tokenize_shards: Callable[..., list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = tokenize_shards(2)
+    usage = shutil.disk_usage(tmp_path)._replace(free=1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    for write in (
+        lambda: merge_stores(shards, tmp_path / "merged"),
+        lambda: tokenize_corpus(corpus, tmp_path / "whole", tokenizer="bytes"),
+    ):
+        with pytest.raises(StorageError, match=r"disk full: .*: free space there, or give another folder with -o$"):
+            write()

@@ -88,6 +88,13 @@ def test_work_on_a_hub_dataset_goes_on_unless_its_files_change(hub_folder: Path,
     assert "starting over" in messages_after_a_stop(change=True)
 
 
+def test_files_are_called_as_they_were_named(files: Path) -> None:
+    for corpus in (files, files / "a.txt", files / "*.txt"):
+        assert open_source(corpus, errors="skip").name == str(corpus)
+    with pytest.raises(DataError, match=r"no text is left in \S+/b\.txt \(b\.txt: empty"):
+        tokenize_corpus(files / "b.txt", files.parent / "store", tokenizer="bytes")
+
+
 def test_what_is_of_the_hub_alone_is_refused_for_files(files: Path, hub_folder: Path) -> None:
     with pytest.raises(UsageError, match="--split is for a dataset of the hub"):
         open_source(files, split="test")

@@ -1,8 +1,10 @@
+import errno
 import multiprocessing
 import operator
 import os
 import signal
 import time
+from multiprocessing.context import SpawnProcess
 
 import pytest
 
@@ -54,6 +56,33 @@ def test_the_death_of_a_worker_is_an_error_and_leaves_no_process(given_before: i
     ):
         go_on_after_all_died(pool, given_before)
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_signal_of_the_parent_s_group_leaves_the_workers_at_work(number: signal.Signals) -> None:
+    """From the moment on at which they are started, long before their imports are done."""
+    with Workers(2, 2, pow) as pool:
+        for process in multiprocessing.active_children():
+            os.kill(process.pid or 0, number)
+        for exponent in range(4):
+            pool.give(exponent)
+        assert [pool.take() for _ in range(4)] == [1, 2, 4, 8]
+    assert number not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_where_one_cannot_be_started_the_others_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, started = SpawnProcess.start, []
+
+    def start_one(process: SpawnProcess) -> None:
+        if started:
+            raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+        start(process)
+        started.append(process)
+
+    monkeypatch.setattr(SpawnProcess, "start", start_one)
+    with pytest.raises(OSError, match="unavailable"):
+        Workers(2, 2, pow)
+    assert [process.exitcode for process in started] == [0]
 
 
 def test_work_that_nobody_waits_for_ends_at_once() -> None:

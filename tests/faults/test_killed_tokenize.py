@@ -1,11 +1,13 @@
 """`revlm tokenize`, killed at any moment and run again, writes the bytes of an undisturbed run and leaves no more."""
 
 import json
+import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -72,8 +74,11 @@ def test_a_kill_while_an_older_store_is_replaced(forks: Forks, corpus: Path, tmp
 
 
 def start(corpus: Path, store: Path) -> subprocess.Popen[bytes]:
+    """Runs it with two workers, in a process group of its own."""
     command = [sys.executable, "-m", "revlm", "tokenize", str(corpus), "-o", str(store), "--workers", "2"]
-    return subprocess.Popen([*command, "--vocab-size", "390"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(
+        [*command, "--vocab-size", "390"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
 
 
 @pytest.mark.parametrize("times", [pytest.param(20, marks=pytest.mark.slow), 2])
@@ -99,3 +104,27 @@ def test_a_kill_at_a_random_time_with_workers(tmp_path: Path, times: int) -> Non
         assert start(corpus, store).wait() == 0
         assert contents(store) == undisturbed
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_to_all_processes_stops_where_the_same_command_goes_on(tmp_path: Path, number: signal.Signals) -> None:
+    """As `timeout` and batch systems send it, when the workers have only just been started."""
+    corpus = tmp_path / "text.txt"
+    corpus.write_text(text(1, 60_000))
+    running = start(corpus, tmp_path / "store")
+    while len(workers_of(running)) < 2:
+        assert running.poll() is None
+        time.sleep(0.01)
+    os.killpg(running.pid, number)
+    assert running.wait() == 75
+    assert start(corpus, tmp_path / "store").wait() == 0
+
+
+def workers_of(running: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    with suppress(psutil.NoSuchProcess):
+        return [
+            each
+            for each in psutil.Process(running.pid).children()
+            if any("spawn_main" in word for word in each.cmdline())
+        ]
+    return []

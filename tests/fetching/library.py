@@ -25,7 +25,7 @@ def ebook(title: str, *, body: str = "It was a calm night at sea.\n" * 40) -> by
 class Page:
     body: bytes = b""
     status: int = 200
-    content_length: int | None = None
+    content_length: int | str | None = None
     announces_length: bool = True
     stalls: bool = False
 

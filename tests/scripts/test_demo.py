@@ -66,6 +66,20 @@ def test_own_texts_are_tokenized_again_when_they_have_changed(project: Project) 
     assert [call[0] for call in project.calls].count("tokenize") == 2
 
 
+def test_another_corpus_of_the_same_name_is_tokenized(project: Project) -> None:
+    for author in ("a", "b"):
+        (project.folder / author / "novels").mkdir(parents=True)
+        text = project.folder / author / "novels" / "calm.txt"
+        text.write_text("It was calm.\n")
+        os.utime(text, (0, 0))
+        os.utime(text.parent, (0, 0))
+    project.exits = {"tokenize": [0, 3, 0]}
+    statuses = [project.run("demo.sh", f"{author}/novels").returncode for author in "aabaa"]
+    assert statuses == [0, 0, 3, 0, 0]
+    tokenized = [call[1] for call in project.calls if call[0] == "tokenize"]
+    assert tokenized == [f"{project.folder}/{author}/novels" for author in "aba"]
+
+
 def test_a_single_file_is_a_corpus(project: Project) -> None:
     (project.folder / "calm.txt").write_text("It was calm.\n")
     project.run("demo.sh", "calm.txt")

@@ -77,6 +77,14 @@ def test_another_corpus_or_other_options_start_over(books: Project) -> None:
         ]  # fmt: skip
 
 
+def test_a_circle_of_links_in_the_corpus_is_passed_over(books: Project) -> None:
+    (books.folder / "books" / "loop").symlink_to(".")
+    for calls in (4, 5):
+        done = books.run("tokenize_shards.sh", "-n", "2", "books")
+        assert done.returncode == 0, done.stderr
+        assert len(books.calls) == calls
+
+
 def test_a_tokenizer_that_cannot_be_trained_ends_it_with_its_exit_code(books: Project) -> None:
     books.exits = {"--only-tokenizer": [3]}
     assert books.run("tokenize_shards.sh", "-n", "2", "books").returncode == 3

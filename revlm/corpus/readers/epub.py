@@ -3,9 +3,11 @@
 Source: EPUB 3.3 (W3C Recommendation), sections 4 (container), 5 (package) and 6.1 (XHTML documents).
 """
 
+import lzma
 import posixpath
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,6 +22,19 @@ _BLOCKS = """
     address article aside blockquote body dd details div dl dt fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6
     header hr li main nav ol p pre section table tr ul
 """
+# RuntimeError is zipfile's word for what is encrypted or compressed in another way, AssertionError html.parser's for
+# markup that is none.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    ElementTree.ParseError,
+    AssertionError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    ValueError,
+)
 _DECLARED_ENCODING = re.compile(rb"""^\s*<\?xml[^>]*\bencoding=["']([\w.-]+)["']""")
 
 
@@ -28,7 +43,7 @@ def read_epub(path: Path, text_column: str) -> Iterator[RawText]:
     try:
         with zipfile.ZipFile(path) as archive:
             text, title = _Book(path, archive).read()
-    except (zipfile.BadZipFile, ElementTree.ParseError, KeyError, EOFError, ValueError, LookupError) as error:
+    except _DAMAGE as error:
         raise UnusableFileError(path, f"is damaged or no EPUB ({why(error)})", "fetch it again") from error
     if reason := no_text(text):
         raise UnusableFileError(path, reason, "fetch or make it again")
@@ -97,6 +112,7 @@ class _Text(HTMLParser):
     """The text of an XHTML document: a blank line between blocks, white space as a browser shows it."""
 
     _BLOCKS = frozenset(_BLOCKS.split())
+    _CELLS = frozenset(("td", "th"))
     _HIDDEN = frozenset(("head", "script", "style", "template"))
 
     def __init__(self) -> None:
@@ -114,6 +130,8 @@ class _Text(HTMLParser):
             self._end_block()
         self._hidden += tag in self._HIDDEN
         self._preformatted += tag == "pre"
+        if tag in self._CELLS:
+            self._block.append(" ")
         if tag == "br":
             self._block.append("\n")
 
@@ -132,6 +150,10 @@ class _Text(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not self._hidden:
             self._block.append(data if self._preformatted else re.sub(r"[ \t\r\n\f]+", " ", data))
+
+    def unknown_decl(self, data: str) -> None:
+        if data.startswith("CDATA["):
+            self.handle_data(data.removeprefix("CDATA["))
 
     def _end_block(self) -> None:
         lines = "".join(self._block).split("\n")

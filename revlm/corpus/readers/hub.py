@@ -16,12 +16,12 @@ from revlm.corpus.readers.hub_errors import no_such_column, no_such_split, openi
 from revlm.corpus.readers.hub_rows import DatasetRows, ParquetRows, Row, Rows
 from revlm.corpus.readers.jsonl import text_of_row
 from revlm.corpus.readers.raw import RawText, Unusable
-from revlm.errors import DataError, UsageError
+from revlm.errors import DataError
 
 
 @dataclass(frozen=True)
 class HubDataset(HubAddress):
-    """The texts of a split. Everything but `shard` opens the dataset, once for all that is asked of it.
+    """The texts of a split. It is opened once for all that is asked of it.
 
     Raises:
         DataError: where it cannot be opened: the hub cannot be reached or does not let us in, it is not there, or has
@@ -41,29 +41,11 @@ class HubDataset(HubAddress):
         versions = [(file, os.stat(file).st_size, os.stat(file).st_mtime_ns) for file in self._files()]
         return hashlib.sha256(repr(versions).encode()).hexdigest()
 
-    @property
-    def n_shards(self) -> int:
-        """The most parts that its split can be cut into: its files."""
-        return len(self._files())
-
-    def shard(self, index: int, count: int) -> "HubDataset":
-        """Returns part `index`, from 0, of `count`: contiguous files, so that the parts in order are the whole.
-
-        Raises:
-            UsageError: where there is no such part, or there are more parts than files.
-        """
-        if not 0 <= index < count:
-            raise UsageError(f"there is no part {index + 1} of {count}; parts are numbered from 1 to {count}")
-        if count > self.n_shards:
-            raise UsageError(f"{self} is cut by its files, so into {self.n_shards} parts at most; {count} are too many")
-        return replace(self, part=(index, count))
-
     def total_bytes(self) -> int | None:
         """Returns about how many bytes its rows have, all columns together, where that was counted."""
-        files, splits = self._files(), _opened(self).info.splits or {}
-        if self.split not in splits or not splits[self.split].num_bytes:
-            return None
-        return splits[self.split].num_bytes * len(self._of_part(files)) // len(files)
+        self._files()  # there may be no such split
+        counted = (_opened(self).info.splits or {}).get(self.split)
+        return counted.num_bytes or None if counted else None
 
     def texts(self, text_column: str, *, skip: int = 0) -> Iterator[RawText | Unusable]:
         """Yields the text of each row after the first `skip`, which is named by its row and, of several, its file.
@@ -93,29 +75,21 @@ class HubDataset(HubAddress):
             raise no_such_split(self, files)
         return list(files[self.split])
 
-    def _of_part(self, files: list[str]) -> range:
-        """Returns which of the files are in this part."""
-        index, count = self.part
-        each, more = divmod(len(files), count)
-        start = index * each + min(index, more)
-        return range(start, start + each + (index < more))
-
     def _rows(self, text_column: str) -> list[Rows]:
-        """Returns the rows of each file of this part."""
+        """Returns the rows of each file of the split."""
         from datasets.packaged_modules.parquet.parquet import ParquetConfig
 
         opened, files = _opened(self), self._files()
         names = [os.path.relpath(file, opened.base_path) if len(files) > 1 else "" for file in files]
-        part = self._of_part(files)
         if isinstance(opened.config, ParquetConfig):
-            return [ParquetRows(names[index], files[index], self, text_column) for index in part]
+            return [ParquetRows(name, file, self, text_column) for name, file in zip(names, files, strict=True)]
         with opening(self):
             dataset = opened.as_streaming_dataset(split=self.split)
         if dataset.column_names is not None:
             if text_column not in dataset.column_names:
                 raise no_such_column(self, text_column, dataset.column_names)
             dataset = dataset.select_columns([name for name in dataset.column_names if name in (text_column, "title")])
-        return [DatasetRows(names[index], dataset.shard(len(files), index)) for index in part]
+        return [DatasetRows(name, dataset.shard(len(files), index)) for index, name in enumerate(names)]
 
 
 def _opened(address: HubAddress) -> Any:

@@ -16,15 +16,13 @@ _ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 class HubAddress:
     """A split of a dataset on the hub, or of a local folder that is laid out like one.
 
-    `revision` is a branch, tag or commit, `config` one of the dataset's configurations; `part` says which one (from 0)
-    of how many contiguous parts of the split it is.
+    `revision` is a branch, tag or commit, `config` one of the dataset's configurations.
     """
 
     id: str
     split: str = "train"
     revision: str | None = None
     config: str | None = None
-    part: tuple[int, int] = (0, 1)
 
     @classmethod
     def parse(cls, name: str, *, split: str = "train", revision: str | None = None, config: str | None = None) -> Self:

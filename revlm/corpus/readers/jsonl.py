@@ -1,5 +1,6 @@
 """Reads files of one JSON object a line, a text each; compressed ones as well."""
 
+import codecs
 import io
 import json
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ def read_jsonl(path: Path, text_column: str) -> Iterator[RawText | Unusable]:
             if number == 0:
                 break
             position = file.tell()
+            if number == 1:
+                line = line.removeprefix(codecs.BOM_UTF8)
             if line.strip():
                 yield _text(line, f"line {number}", text_column, read_bytes=position - before)
                 before = position

@@ -117,13 +117,8 @@ def first_texts(dataset: HubDataset, count: int) -> list[str]:
     return ["".join(each.pieces) for each, _ in zip(dataset.texts("text"), range(count), strict=False)]
 
 
-def shards(dataset: HubDataset, count: int) -> list[list[Text | Unusable]]:
-    return [texts(dataset.shard(index, count)) for index in range(count)]
-
-
-def facts(dataset: HubDataset) -> tuple[int, int | None, int | None, str | None]:
-    half = dataset.shard(0, 2).total_bytes() if dataset.n_shards > 1 else None
-    return dataset.n_shards, dataset.total_bytes(), half, dataset.pinned().revision
+def facts(dataset: HubDataset) -> tuple[int | None, str | None]:
+    return dataset.total_bytes(), dataset.pinned().revision
 
 
 def streamed(stream: Stream, place: dict[str, Any] | None, count: int) -> tuple[Stream, list[str], dict[str, Any]]:

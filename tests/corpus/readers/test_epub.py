@@ -1,6 +1,7 @@
 """E-books: one that a widely used library wrote, one by hand, and each way in which one can be bad."""
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,7 @@ def test_the_spine_alone_says_the_order(tmp_path: Path) -> None:
     assert document.text == f"{third}\n\n\n{first}\n\n\n{second}\n"
 
 
+CONTAINER_NAME, LZMA_HEADER = b"META-INF/container.xml", b"\11\4\5\0props"
 CONTAINER = '<container><rootfiles><rootfile full-path="OEBPS/book.opf"/></rootfiles></container>'
 PACKAGE = """<package xmlns="http://www.idpf.org/2007/opf" xmlns:dc="http://purl.org/dc/elements/1.1/">
 <metadata><dc:title>A Small
@@ -118,6 +120,55 @@ def test_a_book_by_hand_is_read_in_the_order_of_its_spine(tmp_path: Path) -> Non
 )
 def test_an_ebook_that_cannot_be_read(tmp_path: Path, files: dict[str, str], reason: str) -> None:
     refused_or_skipped(by_hand(tmp_path / "book.epub", **files), reason, [])
+
+
+def with_flags(raw: bytes, flags: int, method: int) -> bytes:
+    """An archive whose directory says of every file that it is, say, encrypted."""
+    changed = bytearray(raw)
+    for mark, flags_at, method_at in ((b"PK\1\2", 8, 10), (b"PK\3\4", 6, 8)):
+        place = -1
+        while (place := raw.find(mark, place + 1)) >= 0:
+            changed[place + flags_at] |= flags
+            changed[place + method_at] = method
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda raw: with_flags(raw, 0, zipfile.ZIP_DEFLATED), id="deflated bytes that are none"),
+        pytest.param(lambda raw: with_flags(raw, 1, zipfile.ZIP_STORED), id="encrypted"),
+        pytest.param(lambda raw: with_flags(raw, 0, 99), id="another compression"),
+    ],
+)
+def test_an_archive_whose_files_cannot_be_had(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    path = by_hand(tmp_path / "book.epub")
+    path.write_bytes(damage(path.read_bytes()))
+    refused_or_skipped(path, "is damaged or no EPUB", [])
+
+
+def test_compressed_bytes_that_are_damaged(tmp_path: Path) -> None:
+    stored, path = by_hand(tmp_path / "stored.epub"), tmp_path / "book.epub"
+    with zipfile.ZipFile(stored) as book, zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        for name in book.namelist():
+            archive.writestr(name, book.read(name))
+    raw = path.read_bytes()
+    start = raw.index(CONTAINER_NAME) + len(CONTAINER_NAME) + len(LZMA_HEADER)
+    path.write_bytes(raw[:start] + bytes([255] * 20) + raw[start + 20 :])
+    refused_or_skipped(path, "is damaged or no EPUB", [])
+
+
+def test_markup_that_is_none(tmp_path: Path) -> None:
+    more = {"OEBPS/text/two.xhtml": "<html><body><p>a<![what[b]]></p></body></html>"}
+    refused_or_skipped(by_hand(tmp_path / "book.epub", **more), "is damaged or no EPUB", [])
+
+
+def test_cells_of_a_table_stand_apart_and_marked_text_is_kept(tmp_path: Path) -> None:
+    body = """<p>before <![CDATA[3 < 4 & 5]]> after</p><table><tr><th>Port</th><th>Tons</th></tr>
+<tr><td>Calm</td><td>c<i>2</i></td><td/></tr><tr><td><p>one</p></td><td>two</td></tr></table>"""
+    (document,), _ = read(by_hand(tmp_path / "book.epub", **{"OEBPS/text/two.xhtml": f"<body>{body}</body>"}))
+    chapter = document.text.split("\n\n\n")[1]
+    assert chapter == "before 3 < 4 & 5 after\n\nPort Tons\n\nCalm c2\n\none\n\ntwo\n"
 
 
 def test_fonts_that_are_encrypted_lock_nothing(tmp_path: Path) -> None:

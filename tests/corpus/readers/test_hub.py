@@ -13,7 +13,7 @@ from pyarrow import parquet
 
 from revlm.corpus.readers.hub import HubDataset
 from revlm.corpus.readers.hub_rows import ParquetRows
-from revlm.errors import DataError, UsageError
+from revlm.errors import DataError
 from revlm.recipe import Stream
 from tests.corpus.readers.hub_library import (
     BOOKS,
@@ -23,7 +23,6 @@ from tests.corpus.readers.hub_library import (
     Text,
     facts,
     named,
-    shards,
     streamed,
     texts,
     tokenized,
@@ -81,31 +80,10 @@ def test_what_is_skipped_is_not_fetched(elsewhere: Any, hub: Hub) -> None:
     assert hub.fetched["me/long/train.parquet"] < len(LIBRARY["me/long"].revisions["main"]["train.parquet"])
 
 
-@pytest.mark.parametrize("name", ["books", "many", "lines"])
-def test_parts_in_order_are_the_whole(elsewhere: Any, name: str) -> None:
-    whole = elsewhere(texts, named(name))
-    for count in range(1, elsewhere(facts, named(name))[0] + 1):
-        parts = elsewhere(shards, named(name), count)
-        assert all(parts)
-        assert [each for part in parts for each in part] == whole
-
-
-def test_a_part_skips_its_own_rows(elsewhere: Any) -> None:
-    part = elsewhere(HubDataset.shard, named("many"), 1, 2)
-    assert elsewhere(texts, part, 7) == elsewhere(texts, part)[7:] != []
-
-
-def test_no_more_parts_than_files(elsewhere: Any) -> None:
-    with pytest.raises(UsageError, match="hf:me/many is cut by its files, so into 4 parts at most; 5 are too many"):
-        elsewhere(HubDataset.shard, named("many"), 0, 5)
-    with pytest.raises(UsageError, match="no part 3 of 2"):
-        elsewhere(HubDataset.shard, named("many"), 2, 2)
-
-
 def test_what_the_hub_counted(elsewhere: Any) -> None:
     commit = commit_of(LIBRARY["me/many"].revisions["main"])
-    assert elsewhere(facts, named("many")) == (4, 1000, 500, commit)
-    assert elsewhere(facts, named("books"))[:3] == (1, None, None)
+    assert elsewhere(facts, named("many")) == (1000, commit)
+    assert elsewhere(facts, named("books"))[0] is None
 
 
 def test_a_commit_gives_the_same_rows_after_the_branch_moved(elsewhere: Any) -> None:

@@ -1,5 +1,6 @@
 """Each format but e-books, and each way in which a file of it can be bad: path, place and remedy are named."""
 
+import codecs
 import gzip
 import json
 from collections.abc import Callable
@@ -36,6 +37,13 @@ def test_lines_of_json(tmp_path: Path, ending: str) -> None:
     assert documents[2].source == f"{path.name}, line 3"
     assert bytes_counted(path) <= path.stat().st_size
     assert skipped == []
+
+
+def test_a_byte_order_mark_before_the_lines_is_none_of_the_text(tmp_path: Path) -> None:
+    for name, raw in (("a.jsonl", jsonl(ROWS)), ("b.jsonl", b"\n" + jsonl(ROWS))):
+        (tmp_path / name).write_bytes(codecs.BOM_UTF8 + raw)
+        documents, _ = read(tmp_path / name)
+        assert [document.text for document in documents] == [row["text"] for row in ROWS]
 
 
 def test_rows_of_parquet(tmp_path: Path) -> None:

@@ -1,0 +1,16 @@
+"""Which folders are token stores: what reads one, and what looks for texts, asks before anything in it is opened."""
+
+import json
+from pathlib import Path
+
+MANIFEST = "manifest.json"
+FORMAT = "revlm token store"
+
+
+def is_store(folder: Path) -> bool:
+    """Returns whether a folder has the manifest of a token store, of whatever version."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and manifest.get("format") == FORMAT
