@@ -273,6 +273,32 @@ def test_an_unknown_name_is_answered_with_the_nearest():
         find_recipe("zzzz.yaml")
 
 
+def test_an_override_fills_a_section_that_the_file_leaves_empty(write):
+    recipe = load_recipe(write("data: {path: data/tokens}\ntrain:\n"), ["train.max_steps=5"])
+    assert recipe.train.max_steps == 5
+
+
+def test_an_override_in_what_is_no_section_names_the_section(write):
+    message = problem(write("data: {path: data/tokens}\ntrain: 7\n"), "train.max_steps=5")
+    assert message.endswith("mine.yaml: train: should be a section of keys, not 7")
+
+
+def test_the_key_of_an_override_is_no_pattern(write):
+    assert "data.pa(th: unknown key" in problem(write(), "data.pa(th=x")
+    recipe = load_recipe(write(), ["data.stream=a", "data.tokenizer=bytes", "data.seq_len=1024"])
+    assert recipe.data.path is None
+
+
+@pytest.mark.parametrize("key", ["output_dir", "data.path"])
+def test_a_home_that_nobody_has_is_a_name_like_any_other(write, key):
+    recipe = load_recipe(write(), [f"{key}=~no-such-user/x"])
+    assert {"output_dir": recipe.output_dir, "data.path": recipe.data.path}[key] == Path("~no-such-user/x")
+
+
+def test_a_name_longer_than_any_file_has_is_no_recipe():
+    assert "no recipe file and no bundled recipe is called xxx" in problem("x" * 300)
+
+
 def test_an_override_below_a_value_is_an_unknown_key(write):
     message = problem(write(SHORTEST + "model: {d_model: 64}\n"), "model.d_model.x=3")
     assert "model.d_model.x: unknown key, did you mean model.d_model?" in message

@@ -111,9 +111,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         failure = failure_of(error)
         if failure.sentence:
-            print(f"revlm: {_speaker()}{failure.sentence}", file=sys.stderr)
+            _say(f"revlm: {_speaker()}{failure.sentence}")
         if isinstance(error, BrokenPipeError):
-            _forget_standard_output()
+            _forget_the_unread()
         return failure.exit_code
     return 0
 
@@ -174,6 +174,20 @@ def _with_examples_as_written(docstring: str) -> str:
     )
 
 
-def _forget_standard_output() -> None:
+def _say(sentence: str) -> None:
+    """Prints to standard error; where its reader has left, the exit code says it alone."""
+    try:
+        print(sentence, file=sys.stderr, flush=True)
+    except OSError:
+        _forget_the_unread()
+
+
+def _forget_the_unread() -> None:
     """Lets the interpreter end in peace where the reader of its output, such as `head`, has left."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    from revlm.cli.streams import forget
+
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None: a shell's `>&-`
+        try:
+            stream.flush()
+        except OSError:
+            forget(stream)

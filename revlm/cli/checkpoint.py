@@ -1,6 +1,7 @@
 """`revlm checkpoint`: what is there, is it whole, weights out, old ones away."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,10 +33,10 @@ def list_command(run: Run = None, as_json: AsJson = False) -> None:
     """
     from revlm.runs import list_checkpoints
 
-    rows = [
-        {"path": str(path), "bytes": sum(file.stat().st_size for file in path.iterdir())}
-        for path in list_checkpoints(_open(run))
-    ]
+    rows = []
+    for path in list_checkpoints(_open(run)):
+        with suppress(FileNotFoundError):  # a run that trains has removed it meanwhile
+            rows.append({"path": str(path), "bytes": sum(file.stat().st_size for file in path.iterdir())})
     if as_json:
         typer.echo(json.dumps({"checkpoints": rows}, indent=2))
         return

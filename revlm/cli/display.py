@@ -3,12 +3,11 @@
 Everything goes to standard error. The records are those of `train(...)`, as `metrics.jsonl` holds them.
 """
 
-import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from statistics import median
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,40 +15,24 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from revlm.cli.streams import StandardError
 from revlm.report.units import ABSENT, clock, human_bytes, is_finite, visible_text
 
-SECONDS_BETWEEN_PLAIN_PROGRESS = 30.0
 STEPS_FOR_TIME_LEFT = 20
 REFRESHES_PER_SECOND = 4
-
-
-class Work(NamedTuple):
-    """Work within a step: what is done, how far it is, and when it began."""
-
-    label: str
-    done: int
-    total: int
-    began: float
 
 
 class Display:
     """Shows the records of a training run; a context manager, whose display ends with it.
 
     `logging_every` is for the plain lines: every so many steps, the first and the last among them, or with 0
-    none; evaluations are always shown. `clock_seconds` tells the time within a step, from any moment.
+    none; evaluations are always shown.
     """
 
-    def __init__(
-        self,
-        total_steps: int,
-        console: Console | None = None,
-        logging_every: int = 1,
-        clock_seconds: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, total_steps: int, console: Console | None = None, logging_every: int = 1) -> None:
         self.total_steps = total_steps
-        self.console = console or Console(stderr=True)
+        self.console = console or StandardError()
         self.logging_every = logging_every
-        self._clock_seconds = clock_seconds
         self._is_live = self.console.is_terminal and not self.console.is_dumb_terminal
         self._step: Mapping[str, Any] = {}
         self._evaluation: Mapping[str, Any] = {}
@@ -57,8 +40,6 @@ class Display:
         self._peak_bytes: int | None = None
         self._step_seconds: deque[float] = deque(maxlen=STEPS_FOR_TIME_LEFT)
         self._seconds_left: float | None = None
-        self._work: Work | None = None
-        self._last_plain_progress = clock_seconds()
         # Standard output stays untouched: it may be read by another program.
         self._live = Live(
             console=self.console,
@@ -75,14 +56,11 @@ class Display:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._work = None
         if self._is_live:
             self._live.stop()
 
     def show(self, record: Mapping[str, Any]) -> None:
         """Takes in a record, its event `step`, `evaluate` or `sample`; what it lacks is shown as absent."""
-        self._work = None
-        self._last_plain_progress = self._clock_seconds()
         match record.get("event"):
             case "step":
                 is_first = not self._step
@@ -104,18 +82,6 @@ class Display:
     def message(self, text: str) -> None:
         """Prints a notice; in a terminal it stays above the display."""
         self._print(visible_text(text))
-
-    def progress(self, label: str, done: int, total: int) -> None:
-        """Shows work within a step, such as `backward, layer` 3 of 12.
-
-        In plain lines it appears only where a step takes long: one line every half a minute.
-        """
-        now = self._clock_seconds()
-        began = self._work.began if self._work and self._work.label == label else now
-        self._work = Work(label, done, total, began)
-        if not self._is_live and now - self._last_plain_progress >= SECONDS_BETWEEN_PLAIN_PROGRESS:
-            self._last_plain_progress = now
-            self._print(f"  {label} {done} of {total}")
 
     def _take_step(self, record: Mapping[str, Any]) -> None:
         seconds, peak = record.get("seconds"), record.get("memory_peak_bytes")
@@ -189,8 +155,6 @@ class Display:
         if self._sample:
             width = max(20, self.console.width - 20)
             lines.append(_facts(("sample", f"“{_snippet(self._sample, width)}”")))
-        if work := self._work:
-            lines.append(self._work_text(work))
         return Group(*lines)
 
     def _loss_text(self) -> Text:
@@ -216,10 +180,6 @@ class Display:
             ("loss", _number(evaluation, "loss", ".3f")),
             ("bits/byte", _number(evaluation, "bits_per_byte", ".3f")),
         )
-
-    def _work_text(self, work: Work) -> Text:
-        seconds = self._clock_seconds() - work.began
-        return Text(f"{work.label} {work.done} of {work.total}, {clock(seconds)}", style="dim", no_wrap=True)
 
 
 def _facts(*facts: tuple[str, str]) -> Text:

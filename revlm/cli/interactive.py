@@ -11,7 +11,7 @@ import typer
 
 from revlm.cli.prompt import Prompt, decode
 from revlm.cli.samples import Sample, draw_samples, print_text
-from revlm.errors import DataError
+from revlm.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from revlm.corpus import Tokenizer
@@ -34,6 +34,7 @@ def write_in_turns(
 
     Raises:
         DataError: a line that does not come from a terminal is no UTF-8.
+        UsageError: standard input is closed.
     """
     lines = Lines()
     if lines.are_typed:
@@ -101,6 +102,9 @@ class Lines:
     """
 
     def __init__(self) -> None:
+        """Raises UsageError where standard input is closed."""
+        if sys.stdin is None:  # a shell's `<&-`
+            raise UsageError("standard input is closed: --interactive reads its lines there, so leave it open")
         self.are_typed = sys.stdin.isatty()
         self._number = 0
         if self.are_typed:

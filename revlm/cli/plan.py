@@ -47,6 +47,8 @@ def plan(
         raise UsageError(
             f"--output {output} draws a sweep as PNG: give --sweep KEY=N,N,... and a name that ends in .png"
         )
+    if output is not None and not output.parent.is_dir():
+        raise UsageError(f"--output {output} has no folder to lie in: make {output.parent}, or give another name")
     loaded = load_recipe(recipe, overrides or [])
     chosen_vocab_size = _vocab_size(loaded, vocab_size)
     if sweep is not None:

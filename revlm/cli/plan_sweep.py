@@ -40,13 +40,14 @@ def run_sweep(
                 "measured_peak_bytes": max(measured.values()) if measured else None,
             }
         rows.append(row)
-    if output is not None:
-        _draw(key, rows, output)
+    # Printed first: what took long to measure is not lost where the picture cannot be written.
     if as_json:
         typer.echo(json.dumps({"key": key, "vocab_size": vocab_size, "rows": rows}, indent=2))
     else:
         _print_table(key, rows)
-        if output is not None:
+    if output is not None:
+        _draw(key, rows, output)
+        if not as_json:
             typer.echo(f"drawn in {output}", err=True)
 
 

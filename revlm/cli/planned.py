@@ -33,7 +33,7 @@ def describe_plan(recipe: "Recipe", vocab_size: int, measure: bool) -> dict[str,
     planned = plan_memory(recipe, vocab_size, device)
     fits = None if limit is None else planned.total_bytes <= limit.size_bytes
     longest = None if limit is None else longest_seq_len(recipe, vocab_size, device, limit.size_bytes)
-    measured = _measured(recipe, vocab_size, planned, fits) if measure else None
+    measured = _measured(recipe, vocab_size, planned, limit) if measure else None
     return {
         "device": device,
         "precision": recipe.train.precision,
@@ -53,10 +53,18 @@ def describe_plan(recipe: "Recipe", vocab_size: int, measure: bool) -> dict[str,
     }
 
 
-def _measured(recipe: "Recipe", vocab_size: int, planned: "Plan", fits: bool | None) -> dict[str, int] | None:
-    """The peaks of real steps; None, with a message, where they would not fit."""
-    if not fits:
-        typer.echo(f"not measured: {planned.seq_len:,} tokens do not fit this machine", err=True)
+def _measured(recipe: "Recipe", vocab_size: int, planned: "Plan", limit: "MemoryLimit | None") -> dict[str, int] | None:
+    """The peaks of real steps; None, with a message, where they would not fit or the device is not there."""
+    import torch
+
+    from revlm.report.units import human_bytes
+
+    if recipe.train.device.startswith("cuda") and not torch.cuda.is_available():
+        typer.echo("not measured: there is no CUDA device here", err=True)
+        return None
+    if limit is not None and planned.total_bytes > limit.size_bytes:
+        room = f"{human_bytes(limit.size_bytes)} that {limit.owner}"
+        typer.echo(f"not measured: {planned.seq_len:,} tokens do not fit into the {room}", err=True)
         return None
     from revlm.training.measurement import measure_step
 

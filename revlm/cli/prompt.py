@@ -24,7 +24,7 @@ def read_prompt(text: str | None, file: Path | None, message: Callable[[str], ob
     and a newline at its very end, which editors and `echo` add, is not part of it.
 
     Raises:
-        UsageError: there are two prompts or none, or the argument is no UTF-8.
+        UsageError: there are two prompts or none, standard input is closed, or the argument is no UTF-8.
         DataError: the file cannot be read or is no text in UTF-8.
     """
     if text is not None and file is not None:
@@ -37,6 +37,8 @@ def read_prompt(text: str | None, file: Path | None, message: Callable[[str], ob
             "there is no prompt: give --prompt TEXT, --prompt-file FILE, a text on standard input, or --interactive"
         )
     if file is None or str(file) == STANDARD_INPUT:
+        if sys.stdin is None:
+            raise UsageError("standard input is closed: give --prompt TEXT, --prompt-file FILE, or a text on it")
         name, content = "standard input", sys.stdin.buffer.read()
     else:
         name, content = f"the prompt file {file}", _content(file)

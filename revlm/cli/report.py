@@ -24,9 +24,10 @@ def report(
 
     Example: revlm report runs/novels
     """
-    from revlm.report import newest_run, read_history, write_comparison, write_report
+    from revlm.report import read_history, write_comparison, write_report
+    from revlm.runs import newest_run
 
-    folders = list({run.resolve(): run for run in runs or [newest_run()]}.values())
+    folders = list({run.resolve(): run for run in runs or [newest_run().path]}.values())
     histories = [read_history(folder) for folder in folders]
     reports = [write_report(history) for history in histories]
     comparison = write_comparison(histories) if len(histories) > 1 else None

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -32,7 +33,8 @@ class StopSignals:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.name = signal.Signals(number).name
         self._restore()
-        self._message(f"{self.name}: {self._what_happens}; once more stops at once")
+        with suppress(OSError):  # who would read it may have been sent the signal too
+            self._message(f"{self.name}: {self._what_happens}; once more stops at once")
 
     def _restore(self) -> None:
         for each, handler in self._before.items():

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from revlm.cli.streams import forget
 from revlm.report.units import visible_text
 
 SECONDS_BETWEEN_LINES = 30.0
@@ -45,7 +46,10 @@ class TokenizeProgress:
     def message(self, text: str) -> None:
         """Prints a notice, in a terminal above the bar."""
         if self._bar.disable:
-            print(text, file=sys.stderr, flush=True)
+            try:
+                print(text, file=sys.stderr, flush=True)
+            except BrokenPipeError:  # who read it has left, and the work goes on
+                forget(sys.stderr)
         else:
             self._bar.console.print(text, markup=False, highlight=False)
 

@@ -31,10 +31,9 @@ def train(
     """
     import os
 
-    from rich.console import Console
-
     from revlm.cli.display import Display
     from revlm.cli.signals import StopSignals
+    from revlm.cli.streams import StandardError
     from revlm.launch import launch_of
     from revlm.recipe import load_recipe
 
@@ -42,7 +41,7 @@ def train(
     total_steps = 1 if dry_run else loaded.train.max_steps
     is_first = launch_of(os.environ).is_first
     with (
-        Display(total_steps, Console(stderr=True, quiet=not is_first), loaded.logging.every) as display,
+        Display(total_steps, StandardError(quiet=not is_first), loaded.logging.every) as display,
         StopSignals(display.message, "stopping after this example, with a checkpoint") as signals,
     ):
         from revlm.training import train as train_records  # takes seconds, in which signals are already heard

@@ -1,6 +1,7 @@
 """Finds and reads the files of recipes."""
 
 import difflib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Reci
     try:
         recipe = Recipe.model_validate({"output_dir": f"runs/{path.stem}", "data": {}} | values)
     except ValidationError as error:
-        problems += problems_of(error)
+        problems += [problem for problem in problems_of(error) if problem not in problems]
     if problems:
         listed = problems[0] if len(problems) == 1 else "".join(f"\n  {problem}" for problem in problems)
         count = "" if len(problems) == 1 else f"{len(problems)} problems:"
@@ -55,7 +56,7 @@ def bundled_recipes() -> dict[str, Path]:
 
 def find_recipe(path_or_name: str | Path) -> Path:
     """The file of a recipe: the path itself where a file stands there, else the bundled one of that name."""
-    if Path(path_or_name).is_file():
+    if os.path.isfile(path_or_name):
         return Path(path_or_name)
     bundled = bundled_recipes()
     name = str(path_or_name)

@@ -1,20 +1,19 @@
 """Overrides of a recipe file's values, such as `optimizer.lr=3e-4`."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import yaml
 
 from revlm.recipe.data import as_stream
-from revlm.recipe.problems import suggestion
+from revlm.recipe.problems import is_known, suggestion
 from revlm.recipe.yaml_text import read_yaml, yaml_problem
 
 
 def apply_override(values: dict[str, Any], override: str) -> str | None:
     """Sets one `key=value` in the nested values; returns what is wrong with it, if anything."""
     key, equals, text = override.partition("=")
-    *sections, leaf = key.strip().split(".")
+    *sections, leaf = _parts(override)
     if not equals or not all([*sections, leaf]):
         return f"override {override!r} should be key=value, such as train.max_steps=10"
     try:
@@ -23,10 +22,14 @@ def apply_override(values: dict[str, Any], override: str) -> str | None:
         return f"override {override!r} has no YAML value: {yaml_problem(error)}"
     place = values
     for depth, section in enumerate(sections, 1):
-        inner = place.get(section) if section in place else place.setdefault(section, {})
-        if sections[:depth] == ["data", "stream"]:
-            inner = place[section] = {} if inner is None else as_stream(inner)
+        inner = place.get(section)
+        if inner is None:  # absent, or a section that the file leaves empty
+            inner = place[section] = {}
+        elif sections[:depth] == ["data", "stream"]:
+            inner = place[section] = as_stream(inner)
         if not isinstance(inner, dict):
+            if is_known(key.strip()):
+                return f"{'.'.join(sections[:depth])}: should be a section of keys, not {inner!r}"
             return f"{key.strip()}: unknown key{suggestion(key.strip())}"
         place = inner
     place[leaf] = value
@@ -38,9 +41,14 @@ def leave_one_of_path_and_stream(values: dict[str, Any], overrides: Sequence[str
     data = values.get("data")
     if not isinstance(data, dict):
         return
-    given = {key for override in overrides for key in data if re.match(rf"\s*data\.{key}\s*[.=]", override)}
+    given = {parts[1] for parts in map(_parts, overrides) if parts[0] == "data" and len(parts) > 1}
     if data.get("stream") is not None and "stream" in given and "path" not in given:
         data.pop("path", None)
     if data.get("path") is not None and "path" in given and "stream" not in given:
         for key in {"stream", "tokenizer"} - given:
             data.pop(key, None)
+
+
+def _parts(override: str) -> list[str]:
+    """The sections and the leaf that an override names."""
+    return override.partition("=")[0].strip().split(".")

@@ -51,6 +51,11 @@ def suggestion(key: str) -> str:
     return f", did you mean {near[0]}?" if near else ", see `revlm recipes --schema`"
 
 
+def is_known(key: str) -> bool:
+    """Whether a recipe has a key of that name, such as `train.max_steps`."""
+    return key in _known_keys()
+
+
 def _known_keys(section: type[BaseModel] = Recipe, prefix: str = "") -> list[str]:
     keys = []
     for name, field in section.model_fields.items():

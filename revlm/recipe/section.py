@@ -1,5 +1,6 @@
 """What the sections of a recipe have in common, and the kinds of values that their keys hold."""
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -31,7 +32,7 @@ def _size_or_none(value: object) -> int | None:
 def _path(value: object) -> object:
     if value == "" or not isinstance(value, str | Path):
         raise ValueError("should be a path")
-    return Path(value).expanduser()
+    return Path(os.path.expanduser(value))
 
 
 def _device(value: str) -> str:

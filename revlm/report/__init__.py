@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from revlm.report.files import Comparison, RunReport, write_comparison, write_report, write_sweep
-    from revlm.report.history import History, newest_run, read_history
+    from revlm.report.history import History, read_history
     from revlm.report.summary import Summary, summarize
     from revlm.report.sweep import Curve
 
@@ -18,7 +18,6 @@ __all__ = [
     "History",
     "RunReport",
     "Summary",
-    "newest_run",
     "read_history",
     "summarize",
     "write_comparison",
@@ -28,7 +27,7 @@ __all__ = [
 
 _MODULES = {
     "files": ("Comparison", "RunReport", "write_comparison", "write_report", "write_sweep"),
-    "history": ("History", "newest_run", "read_history"),
+    "history": ("History", "read_history"),
     "summary": ("Summary", "summarize"),
     "sweep": ("Curve",),
 }

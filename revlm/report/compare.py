@@ -54,7 +54,9 @@ def compared_evaluations(histories: Sequence[History]) -> dict[str, Picture]:
     """Pictures of what was found of two runs or more, by the keys of `HEADINGS`; a run keeps its colour in all."""
     names = run_names(histories)
     evaluated = {name: run.evaluated for name, run in zip(names, histories, strict=True)}
-    contexts = {name: run.context if run else None for name, run in evaluated.items()}
+    contexts = {
+        name: run.context if run and run.context and run.context.lengths else None for name, run in evaluated.items()
+    }
     pictures = {}
     if sum(run is not None for run in evaluated.values()) > 1:
         words = f"Loss by position in the document of {', '.join(names)}"

@@ -1,7 +1,7 @@
 """What a report leaves on disk: pages and pictures, each whole or not there at all."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -54,6 +54,7 @@ def write_report(history: History) -> RunReport:
     write_whole(report.memory, standalone_png(memory_picture(history), f"{history.name}: memory"))
     for name, picture in pictures.items():
         write_whole(evaluation[name], standalone_png(picture, f"{history.name}: {HEADINGS[name].lower()}"))
+    _remove_old(folder / f"{name}.png" for name in HEADINGS if name not in pictures)
     write_whole(report.page, run_page(history).encode("utf-8"))
     return report
 
@@ -70,6 +71,7 @@ def write_comparison(histories: Sequence[History]) -> Comparison:
     write_whole(comparison.loss, standalone_png(comparison_picture(histories), "Loss"))
     for name, picture in pictures.items():
         write_whole(evaluation[name], standalone_png(picture, HEADINGS[name]))
+    _remove_old(folder / f"comparison-{name}.png" for name in HEADINGS if name not in pictures)
     write_whole(comparison.page, comparison_page(histories).encode("utf-8"))
     return comparison
 
@@ -87,6 +89,18 @@ def comparison_folder(histories: Sequence[History]) -> Path:
         return Path()
     parent = histories[0].folder.parent
     return parent if parent.resolve() in parents else parents.pop()
+
+
+def _remove_old(pictures: Iterable[Path]) -> None:
+    """Removes pictures of an earlier evaluation, which the page no longer speaks of. Raises StorageError."""
+    for picture in pictures:
+        try:
+            picture.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"{picture} is of an earlier evaluation and cannot be removed ({error.strerror}): make the folder "
+                "writable, then report again"
+            ) from error
 
 
 def write_whole(file: Path, content: bytes) -> None:

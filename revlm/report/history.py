@@ -88,17 +88,6 @@ def finite_series(records: Sequence[Record], key: str) -> FloatArray:
     return values
 
 
-def newest_run(root: Path = Path("runs")) -> Path:
-    """The run below `root` whose metrics were written to last. Raises StorageError where there is none."""
-    journals = list(root.rglob("metrics.jsonl"))
-    if not journals:
-        raise StorageError(
-            f"no run under {root}: train one first, for example with `revlm train demo`, "
-            "or name its folder: `revlm report DIR`"
-        )
-    return max(journals, key=lambda journal: journal.stat().st_mtime).parent
-
-
 def read_history(folder: Path) -> History:
     """The history of the run in `folder`. Raises StorageError where it is no run or has no step yet."""
     journal, recipe_file = folder / "metrics.jsonl", folder / "recipe.yaml"

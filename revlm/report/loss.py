@@ -4,9 +4,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from revlm.report.canvas import ROW, Canvas, KeyEntry, line_style
-from revlm.report.history import FloatArray, History, finite_series
+from revlm.report.history import History, finite_series
 from revlm.report.scales import room_around
 from revlm.report.series import smoothed
+from revlm.report.summary import last_loss
 
 
 def draw_loss(history: History, canvas: Canvas) -> Figure:
@@ -15,10 +16,11 @@ def draw_loss(history: History, canvas: Canvas) -> Figure:
     steps, losses = history.step_numbers, history.series("loss")
     held_out = finite_series(history.evaluations, "loss")
     held_out_steps = np.array([evaluation.step for evaluation in history.evaluations])
-    key = [KeyEntry(_training_label(losses), theme.blue)]
+    last = last_loss(losses)
+    key = [KeyEntry("training" if last is None else f"training, {last:.3f} at the end", theme.blue)]
     if np.isfinite(held_out).any():
-        last = held_out[np.isfinite(held_out)][-1]
-        key.append(KeyEntry(f"held out, {last:.3f} at the end", theme.orange, "D"))
+        last_held_out = held_out[np.isfinite(held_out)][-1]
+        key.append(KeyEntry(f"held out, {last_held_out:.3f} at the end", theme.orange, "D"))
 
     factor = bits_per_byte_factor(history)
     right = 0.2 if factor is None else 0.6
@@ -70,8 +72,3 @@ def bits_per_byte_factor(history: History) -> float | None:
         return None
     low, middle, high = np.percentile(ratios, [5, 50, 95])
     return float(middle) if high - low <= 0.1 * middle else None
-
-
-def _training_label(losses: FloatArray) -> str:
-    last = losses[-5:].mean()
-    return f"training, {last:.3f} at the end" if np.isfinite(last) else "training"

@@ -34,7 +34,7 @@ class Summary:
 
 
 def summarize(history: History) -> Summary:
-    """The key figures of a run: the last loss is the mean of five, throughput the median over steps."""
+    """The key figures of a run: the last loss is that of `last_loss`, throughput the median over steps."""
     losses = history.series("loss")
     validation = finite_series(history.evaluations, "bits_per_byte")
     best = int(np.nanargmin(validation)) if np.isfinite(validation).any() else None
@@ -46,13 +46,19 @@ def summarize(history: History) -> Summary:
         tokens=None if np.isnan(tokens) else int(tokens),
         tokens_exact=history.every_step_recorded,
         first_loss=_number(losses[:1]),
-        last_loss=_number(losses[-5:]),
+        last_loss=last_loss(losses),
         best_bits_per_byte=None if best is None else float(validation[best]),
         best_bits_per_byte_step=None if best is None else history.evaluations[best].step,
         tokens_per_second=_median(history.series("tokens_per_second")),
         peak_memory_bytes=peak_memory_bytes(history),
         seconds=_number(history.running_sum("seconds")[-1:]),
     )
+
+
+def last_loss(losses: FloatArray) -> float | None:
+    """The mean of those among the last five losses that are finite; None where none is."""
+    last = losses[-5:]
+    return _number(last[np.isfinite(last)])
 
 
 def peak_memory_bytes(history: History) -> int | None:
@@ -62,7 +68,7 @@ def peak_memory_bytes(history: History) -> int | None:
 
 
 def _number(values: FloatArray) -> float | None:
-    return None if not np.isfinite(values).all() else float(values.mean())
+    return float(values.mean()) if values.size and np.isfinite(values).all() else None
 
 
 def _median(values: FloatArray) -> float | None:

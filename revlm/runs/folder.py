@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,15 +163,26 @@ def step_of(path: Path) -> int | None:
 
 
 def newest_run(root: str | os.PathLike[str] = "runs") -> RunFolder:
-    """The run below `root` that wrote to its journal last; raises StorageError where there is none."""
-    runs = [RunFolder(recipe.parent) for recipe in Path(root).glob("*/recipe.yaml")]
-    if not runs:
+    """The run in `root`, at any depth, that wrote to its journal last; raises StorageError where there is none."""
+    newest = max(_runs_in(root), key=_last_activity, default=None)
+    if newest is None:
         shown = Path(root) if Path(root).is_absolute() else f"./{Path(root).as_posix()}"
-        raise StorageError(f"no run under {shown}: train one first with `revlm train demo`, or give --run DIR")
-    return max(runs, key=_last_activity)
+        raise StorageError(f"no run under {shown}: train one first with `revlm train demo`, or name the folder of one")
+    return newest
 
 
-def _last_activity(run: RunFolder) -> tuple[int, str]:
-    """Time of the last write in nanoseconds; the name decides between equal ones."""
+def _runs_in(root: str | os.PathLike[str]) -> Iterator[RunFolder]:
+    """Yields every run in a folder once, also those that a link leads to."""
+    seen = set()
+    for folder, inner, files in os.walk(root, followlinks=True):
+        place = os.path.realpath(folder)
+        inner[:] = [] if place in seen else [name for name in inner if name != "checkpoints"]
+        if place not in seen and "recipe.yaml" in files:
+            yield RunFolder(Path(folder))
+        seen.add(place)
+
+
+def _last_activity(run: RunFolder) -> tuple[int, Path]:
+    """Time of the last write in nanoseconds; the path decides between equal ones."""
     written = run.metrics if run.metrics.is_file() else run.recipe
-    return written.stat().st_mtime_ns, run.path.name
+    return written.stat().st_mtime_ns, run.path

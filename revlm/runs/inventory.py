@@ -26,8 +26,9 @@ _NONE_WHOLE = (
 
 def list_checkpoints(run: str | PathLike[str]) -> list[Path]:
     """The folders of the run's checkpoints, whole or not, by step."""
-    found = [path for path in (Path(run) / "checkpoints").glob("step-*") if step_of(path) is not None]
-    return sorted(found, key=lambda path: step_of(path) or 0)
+    folders = [path for path in (Path(run) / "checkpoints").glob("step-*") if path.is_dir()]
+    steps = {step: path for path in folders if (step := step_of(path)) is not None and path.name == step_name(step)}
+    return [steps[step] for step in sorted(steps)]
 
 
 def verify_checkpoint(path: str | PathLike[str], groups: Collection[str] | None = None) -> list[str]:

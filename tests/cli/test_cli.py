@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import revlm
-from revlm import cli
+from revlm import cli, runs
 from revlm.cli import COMMANDS, main
 from revlm.cli.errors import failure_of
 from revlm.errors import DataError, Interrupted, NonFiniteError, ResourceError, StorageError
@@ -135,11 +135,10 @@ def test_every_kind_of_error_has_its_exit_code(capsys, monkeypatch, error, exit_
     def fail(name: str) -> None:
         raise error
 
-    if not isinstance(error, BrokenPipeError):  # it gives up standard output
-        monkeypatch.setattr(cli, "_load", fail)
-        found, _, err = run(capsys, "train")
-        assert found == exit_code
-        assert err == f"revlm: {failure.sentence}\n"
+    monkeypatch.setattr(cli, "_load", fail)
+    found, _, err = run(capsys, "train")
+    assert found == exit_code
+    assert err == (f"revlm: {failure.sentence}\n" if failure.sentence else "")
 
 
 def test_a_reader_that_leaves_is_not_an_error():
@@ -190,6 +189,14 @@ def test_checkpoints_are_listed_verified_exported_and_pruned(capsys, trained):
     removed = json.loads(run(capsys, "checkpoint", "prune", "--keep-last", "1", "--json")[1])["removed"]
     assert [Path(path).name for path in removed] == ["step-00000001", "step-00000003"]
     assert [path.name for path in list_checkpoints(trained)] == ["step-00000002"]
+
+
+def test_a_checkpoint_that_vanishes_meanwhile_is_not_listed(capsys, trained, monkeypatch):
+    found = list_checkpoints(trained)
+    monkeypatch.setattr(runs, "list_checkpoints", lambda run: [*found, found[0].with_name("step-00000004")])
+    exit_code, out, _ = run(capsys, "checkpoint", "list", "--json")
+    assert exit_code == 0
+    assert [row["path"] for row in json.loads(out)["checkpoints"]] == [str(path) for path in found]
 
 
 def test_pruning_keeps_those_of_every_few_steps(capsys, trained):

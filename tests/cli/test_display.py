@@ -10,16 +10,6 @@ from revlm.cli.display import Display
 from tests.report.builder import evaluation_record, step_record
 
 
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
 def plain_console() -> Console:
     return Console(file=io.StringIO(), force_terminal=False, width=80)
 
@@ -92,16 +82,6 @@ def test_missing_and_non_finite_values_are_shown_as_such() -> None:
     assert "loss      –" in evaluation  # noqa: RUF001
 
 
-def test_plain_progress_appears_only_where_a_step_takes_long() -> None:
-    console, clock = plain_console(), Clock()
-    with Display(5, console, clock_seconds=clock) as display:
-        display.show(record(1))
-        for layer in range(1, 13):
-            clock.seconds += 10
-            display.progress("backward, layer", layer, 12)
-    assert written(console).splitlines()[1:] == [f"  backward, layer {layer} of 12" for layer in (3, 6, 9, 12)]
-
-
 def test_samples_and_messages_are_safe_to_print() -> None:
     console = plain_console()
     with Display(5, console) as display:
@@ -119,14 +99,11 @@ def test_a_terminal_shows_the_last_state_of_everything() -> None:
         display.show(record(41, loss=5.3124, seconds=1.0))
         display.show(evaluation_record(40))
         display.show({"event": "sample", "step": 40, "prompt": "It was", "text": " late"})
-        display.progress("backward, layer", 3, 12)
         during = console_text(display)
     after = console_text(display)
     for part in ("step 41/200", "left 2:39", "loss 5.312", "held out step 40", "“It was late”"):
         assert part in during
         assert part in after
-    assert "backward, layer 3 of 12" in during
-    assert "backward" not in after
     assert "a notice" in written(console)
 
 

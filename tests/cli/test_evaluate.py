@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from revlm import cli
 from revlm.cli import evaluation_tables, main
 from revlm.corpus import tokenize_corpus
 from revlm.report import read_history
@@ -67,7 +66,6 @@ def test_what_was_found_outlasts_a_reader_that_leaves(run: Path, monkeypatch: py
 
     (run / "evaluation.json").unlink(missing_ok=True)
     monkeypatch.setattr(evaluation_tables, "print_tables", leave)
-    monkeypatch.setattr(cli, "_forget_standard_output", lambda: None)
     assert main(["evaluate", "--run", str(run)]) == 141
     assert json.loads((run / "evaluation.json").read_text())["step"] == 3
 

@@ -300,6 +300,16 @@ def test_no_prompt_at_a_terminal_says_how_to_give_one(
     assert "give --prompt TEXT, --prompt-file FILE, a text on standard input, or --interactive" in err
 
 
+@pytest.mark.parametrize("arguments", [("--prompt", "-"), ("--prompt-file", "-"), ("--interactive",)])
+def test_closed_standard_input_is_wrong_use(
+    generate: Run, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    code, out, err = generate(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("revlm: standard input is closed: ")
+
+
 def test_standard_input_that_is_no_text_is_refused(generate: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", standard_input(b"ab\xff"))
     code, _, err = generate()

@@ -70,6 +70,25 @@ def test_a_sweep_has_both_modes_at_each_value_and_a_picture(capsys: pytest.Captu
     assert "65,536" in table
 
 
+def test_a_picture_without_a_folder_is_wrong_use_before_anything_is_planned(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    picture = tmp_path / "missing" / "depth.png"
+    exit_code, out, err = run(capsys, "--sweep", "model.n_layers=2", "--output", str(picture))
+    assert (exit_code, out) == (2, "")
+    assert err == f"revlm: --output {picture} has no folder to lie in: make {picture.parent}, or give another name\n"
+
+
+def test_a_picture_that_cannot_be_written_does_not_cost_the_sweep(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "depth.png").mkdir()
+    output = str(tmp_path / "depth.png")
+    exit_code, out, _ = run(capsys, "--sweep", "model.n_layers=2", "--json", "--output", output)
+    assert exit_code == 6
+    assert len(json.loads(out)["rows"]) == 1
+
+
 def test_measured_steps_stand_beside_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
     exit_code, out, err = run(capsys, "--measure", "--json")
     assert exit_code == 0
@@ -77,7 +96,18 @@ def test_measured_steps_stand_beside_the_plan(capsys: pytest.CaptureFixture[str]
     plan = json.loads(out)
     assert plan["peak_bytes"] == pytest.approx(max(plan["measured"].values()), rel=0.1, abs=32 * 2**20)
     exit_code, out, err = run(capsys, "--measure", "--json", "memory.limit=1MB")
-    assert "not measured" in err
+    assert "not measured: 4,096 tokens do not fit into the 1.00 MB that memory.limit allows" in err
+    assert json.loads(out)["measured"] is None
+
+
+@pytest.mark.parametrize("limit", [(), ("memory.limit=80GB",)])
+def test_nothing_is_measured_on_a_device_that_is_not_there(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, limit: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    exit_code, out, err = run(capsys, "train.device=cuda", "--measure", "--json", *limit)
+    assert exit_code == 0
+    assert err.splitlines()[-1] == "not measured: there is no CUDA device here"
     assert json.loads(out)["measured"] is None
 
 

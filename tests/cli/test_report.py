@@ -28,6 +28,13 @@ def test_the_newest_run_is_reported_by_default(tmp_path: Path, monkeypatch: pyte
     assert all(Path(line.strip()).exists() for line in result.stdout.splitlines()[1:])
 
 
+def test_the_newest_run_may_be_one_of_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build_run(tmp_path / "runs" / "rates-sweep" / "lr-1", 1)
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, [])
+    assert result.stdout.splitlines()[1] == "  runs/rates-sweep/lr-1/report.html"
+
+
 def test_several_runs_are_compared_once_each(tmp_path: Path) -> None:
     runs = [str(build_run(tmp_path / name, steps)) for name, steps in (("a", 2), ("b", 3))]
     result = CliRunner().invoke(app, [*runs, runs[0] + "/", "--json"])

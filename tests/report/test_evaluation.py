@@ -154,6 +154,15 @@ def test_evaluated_runs_are_compared(tmp_path: Path) -> None:
     assert compared_evaluations(histories[1:]) == {}
 
 
+def test_runs_whose_documents_were_too_short_for_any_context_are_not_compared_by_it(tmp_path: Path) -> None:
+    runs = [write_evaluation(build_run(tmp_path / name, 3)) for name in ("a", "b")]
+    for run in runs:
+        evaluation = json.loads((run / "evaluation.json").read_text())
+        evaluation["context"]["lengths"] = []
+        (run / "evaluation.json").write_text(json.dumps(evaluation))
+    assert set(write_comparison([read_history(run) for run in runs]).evaluation) == {"positions"}
+
+
 @pytest.mark.parametrize(
     ("options", "words", "dotted"),
     [

@@ -5,7 +5,7 @@ import pytest
 from revlm.errors import StorageError
 from revlm.report import files, read_history, write_comparison, write_report
 from revlm.report.files import write_whole
-from tests.report.builder import build_run
+from tests.report.builder import build_run, write_evaluation
 
 
 def test_a_report_is_three_whole_files_and_nothing_else(tmp_path: Path) -> None:
@@ -24,6 +24,17 @@ def test_a_comparison_lies_where_the_runs_are(tmp_path: Path) -> None:
     comparison = write_comparison(histories)
     assert comparison.page == tmp_path / "comparison.html"
     assert comparison.loss.exists()
+
+
+def test_pictures_of_an_earlier_evaluation_go(tmp_path: Path) -> None:
+    runs = [write_evaluation(build_run(tmp_path / name, 2)) for name in ("a", "b")]
+    histories = [read_history(run) for run in runs]
+    old = [*write_report(histories[0]).evaluation.values(), *write_comparison(histories).evaluation.values()]
+    assert [file.name for file in old if file.exists()] == [file.name for file in old]
+    (runs[0] / "evaluation.json").unlink()
+    histories[0] = read_history(runs[0])
+    assert write_report(histories[0]).evaluation == write_comparison(histories).evaluation == {}
+    assert [file for file in old if file.exists()] == []
 
 
 def test_runs_from_different_folders_are_compared_in_the_working_folder(

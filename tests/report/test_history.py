@@ -1,12 +1,11 @@
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from revlm.errors import StorageError
-from revlm.report.history import newest_run, read_history
+from revlm.report.history import read_history
 from tests.report.builder import append_line, build_run
 
 
@@ -122,16 +121,3 @@ def test_a_broken_sample_is_left_out_and_said(tmp_path: Path) -> None:
         True,
         True,
     ]
-
-
-def test_the_newest_run_is_the_one_written_to_last(tmp_path: Path) -> None:
-    old, new = build_run(tmp_path / "a" / "old", 1), build_run(tmp_path / "new", 1)
-    os.utime(old / "metrics.jsonl", (1000, 1000))
-    assert newest_run(tmp_path) == new
-    os.utime(new / "metrics.jsonl", (500, 500))
-    assert newest_run(tmp_path) == old
-
-
-def test_no_run_at_all_is_an_error_with_a_remedy(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="train one first"):
-        newest_run(tmp_path / "runs")

@@ -153,3 +153,10 @@ def test_runs_are_compared_in_nats_where_one_has_no_bits_per_byte(tmp_path: Path
     append_line(run, {"event": "step", "step": 1, "loss": 4.0})
     assert loss_measure([*histories, read_history(run)]) == ("loss", "nats a token")
     assert run_names(histories) == ["a/base", "b/wide"]
+
+
+def test_a_step_that_was_passed_over_leaves_the_last_loss_in_the_key(tmp_path: Path) -> None:
+    run = build_run(tmp_path / "run", 9)
+    append_line(run, {"event": "step", "step": 10, "loss": None})
+    history = read_history(run)
+    assert f"training, {history.series('loss')[5:9].mean():.3f} at the end" in shown(draw_loss(history, WIDE))

@@ -28,3 +28,14 @@ def test_what_was_not_recorded_is_none(tmp_path: Path) -> None:
     figures = summarize(read_history(run)).as_dict()
     known = {key for key, value in figures.items() if value is not None}
     assert known == {"steps", "planned_steps", "tokens_exact"}
+
+
+def test_the_last_loss_is_of_the_finite_ones_among_the_last_five(tmp_path: Path) -> None:
+    run = build_run(tmp_path / "run", 9)
+    append_line(run, {"event": "step", "step": 10, "loss": None, "skipped": "the loss is not finite"})
+    history = read_history(run)
+    expected = np.mean([step.loss for step in history.steps[-5:-1]])
+    assert summarize(history).last_loss == pytest.approx(expected)
+    for step in range(11, 15):
+        append_line(run, {"event": "step", "step": step, "loss": None})
+    assert summarize(read_history(run)).last_loss is None

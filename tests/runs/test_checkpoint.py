@@ -262,6 +262,17 @@ def test_a_run_folder_that_is_a_file_is_one_sentence(tmp_path, tensors):
         save_checkpoint(tmp_path / "file", 1, tensors, STATE, keep_last=1)
 
 
+def test_what_only_begins_like_a_checkpoint_is_none(tmp_path, tensors):
+    good = save_checkpoint(tmp_path, 1, tensors, STATE, keep_last=9)
+    checkpoints = good.parent
+    (checkpoints / "step-00000009.tmp").mkdir()
+    (checkpoints / "step-00000008.tar").write_text("")
+    (checkpoints / "step-00000007").write_text("")
+    (checkpoints / "step-7").mkdir()
+    assert list_checkpoints(tmp_path) == [good]
+    assert prune_to_whole(tmp_path, keep_last=1) == []
+
+
 def test_pruning_by_hand_keeps_whole_ones(tmp_path, tensors):
     for step in (1, 2, 3, 4):
         save_checkpoint(tmp_path, step, tensors, STATE, keep_last=9)

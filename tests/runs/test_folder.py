@@ -50,6 +50,18 @@ def test_the_run_that_wrote_last_is_the_newest(tmp_path):
     assert newest_run(tmp_path) == active
 
 
+def test_the_newest_run_may_lie_deep_and_is_no_checkpoint_of_one(tmp_path):
+    deep = make_run(tmp_path / "rates-sweep" / "lr-1" / "seed-2", 3_000)
+    make_run(tmp_path / "old", 1_000)
+    make_run(tmp_path / "old" / "checkpoints" / "copied", 4_000)
+    assert newest_run(tmp_path) == deep
+    linked = tmp_path / "linked" / "runs"
+    linked.mkdir(parents=True)
+    (linked / "elsewhere").symlink_to(tmp_path / "rates-sweep")
+    (linked / "in-a-circle").symlink_to(linked)
+    assert newest_run(linked).path == linked / "elsewhere" / "lr-1" / "seed-2"
+
+
 def test_no_run_is_one_sentence_with_the_remedy(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StorageError, match=r"no run under \./runs: train one first with `revlm train demo`"):
