@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "generation": {*GROUND, *COMPUTE, "corpus"},
     "evaluation": {*GROUND, *COMPUTE, "corpus", "generation"},
     "training": {*GROUND, *COMPUTE, "launch", "corpus", "generation", "evaluation"},
-    "report": {"errors"},
+    "report": {"errors", "recipe"},
     "cli": {
         *GROUND, *COMPUTE, "launch", "fetching", "corpus", "generation", "evaluation", "training", "report", "revlm"
     },

@@ -41,8 +41,9 @@ def _are_of_the_same(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> bo
     before, now = earlier.get("total"), later["total"]
     return (
         isinstance(before, dict)
+        and isinstance(before.get("loss"), int | float)
         and all(before.get(key) == now[key] for key in ("tokens", "bytes"))
-        and math.isclose(before.get("loss", 0.0), now["loss"], rel_tol=1e-3)
+        and math.isclose(before["loss"], now["loss"], rel_tol=1e-3)
     )
 
 

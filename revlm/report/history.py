@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from revlm.errors import StorageError
+from revlm.recipe.yaml_text import read_yaml
 from revlm.report.evaluated import Evaluated
 from revlm.report.records import Evaluation, Plan, Record, Sample, Step
 
@@ -114,7 +115,7 @@ def read_history(folder: Path) -> History:
         steps=steps,
         evaluations=evaluations,
         samples=_read_samples(folder / "samples", notes),
-        recipe=_read_mapping(recipe_file, yaml.safe_load),
+        recipe=_read_mapping(recipe_file, read_yaml),
         recipe_text=recipe_text,
         environment=_read_mapping(folder / "environment.json", json.loads),
         plan=_read_typed(Plan, folder / "plan.json", "a plan", notes),

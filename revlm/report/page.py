@@ -71,8 +71,10 @@ def at_a_glance(history: History) -> str:
         ("packing {}", "data.packing"),
         ("{}", "train.precision"),
     )
-    known = ((form, history.setting(key)) for form, key in parts)
-    return " · ".join(form.format(value) for form, value in known if value is not None) or "no recipe"
+    known = [(form, value) for form, key in parts if (value := history.setting(key)) is not None]
+    # A recipe that was edited by hand may hold a word such as 64k for a number.
+    shown = ((form if isinstance(value, int) else form.replace("{:,}", "{}")).format(value) for form, value in known)
+    return " · ".join(shown) or "no recipe"
 
 
 def _key_figures(summary: Summary) -> str:

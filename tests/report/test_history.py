@@ -121,3 +121,12 @@ def test_a_broken_sample_is_left_out_and_said(tmp_path: Path) -> None:
         True,
         True,
     ]
+
+
+def test_the_recipe_is_read_as_training_reads_it(tmp_path: Path) -> None:
+    run = build_run(tmp_path / "run", 1)
+    (run / "recipe.yaml").write_text("output_dir: 2024-13-45\noptimizer: {lr: 3e-4}\ndata: {packing: off}\n")
+    history = read_history(run)
+    assert history.setting("output_dir") == "2024-13-45"
+    assert history.setting("optimizer.lr") == 3e-4
+    assert history.setting("data.packing") == "off"

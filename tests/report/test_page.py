@@ -4,7 +4,7 @@ from pathlib import Path
 
 from revlm.report.compare import comparison_page
 from revlm.report.history import read_history
-from revlm.report.page import run_page
+from revlm.report.page import at_a_glance, run_page
 from tests.report.builder import append_line, build_run
 
 VOID = {"meta", "source", "img"}
@@ -98,3 +98,13 @@ def test_a_comparison_shows_figures_and_what_differs(tmp_path: Path) -> None:
         assert part in outline.text
     assert "model.d_model" not in outline.text
     assert "output_dir" not in outline.text
+
+
+def test_a_word_where_the_recipe_should_have_a_number_is_shown_as_it_is(tmp_path: Path) -> None:
+    run = build_run(tmp_path / "run", 1)
+    text = (run / "recipe.yaml").read_text()
+    (run / "recipe.yaml").write_text(text.replace("seq_len: 65536", "seq_len: 64k"))
+    assert "4 layers (local, lsh)" in at_a_glance(read_history(run))
+    assert "64k tokens an example" in at_a_glance(read_history(run))
+    (run / "recipe.yaml").write_text(text)
+    assert "65,536 tokens an example" in at_a_glance(read_history(run))
