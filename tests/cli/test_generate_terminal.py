@@ -40,14 +40,15 @@ class Session:
     def interrupt(self) -> None:
         """Presses Ctrl-C until the next line is asked for.
 
-        The editor may be about to read keys, which Ctrl-C drops: it then waits for another key, and sees no signal.
+        One that comes just before the editor waits for a key is seen at the next one only; and Ctrl-C drops keys that
+        are not read yet, for which the editor then waits and sees no signal. So a key comes, and is seen, in between.
         """
         for _ in range(40):
             self.type("\x03")
             if self._comes(ASKED, 0, MOST_SECONDS / 40):
                 break
             self.type(" ")
-            self._comes(" ", 0, MOST_SECONDS / 40)
+            self._comes("", len(self.said) + 1, MOST_SECONDS / 40)
         self.wait_for(ASKED)
 
     def _comes(self, words: str, more: int, seconds: float) -> bool:
