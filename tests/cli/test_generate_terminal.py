@@ -3,6 +3,7 @@
 import os
 import pty
 import select
+import signal
 import sys
 import time
 from pathlib import Path
@@ -24,6 +25,7 @@ class Session:
         self.said = ""
         self._child, self._terminal = pty.fork()
         if self._child == 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a job in the background hands on that it is ignored
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "TERM": "dumb"}
             os.execve(sys.executable, [sys.executable, "-m", "revlm", *map(str, arguments)], environment)
 
