@@ -51,7 +51,8 @@ bring_novel() {
 
 # Whether the tokens are whole and of this corpus, which another of the same name is not, and none of its texts is newer.
 tokens_are_current() {
-    [[ -f $tokens/manifest.json && -f $tokens.corpus && $(<"$tokens.corpus") == "$(realpath -- "$corpus")" && -z $(find "$corpus" -newer "$tokens/manifest.json" -print -quit) ]]
+    [[ -f $tokens/manifest.json && -f $tokens.corpus && $(<"$tokens.corpus") == "$(realpath -- "$corpus")" ]] &&
+        [[ -z $(find "$corpus" -newer "$tokens/manifest.json" -print -quit) ]]
 }
 
 # The losses and the peak memory of a run's metrics.jsonl; fails unless the loss fell by a fifth.

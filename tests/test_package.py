@@ -1,12 +1,16 @@
-"""The wheel, unpacked elsewhere, carries the recipes, the table of titles and the C++ sources, and finds them there."""
+"""The package: its wheel, unpacked elsewhere, finds what it carries; its version; its public face."""
 
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+
+import revlm
+from revlm.recipe import Recipe
 
 PROJECT_FOLDER = Path(__file__).parent.parent
 
@@ -85,3 +89,15 @@ except StorageError as error:
     message = run_there(installed, tmp_path, code)
     assert "data/nothing.tsv is missing" in message
     assert "install revlm again" in message
+
+
+def test_the_package_and_the_project_agree_on_the_version():
+    project = tomllib.loads((PROJECT_FOLDER / "pyproject.toml").read_text())["project"]
+    assert project.get("version", revlm.__version__) == revlm.__version__
+
+
+def test_the_public_face_is_lazy_and_knows_its_names():
+    assert revlm.Recipe is Recipe
+    assert set(revlm.__all__) == {"Recipe", "Tokenizer", "PackedCorpus", "RevLM", "train", "generate"}
+    with pytest.raises(AttributeError, match="no attribute 'Recipes'"):
+        _ = revlm.Recipes

@@ -15,7 +15,6 @@ from typing import Any
 from revlm.corpus.cleaning import Cleaning
 from revlm.corpus.corpus_files import Skipped
 from revlm.corpus.store_folder import FORMAT, MANIFEST
-from revlm.corpus.store_folder import is_store as is_store
 from revlm.corpus.stored_texts import StoredRows, StoredTexts, unreadable_store
 from revlm.corpus.tokenizer import Tokenizer
 from revlm.errors import DataError

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from revlm.corpus.spool import JOURNAL, Spool
-from revlm.corpus.store import is_store
+from revlm.corpus.store_folder import is_store
 from revlm.corpus.tokenizer import Tokenizer
 from revlm.errors import Interrupted, RevlmError
 from revlm.storage import (

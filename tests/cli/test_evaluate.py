@@ -116,6 +116,12 @@ def test_lengths_that_are_none_are_wrong_use(run: Path, capsys: pytest.CaptureFi
     assert "give numbers of tokens with commas" in capsys.readouterr().err
 
 
+def test_a_model_without_hash_layers_has_no_recall(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run(tmp_path / "run", "model.layers=[local]")
+    assert main(["evaluate", "--run", str(run), "--recall", "--samples", "1", "--tokens", "100"]) == 0
+    assert "recall: none was measured" in capsys.readouterr().out
+
+
 def test_titles_are_told_without_control_characters(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

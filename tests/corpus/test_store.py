@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from revlm.corpus import store_writer
-from revlm.corpus.store import TokenStore, damaged_files, is_store, read_manifest
+from revlm.corpus.store import TokenStore, damaged_files, read_manifest
+from revlm.corpus.store_folder import is_store
 from revlm.errors import DataError
 
 MakeStore = Callable[..., Path]

@@ -9,6 +9,7 @@ import pytest
 
 import bench_generate
 import check_decoding
+from bench.command import pattern, words
 from bench.generating.systems import SYSTEMS
 from bench.generating.table import Row, ratios, rows, sentences
 from bench.generating.worker import Task
@@ -46,6 +47,14 @@ def test_the_context_of_the_peer_is_checked(tmp_path: Path) -> None:
         bench_generate.main(contexts="64", peer_context=64, output=tmp_path)
     with pytest.raises(UsageError, match="give a power of two"):
         bench_generate.main(contexts="64", peer_context=100, output=tmp_path)
+
+
+def test_a_pattern_of_layers_repeats_kinds_where_a_choice_names_each_once() -> None:
+    kinds = ("local", "lsh", "full")
+    assert pattern("local,local,lsh", kinds, "--layers") == ("local", "local", "lsh")
+    assert words("local,local,lsh", kinds, "--layers") == ("local", "lsh")
+    with pytest.raises(UsageError, match="--layers has 'lhs': choose from local,lsh,full"):
+        pattern("local,lhs", kinds, "--layers")
 
 
 def test_ratios_are_within_a_precision() -> None:

@@ -24,7 +24,8 @@ def bucket_statistics(bucket: Int[Tensor, "rows rounds tokens"], window: int) ->
     position = torch.arange(tokens, device=bucket.device)
     one = torch.ones((), dtype=torch.float64, device=bucket.device).expand(tokens)
     n_numbers = int(bucket.max()) + 1
-    # Many documents have many numbers, most of which stand for no token: those in use are then counted through.
+    # Many documents have many numbers, most of which stand for no token: those in use are then counted through, for
+    # which CUDA waits each time.
     are_sparse = n_numbers > tokens
     # Counted on the device of the buckets and read once: on CUDA, every number that is read waits for all work.
     visible, empty = torch.zeros_like(one[0]), torch.zeros_like(position[0])
