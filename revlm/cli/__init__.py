@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from revlm import __version__
 from revlm.cli.errors import failure_of
 from revlm.errors import UsageError
+from revlm.imports import safe_path_in_children
 from revlm.launch import launch_of
 
 COMMANDS = {
@@ -99,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
     try:
         command = typer.main.get_command(app)
-        with command.make_context("revlm", arguments or ["--help"]) as context:
+        with safe_path_in_children(), command.make_context("revlm", arguments or ["--help"]) as context:
             command.invoke(context)
         sys.stdout.flush()
     except typer.Exit as end:
