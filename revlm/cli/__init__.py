@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from revlm import __version__
-from revlm.cli.errors import failure_of
+from revlm.cli.terminal.failures import failure_of
 from revlm.errors import UsageError
 from revlm.launch import launch_of
 
@@ -184,7 +184,7 @@ def _say(sentence: str) -> None:
 
 def _forget_the_unread() -> None:
     """Lets the interpreter end in peace where the reader of its output, such as `head`, has left."""
-    from revlm.cli.streams import forget
+    from revlm.cli.terminal.streams import forget
 
     for stream in filter(None, (sys.stdout, sys.stderr)):  # None: a shell's `>&-`
         try:

@@ -80,9 +80,9 @@ def merge_command(
 
     Example: revlm data merge data/novels-*-of-5 -o data/novels
     """
-    from revlm.cli.signals import StopSignals
+    from revlm.cli.terminal.signals import StopSignals
     from revlm.cli.store_summary import print_summary
-    from revlm.cli.tokenize_progress import TokenizeProgress
+    from revlm.cli.terminal.tokenize_progress import TokenizeProgress
     from revlm.corpus import merge_stores
 
     with TokenizeProgress() as bar, StopSignals(bar.message, "stopping after this document") as signals:
@@ -99,7 +99,7 @@ def merge_command(
 
 
 def _verify(folder: Path, as_json: bool) -> None:
-    from revlm.cli.tokenize_progress import TokenizeProgress
+    from revlm.cli.terminal.tokenize_progress import TokenizeProgress
     from revlm.corpus.inspection import verify_store
     from revlm.errors import DataError
 

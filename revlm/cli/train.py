@@ -31,9 +31,9 @@ def train(
     """
     import os
 
-    from revlm.cli.display import Display
-    from revlm.cli.signals import StopSignals
-    from revlm.cli.streams import StandardError
+    from revlm.cli.terminal.display import Display
+    from revlm.cli.terminal.signals import StopSignals
+    from revlm.cli.terminal.streams import StandardError
     from revlm.launch import launch_of
     from revlm.recipe import load_recipe
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from revlm.cli.streams import forget
+from revlm.cli.terminal.streams import forget
 from revlm.report.units import visible_text
 
 SECONDS_BETWEEN_LINES = 30.0

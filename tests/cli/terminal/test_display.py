@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from revlm.cli.display import Display
+from revlm.cli.terminal.display import Display
 from tests.report.builder import evaluation_record, step_record
 
 

@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from revlm.cli.streams import StandardError
+from revlm.cli.terminal.streams import StandardError
 from revlm.report.units import ABSENT, clock, human_bytes, is_finite, visible_text
 
 STEPS_FOR_TIME_LEFT = 20

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import typer
 
-from revlm.cli.prompt import Prompt, decode
-from revlm.cli.samples import Sample, draw_samples, print_text
+from revlm.cli.terminal.prompt import Prompt, decode
+from revlm.cli.terminal.samples import Sample, draw_samples, print_text
 from revlm.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def write_in_turns(
     if lines.are_typed:
         typer.echo(_HOW, err=True)
     if beginning is not None:
-        from revlm.cli.prefill_progress import PrefillProgress
+        from revlm.cli.terminal.prefill_progress import PrefillProgress
 
         with PrefillProgress() as progress:
             writing.take(tokenizer.encode(beginning.text), progress.show)
