@@ -124,7 +124,8 @@ def _drawn(
 ) -> list["Sample"]:
     """Returns the samples, each printed: the first as it comes, the others after it, under headings."""
     from revlm.cli.terminal.prefill_progress import PrefillProgress
-    from revlm.cli.terminal.samples import Sample, draw_samples, print_text
+    from revlm.cli.terminal.samples import Sample, draw_samples
+    from revlm.cli.terminal.streams import print_content
 
     with PrefillProgress() as progress:
         writing.take(trained.tokenizer.encode(prompt.text), progress.show)
@@ -134,15 +135,15 @@ def _drawn(
         return samples
     beginning = prompt.text if prompt.is_printed else ""
     _print_heading(1, len(samples))
-    print_text(beginning)
+    print_content(beginning)
     try:
-        draw_samples(writing, samples, max_tokens, print_text)
+        draw_samples(writing, samples, max_tokens, print_content)
     finally:
         typer.echo()
     for number, sample in enumerate(samples[1:], 2):
         typer.echo()
         _print_heading(number, len(samples))
-        print_text(beginning + sample.text)
+        print_content(beginning + sample.text)
         typer.echo()
     return samples
 

@@ -84,8 +84,8 @@ def tokenize(
       revlm tokenize novels --only-tokenizer -o data/novels-tokenizer
       revlm tokenize novels --tokenizer data/novels-tokenizer --shard 3/64
     """
-    from revlm.cli.terminal.signals import StopSignals
     from revlm.cli.store_summary import print_summary
+    from revlm.cli.terminal.signals import StopSignals
     from revlm.cli.terminal.tokenize_progress import TokenizeProgress
     from revlm.corpus import tokenize_corpus
     from revlm.corpus.sources import open_source

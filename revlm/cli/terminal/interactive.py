@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 import typer
 
 from revlm.cli.terminal.prompt import Prompt, decode
-from revlm.cli.terminal.samples import Sample, draw_samples, print_text
+from revlm.cli.terminal.samples import Sample, draw_samples
+from revlm.cli.terminal.streams import print_content
 from revlm.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def write_in_turns(
         with PrefillProgress() as progress:
             writing.take(tokenizer.encode(beginning.text), progress.show)
         if beginning.is_printed:
-            print_text(beginning.text)
+            print_content(beginning.text)
         with NotedInterrupt() as interrupt:
             _continue(writing, tokenizer, stop, max_tokens, interrupt)
     while (line := lines.next()) is not None:
@@ -71,7 +72,7 @@ def _continue(
     writing: "Writing", tokenizer: "Tokenizer", stop: Sequence[str], max_tokens: int, interrupt: "NotedInterrupt"
 ) -> None:
     sample = Sample(tokenizer, stop)
-    draw_samples(writing, [sample], max_tokens, print_text, lambda: interrupt.came)
+    draw_samples(writing, [sample], max_tokens, print_content, lambda: interrupt.came)
     typer.echo()
 
 
