@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "launch": {"errors"},
     "recipe": {"errors", "bundled"},
     "storage": {"errors"},
-    "fetching": {"errors", "bundled"},
+    "fetching": {"errors", "bundled", "storage"},
     "corpus": {*GROUND, "storage"},
     "ops": {"errors"},
     "model": {*GROUND, "ops"},
