@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "imports": set(),
     "recipe": {"errors", "bundled"},
     "storage": {"errors"},
-    "fetching": {"errors", "bundled", "imports"},
+    "fetching": {"errors", "bundled", "storage"},
     "corpus": {*GROUND, "imports", "storage"},
     "ops": {"errors"},
     "model": {*GROUND, "ops"},

@@ -331,3 +331,15 @@ def test_a_shard_is_its_part_of_the_whole(corpus: Path, tmp_path: Path) -> None:
     for name in ("documents.jsonl", "skipped.jsonl"):
         assert b"".join((shard / name).read_bytes() for shard in shards) == (whole / name).read_bytes()
     assert TokenStore(whole).shard is None
+
+
+def test_a_cut_that_the_reader_may_not_expect_is_said_once(tmp_path: Path, paragraph: str) -> None:
+    corpus = tmp_path / "texts"
+    corpus.mkdir()
+    book = "The Project Gutenberg EBook of K, by A. Nobody\n\n*** START OF THE PROJECT GUTENBERG EBOOK K ***\n\n"
+    (corpus / "own.txt").write_text(f"My own notes.\n\n{book}{paragraph}", "utf-8")
+    (corpus / "plain.txt").write_text(paragraph * 2, "utf-8")
+    messages: list[str] = []
+    tokenize_corpus(corpus, tmp_path / "store", vocab_size=330, message=messages.append)
+    [message] = [message for message in messages if "Project Gutenberg" in message]
+    assert message.startswith("own.txt: 15 characters above Project Gutenberg's header are kept")
