@@ -52,15 +52,15 @@ def overview(peers: list[Row], long: list[Row]) -> Figure:
 
     figure = Figure(figsize=(11, 4.8), layout="constrained", facecolor=LIGHT.paper)
     time, memory, depth = figure.subplots(1, 3)
-    _against_length(time, by_length, lambda row: row["seconds"], f"Seconds a step, {layers} layers", "{:,.3g} s")
+    _against_length(time, by_length, lambda row: row["seconds"], f"Forward + backward in s, {layers} layers", "{:,.3g} s")
     _against_length(
         memory, by_length, lambda row: row["peak_bytes"] / _GIGABYTE, f"Peak memory in GB, {layers} layers", "{:.3g} GB"
     )
     _against_depth(depth, by_depth, tokens)
     lines = {line.get_label(): line for line in time.get_lines()}
-    figure.legend(
-        lines.values(), lines.keys(), loc="outside lower center", ncols=len(lines), frameon=False, labelcolor="linecolor"
-    )
+    key = figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=len(lines), frameon=False)
+    for text, line in zip(key.get_texts(), lines.values(), strict=True):
+        text.set_color(str(line.get_color()))
     return figure
 
 
