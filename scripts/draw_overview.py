@@ -52,7 +52,9 @@ def overview(peers: list[Row], long: list[Row]) -> Figure:
 
     figure = Figure(figsize=(11, 4.8), layout="constrained", facecolor=LIGHT.paper)
     time, memory, depth = figure.subplots(1, 3)
-    _against_length(time, by_length, lambda row: row["seconds"], f"Forward + backward in s, {layers} layers", "{:,.3g} s")
+    _against_length(
+        time, by_length, lambda row: row["seconds"], f"Forward + backward in s, {layers} layers", "{:,.3g} s"
+    )
     _against_length(
         memory, by_length, lambda row: row["peak_bytes"] / _GIGABYTE, f"Peak memory in GB, {layers} layers", "{:.3g} GB"
     )
