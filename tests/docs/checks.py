@@ -149,6 +149,10 @@ def _root() -> Any:
     return typer.main.get_command(app)
 
 
+def _options_of_command(command: Any) -> set[str]:
+    return {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+
+
 @functools.cache
 def _options_of_script(script: str) -> set[str]:
     """The options that a script's text has: as they are typed, or as parameters of its `main`."""
@@ -167,7 +171,7 @@ def _all_options() -> set[str]:
     waiting = [_root()]
     while waiting:
         command = waiting.pop()
-        found |= {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        found |= _options_of_command(command)
         if hasattr(command, "list_commands"):
             waiting += [command.get_command(None, name) for name in command.list_commands(None)]
     scripts = [path.relative_to(PROJECT).as_posix() for path in (PROJECT / "scripts").iterdir() if path.is_file()]
