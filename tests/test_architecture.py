@@ -22,23 +22,37 @@ MAY_IMPORT = {
     "launch": {"errors"},
     "recipe": {"errors", "bundled"},
     "storage": {"errors"},
+    "records": {"errors", "storage"},
     "fetching": {"errors", "bundled"},
     "corpus": {*GROUND, "storage"},
     "ops": {"errors"},
     "model": {*GROUND, "ops"},
-    "runs": {*GROUND, "storage", "ops", "model"},
+    "runs": {*GROUND, "storage", "records", "ops", "model"},
     "planning": {*GROUND, "launch", "ops", "model", "runs"},
     "generation": {*GROUND, *COMPUTE, "corpus"},
-    "evaluation": {*GROUND, *COMPUTE, "corpus", "generation"},
-    "training": {*GROUND, *COMPUTE, "launch", "corpus", "generation", "evaluation"},
-    "report": {"errors", "recipe"},
+    "evaluation": {*GROUND, *COMPUTE, "records", "corpus", "generation"},
+    "training": {*GROUND, *COMPUTE, "records", "launch", "corpus", "generation", "evaluation"},
+    "report": {"errors", "recipe", "storage", "records", "evaluation"},
     "cli": {
-        *GROUND, *COMPUTE, "launch", "fetching", "corpus", "generation", "evaluation", "training", "report", "revlm"
+        *GROUND, *COMPUTE, "records", "launch", "fetching", "corpus", "generation", "evaluation", "training", "report",
+        "revlm",
     },
     "revlm": {*GROUND, "corpus", "model", "generation", "training"},
     "__main__": {"cli"},
 }  # fmt: skip
-WITHOUT_TORCH = ("errors", "bundled", "launch", "recipe", "storage", "fetching", "corpus", "report", "cli", "revlm")
+WITHOUT_TORCH = (
+    "errors",
+    "bundled",
+    "launch",
+    "recipe",
+    "storage",
+    "records",
+    "fetching",
+    "corpus",
+    "report",
+    "cli",
+    "revlm",
+)
 
 
 class Import(NamedTuple):
