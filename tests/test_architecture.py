@@ -31,8 +31,8 @@ MAY_IMPORT = {
     "planning": {*GROUND, "launch", "ops", "model", "runs"},
     "generation": {*GROUND, *COMPUTE, "corpus"},
     "evaluation": {*GROUND, *COMPUTE, "corpus", "generation"},
-    "training": {*GROUND, *COMPUTE, "imports", "launch", "corpus", "generation", "evaluation"},
-    "report": {"errors", "imports", "recipe"},
+    "training": {*GROUND, *COMPUTE, "imports", "storage", "launch", "corpus", "generation", "evaluation"},
+    "report": {"errors", "imports", "recipe", "storage"},
     "cli": {
         *GROUND, *COMPUTE, "imports", "launch", "fetching", "corpus", "generation", "evaluation", "training", "report",
         "revlm",

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from revlm.errors import StorageError
-from revlm.storage import append_whole, replace_file, storage_errors, sync_folder
+from revlm.storage import Folder, append_whole, replace_file, storage_errors, sync_folder
 
 
 class Journal:
@@ -22,21 +22,25 @@ class Journal:
         """Opens the journal at `path`, or starts it; raises StorageError where it cannot be written."""
         self.path = path
         with storage_errors(f"opening the journal {path}"):
-            self.repaired_bytes = repair(path)
-            """bytes of a torn last line that were cut off"""
-            self._file = path.open("ab", buffering=0)
-            sync_folder(path.parent)
+            self._descriptor = self._open()
+            try:
+                self.repaired_bytes = _repair(self._descriptor)
+                """bytes of a torn last line that were cut off"""
+                sync_folder(path.parent)
+            except BaseException:
+                self.close()
+                raise
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Writes one record as one line, that a later kill of the process cannot undo."""
         line = json.dumps(_plain(record), ensure_ascii=False, allow_nan=False) + "\n"
         with storage_errors(f"writing the journal {self.path}"):
-            append_whole(self._file.fileno(), line.encode())
+            append_whole(self._descriptor, line.encode())
 
     def sync(self) -> None:
         """Returns when every record is on the disk; a checkpoint that counts on them calls this first."""
         with storage_errors(f"writing the journal {self.path}"):
-            os.fsync(self._file.fileno())
+            os.fsync(self._descriptor)
 
     def truncate_after(self, step: int) -> int:
         """Drops the records of later steps, so that a resumed run writes no step twice; returns how many."""
@@ -46,13 +50,26 @@ class Journal:
             content = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
             with storage_errors(f"rewriting the journal {self.path}"):
                 replace_file(self.path, content.encode())
-                self._file.close()
-                self._file = self.path.open("ab", buffering=0)
+                self.close()
+                self._descriptor = self._open()
         return len(records) - len(kept)
 
     def close(self) -> None:
         """Ends writing; the records stay."""
-        self._file.close()
+        os.close(self._descriptor)
+
+    def require_there(self) -> None:
+        """Raises StorageError where the file that records are appended to is no longer the one of that name."""
+        with storage_errors(f"looking for the journal {self.path}"), Folder(self.path.parent) as folder:
+            if not folder.holds(self.path.name, self._descriptor):
+                raise StorageError(
+                    f"the journal {self.path} was removed or replaced while the run wrote to it: put it back from a "
+                    "copy, or run the same command again to go on without what it held"
+                )
+
+    def _open(self) -> int:
+        with Folder(self.path.parent) as folder:
+            return folder.open(self.path.name, os.O_RDWR | os.O_APPEND | os.O_CREAT)
 
     def __enter__(self) -> Self:
         return self
@@ -81,18 +98,16 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
             yield record
 
 
-def repair(path: Path) -> int:
+def _repair(descriptor: int) -> int:
     """Cuts a torn end off a journal, up to the last whole record; returns how many bytes that were."""
-    if not path.exists():
-        return 0
-    whole_bytes = 0
-    with path.open("rb") as lines:
+    whole_bytes, last = 0, b""
+    with os.fdopen(os.dup(descriptor), "rb") as lines:
         for line in lines:
             whole_bytes += len(line)
             last = line
     if not whole_bytes or (last.endswith(b"\n") and _parse(last) is not None):
         return 0
-    os.truncate(path, whole_bytes - len(last))
+    os.ftruncate(descriptor, whole_bytes - len(last))
     return len(last)
 
 

@@ -26,6 +26,7 @@ from revlm.runs import (
     save_checkpoint,
     step_of,
 )
+from revlm.storage import FolderLock
 from revlm.training.process_group import joined
 from revlm.training.ranks import Ranks
 from revlm.training.run_log import RunLog, open_run_log
@@ -108,7 +109,7 @@ def _train(
     ranks.by_first(lambda: RunFolder.create(recipe.output_dir))
     snapshot = folder.memory_snapshot if device.type == "cuda" and recipe.memory.snapshot_on_oom else None
     with (
-        ranks.held_by_first(folder.lock),
+        ranks.held_by_first(folder.lock) as lock,
         out_of_memory_explained(plan, recipe, vocab_size, device, meter.attainable_bytes, snapshot, ranks.launch),
         Trainer(recipe, corpus, ranks, device, meter, stop) as trainer,
     ):
@@ -120,7 +121,7 @@ def _train(
             ranks.held_by_first(lambda: open_run_log(trackers, folder, recipe, trainer.step, message)) as log,
             memory_snapshot_on_failure(snapshot),
         ):
-            yield from _records(trainer, folder, log, saving)
+            yield from _records(trainer, folder, lock, log, saving)
 
 
 def _pinned_data(recipe: Recipe, ranks: Ranks) -> Data:
@@ -177,7 +178,7 @@ def _prepare(folder: RunFolder, trainer: Trainer, saving: Saving, plan: Plan) ->
     folder.write_plan(plan.to_json())
 
 
-def _records(trainer: Trainer, folder: RunFolder, log: RunLog, saving: Saving) -> Iterator[Record]:
+def _records(trainer: Trainer, folder: RunFolder, lock: FolderLock, log: RunLog, saving: Saving) -> Iterator[Record]:
     """Yields the records of what is left to do, each of them logged, saving as the recipe says."""
     recipe, ranks = trainer.recipe, trainer.ranks
     evaluated_step = ranks.of_first(lambda: log.evaluated_step)
@@ -190,7 +191,7 @@ def _records(trainer: Trainer, folder: RunFolder, log: RunLog, saving: Saving) -
                 evaluated_step = trainer.step
                 yield record
             if ranks.of_first(lambda: saving.is_due(trainer.step)):
-                _save(trainer, folder, log, saving)
+                _save(trainer, folder, lock, log, saving)
             if is_last:
                 return
             record = trainer.train_step()
@@ -198,7 +199,7 @@ def _records(trainer: Trainer, folder: RunFolder, log: RunLog, saving: Saving) -
             yield record
     except Stopped as stopped:
         if saving.saved_step != trainer.step:
-            _save(trainer, folder, log, saving)
+            _save(trainer, folder, lock, log, saving)
         said = (
             f"stopped by {stopped.name} with {folder} saved at step {trainer.step} of {recipe.train.max_steps}: "
             "run the same command again to go on"
@@ -214,13 +215,15 @@ def _is_due(step: int, every: int, is_last: bool) -> bool:
     return every > 0 and (is_last or step % every == 0)
 
 
-def _save(trainer: Trainer, folder: RunFolder, log: RunLog, saving: Saving) -> None:
+def _save(trainer: Trainer, folder: RunFolder, lock: FolderLock, log: RunLog, saving: Saving) -> None:
     options = trainer.recipe.checkpoint
     tensors, state = trainer.state()
 
     def save() -> None:
+        lock.require_held()
         log.sync()
         save_checkpoint(folder, trainer.step, tensors, state, options.keep_last, options.keep_every)
+        log.require_there()
 
     trainer.ranks.by_first(save)
     saving.done(trainer.step)
