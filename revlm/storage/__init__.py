@@ -13,13 +13,14 @@ from revlm.storage.files import (
 )
 from revlm.storage.folder import Folder, staging_name, unfinished_name
 from revlm.storage.lock import LOCK_NAME, FolderLock, folder_lock
-from revlm.storage.placing import put_in_place, require_replaceable
+from revlm.storage.placing import Ours, put_in_place, require_replaceable
 from revlm.storage.seal import is_sealed, sealed
 
 __all__ = [
     "LOCK_NAME",
     "Folder",
     "FolderLock",
+    "Ours",
     "append_whole",
     "folder_lock",
     "is_sealed",
