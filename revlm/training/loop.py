@@ -12,6 +12,8 @@ from revlm.model import resolve_model
 from revlm.ops.heap import keep_large_blocks_apart
 from revlm.planning import Plan, out_of_memory_explained, require_memory
 from revlm.recipe import Data, Recipe, Stream, load_recipe
+from revlm.recipe import Model as ModelRecipe
+from revlm.recipe.of_run import TRAINED_IN, trained_in
 from revlm.runs import (
     MemoryMeter,
     RunFolder,
@@ -82,9 +84,7 @@ def _train(
         )
     trackers = ranks.together(lambda: require_trackers(recipe.logging.backends))
     device = ranks.together(lambda: ranks.device(recipe.train.device))
-    recipe = recipe.model_copy(
-        update={"model": resolve_model(recipe.model, recipe.data.seq_len), "data": _pinned_data(recipe, ranks)}
-    )
+    recipe = recipe.model_copy(update={"model": _resolved_model(recipe, ranks), "data": _pinned_data(recipe, ranks)})
     ranks.together(lambda: _require_undamaged_tokens(recipe, ranks, stop))
     corpus = ranks.together(lambda: open_corpus(recipe.data, recipe.seed, message))
     require_same_settings(recipe, corpus, ranks)
@@ -124,6 +124,16 @@ def _train(
             yield from _records(trainer, folder, lock, log, saving)
 
 
+def _resolved_model(recipe: Recipe, ranks: Ranks) -> ModelRecipe:
+    """The recipe's model; a number of buckets that is to be derived is that of its run where one stands."""
+    folder = RunFolder(recipe.output_dir)
+    is_derived = recipe.model.n_buckets == "auto"
+    if is_derived and ranks.of_first(lambda: folder.recipe.is_file() and bool(list_checkpoints(folder))):
+        n_buckets = ranks.of_first(lambda: load_recipe(folder.recipe).model.n_buckets)
+        return recipe.model.model_copy(update={"n_buckets": n_buckets})
+    return resolve_model(recipe.model, recipe.data.seq_len)
+
+
 def _pinned_data(recipe: Recipe, ranks: Ranks) -> Data:
     """The recipe's data; a dataset of the hub at the commit of its run where that stands, else at today's."""
     stream = recipe.data.stream
@@ -158,10 +168,21 @@ def _go_on(trainer: Trainer, folder: RunFolder, message: Message, allow_change: 
     require_same_checkpoint(checkpoint, ranks)
     changed = ranks.together(lambda: trainer.load(checkpoint, allow_change=allow_change))
     ranks.by_first(lambda: end_save(folder, trainer.step, options.keep_last, options.keep_every))
-    message(f"going on from step {trainer.step} of {folder}")
+    message(_where_it_stands(trainer, folder))
     if changed:
         message(f"with other settings than {newest} was trained with: {'; '.join(changed)}")
     return True
+
+
+def _where_it_stands(trainer: Trainer, folder: RunFolder) -> str:
+    step, max_steps = trainer.step, trainer.recipe.train.max_steps
+    if step < max_steps:
+        return f"going on from step {step} of {folder}"
+    ended = "is finished" if step == max_steps else f"is beyond train.max_steps, which is {max_steps},"
+    return (
+        f"{folder} {ended} at step {step}, so nothing is left to train: raise train.max_steps and pass --allow-change "
+        "to go on, or give another output_dir for a new run"
+    )
 
 
 def _prepare(folder: RunFolder, trainer: Trainer, saving: Saving, plan: Plan) -> None:
@@ -174,7 +195,9 @@ def _prepare(folder: RunFolder, trainer: Trainer, saving: Saving, plan: Plan) ->
     )
     folder.write_recipe(trainer.recipe.to_yaml())
     trainer.corpus.tokenizer.save(folder.path)
-    folder.write_environment(describe_environment(trainer.device) | {"processes": trainer.ranks.count})
+    folder.write_environment(
+        describe_environment(trainer.device) | {"processes": trainer.ranks.count, TRAINED_IN: trained_in(folder.path)}
+    )
     folder.write_plan(plan.to_json())
 
 

@@ -60,7 +60,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_part(tmp_path: Path, monk
 
 
 def test_a_folder_that_cannot_be_written_to_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="writing .* failed, No such file"):
+    with pytest.raises(StorageError, match=r"writing .* failed, No such file"):
         write_whole(tmp_path / "missing" / "report.html", b"")
 
 
