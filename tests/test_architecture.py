@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "planning": {*GROUND, "launch", "ops", "model", "runs"},
     "generation": {*GROUND, *COMPUTE, "corpus"},
     "evaluation": {*GROUND, *COMPUTE, "records", "corpus", "generation"},
-    "training": {*GROUND, *COMPUTE, "records", "imports", "launch", "corpus", "generation", "evaluation"},
+    "training": {*GROUND, *COMPUTE, "records", "imports", "storage", "launch", "corpus", "generation", "evaluation"},
     "report": {"errors", "imports", "recipe", "storage", "records", "evaluation"},
     "cli": {
         *GROUND, *COMPUTE, "records", "imports", "launch", "fetching", "corpus", "generation", "evaluation", "training",
