@@ -31,7 +31,7 @@ def show_command(
         ),
     ] = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Compare every file and every document's text with its sha256.")
+        bool, typer.Option("--verify", help="Compare every document's text with its sha256, too, not only every file.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -50,7 +50,7 @@ def show_command(
 
     if verify:
         _verify(folder, as_json)
-    store = TokenStore(folder)
+    store = TokenStore(folder, verified=verify)
     if document is not None:
         _print_document(store, document, as_json)
     elif as_json:
@@ -70,7 +70,10 @@ def merge_command(
         bool, typer.Option("--deduplicate", help="Leave out texts that are there already, also as another edition.")
     ] = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Compare every file with its sha256 before, not only its size.")
+        bool, typer.Option("--verify", help="Compare every document's text with its sha256, too, not only every file.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace a token store of other corpora that stands there.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -91,6 +94,7 @@ def merge_command(
             output_dir,
             deduplicate=deduplicate,
             verify=verify,
+            replace=replace,
             progress=bar.show,
             message=bar.message,
             stop=lambda: signals.name,
@@ -100,11 +104,11 @@ def merge_command(
 
 def _verify(folder: Path, as_json: bool) -> None:
     from revlm.cli.tokenize_progress import TokenizeProgress
-    from revlm.corpus.inspection import verify_store
+    from revlm.corpus.inspection import find_damage
     from revlm.errors import DataError
 
     with TokenizeProgress() as bar:
-        damage = verify_store(folder, bar.show)
+        damage = find_damage(folder, bar.show)
     if not damage:
         typer.echo(f"{folder}: every file and every document's text has its sha256", err=True)
         return

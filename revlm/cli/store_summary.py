@@ -20,9 +20,9 @@ def print_summary(summary: "StoreSummary", as_json: bool) -> None:
 def _as_dict(summary: "StoreSummary") -> dict[str, object]:
     from dataclasses import asdict
 
-    from revlm.corpus.store import TokenStore
+    from revlm.corpus.store import StoreFolder
 
-    documents = [asdict(document) for document in TokenStore(summary.output_dir).documents()]
+    documents = [asdict(document) for document in StoreFolder(summary.output_dir).documents()]
     for document in documents:
         del document["sketch"]
     duplicates = [{"source": source, "duplicate": duplicate} for source, duplicate in summary.duplicates]
@@ -39,11 +39,11 @@ def _print(summary: "StoreSummary") -> None:
     from rich.text import Text
 
     from revlm.cli.document_table import document_table
-    from revlm.corpus.store import TokenStore
+    from revlm.corpus.store import StoreFolder
     from revlm.report.units import visible_text
 
     console = Console()
-    console.print(document_table(TokenStore(summary.output_dir)))
+    console.print(document_table(StoreFolder(summary.output_dir)))
     cleaning = summary.cleaning
     lines = [
         f"normalised: {cleaning.byte_order_marks:,} byte order marks, "

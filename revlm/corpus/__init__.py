@@ -7,11 +7,11 @@ from revlm.corpus.merging import merge_stores
 from revlm.corpus.opening import open_corpus, pinned
 from revlm.corpus.packed_corpus import PackedCorpus
 from revlm.corpus.sharing import share
-from revlm.corpus.store import require_undamaged
+from revlm.corpus.store import open_tokenizer, require_undamaged
 from revlm.corpus.streamed_corpus import StreamedCorpus
 from revlm.corpus.summary import StoreSummary
 from revlm.corpus.tokenization import tokenize_corpus
-from revlm.corpus.tokenizer import Tokenizer, open_tokenizer
+from revlm.corpus.tokenizer import Tokenizer
 from revlm.corpus.tokenizer_training import write_tokenizer
 
 __all__ = [

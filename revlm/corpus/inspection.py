@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from revlm.corpus.corpus_files import Skipped
-from revlm.corpus.store import Shard, StoredDocument, TokenStore, damaged_files, read_manifest
+from revlm.corpus.manifest import Shard
+from revlm.corpus.store import StoredDocument, StoreFolder, TokenStore
 from revlm.errors import DataError, UsageError
 
 ENDS = 5  # of the longest and of the shortest documents
@@ -63,15 +64,15 @@ class StoreContents:
 
 
 def inspect_store(store: TokenStore) -> StoreContents:
-    """Returns what a store holds, from its manifest and lists; reads no token."""
-    tokenizer = store.manifest["tokenizer"]
+    """Returns what a store holds."""
+    tokenizer = store.manifest.tokenizer
     return StoreContents(
         documents=len(store),
-        tokens=store.manifest["tokens"],
-        bytes=store.manifest["bytes"],
-        tokenizer=tokenizer["kind"],
-        vocab_size=tokenizer["vocab_size"],
-        fingerprint=tokenizer["fingerprint"],
+        tokens=store.manifest.tokens,
+        bytes=store.manifest.bytes,
+        tokenizer=tokenizer.kind,
+        vocab_size=tokenizer.vocab_size,
+        fingerprint=tokenizer.fingerprint,
         shard=store.shard,
         lengths=tuple(length_bins(len(text) for text in store.texts)),
         longest=tuple(heapq.nlargest(ENDS, enumerate(store.documents()), key=lambda each: each[1].tokens)),
@@ -146,16 +147,16 @@ class Damage:
         return ", ".join(named[:_LISTED]) + more
 
 
-def verify_store(folder: Path | str, progress: Progress = lambda done, total, title: None) -> Damage:
+def find_damage(folder: Path | str, progress: Progress = lambda done, total, title: None) -> Damage:
     """Returns what is damaged: compares every file with its sha256, and where these are whole, every document's text.
 
     `progress` is called with bytes done, bytes in all (of the files and of the texts) and what is in work.
 
     Raises:
-        DataError: the folder is no store, or a file was cut or lost.
+        DataError: the folder is no store, a file was cut or lost, or what the files hold does not go together.
     """
-    manifest = read_manifest(folder)
-    total = manifest["bytes"] + sum(file["bytes"] for file in manifest["files"].values())
+    store = StoreFolder(folder)
+    total = store.manifest.bytes + store.manifest.file_bytes
     done = 0
 
     def step(n_bytes: int, title: str) -> None:
@@ -163,12 +164,20 @@ def verify_store(folder: Path | str, progress: Progress = lambda done, total, ti
         done += n_bytes
         progress(done, total, title)
 
-    # Rows of a damaged file are not looked at: their offsets may lead anywhere.
-    files = tuple(damaged_files(folder, step))
-    return Damage(files) if files else Damage((), tuple(_damaged_documents(TokenStore(folder), step)))
+    if files := tuple(store.damaged_files(step)):
+        return Damage(files)
+    opened = TokenStore(folder, verified=True)
+    damage = Damage((), tuple(damaged_documents(opened, step)))
+    if not damage:
+        opened.verify_content()
+    return damage
 
 
-def _damaged_documents(store: TokenStore, step: Callable[[int, str], object]) -> Iterator[tuple[int, str]]:
+def damaged_documents(store: TokenStore, step: Callable[[int, str], object]) -> Iterator[tuple[int, str]]:
+    """Yields number and title of each document whose tokens do not give its text.
+
+    `step` is called with the bytes of each document's text, and its title.
+    """
     for number, document in enumerate(store.documents()):
         if number >= len(store) or not _is_whole(store, number, document):
             yield number, document.title

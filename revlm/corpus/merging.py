@@ -1,6 +1,7 @@
 """Joins token stores: the shards of one corpus into the store of the whole, byte for byte, or whole stores into one.
 
-Rows stream from the mapped files of one store after the other. Duplicates are found anew among all documents, by the
+Every store is verified before a row of any is written, since what is written is signed anew. Then rows stream from the
+mapped files of one store after the other. Duplicates are found anew among all documents, by the
 sketches in `documents.jsonl`; no text is read again. What a corpus passed over is in its first shard
 (`CorpusFiles.shard`), so the lists of what was skipped are joined as they are.
 """
@@ -9,21 +10,22 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain, zip_longest
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from revlm.corpus.duplicates import Duplicates
+from revlm.corpus.inspection import Damage, damaged_documents
 from revlm.corpus.judging import duplicate_of
+from revlm.corpus.manifest import Manifest, read_manifest
+from revlm.corpus.replacing import require_same_corpus
 from revlm.corpus.shards import in_order
-from revlm.corpus.store import StoredDocument, TokenStore, damaged_files, read_manifest, skipped_in
+from revlm.corpus.store import StoredDocument, StoreFolder, TokenStore
 from revlm.corpus.store_writer import Tokens, write_store
 from revlm.corpus.summary import StoreSummary, summarize
-from revlm.corpus.tokenizer import Tokenizer
 from revlm.corpus.unfinished import unfinished_store
 from revlm.corpus.watch import Progress, Stop, heed
 from revlm.errors import DataError, UsageError
-from revlm.storage import require_free_space
+from revlm.storage import digest_of_json, require_free_space
 
 
 def merge_stores(
@@ -32,6 +34,7 @@ def merge_stores(
     *,
     deduplicate: bool = False,
     verify: bool = False,
+    replace: bool = False,
     progress: Progress = lambda done, total, title: None,
     message: Callable[[str], object] = lambda text: None,
     stop: Stop = lambda: None,
@@ -43,17 +46,19 @@ def merge_stores(
 
     Args:
         stores: folders of token stores; they stay as they are.
-        output_dir: the store; an existing store there is replaced when the new one is whole.
+        output_dir: the store; one of the same corpora that stands there is replaced when the new one is whole.
         deduplicate: leaves out documents whose text, or nearly so, is that of an earlier one, instead of naming them.
-        verify: compares every file with its sha256 first, not only its size.
-        progress: called with bytes done, bytes in all (those of the texts, and with `verify` of the files) and a title.
+        verify: compares every document's text with its sha256 first, too, not only every file.
+        replace: replaces a store of another corpus, too.
+        progress: called with bytes done, bytes in all (those of the files and of the texts, which `verify` reads once
+            more) and a title.
         message: called with a sentence that the user should see.
         stop: asked between documents and files; once it names what asks for it, the work stops.
 
     Raises:
         UsageError: a shard is missing or given twice, or the stores do not belong together.
         DataError: a store is missing or damaged, the tokenizers differ, or no document is in any store.
-        StorageError: the merged store cannot be written.
+        StorageError: the merged store cannot be written, or another one stands there.
         Interrupted: `stop` asked for it; the same call begins again.
     """
     began = time.perf_counter()
@@ -61,33 +66,35 @@ def merge_stores(
     _require_apart([Path(folder) for folder in stores], place)
     manifests = in_order({Path(folder): read_manifest(folder) for folder in stores})
     _require_one_tokenizer(manifests)
-    if not any(manifest["documents"] for manifest in manifests.values()):
+    if not any(manifest.documents for manifest in manifests.values()):
         raise DataError(f"no text is left in {_listed(manifests)}; give stores of a corpus with text in it")
+    corpus = _corpus_of(manifests)
+    require_same_corpus(place, corpus, None, replace=replace)
     steps = _Steps(manifests, verify, progress, stop)
-    if verify:
-        _verify(manifests, steps)
+    _verify(manifests, verify, steps)
     plan = {"merge": [str(folder.resolve()) for folder in manifests], "deduplicate": deduplicate}
 
     def write(folder: Path) -> None:
-        needed_bytes = sum(map(_file_bytes, manifests.values()))
+        needed_bytes = sum(manifest.file_bytes for manifest in manifests.values())
         require_free_space(folder, needed_bytes, "the merged store", "give another folder with -o")
-        skipped = chain.from_iterable(map(skipped_in, manifests))
-        tokenizer = Tokenizer.load(next(iter(manifests)))
-        write_store(folder, tokenizer, _documents(manifests, steps), skipped, deduplicate=deduplicate)
+        skipped = chain.from_iterable(StoreFolder(folder).skipped() for folder in manifests)
+        tokenizer = StoreFolder(next(iter(manifests))).read_tokenizer()
+        documents = _documents(manifests, steps)
+        write_store(folder, tokenizer, documents, skipped, corpus=corpus, deduplicate=deduplicate)
 
     with unfinished_store(place, plan, resume=True, message=message) as work:
         work.finish(place, write)
     return summarize(Path(output_dir), time.perf_counter() - began)
 
 
-Manifests = dict[Path, dict[str, Any]]
+Manifests = dict[Path, Manifest]
 
 
 class _Steps:
     """Shows how far the work is, and heeds what asks it to stop."""
 
     def __init__(self, manifests: Manifests, verify: bool, progress: Progress, stop: Stop) -> None:
-        self._total = sum(each["bytes"] + verify * _file_bytes(each) for each in manifests.values())
+        self._total = sum(each.file_bytes + (1 + verify) * each.bytes for each in manifests.values())
         self._progress, self._stop, self._done = progress, stop, 0
         self.done(0, "")
 
@@ -101,23 +108,27 @@ def _documents(manifests: Manifests, steps: _Steps) -> Iterator[tuple[StoredDocu
     """Yields the documents of the stores with their rows; each names the one, of all before it, that it repeats."""
     before = Duplicates()
     for folder in manifests:
-        store = TokenStore(folder)
-        for document, text in zip_longest(store.documents(), store.texts):
-            if document is None or text is None or len(text) != document.tokens:
-                raise DataError(f"{folder} is damaged, its rows are not those of its documents; tokenize it again")
+        store = TokenStore(folder, verified=True)
+        for document, text in zip(store.documents(), store.texts, strict=True):
             duplicate = duplicate_of(document, before)
             yield replace(document, duplicate=str(duplicate) if duplicate else None), text.parts
             steps.done(document.bytes, document.title)
 
 
-def _verify(manifests: Manifests, steps: _Steps) -> None:
-    damaged = [
-        str(folder / name)
-        for folder in manifests
-        for name in damaged_files(folder, lambda n_bytes, name: steps.done(n_bytes, f"verifying: {name}"))
-    ]
-    if damaged:
-        raise DataError(f"{', '.join(damaged)} changed since it was written; tokenize that store again")
+def _verify(manifests: Manifests, texts: bool, steps: _Steps) -> None:
+    """Verifies every store, and with `texts` that every document's tokens give its text."""
+    for folder in manifests:
+        store = TokenStore(folder, lambda n_bytes, name: steps.done(n_bytes, f"verifying: {name}"))
+        if texts and (damage := Damage((), tuple(damaged_documents(store, steps.done)))):
+            raise DataError(f"{folder} is damaged in {damage}; tokenize it again")
+
+
+def _corpus_of(manifests: Manifests) -> str:
+    """Returns the digest of where the texts were read from: for the shards of one corpus, that of the whole."""
+    (first, *others) = manifests.values()
+    if first.shard is not None and all(each.corpus == first.corpus for each in others):
+        return first.corpus
+    return digest_of_json([each.corpus for each in manifests.values()])
 
 
 def _require_apart(folders: list[Path], place: Path) -> None:
@@ -136,15 +147,11 @@ def _require_apart(folders: list[Path], place: Path) -> None:
 def _require_one_tokenizer(manifests: Manifests) -> None:
     first, *others = manifests
     for folder in others:
-        if manifests[folder]["tokenizer"]["fingerprint"] != manifests[first]["tokenizer"]["fingerprint"]:
+        if manifests[folder].tokenizer.fingerprint != manifests[first].tokenizer.fingerprint:
             raise DataError(
                 f"{folder} and {first} have different tokenizers; tokenize one of them again with "
                 "the --tokenizer of the other"
             )
-
-
-def _file_bytes(manifest: dict[str, Any]) -> int:
-    return sum(file["bytes"] for file in manifest["files"].values())
 
 
 def _listed(folders: Manifests) -> str:

@@ -11,16 +11,18 @@ from revlm.corpus.mixture import Mixture
 from revlm.corpus.packed_corpus import PackedCorpus
 from revlm.corpus.readers.hub_address import PREFIX
 from revlm.corpus.sources import Source, open_source
+from revlm.corpus.store import open_tokenizer
 from revlm.corpus.streamed_corpus import StreamedCorpus
-from revlm.corpus.tokenizer import open_tokenizer
 from revlm.errors import DataError, UsageError
 from revlm.recipe import Data, Stream
 
 
-def open_corpus(data: Data, seed: int, message: Callable[[str], object] = lambda text: None) -> Corpus:
+def open_corpus(
+    data: Data, seed: int, message: Callable[[str], object] = lambda text: None, *, verified: bool = False
+) -> Corpus:
     """Returns the corpus that a recipe names: a token store, the mixture of several, or texts to be tokenized.
 
-    `message` is told, while it trains on texts, of each that is left out.
+    `message` is told, while it trains on texts, of each that is left out. `verified` is as for `TokenStore`.
 
     Raises:
         DataError: a folder is no whole store or holds too little, the stores do not go together, or the texts or
@@ -39,7 +41,14 @@ def open_corpus(data: Data, seed: int, message: Callable[[str], object] = lambda
             on_skip=lambda skipped: message(f"left out {skipped.path}: {skipped.reason}"),
         )
     stores = [
-        PackedCorpus(path, seq_len=data.seq_len, packing=data.packing, seed=seed, validation=data.validation)
+        PackedCorpus(
+            path,
+            seq_len=data.seq_len,
+            packing=data.packing,
+            seed=seed,
+            validation=data.validation,
+            verified=verified,
+        )
         for path in data.paths
     ]
     return stores[0] if len(stores) == 1 else Mixture(stores, data.weights)

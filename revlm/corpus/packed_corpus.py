@@ -18,7 +18,7 @@ class PackedCorpus(Corpus):
     """A token store as examples of at most `seq_len` tokens.
 
     Attributes:
-        path: the store; `fingerprint` is the sha256 of its manifest.
+        path: the store; `fingerprint` is that of its manifest.
         training_documents: titles of the documents trained on, in the store's order.
         validation_documents: titles of those held out; a document whose tail is held out is in both.
         n_training_tokens: targets of one epoch.
@@ -29,14 +29,17 @@ class PackedCorpus(Corpus):
         DataError: `path` is no whole store, or holds too little to hold anything out.
     """
 
-    def __init__(self, path: Path | str, *, seq_len: int, packing: str, seed: int, validation: float) -> None:
+    def __init__(
+        self, path: Path | str, *, seq_len: int, packing: str, seed: int, validation: float, verified: bool = False
+    ) -> None:
+        """`verified` is as for `TokenStore`."""
         if seq_len < 1:
             raise UsageError(f"data.seq_len is {seq_len} and must be at least 1")
         if packing not in PACKINGS:
             raise UsageError(f"data.packing is {packing!r} and must be one of {', '.join(PACKINGS)}")
         if not 0 <= validation < 1:
             raise UsageError(f"data.validation is {validation} and must be at least 0 and below 1")
-        store = TokenStore(path)
+        store = TokenStore(path, verified=verified)
         self.path, self.name = store.folder, str(store.folder)
         self.tokenizer = store.tokenizer
         self.fingerprint = store.fingerprint

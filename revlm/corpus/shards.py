@@ -1,21 +1,20 @@
 """Which stores are the shards of one corpus, and whether all of them are there."""
 
 from pathlib import Path
-from typing import Any
 
-from revlm.corpus.store import Shard, shard_of
+from revlm.corpus.manifest import Manifest, Shard
 from revlm.errors import UsageError
 
 _LISTED = 10  # missing shards in an error
 
 
-def in_order(manifests: dict[Path, dict[str, Any]]) -> dict[Path, dict[str, Any]]:
+def in_order(manifests: dict[Path, Manifest]) -> dict[Path, Manifest]:
     """Returns the manifests of stores, by folder, in the order of the corpus: as given, unless they are shards.
 
     Raises:
         UsageError: a shard is missing or there twice, not all are shards, or not of one corpus and division.
     """
-    shards = {folder: shard for folder, manifest in manifests.items() if (shard := shard_of(manifest))}
+    shards = {folder: shard for folder, manifest in manifests.items() if (shard := manifest.shard)}
     if not shards:
         return manifests
     for folder in manifests:

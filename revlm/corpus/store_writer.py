@@ -14,7 +14,18 @@ import numpy.typing as npt
 
 from revlm.corpus.cleaning import Cleaning
 from revlm.corpus.corpus_files import Skipped
-from revlm.corpus.store import DOCUMENTS, FORMAT, FORMAT_VERSION, MANIFEST, SKIPPED, Shard, StoredDocument
+from revlm.corpus.manifest import (
+    DOCUMENTS,
+    MANIFEST,
+    SKIPPED,
+    Manifest,
+    Shard,
+    StoredFile,
+    StoredTokenizer,
+    row_file_names,
+)
+from revlm.corpus.store import StoredDocument
+from revlm.corpus.stored_texts import schema_of
 from revlm.corpus.tokenizer import Tokenizer
 from revlm.storage import sha256_of, sync_file, sync_folder, write_file
 
@@ -36,12 +47,14 @@ def write_store(
     documents: Iterable[tuple[StoredDocument, Iterable[Tokens]]],
     skipped: Iterable[Skipped],
     *,
+    corpus: str,
     deduplicate: bool = False,
     shard: Shard | None = None,
 ) -> None:
     """Fills an empty folder with a store of documents, each with its tokens in the parts that are to be rows.
 
-    With `deduplicate`, those that are duplicates are left out, and listed after what was skipped.
+    `corpus` is the digest of where they were read from. With `deduplicate`, those that are duplicates are left out, and
+    listed after what was skipped.
     """
     left_out: list[Skipped] = []
     with StoreWriter(folder, tokenizer) as writer:
@@ -50,7 +63,7 @@ def write_store(
                 left_out.append(Skipped(document.source, document.duplicate))
             else:
                 writer.add(document, parts)
-        writer.finish(chain(skipped, left_out), shard)
+        writer.finish(chain(skipped, left_out), corpus, shard)
 
 
 class StoreWriter:
@@ -61,12 +74,12 @@ class StoreWriter:
 
     def __init__(self, folder: Path, tokenizer: Tokenizer) -> None:
         self._folder, self._tokenizer = folder, tokenizer
-        self._schema = _schema(tokenizer.token_dtype)
+        self._schema = schema_of(tokenizer.token_dtype)
         self._rows: _RowFile | None = None
         self._row_files: list[Path] = []
         self._lines: TextIO = (folder / DOCUMENTS).open("w", encoding="utf-8")
         self._fingerprint = hashlib.sha256()
-        self._documents = self._tokens = self._bytes = 0
+        self._documents = self._n_rows = self._tokens = self._bytes = 0
         self._cleaning = Cleaning()
 
     def add(self, document: StoredDocument, parts: Iterable[Tokens]) -> None:
@@ -74,6 +87,7 @@ class StoreWriter:
         for number, part in enumerate(parts):
             rows = self._rows or self._begin_row_file()
             rows.write(_row(self._schema, part, document, self._documents, number))
+            self._n_rows += 1
             if rows.bytes_written >= FILE_BYTES:
                 self._end_row_file()
         self._lines.write(_line(document.as_dict()))
@@ -83,12 +97,12 @@ class StoreWriter:
         self._bytes += document.bytes
         self._cleaning += document.cleaning
 
-    def finish(self, skipped: Iterable[Skipped], shard: Shard | None = None) -> None:
-        """Completes the folder; `shard` is which part of a corpus it is."""
+    def finish(self, skipped: Iterable[Skipped], corpus: str, shard: Shard | None = None) -> None:
+        """Completes the folder; `corpus` is the digest of where it was read from, `shard` which part of it this is."""
         if not self._row_files:
             self._begin_row_file()  # `datasets` opens a store without documents, too
         self.close()
-        names = [f"data-{number:05d}-of-{len(self._row_files):05d}.arrow" for number in range(len(self._row_files))]
+        names = row_file_names(len(self._row_files))
         for path, name in zip(self._row_files, names, strict=True):
             path.rename(path.with_name(name))
         self._describe_dataset(names)
@@ -100,26 +114,20 @@ class StoreWriter:
         files = sorted(path for path in self._folder.iterdir())
         for path in files:
             sync_file(path)
-        manifest = {
-            "format": FORMAT,
-            "version": FORMAT_VERSION,
-            "documents": self._documents,
-            "tokens": self._tokens,
-            "bytes": self._bytes,
-            "skipped": n_skipped,
-            "shard": asdict(shard) if shard else None,
-            "cleaning": asdict(self._cleaning),
-            "token_dtype": self._tokenizer.token_dtype.name,
-            "tokenizer": {
-                "kind": self._tokenizer.kind,
-                "file": self._tokenizer.file_name,
-                "vocab_size": self._tokenizer.vocab_size,
-                "begin_id": self._tokenizer.begin_id,
-                "fingerprint": self._tokenizer.fingerprint,
-            },
-            "files": {path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in files},
-        }
-        write_file(self._folder / MANIFEST, (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
+        manifest = Manifest(
+            corpus=corpus,
+            documents=self._documents,
+            rows=self._n_rows,
+            tokens=self._tokens,
+            bytes=self._bytes,
+            skipped=n_skipped,
+            shard=shard,
+            cleaning=self._cleaning,
+            token_dtype="uint16" if self._tokenizer.token_dtype == np.uint16 else "uint32",
+            tokenizer=StoredTokenizer.of(self._tokenizer),
+            files={path.name: StoredFile(bytes=path.stat().st_size, sha256=sha256_of(path)) for path in files},
+        )
+        write_file(self._folder / MANIFEST, manifest.as_bytes())
         sync_folder(self._folder)
 
     def close(self) -> None:
@@ -199,22 +207,6 @@ class _RowFile:
 
 def _line(values: dict[str, Any]) -> str:
     return json.dumps(values, ensure_ascii=False) + "\n"
-
-
-def _schema(dtype: np.dtype[Any]) -> "pyarrow.Schema":
-    import pyarrow
-
-    return pyarrow.schema(
-        {
-            "tokens": pyarrow.large_list(pyarrow.from_numpy_dtype(dtype)),
-            "title": pyarrow.string(),
-            "source": pyarrow.string(),
-            "bytes": pyarrow.int64(),
-            "sha256": pyarrow.string(),
-            "document": pyarrow.int32(),
-            "part": pyarrow.int32(),
-        }
-    )
 
 
 def _row(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from revlm.corpus.cleaning import Cleaning
 from revlm.corpus.corpus_files import Skipped
-from revlm.corpus.store import TokenStore
+from revlm.corpus.store import StoreFolder
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,18 @@ class StoreSummary:
 
 
 def summarize(folder: Path, seconds: float) -> StoreSummary:
-    """Returns the summary of the store in `folder`."""
-    store = TokenStore(folder)
+    """Returns the summary of the store in `folder`, from its manifest and lists."""
+    store = StoreFolder(folder)
     manifest = store.manifest
     return StoreSummary(
         output_dir=folder,
-        documents=len(store),
-        tokens=manifest["tokens"],
-        bytes=manifest["bytes"],
-        cleaning=store.cleaning,
+        documents=manifest.documents,
+        tokens=manifest.tokens,
+        bytes=manifest.bytes,
+        cleaning=manifest.cleaning,
         skipped=tuple(store.skipped()),
         duplicates=tuple((each.source, each.duplicate) for each in store.documents() if each.duplicate),
-        tokenizer=store.tokenizer.kind,
-        vocab_size=store.tokenizer.vocab_size,
+        tokenizer=manifest.tokenizer.kind,
+        vocab_size=manifest.tokenizer.vocab_size,
         seconds=seconds,
     )

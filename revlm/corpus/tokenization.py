@@ -14,12 +14,14 @@ from revlm.corpus.documents import TEXT_COLUMN
 from revlm.corpus.encoding import Encoded, blocks, encode_stream
 from revlm.corpus.events import START, Dropped, Ended, recut
 from revlm.corpus.judging import Judge
+from revlm.corpus.manifest import FORMAT_VERSION
+from revlm.corpus.replacing import corpus_digest, require_same_corpus
 from revlm.corpus.sources import Source, open_source
 from revlm.corpus.spool import Outcome, Spool
-from revlm.corpus.store import FORMAT_VERSION, StoredDocument
+from revlm.corpus.store import StoredDocument, open_tokenizer
 from revlm.corpus.store_writer import ROW_TOKENS, write_store
 from revlm.corpus.summary import StoreSummary, summarize
-from revlm.corpus.tokenizer import Tokenizer, open_tokenizer
+from revlm.corpus.tokenizer import Tokenizer
 from revlm.corpus.tokenizer_training import nothing_left, train_on
 from revlm.corpus.unfinished import unfinished_store
 from revlm.corpus.watch import Progress, Stop, Watch
@@ -44,6 +46,7 @@ def tokenize_corpus(
     deduplicate: bool = False,
     workers: int | None = None,
     resume: bool = True,
+    replace: bool = False,
     progress: Progress = lambda done, total, title: None,
     message: Callable[[str], object] = lambda text: None,
     stop: Stop = lambda: None,
@@ -58,7 +61,7 @@ def tokenize_corpus(
     Args:
         corpus: a folder, a pattern such as `books/**/*.txt`, or one file, of any format that has a reader; or
             `hf:owner/name`, a dataset of the hub.
-        output_dir: the store; an existing store there is replaced when the new one is whole.
+        output_dir: the store; one of the same corpus that stands there is replaced when the new one is whole.
         tokenizer: "bytes", a SentencePiece model, a folder that holds a tokenizer, or None to train one on a sample
             of the corpus.
         vocab_size: the size of a trained tokenizer.
@@ -68,6 +71,7 @@ def tokenize_corpus(
         deduplicate: leaves out documents whose text, or nearly so, is that of an earlier one, instead of naming them.
         workers: processes that encode; None for one a core, fewer for a small corpus.
         resume: goes on with the same work where it was killed or stopped.
+        replace: replaces a store of another corpus, too.
         progress: called with bytes done, bytes in all (twice the corpus where a tokenizer is trained; None where it is
             not known) and a title.
         message: called with a sentence that the user should see.
@@ -80,7 +84,7 @@ def tokenize_corpus(
         UsageError: `vocab_size` does not fit the corpus, or a shard cannot be had, or not with these options.
         DataError: nothing to read, a file that `errors` does not allow, or a text that decodes to something else.
         ResourceError: a worker process was killed.
-        StorageError: the store cannot be written, or another process writes it.
+        StorageError: the store cannot be written, another process writes it, or one of another corpus stands there.
         Interrupted: `stop` asked for it; the same call goes on.
     """
     began = time.perf_counter()
@@ -96,6 +100,8 @@ def tokenize_corpus(
         config=config,
         shard=shard,
     )
+    place_of_corpus = corpus_digest(corpus, source.identity, split=split, config=config)
+    require_same_corpus(place, place_of_corpus, source.shard, replace=replace)
     given = None if tokenizer is None else open_tokenizer(tokenizer)
     plan = {
         "format": FORMAT_VERSION,
@@ -125,7 +131,7 @@ def tokenize_corpus(
                 if source.shard is None:
                     raise nothing_left(source, spool.skipped())
                 message(f"{source.shard} has no text in it, and is written without any, to be merged")
-            work.finish(place, partial(_write, spool, chosen, source, row_tokens, deduplicate))
+            work.finish(place, partial(_write, spool, chosen, source, place_of_corpus, row_tokens, deduplicate))
     return summarize(Path(output_dir), time.perf_counter() - began)
 
 
@@ -161,8 +167,8 @@ def _spool(events: Iterable[Encoded | Ended | Dropped], spool: Spool, judge: Jud
 
 
 def _write(
-    spool: Spool, tokenizer: Tokenizer, source: Source, row_tokens: int, deduplicate: bool, folder: Path
+    spool: Spool, tokenizer: Tokenizer, source: Source, corpus: str, row_tokens: int, deduplicate: bool, folder: Path
 ) -> None:
     require_free_space(folder, spool.token_bytes, "the token store", "give another folder with -o")
     documents, skipped = spool.documents(row_tokens), chain(source.skipped, spool.skipped())
-    write_store(folder, tokenizer, documents, skipped, deduplicate=deduplicate, shard=source.shard)
+    write_store(folder, tokenizer, documents, skipped, corpus=corpus, deduplicate=deduplicate, shard=source.shard)

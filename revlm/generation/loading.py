@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from revlm.corpus import Tokenizer
+from revlm.corpus import Tokenizer, open_tokenizer
 from revlm.errors import StorageError
 from revlm.model import RevLM, tile_tokens
 from revlm.recipe import Recipe, load_recipe
@@ -57,7 +57,7 @@ def load_model(
     if path is None:
         raise StorageError(f"{folder} has no whole checkpoint to load: train on with `revlm train`")
     tokenizer_place = _tokenizer_place(folder, recipe)
-    tokenizer = Tokenizer.load(tokenizer_place)
+    tokenizer = open_tokenizer(tokenizer_place)
     checkpoint = load_checkpoint(path, groups=["model"])
     tile = tile_tokens(recipe.model, recipe.train.tile, chosen.type)
     model = RevLM(recipe.model, vocab_size=tokenizer.vocab_size, seed=recipe.seed, tile=tile)

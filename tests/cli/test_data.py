@@ -112,7 +112,9 @@ def test_verify_names_what_is_damaged_and_ends_with_exit_code_3(
     assert "every file and every document's text has its sha256" in err
     lines = (store / "documents.jsonl").read_text()
     (store / "documents.jsonl").write_text(lines.replace("dusk", "dust"))
-    assert run(capsys, "data", "show", store)[0] == 0
+    exit_code, out, err = run(capsys, "data", "show", store)
+    assert (exit_code, out) == (3, "")
+    assert err.startswith("revlm: documents.jsonl in data/texts changed since the tokens were written")
     exit_code, out, err = run(capsys, "data", "show", store, "--verify")
     assert (exit_code, out) == (3, "")
     assert err == "revlm: data/texts is damaged in documents.jsonl; tokenize it again\n"
@@ -143,7 +145,7 @@ def test_shards_are_made_shown_and_merged(store: Path, corpus: Path, capsys: pyt
     ("arguments", "exit_code", "words"),
     [
         (("data", "merge", "data/texts"), 2, "Missing option '-o'"),
-        (("data", "merge", "data/texts", "nowhere", "-o", "data/merged"), 3, "nowhere is no token store"),
+        (("data", "merge", "data/texts", "nowhere", "-o", "data/merged"), 3, "the token store nowhere does not exist"),
         (("data", "merge", "data/texts", "-o", "data/texts"), 2, "would be replaced by what it is merged into"),
         (("tokenize", "texts", "--shard", "1-2"), 2, "--shard 1-2 is not a number, a slash"),
         (("tokenize", "texts", "--shard", "1/2"), 2, "--only-tokenizer -o DIR"),

@@ -21,11 +21,12 @@ from hypothesis import strategies as st
 from revlm.corpus import Corpus, Example, Loader, PackedCorpus, open_corpus, tokenize_corpus
 from revlm.corpus.cleaning import Cleaning
 from revlm.corpus.mixture import Mixture, Shares
-from revlm.corpus.store import StoredDocument
+from revlm.corpus.store import StoredDocument, TokenStore
 from revlm.corpus.store_writer import StoreWriter
 from revlm.corpus.tokenizer import ByteTokenizer
 from revlm.errors import DataError, StorageError
 from revlm.recipe import Data
+from revlm.storage import digest_of_json
 
 BEGIN = 256
 Texts = dict[str, list[int]]
@@ -40,7 +41,7 @@ def write_store(folder: Path, texts: Texts, row_tokens: int) -> None:
             parts = [tokens[start : start + row_tokens] for start in range(0, len(tokens), row_tokens)]
             digest = hashlib.sha256(tokens.tobytes()).hexdigest()
             writer.add(StoredDocument(title, title, len(text), len(text), digest, len(parts), Cleaning()), parts)
-        writer.finish([])
+        writer.finish([], digest_of_json(str(folder)))
 
 
 @dataclass(frozen=True)
@@ -330,11 +331,7 @@ def test_one_path_is_the_store_itself_and_its_place_what_it_always_was(tmp_path:
     for path in (store, [store]):
         corpus = open_corpus(Data(path=path, seq_len=10, validation=0.1), seed=3)  # type: ignore[arg-type]
         assert isinstance(corpus, PackedCorpus)
-        assert (
-            corpus.fingerprint
-            == alone.fingerprint
-            == hashlib.sha256((store / "manifest.json").read_bytes()).hexdigest()
-        )
+        assert corpus.fingerprint == alone.fingerprint == TokenStore(store).fingerprint
         settings = json.dumps([corpus.fingerprint, 10, "whole", 3, 0.1])
         expected = {"epoch": 1, "next_example": 0, "settings": hashlib.sha256(settings.encode()).hexdigest()}
         assert corpus.training().state() == expected
