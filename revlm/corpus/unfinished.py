@@ -1,53 +1,64 @@
 """A token store in work: a folder `.NAME.partial` beside its place, from which the same work goes on after a kill.
 
 It holds what the work is (`plan.json`), the tokenizer once it is trained, the spool, and at the end the finished store.
+All of it is verified when the work goes on; what changed on the disk meanwhile is made again.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from revlm.corpus.spool import JOURNAL, Spool
-from revlm.corpus.store_folder import is_store
+from revlm.corpus.manifest import is_store
+from revlm.corpus.spool import JOURNAL, Spool, has_document
 from revlm.corpus.tokenizer import Tokenizer
-from revlm.errors import Interrupted, RevlmError
+from revlm.errors import DataError, Interrupted, RevlmError
 from revlm.storage import (
     LOCK_NAME,
     folder_lock,
-    json_bytes,
     put_in_place,
+    read_sealed,
     replace_file,
     require_replaceable,
+    sealed_json,
     storage_errors,
     sync_folder,
 )
 
 PLAN = "plan.json"
+_TOKENIZER, _FINGERPRINT = "tokenizer", "fingerprint.json"
 
 
 class UnfinishedStore:
     """What is done of a store; see `unfinished_store`."""
 
-    def __init__(self, folder: Path, may_replace: Callable[[Path], bool]) -> None:
-        self._folder, self._may_replace = folder, may_replace
+    def __init__(
+        self, folder: Path, may_replace: Callable[[Path], bool], message: Callable[[str], object] = lambda text: None
+    ) -> None:
+        self._folder, self._may_replace, self._message = folder, may_replace, message
 
     def tokenizer(self, make: Callable[[], Tokenizer]) -> Tokenizer:
         """Returns the tokenizer that was kept here before, or keeps the one that `make` returns."""
-        kept = self._folder / "tokenizer"
-        if not kept.exists():
-            staging = self._new_folder("tokenizer.staging")
-            make().save(staging)
-            staging.rename(kept)
-            sync_folder(self._folder)
-        return Tokenizer.load(kept)
+        kept = self._folder / _TOKENIZER
+        if kept.exists():
+            if (tokenizer := _kept_tokenizer(kept)) is not None:
+                return tokenizer
+            self._message("the tokenizer of the unfinished work changed on the disk: training it again")
+            shutil.rmtree(kept)
+        staging, tokenizer = self._new_folder("tokenizer.staging"), make()
+        tokenizer.save(staging)
+        replace_file(staging / _FINGERPRINT, sealed_json({"fingerprint": tokenizer.fingerprint}))
+        staging.rename(kept)
+        sync_folder(self._folder)
+        return tokenizer
 
     @contextmanager
     def spool(self, tokenizer: Tokenizer) -> Iterator[Spool]:
         """The spool for the ids of a tokenizer; where the work is interrupted, texts that have ended are kept."""
-        spool = Spool(self._folder, tokenizer.token_dtype)
+        spool = Spool(self._folder, tokenizer)
+        if spool.is_damaged:
+            self._message("a part of the unfinished work changed on the disk: it is done again")
         try:
             yield spool
         except Interrupted:
@@ -94,7 +105,7 @@ def unfinished_store(
         with folder_lock(folder, "the unfinished store", "give another folder with -o"):
             _begin(folder, plan, resume, message)
             try:
-                yield UnfinishedStore(folder, may_replace)
+                yield UnfinishedStore(folder, may_replace, message)
             except RevlmError as error:
                 if not (isinstance(error, Interrupted) or _has_documents(folder)):
                     _remove(folder)
@@ -105,22 +116,36 @@ def unfinished_store(
 def _begin(folder: Path, plan: dict[str, Any], resume: bool, message: Callable[[str], object]) -> None:
     """Leaves a folder with this plan, and with what was done where that was done for the same plan."""
     try:
-        before = json.loads((folder / PLAN).read_bytes())
-    except (OSError, ValueError):
+        before = read_sealed((folder / PLAN).read_bytes())
+    except FileNotFoundError:
         before = None
+    except (OSError, ValueError):
+        before = {}
+    if before == {} and resume:
+        message("starting over: the plan of the unfinished work changed on the disk")
     is_same = before in (plan, plan | {"errors": "strict"})
-    if before is not None and not is_same and resume:
+    if before and not is_same and resume:
         message("starting over: the corpus or the options are not those of the unfinished work before")
     if not (is_same and resume):
         _empty(folder)
     if before != plan:
-        replace_file(folder / PLAN, json_bytes(plan))
+        replace_file(folder / PLAN, sealed_json(plan))
+
+
+def _kept_tokenizer(folder: Path) -> Tokenizer | None:
+    """Returns the tokenizer in a folder; None where it is not the one that was kept there."""
+    try:
+        fingerprint = read_sealed((folder / _FINGERPRINT).read_bytes())["fingerprint"]
+        tokenizer = Tokenizer.load(folder)
+    except (DataError, OSError, ValueError):
+        return None
+    return tokenizer if tokenizer.fingerprint == fingerprint else None
 
 
 def _has_documents(folder: Path) -> bool:
     try:
         with (folder / JOURNAL).open("rb") as lines:
-            return any("document" in json.loads(line) for line in lines if line.endswith(b"\n"))
+            return any(line.endswith(b"\n") and has_document(line) for line in lines)
     except FileNotFoundError:
         return False
 
