@@ -20,25 +20,39 @@ MAY_IMPORT = {
     "errors": set(),
     "bundled": {"errors"},
     "launch": {"errors"},
+    "imports": set(),
     "recipe": {"errors", "bundled"},
     "storage": {"errors"},
-    "fetching": {"errors", "bundled"},
-    "corpus": {*GROUND, "storage"},
+    "fetching": {"errors", "bundled", "imports"},
+    "corpus": {*GROUND, "imports", "storage"},
     "ops": {"errors"},
     "model": {*GROUND, "ops"},
     "runs": {*GROUND, "storage", "ops", "model"},
     "planning": {*GROUND, "launch", "ops", "model", "runs"},
     "generation": {*GROUND, *COMPUTE, "corpus"},
     "evaluation": {*GROUND, *COMPUTE, "corpus", "generation"},
-    "training": {*GROUND, *COMPUTE, "launch", "corpus", "generation", "evaluation"},
-    "report": {"errors", "recipe"},
+    "training": {*GROUND, *COMPUTE, "imports", "launch", "corpus", "generation", "evaluation"},
+    "report": {"errors", "imports", "recipe"},
     "cli": {
-        *GROUND, *COMPUTE, "launch", "fetching", "corpus", "generation", "evaluation", "training", "report", "revlm"
+        *GROUND, *COMPUTE, "imports", "launch", "fetching", "corpus", "generation", "evaluation", "training", "report",
+        "revlm",
     },
     "revlm": {*GROUND, "corpus", "model", "generation", "training"},
     "__main__": {"cli"},
 }  # fmt: skip
-WITHOUT_TORCH = ("errors", "bundled", "launch", "recipe", "storage", "fetching", "corpus", "report", "cli", "revlm")
+WITHOUT_TORCH = (
+    "errors",
+    "imports",
+    "bundled",
+    "launch",
+    "recipe",
+    "storage",
+    "fetching",
+    "corpus",
+    "report",
+    "cli",
+    "revlm",
+)
 
 
 class Import(NamedTuple):

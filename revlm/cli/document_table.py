@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from revlm.report.units import visible_text
-
 if TYPE_CHECKING:
     from revlm.corpus.store import StoreFolder
 
@@ -26,7 +24,7 @@ def document_table(store: "StoreFolder") -> Table:
         table.add_column(heading, footer=f"{total:,}", justify="right")
     for document in islice(store.documents(), MOST_ROWS):
         sizes = (document.tokens, document.bytes, document.cleaning.removed_bytes)
-        table.add_row(Text(visible_text(document.title)), *(f"{size:,}" for size in sizes))
+        table.add_row(Text(document.title), *(f"{size:,}" for size in sizes))
     if manifest.documents > MOST_ROWS:
         table.add_row(Text(f"... and {manifest.documents - MOST_ROWS:,} more, in documents.jsonl"))
     return table

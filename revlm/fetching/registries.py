@@ -7,7 +7,6 @@ import importlib.util
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 import tempfile
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from revlm.fetching import stand_in_backend
 from revlm.fetching.failure import SourceFailure
+from revlm.imports import python_module
 
 CLIENT_TIMEOUT_SECONDS = 180.0
 
@@ -55,7 +55,7 @@ def pypi_files(package: str, files: Sequence[str]) -> list[bytes]:
 
 def _pip() -> list[str]:
     if importlib.util.find_spec("pip") is not None:
-        return [sys.executable, "-m", "pip"]
+        return python_module("pip")
     pip = shutil.which("pip") or shutil.which("pip3")
     if pip is None:
         raise SourceFailure("pip is not installed")
@@ -72,7 +72,7 @@ def _stand_in(folder: Path) -> Path:
 
 
 def _run(command: list[str], folder: Path, environment: dict[str, str] | None = None) -> None:
-    client = Path(command[0]).name if command[1:2] != ["-m"] else command[2]
+    client = "pip" if "pip" in command else Path(command[0]).name
     try:
         done = subprocess.run(
             command,

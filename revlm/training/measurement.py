@@ -11,6 +11,7 @@ import sys
 import torch
 
 from revlm.errors import ResourceError, UsageError
+from revlm.imports import python_module
 from revlm.model import RevLM, resolve_model, tile_tokens
 from revlm.ops.heap import keep_large_blocks_apart, return_freed_memory
 from revlm.recipe import Recipe
@@ -32,7 +33,7 @@ def measure_step(recipe: Recipe, vocab_size: int) -> dict[str, int]:
         ResourceError: the process ended before its steps did, as it does when memory runs out.
         UsageError: this system has no peaks by phase.
     """
-    command = [sys.executable, "-m", "revlm.training.measurement", str(vocab_size)]
+    command = python_module("revlm.training.measurement", vocab_size)
     finished = subprocess.run(command, input=recipe.model_dump_json(), capture_output=True, text=True)
     if finished.returncode:
         cause = (finished.stderr.strip().splitlines() or [f"exit code {finished.returncode}"])[-1]
