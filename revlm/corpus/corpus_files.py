@@ -13,8 +13,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
-from revlm.corpus.manifest import is_store
 from revlm.corpus.readers import READERS, printable, reader_of, unreadable, why
+from revlm.corpus.store.manifest import is_store
 from revlm.errors import DataError, UsageError
 
 OnError = Literal["strict", "skip"]

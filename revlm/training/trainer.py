@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from revlm.corpus import Corpus, Example, Loader, share
-from revlm.corpus.examples import Place
+from revlm.corpus.examples.corpus import Place
 from revlm.errors import StorageError
 from revlm.model import RevLM, tile_tokens
 from revlm.ops.heap import return_freed_memory

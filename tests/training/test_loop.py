@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from revlm.corpus import Corpus, Example, PackedCorpus, Tokenizer, open_corpus, tokenize_corpus
-from revlm.corpus.packing import Span
+from revlm.corpus.examples.packing import Span
 from revlm.errors import DataError, Interrupted, ResourceError, StorageError
 from revlm.recipe import Data, Recipe, Stream, load_recipe
 from revlm.runs import RunFolder, list_checkpoints, load_checkpoint, read_journal

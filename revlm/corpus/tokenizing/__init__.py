@@ -1,0 +1,1 @@
+"""From texts to token ids: worker processes that encode in turns (`workers`)."""
