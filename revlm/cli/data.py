@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from revlm.corpus.store.token_store import TokenStore
+    from revlm.corpus.store import TokenStore
 
 app = typer.Typer(
     name="data",
@@ -44,8 +44,7 @@ def show_command(
       revlm data show data/novels --document whale > whale.txt
     """
     from revlm.cli.store_contents import contents_as_dict, print_contents
-    from revlm.corpus.store.contents import inspect_store
-    from revlm.corpus.store.token_store import TokenStore
+    from revlm.corpus.store import TokenStore, inspect_store
 
     if verify:
         _verify(folder, as_json)
@@ -103,7 +102,7 @@ def merge_command(
 
 def _verify(folder: Path, as_json: bool) -> None:
     from revlm.cli.terminal.tokenize_progress import TokenizeProgress
-    from revlm.corpus.store.contents import find_damage
+    from revlm.corpus.store import find_damage
     from revlm.errors import DataError
 
     with TokenizeProgress() as bar:
@@ -124,7 +123,7 @@ def _print_document(store: "TokenStore", choice: str, as_json: bool) -> None:
 
     from revlm.cli.store_contents import document_as_dict
     from revlm.cli.terminal.streams import print_content
-    from revlm.corpus.store.contents import decoded, find_document
+    from revlm.corpus.store import decoded, find_document
 
     number = find_document(store, choice)
     if as_json:

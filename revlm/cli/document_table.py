@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from revlm.corpus.store.token_store import StoreFolder
+    from revlm.corpus.store import StoreFolder
 
 # More lines than this nobody reads: the rest is in documents.jsonl.
 MOST_ROWS = 100

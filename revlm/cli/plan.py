@@ -65,7 +65,8 @@ def _vocab_size(recipe: "Recipe", given: int | None) -> int:
     if given is not None:
         return given
     from revlm.corpus import open_tokenizer
-    from revlm.corpus.store.manifest import has_manifest, read_manifest
+    from revlm.corpus.reading import has_manifest
+    from revlm.corpus.store import read_manifest
 
     if recipe.data.tokenizer is not None:
         return open_tokenizer(recipe.data.tokenizer).vocab_size

@@ -20,7 +20,7 @@ def print_summary(summary: "StoreSummary", as_json: bool) -> None:
 def _as_dict(summary: "StoreSummary") -> dict[str, object]:
     from dataclasses import asdict
 
-    from revlm.corpus.store.token_store import StoreFolder
+    from revlm.corpus.store import StoreFolder
 
     documents = [asdict(document) for document in StoreFolder(summary.output_dir).documents()]
     for document in documents:
@@ -37,7 +37,7 @@ def _print(summary: "StoreSummary") -> None:
     """A table of the documents and what was removed, and a list of what was skipped."""
     from revlm.cli.document_table import document_table
     from revlm.cli.terminal.tables import print_line, print_table
-    from revlm.corpus.store.token_store import StoreFolder
+    from revlm.corpus.store import StoreFolder
 
     print_table(document_table(StoreFolder(summary.output_dir)))
     cleaning = summary.cleaning

@@ -19,7 +19,7 @@ import pytest
 from pyarrow import parquet
 
 from revlm.cli import main
-from revlm.corpus.store.manifest import is_store
+from revlm.corpus.reading import is_store
 
 GOOD = "The keeper counted the ships twice, once at dusk and once before sleep.\n" * 5
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from revlm.corpus import tokenize_corpus
-from revlm.corpus.store.manifest import is_store
+from revlm.corpus.reading import is_store
 from tests.faults.forks import Copies, Forks
 
 WORDS = ("the", "keeper", "counted", "ships", "twice", "at", "dusk", "and", "once", "before", "sleep", "nobody")

@@ -1,7 +1,7 @@
 """Examples, and what training, evaluation and planning see of the corpus that gives them.
 
-A corpus may be one token store (`packed_corpus`), several (`mixture`), or texts that are tokenized while they are
-learned from (`streamed_corpus`); `opening` chooses by the recipe.
+A corpus may be one token store (`packed`), several (`mixture`), or texts that are tokenized while they are
+trained on (`streamed`); `opening` chooses by the recipe.
 """
 
 import hashlib
@@ -15,8 +15,8 @@ import numpy as np
 
 from revlm.corpus.tokenizer import TokenIds, Tokenizer
 
-Place = dict[str, Any]
-"""A place in a stream of examples, as a dict for JSON."""
+StreamState = dict[str, Any]
+"""The position in a stream of examples, as a dict for JSON."""
 
 
 def digest_of(values: Sequence[Any]) -> str:
@@ -80,7 +80,7 @@ def example_of(segments: Sequence[Segment], epoch: int, tokenizer: Tokenizer) ->
 
 
 @dataclass(frozen=True)
-class Draft:
+class PendingExample:
     """An example that is chosen and not made yet; `make` may be called in any thread."""
 
     tokens: int
@@ -91,14 +91,14 @@ class ExampleStream(ABC):
     """Training examples without end; `state()` is the place after the last one drawn."""
 
     @abstractmethod
-    def draw(self) -> Draft:
-        """Goes on by one example and returns it as a draft, in one thread at a time.
+    def draw(self) -> PendingExample:
+        """Goes on by one example and returns it before it is made, in one thread at a time.
 
-        Quick, unless what an example holds depends on what it takes time to make (`streamed_corpus`).
+        Quick, unless what an example holds depends on what it takes time to make (`streamed`).
         """
 
     @abstractmethod
-    def state(self) -> Place:
+    def state(self) -> StreamState:
         """The place, as a dict for JSON; `Corpus.training` goes on from it with identical examples."""
 
     def __iter__(self) -> Self:
@@ -127,7 +127,7 @@ class Corpus(ABC):
     longest_example: int
 
     @abstractmethod
-    def training(self, state: Place | None = None) -> ExampleStream:
+    def training(self, state: StreamState | None = None) -> ExampleStream:
         """Returns the endless examples, epoch after epoch, from the start or from an `ExampleStream.state()`.
 
         Raises:

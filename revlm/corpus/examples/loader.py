@@ -11,9 +11,9 @@ from threading import Event, Lock, Semaphore, Thread
 from types import TracebackType
 from typing import Self
 
-from revlm.corpus.examples.corpus import Example, ExampleStream, Place
+from revlm.corpus.examples.corpus import Example, ExampleStream, PendingExample, StreamState
 
-_Prepared = Future[tuple[Example, Place]]
+_Prepared = Future[tuple[Example, StreamState]]
 
 
 class Loader:
@@ -30,7 +30,7 @@ class Loader:
         self._drawing, self._room, self._closed = Lock(), Semaphore(workers), Event()
         self._workers, self._threads = workers, list[Thread]()
 
-    def state(self) -> Place:
+    def state(self) -> StreamState:
         """The place after the last example that was returned, however many are prepared."""
         return self._place
 
@@ -82,7 +82,43 @@ class Loader:
                 if self._closed.is_set():
                     return
                 self._prepared.put(prepared)
-                draft, place = self._stream.draw(), self._stream.state()
-            prepared.set_result((draft.make(), place))
+                pending, state = self._stream.draw(), self._stream.state()
+            prepared.set_result((pending.make(), state))
         except BaseException as error:
             prepared.set_exception(error)
+
+
+class SharedStream(ExampleStream):
+    """The examples of one process: of the `per_step` of a step those numbered rank, rank + ranks, rank + 2 ranks, ...
+
+    After the last of them in a step, `state()` is the place after the whole step.
+    """
+
+    def __init__(self, stream: ExampleStream, *, rank: int, ranks: int, per_step: int) -> None:
+        """`stream` stands at the beginning of a step, of which each process has at least one example."""
+        assert 0 <= rank < ranks <= per_step
+        self._stream, self._rank, self._ranks, self._per_step = stream, rank, ranks, per_step
+        self._number = 0  # in its step, of the next example of the stream
+
+    def draw(self) -> PendingExample:
+        while self._number % self._ranks != self._rank:
+            self._next()
+        own = self._next()
+        if self._number - 1 + self._ranks >= self._per_step:
+            while self._number < self._per_step:
+                self._next()
+            self._number = 0
+        return own
+
+    def state(self) -> StreamState:
+        return self._stream.state()
+
+    def _next(self) -> PendingExample:
+        pending = self._stream.draw()
+        self._number += 1
+        return pending
+
+
+def share(stream: ExampleStream, rank: int, ranks: int, per_step: int) -> ExampleStream:
+    """Returns the examples of one process, which are all where it is alone."""
+    return stream if ranks == 1 else SharedStream(stream, rank=rank, ranks=ranks, per_step=per_step)

@@ -10,7 +10,7 @@ from fractions import Fraction
 from itertools import chain, combinations
 from typing import Any
 
-from revlm.corpus.examples.corpus import Corpus, Draft, Example, ExampleStream, Place, digest_of
+from revlm.corpus.examples.corpus import Corpus, Example, ExampleStream, PendingExample, StreamState, digest_of
 from revlm.corpus.examples.packed import PackedCorpus
 from revlm.errors import DataError, StorageError
 
@@ -72,7 +72,7 @@ class Mixture(Corpus):
         self.notices = self._notices()
         self._settings = digest_of([self.fingerprint, *map(str, self.weights)])
 
-    def training(self, state: Place | None = None) -> "MixedStream":
+    def training(self, state: StreamState | None = None) -> "MixedStream":
         """As `Corpus.training`; a state belongs to the same stores in the same order, with the same weights."""
         return MixedStream(self, state)
 
@@ -99,26 +99,26 @@ class Mixture(Corpus):
 class MixedStream(ExampleStream):
     """The endless training examples of a mixture; a place is the targets of each store and the place in it."""
 
-    def __init__(self, mixture: Mixture, state: Place | None) -> None:
+    def __init__(self, mixture: Mixture, state: StreamState | None) -> None:
         self._mixture = mixture
         targets, places = (None, [None] * len(mixture.stores)) if state is None else self._place_in(state)
         self._shares = Shares(mixture.weights, targets)
         self._streams = [store.training(place) for store, place in zip(mixture.stores, places, strict=True)]
 
-    def draw(self) -> Draft:
+    def draw(self) -> PendingExample:
         turn = self._shares.next()
-        draft = self._streams[turn].draw()
-        self._shares.tokens[turn] += draft.tokens
-        return draft
+        pending = self._streams[turn].draw()
+        self._shares.tokens[turn] += pending.tokens
+        return pending
 
-    def state(self) -> Place:
+    def state(self) -> StreamState:
         return {
             "targets": list(self._shares.tokens),
             "stores": [stream.state() for stream in self._streams],
             "settings": self._mixture._settings,
         }
 
-    def _place_in(self, state: Place) -> tuple[list[int], list[Any]]:
+    def _place_in(self, state: StreamState) -> tuple[list[int], list[Any]]:
         if state.get("settings") != self._mixture._settings:
             raise StorageError(
                 f"the checkpoint's place in the corpus does not fit the mixture of {self._mixture.name}: the stores, "

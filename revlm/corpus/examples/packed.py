@@ -8,7 +8,16 @@ from collections.abc import Iterator
 from functools import lru_cache, partial
 from pathlib import Path
 
-from revlm.corpus.examples.corpus import Corpus, Draft, Example, ExampleStream, Place, Segment, digest_of, example_of
+from revlm.corpus.examples.corpus import (
+    Corpus,
+    Example,
+    ExampleStream,
+    PendingExample,
+    Segment,
+    StreamState,
+    digest_of,
+    example_of,
+)
 from revlm.corpus.examples.packing import PACKINGS, Plan, Span, hold_out, plan_whole, shuffled
 from revlm.corpus.store.token_store import TokenStore
 from revlm.errors import DataError, StorageError, UsageError
@@ -60,7 +69,7 @@ class PackedCorpus(Corpus):
         self.longest_example = self._packing.longest_example(self.n_training_tokens, seq_len)
         self._plan = lru_cache(maxsize=2)(self._plan_of_epoch)
 
-    def training(self, state: Place | None = None) -> "TrainingStream":
+    def training(self, state: StreamState | None = None) -> "TrainingStream":
         """As `Corpus.training`; a state belongs to one store, seed, packing, length and validation share."""
         return TrainingStream(self, state)
 
@@ -115,23 +124,23 @@ class PackedCorpus(Corpus):
 class TrainingStream(ExampleStream):
     """The endless training examples of a store; a place is the epoch and the next example in it."""
 
-    def __init__(self, corpus: PackedCorpus, state: Place | None) -> None:
+    def __init__(self, corpus: PackedCorpus, state: StreamState | None) -> None:
         self._corpus = corpus
         self._epoch, self._next_example = 1, 0
         if state is not None:
             self._epoch, self._next_example = self._place_in(state)
 
-    def draw(self) -> Draft:
+    def draw(self) -> PendingExample:
         while self._next_example >= len(self._corpus._plan(self._epoch)):
             self._epoch, self._next_example = self._epoch + 1, 0
         spans = self._corpus._plan(self._epoch)[self._next_example]
         self._next_example += 1
-        return Draft(sum(span.tokens for span in spans), partial(self._corpus._example, spans, self._epoch))
+        return PendingExample(sum(span.tokens for span in spans), partial(self._corpus._example, spans, self._epoch))
 
-    def state(self) -> Place:
+    def state(self) -> StreamState:
         return {"epoch": self._epoch, "next_example": self._next_example, "settings": self._corpus._settings}
 
-    def _place_in(self, state: Place) -> tuple[int, int]:
+    def _place_in(self, state: StreamState) -> tuple[int, int]:
         epoch, next_example = state.get("epoch"), state.get("next_example")
         if not (isinstance(epoch, int) and isinstance(next_example, int) and epoch >= 1 and next_example >= 0):
             raise StorageError("the checkpoint's place in the corpus is damaged; go on from an earlier checkpoint")

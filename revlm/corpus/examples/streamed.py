@@ -8,15 +8,116 @@ in the corpus and the tokens of it that were used.
 import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import NamedTuple
 
 from revlm.corpus import events
 from revlm.corpus.corpus_files import OnError, Skipped
-from revlm.corpus.examples.corpus import Corpus, Draft, Example, ExampleStream, Place, Segment, digest_of, example_of
-from revlm.corpus.examples.stream_packing import STREAM_PACKINGS, Position, Reading, take_whole
-from revlm.corpus.examples.streamed_documents import Making, Mark, StreamedDocument, streamed_documents
+from revlm.corpus.examples.corpus import (
+    Corpus,
+    Example,
+    ExampleStream,
+    PendingExample,
+    Segment,
+    StreamState,
+    digest_of,
+    example_of,
+)
+from revlm.corpus.examples.streamed_documents import DocumentCursor, Making, StreamedDocument, streamed_documents
 from revlm.corpus.sources import Source
 from revlm.corpus.tokenizer import Tokenizer
-from revlm.errors import StorageError
+from revlm.errors import DataError, StorageError
+
+
+class Position(NamedTuple):
+    """The epoch, the cursor before the first document that is not used up, and how many tokens of it are used."""
+
+    epoch: int = 1
+    cursor: DocumentCursor = DocumentCursor()
+    tokens: int = 0
+
+
+class Reading:
+    """The documents of one epoch after another, from a position on; what is used up or cannot be used is left behind.
+
+    `documents` opens those after a position.
+    """
+
+    def __init__(self, documents: Callable[[Position], Iterator[StreamedDocument]], position: Position) -> None:
+        self._open, self._rest, self._known_tokens = documents, documents(position), position.tokens
+        self._document: StreamedDocument | None = None
+        self._left_behind = position
+        self._found_any = position != Position(position.epoch)
+
+    @property
+    def epoch(self) -> int:
+        return self._left_behind.epoch
+
+    @property
+    def position(self) -> Position:
+        """Where to read again what was not taken."""
+        document = self._document
+        if document is None:
+            return self._left_behind
+        if document.is_used_up:
+            return Position(self.epoch, document.ends)
+        return Position(self.epoch, document.begins, document.taken)
+
+    def document(self) -> StreamedDocument | None:
+        """Returns the next document of the epoch of which there are tokens at hand; None at the epoch's end."""
+        while self._document is None or not self._document.at_hand():
+            self._left_behind = self.position
+            self._document = next(self._rest, None)
+            if self._document is None:
+                return None
+            if not self._document.pass_over(self._known_tokens):
+                raise StorageError(
+                    f"the checkpoint's place in the corpus is behind the end of {self._document.title!r}: "
+                    "go on from an earlier checkpoint, or start a new run"
+                )
+            self._known_tokens = 0
+        self._found_any = True
+        return self._document
+
+    def begin_epoch(self) -> None:
+        """Goes on with the next epoch.
+
+        Raises:
+            DataError: the one before had no tokens at all.
+        """
+        if not self._found_any:
+            raise DataError("no text is left to train on: give a corpus with more texts, or a smaller data.validation")
+        self._left_behind = Position(self.epoch + 1)
+        self._document, self._found_any = None, False
+        self._rest = self._open(self._left_behind)
+
+
+def take_whole(reading: Reading, seq_len: int) -> list[Segment]:
+    """Returns what is left of a document, or `seq_len` tokens of it, and those after it in the epoch that still fit.
+
+    Returns nothing at the epoch's end.
+    """
+    segments: list[Segment] = []
+    room = seq_len
+    while room and (document := reading.document()) and (not segments or document.at_hand() <= room):
+        segments.append(document.take(room))
+        room -= segments[-1].tokens
+    return segments
+
+
+def take_fixed(reading: Reading, seq_len: int) -> list[Segment]:
+    """Returns the next `seq_len` tokens, whatever the number of documents and epochs they are of."""
+    segments: list[Segment] = []
+    room = seq_len
+    while room:
+        if document := reading.document():
+            segments.append(document.take(room))
+            room -= segments[-1].tokens
+        else:
+            reading.begin_epoch()
+    return segments
+
+
+STREAM_PACKINGS: dict[str, Callable[[Reading, int], list[Segment]]] = {"whole": take_whole, "fixed": take_fixed}
 
 
 class StreamedCorpus(Corpus):
@@ -52,7 +153,7 @@ class StreamedCorpus(Corpus):
         self._settings = digest_of([self.fingerprint, seq_len, packing, seed, validation])
         self.notices = self._notices()
 
-    def training(self, state: Place | None = None) -> "StreamedExamples":
+    def training(self, state: StreamState | None = None) -> "StreamedExamples":
         """As `Corpus.training`; a state belongs to a source, tokenizer, seed, packing, length and validation share."""
         return StreamedExamples(self, state)
 
@@ -81,7 +182,7 @@ class StreamedCorpus(Corpus):
         """Those after a position; in the first epoch it is said what is left out."""
         is_first = position.epoch == 1
         on_skip = self._on_skip if is_first else lambda skipped: None
-        return streamed_documents(self._source, self._making, self._is_trained_on, position.mark, on_skip)
+        return streamed_documents(self._source, self._making, self._is_trained_on, position.cursor, on_skip)
 
     def _example(self, segments: list[Segment], epoch: int) -> Example:
         return example_of(segments, epoch, self.tokenizer)
@@ -110,12 +211,12 @@ class StreamedCorpus(Corpus):
 class StreamedExamples(ExampleStream):
     """The endless training examples of a stream; `draw` tokenizes, since what an example holds depends on it."""
 
-    def __init__(self, corpus: StreamedCorpus, state: Place | None) -> None:
+    def __init__(self, corpus: StreamedCorpus, state: StreamState | None) -> None:
         self._corpus = corpus
         self._position = Position() if state is None else self._position_in(state)
         self._reading: Reading | None = None
 
-    def draw(self) -> Draft:
+    def draw(self) -> PendingExample:
         """As `ExampleStream.draw`; after an error the place is what it was, and the next call reads again from there.
 
         Raises:
@@ -128,19 +229,19 @@ class StreamedExamples(ExampleStream):
         epoch = reading.epoch
         segments = corpus._take(reading, corpus._seq_len)
         self._position, self._reading = reading.position, reading
-        return Draft(sum(segment.tokens for segment in segments), partial(corpus._example, segments, epoch))
+        return PendingExample(sum(segment.tokens for segment in segments), partial(corpus._example, segments, epoch))
 
-    def state(self) -> Place:
-        epoch, mark, tokens = self._position
+    def state(self) -> StreamState:
+        epoch, cursor, tokens = self._position
         return {
             "epoch": epoch,
-            "place": list(mark.place),
-            "texts": mark.texts,
+            "place": list(cursor.place),
+            "texts": cursor.texts,
             "tokens": tokens,
             "settings": self._corpus._settings,
         }
 
-    def _position_in(self, state: Place) -> Position:
+    def _position_in(self, state: StreamState) -> Position:
         place = state.get("place")
         numbers = [state.get("epoch"), state.get("texts"), state.get("tokens"), *(place or [None])]
         if len(numbers) != 5 or not all(type(number) is int and number >= 0 for number in numbers):
@@ -151,4 +252,4 @@ class StreamedExamples(ExampleStream):
                 "seed, data.seq_len, data.packing or data.validation changed; restore them, or start a new run"
             )
         epoch, texts, tokens, *place = numbers
-        return Position(epoch, Mark(events.Place(*place), texts), tokens)
+        return Position(epoch, DocumentCursor(events.Place(*place), texts), tokens)

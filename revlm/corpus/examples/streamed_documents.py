@@ -20,8 +20,8 @@ from revlm.corpus.tokenizer import TokenIds, Tokenizer
 from revlm.errors import DataError
 
 
-class Mark(NamedTuple):
-    """A place between two texts of a source, and how many texts come before it."""
+class DocumentCursor(NamedTuple):
+    """A position between two texts of a source, and how many texts come before it."""
 
     place: Place = START
     texts: int = 0
@@ -40,11 +40,11 @@ class StreamedDocument:
 
     Attributes:
         title: its title.
-        begins: the mark before it.
+        begins: the cursor before it.
         taken: how many of its tokens were taken.
     """
 
-    def __init__(self, begins: Mark, first: Piece, rest: Iterator[Event], making: Making) -> None:
+    def __init__(self, begins: DocumentCursor, first: Piece, rest: Iterator[Event], making: Making) -> None:
         self.title, self.begins, self.taken = first.title, begins, 0
         self._events, self._making = chain((first,), rest), making
         self._before = making.tokenizer.begin_id
@@ -108,9 +108,9 @@ class StreamedDocument:
         return self._end is not None and not self._n_held
 
     @property
-    def ends(self) -> Mark:
-        """The mark after it, once it is read to its end."""
-        return Mark(self.finish().place, self.begins.texts + 1)
+    def ends(self) -> DocumentCursor:
+        """The cursor after it, once it is read to its end."""
+        return DocumentCursor(self.finish().place, self.begins.texts + 1)
 
     def _read(self) -> None:
         """Goes on by a block of the text, or to its end."""
@@ -154,10 +154,10 @@ def streamed_documents(
     source: Source,
     making: Making,
     wanted: Callable[[int], bool],
-    after: Mark = Mark(),  # noqa: B008 - a constant
+    after: DocumentCursor = DocumentCursor(),  # noqa: B008 - a constant
     on_skip: Callable[[Skipped], object] = lambda skipped: None,
 ) -> Iterator[StreamedDocument]:
-    """Yields the documents after a mark that are `wanted`, by the number of texts before each, in the source's order.
+    """Yields the documents after a cursor that are `wanted`, by the number of texts before each, in the source's order.
 
     One is to be used before the next is asked for, which passes over what is left of it. `on_skip` is told of texts
     that cannot be used, among all that are passed.
@@ -166,13 +166,13 @@ def streamed_documents(
         DataError: where errors are strict, at a file or text that cannot be used.
     """
     events = recut(source.events(after.place), partial(blocks, making.tokenizer))
-    mark = after
+    cursor = after
     for event in events:
         if isinstance(event, Piece):
-            document = StreamedDocument(mark, event, events, making)
-            if wanted(mark.texts):
+            document = StreamedDocument(cursor, event, events, making)
+            if wanted(cursor.texts):
                 yield document
             event = document.finish()
         if isinstance(event, Dropped):
             on_skip(event.skipped)
-        mark = Mark(event.place, mark.texts + 1)
+        cursor = DocumentCursor(event.place, cursor.texts + 1)

@@ -14,7 +14,7 @@ from revlm.corpus.store.token_store import StoredDocument
 from revlm.errors import DataError
 
 
-class Judge:
+class DocumentChecker:
     """Takes the pieces of one text after another; remembers the documents before, to find duplicates among them.
 
     A text that its tokens do not give back is an error, or dropped where `errors` is "skip". Duplicates are named.
@@ -30,7 +30,7 @@ class Judge:
         self._differs_at: int | None = None
 
     def remember(self, document: StoredDocument) -> None:
-        """Takes in a document that was judged before."""
+        """Takes in a document that was checked before."""
         duplicate_of(document, self._before)
 
     def add(self, encoded: Encoded) -> None:
@@ -49,14 +49,14 @@ class Judge:
         Raises:
             DataError: the tokenizer does not give it back.
         """
-        result = end.skipped if isinstance(end, Dropped) else self._judge(end)
+        result = end.skipped if isinstance(end, Dropped) else self._check(end)
         self._sha256 = hashlib.sha256()
         self._bytes = self._tokens = 0
         self._shingles = []
         self._differs_at = None
         return result
 
-    def _judge(self, end: Ended) -> StoredDocument | Skipped:
+    def _check(self, end: Ended) -> StoredDocument | Skipped:
         if self._differs_at is not None:
             place = f"its text differs from byte offset {self._differs_at} on"
             if self._errors == "strict":

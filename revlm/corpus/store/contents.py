@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from revlm.corpus.corpus_files import Skipped
-from revlm.corpus.store.manifest import Shard
+from revlm.corpus.cleaning import Cleaning
+from revlm.corpus.corpus_files import Shard, Skipped
 from revlm.corpus.store.token_store import StoredDocument, StoreFolder, TokenStore
 from revlm.errors import DataError, UsageError
 
@@ -192,3 +192,40 @@ def _is_whole(store: TokenStore, number: int, document: StoredDocument) -> bool:
     except DataError:
         return False
     return digest.hexdigest() == document.sha256
+
+
+@dataclass(frozen=True)
+class StoreSummary:
+    """What is in a store, and the seconds that it took; `cleaning` adds up what was removed from all its texts.
+
+    `duplicates` names documents whose text, or nearly so, is that of an earlier one, each with which.
+    """
+
+    output_dir: Path
+    documents: int
+    tokens: int
+    bytes: int
+    cleaning: Cleaning
+    skipped: tuple[Skipped, ...]
+    duplicates: tuple[tuple[str, str], ...]
+    tokenizer: str
+    vocab_size: int
+    seconds: float
+
+
+def summarize(folder: Path, seconds: float) -> StoreSummary:
+    """Returns the summary of the store in `folder`, from its manifest and lists."""
+    store = StoreFolder(folder)
+    manifest = store.manifest
+    return StoreSummary(
+        output_dir=folder,
+        documents=manifest.documents,
+        tokens=manifest.tokens,
+        bytes=manifest.bytes,
+        cleaning=manifest.cleaning,
+        skipped=tuple(store.skipped()),
+        duplicates=tuple((each.source, each.duplicate) for each in store.documents() if each.duplicate),
+        tokenizer=manifest.tokenizer.kind,
+        vocab_size=manifest.tokenizer.vocab_size,
+        seconds=seconds,
+    )

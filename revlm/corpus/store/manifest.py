@@ -1,4 +1,4 @@
-"""The manifest of a token store: which folders are stores, what one must hold, and how its files are read.
+"""The manifest of a token store: what a store must hold, and how its files are read.
 
 The manifest is sealed (`storage.sealed`) and names every other file of the store with its size and sha256, so a bit
 that changes anywhere in a store is found by whoever reads that file. Its schema is strict, and what can be known twice
@@ -10,26 +10,25 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, BinaryIO, ClassVar, Final, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from revlm.corpus.cleaning import Cleaning
+from revlm.corpus.corpus_files import Shard
+from revlm.corpus.reading.store_folder import FORMAT, MANIFEST, has_manifest, manifest_bytes, open_regular
 from revlm.corpus.tokenizer import ByteTokenizer, SentencePieceTokenizer, Tokenizer
 from revlm.errors import DataError, RevlmError
 from revlm.storage import digest_of_json, read_sealed, sealed_json
 
-MANIFEST = "manifest.json"
-FORMAT: Final = "revlm token store"
 FORMAT_VERSION: Final = 3
 DOCUMENTS, SKIPPED = "documents.jsonl", "skipped.jsonl"
 # What `datasets` reads beside the rows.
 DATASET_FILES = ("dataset_info.json", "state.json")
 
-_MANIFEST_BYTES = 1 << 24  # no store has so many files
 _CHUNK_BYTES = 1 << 22
 _TOKENIZERS: dict[str, type[Tokenizer]] = {each.kind: each for each in (SentencePieceTokenizer, ByteTokenizer)}
 
@@ -37,18 +36,6 @@ Count = Annotated[int, Field(ge=0, lt=1 << 62)]
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 Progress = Callable[[int, str], object]
 """Called with the bytes that were read since the last call, and the name of their file."""
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Which part of a corpus a store holds: `number` of `count`, from 1; `corpus` is the whole's fingerprint."""
-
-    number: int
-    count: int
-    corpus: str
-
-    def __str__(self) -> str:
-        return f"shard {self.number} of {self.count}"
 
 
 class _Strict(BaseModel):
@@ -153,19 +140,6 @@ def row_file_names(count: int) -> list[str]:
     return [f"data-{number:05d}-of-{count:05d}.arrow" for number in range(count)]
 
 
-def is_store(folder: Path) -> bool:
-    """Returns whether a folder has the manifest of a token store, of whatever version; nothing of it is verified."""
-    try:
-        return bool(json.loads(_manifest_bytes(folder))["format"] == FORMAT)
-    except Exception:  # whatever else is called like that
-        return False
-
-
-def has_manifest(folder: Path) -> bool:
-    """Returns whether a folder is a store or would be one but for damage: what is not may be read as something else."""
-    return os.path.lexists(folder / MANIFEST)
-
-
 def read_manifest(folder: Path | str) -> Manifest:
     """Returns the manifest of a store, verified, after checking that the files it names are there in full length.
 
@@ -182,7 +156,7 @@ def read_manifest(folder: Path | str) -> Manifest:
             raise DataError(f"the token store {folder} {there}{where}: check the path, or {remedy}")
         if not has_manifest(folder):
             raise DataError(f"{folder} is no token store, it has no {MANIFEST}; {remedy}")
-        content = _manifest_bytes(folder)
+        content = manifest_bytes(folder)
     try:
         values = json.loads(content)
         found, version = values["format"], values["version"]
@@ -229,15 +203,6 @@ def sha256_of_file(path: Path, progress: Progress) -> str:
             progress(len(chunk), path.name)
 
 
-def open_regular(path: Path) -> BinaryIO:
-    """Opens a file for reading; OSError where it is a pipe, a device or a folder, for which it never waits."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError("it is no regular file")
-    return os.fdopen(descriptor, "rb")
-
-
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Turns whatever goes wrong in reading a file of a store into one sentence that names it."""
@@ -269,14 +234,6 @@ def _require_size(path: Path, expected: StoredFile) -> None:
         raise DataError(f"{path} is {'missing' if status is None else 'no regular file'}; {_restore(path.parent)}")
     if status.st_size != expected.bytes:
         raise DataError(f"{path} has {status.st_size} bytes and should have {expected.bytes}; {_restore(path.parent)}")
-
-
-def _manifest_bytes(folder: Path) -> bytes:
-    with open_regular(folder / MANIFEST) as file:
-        content = file.read(_MANIFEST_BYTES + 1)
-    if len(content) > _MANIFEST_BYTES:
-        raise ValueError(f"it has more than {_MANIFEST_BYTES:,} bytes")
-    return content
 
 
 def _require(holds: bool, otherwise: str) -> None:

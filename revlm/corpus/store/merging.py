@@ -13,17 +13,16 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
+from revlm.corpus.corpus_files import Shard
 from revlm.corpus.store.checking import duplicate_of
-from revlm.corpus.store.contents import Damage, damaged_documents
+from revlm.corpus.store.contents import Damage, StoreSummary, damaged_documents, summarize
 from revlm.corpus.store.duplicates import Duplicates
 from revlm.corpus.store.manifest import Manifest, read_manifest
 from revlm.corpus.store.replacing import require_same_corpus
-from revlm.corpus.store.shards import in_order
-from revlm.corpus.store.summary import StoreSummary, summarize
 from revlm.corpus.store.token_store import StoredDocument, StoreFolder, TokenStore
 from revlm.corpus.store.unfinished import unfinished_store
 from revlm.corpus.store.writer import Tokens, write_store
-from revlm.corpus.watch import Progress, Stop, heed
+from revlm.corpus.watch import Progress, Stop, raise_if_stopped
 from revlm.errors import DataError, UsageError
 from revlm.storage import digest_of_json, require_free_space
 
@@ -91,7 +90,7 @@ Manifests = dict[Path, Manifest]
 
 
 class _Steps:
-    """Shows how far the work is, and heeds what asks it to stop."""
+    """Shows how far the work is, and raises Interrupted when it is asked to stop."""
 
     def __init__(self, manifests: Manifests, verify: bool, progress: Progress, stop: Stop) -> None:
         self._total = sum(each.file_bytes + (1 + verify) * each.bytes for each in manifests.values())
@@ -101,7 +100,7 @@ class _Steps:
     def done(self, n_bytes: int, title: str) -> None:
         self._done += n_bytes
         self._progress(self._done, self._total, title)
-        heed(self._stop)
+        raise_if_stopped(self._stop)
 
 
 def _documents(manifests: Manifests, steps: _Steps) -> Iterator[tuple[StoredDocument, list[Tokens]]]:
@@ -156,3 +155,54 @@ def _require_one_tokenizer(manifests: Manifests) -> None:
 
 def _listed(folders: Manifests) -> str:
     return ", ".join(map(str, folders))
+
+
+_LISTED = 10  # missing shards in an error
+
+
+def in_order(manifests: dict[Path, Manifest]) -> dict[Path, Manifest]:
+    """Returns the manifests of stores, by folder, in the order of the corpus: as given, unless they are shards.
+
+    Raises:
+        UsageError: a shard is missing or there twice, not all are shards, or not of one corpus and division.
+    """
+    shards = {folder: shard for folder, manifest in manifests.items() if (shard := manifest.shard)}
+    if not shards:
+        return manifests
+    for folder in manifests:
+        if folder not in shards:
+            raise UsageError(
+                f"{next(iter(shards))} is a shard and {folder} is none; merge the shards of a corpus, and then "
+                "what they gave with other stores"
+            )
+    _require_one_corpus(shards)
+    _require_each_once(shards)
+    return {folder: manifests[folder] for folder in sorted(shards, key=lambda folder: shards[folder].number)}
+
+
+def _require_one_corpus(shards: dict[Path, Shard]) -> None:
+    (first, whole), *others = shards.items()
+    for folder, shard in others:
+        if shard.count != whole.count:
+            raise UsageError(f"{first} is {whole} and {folder} is {shard}; give shards of one division")
+        if shard.corpus != whole.corpus:
+            raise UsageError(
+                f"{first} and {folder} are not of one corpus, or its files changed between them; "
+                "tokenize all shards of one corpus as it is now"
+            )
+
+
+def _require_each_once(shards: dict[Path, Shard]) -> None:
+    by_number: dict[int, Path] = {}
+    for folder, shard in shards.items():
+        if shard.number in by_number:
+            raise UsageError(f"{by_number[shard.number]} and {folder} both are {shard}; give each shard once")
+        by_number[shard.number] = folder
+    count = next(iter(shards.values())).count
+    missing = [f"{number}/{count}" for number in range(1, count + 1) if number not in by_number]
+    if missing:
+        more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
+        raise UsageError(
+            f"of {count} shards {len(missing)} are missing: {', '.join(missing[:_LISTED])}{more}; "
+            f"make them with `revlm tokenize CORPUS --shard {missing[0]}`, or name them as well"
+        )

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from revlm.corpus.store.manifest import naming, open_regular
+from revlm.corpus.reading.store_folder import open_regular
+from revlm.corpus.store.manifest import naming
 from revlm.corpus.tokenizer import TokenIds
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """The token store: a `datasets` Arrow folder with the tokenizer and a manifest beside it; opened here and nowhere else.
 
 `datasets.load_from_disk(DIR)` opens it as it is. One row is one document, or one part of a document that is longer
-than a row may be (`store_writer`). `documents.jsonl` has a line a document: where it came from, its sizes, and how its
+than a row may be (`writer`). `documents.jsonl` has a line a document: where it came from, its sizes, and how its
 text was cleaned; `skipped.jsonl` a line for each file or text that gave none, with the reason. `manifest.json` is
 written last and names every file with its sha256: without it there is no store.
 
@@ -14,25 +14,24 @@ every byte once, a gigabyte in about a second. Who needs the manifest, the lists
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import zip_longest
+from functools import partial
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from revlm.corpus.cleaning import Cleaning
-from revlm.corpus.corpus_files import Skipped
+from revlm.corpus.corpus_files import Shard, Skipped
+from revlm.corpus.reading.store_folder import has_manifest, open_regular
 from revlm.corpus.store.manifest import (
     DOCUMENTS,
     SKIPPED,
     Progress,
-    Shard,
     StoredTokenizer,
     damaged,
-    has_manifest,
     inconsistent,
     naming,
-    open_regular,
     read_manifest,
     require_whole,
     sha256_of_file,
@@ -40,6 +39,7 @@ from revlm.corpus.store.manifest import (
 from revlm.corpus.store.rows import StoredRows, StoredTexts
 from revlm.corpus.tokenizer import ByteTokenizer, SentencePieceTokenizer, Tokenizer
 
+_LINES_AT_ONCE = 256
 _LINE_BYTES = 1 << 24  # longer than any line that is written
 _Count = Annotated[int, Field(ge=0, lt=1 << 62)]
 _Value = TypeVar("_Value")
@@ -149,12 +149,12 @@ class StoreFolder:
         with file:
             while True:
                 with naming(path):
-                    line = file.readline(_LINE_BYTES)
-                    value = kind.validate_json(line) if line else None
-                if value is None:
+                    lines = islice(iter(partial(file.readline, _LINE_BYTES), b""), _LINES_AT_ONCE)
+                    values = list(map(kind.validate_json, lines))
+                if not values:
                     break
-                found += 1
-                yield value
+                found += len(values)
+                yield from values
         if found != count:
             raise inconsistent(self.folder, f"{name} has {found:,} lines and should have {count:,}")
 

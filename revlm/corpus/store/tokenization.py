@@ -14,11 +14,11 @@ from revlm.corpus.documents import TEXT_COLUMN
 from revlm.corpus.encoding import Encoded, blocks, encode_stream
 from revlm.corpus.events import START, Dropped, Ended, recut
 from revlm.corpus.sources import Source, open_source
-from revlm.corpus.store.checking import Judge
+from revlm.corpus.store.checking import DocumentChecker
+from revlm.corpus.store.contents import StoreSummary, summarize
 from revlm.corpus.store.manifest import FORMAT_VERSION
 from revlm.corpus.store.replacing import corpus_digest, require_same_corpus
 from revlm.corpus.store.spool import Outcome, Spool
-from revlm.corpus.store.summary import StoreSummary, summarize
 from revlm.corpus.store.token_store import StoredDocument, open_tokenizer
 from revlm.corpus.store.unfinished import unfinished_store
 from revlm.corpus.store.writer import ROW_TOKENS, write_store
@@ -114,19 +114,19 @@ def tokenize_corpus(
         "shard": asdict(source.shard) if source.shard else None,
     }
     watch = Watch(source.total_bytes, 1 if given else 2, progress, stop)
-    judge = Judge(errors=errors, row_tokens=row_tokens)
+    checker = DocumentChecker(errors=errors, row_tokens=row_tokens)
     with unfinished_store(place, plan, resume=resume, message=message) as work:
         chosen = given or work.tokenizer(lambda: train_on(watch.over(source.events(START)), vocab_size, source))
         with work.spool(chosen) as spool:
             for outcome in spool.outcomes():
                 if isinstance(outcome.result, StoredDocument):
-                    judge.remember(outcome.result)
+                    checker.remember(outcome.result)
             if spool.read_bytes:
                 message(f"going on after {spool.read_bytes:,} bytes of the corpus")
             watch.go_on_after(spool.read_bytes)
             pieces = recut(source.events(spool.after), partial(blocks, chosen))
             with closing(encode_stream(pieces, chosen, workers or _worker_count(source.total_bytes))) as events:
-                _spool(events, spool, judge, watch)
+                _spool(events, spool, checker, watch)
             if next(spool.documents(row_tokens), None) is None:
                 if source.shard is None:
                     raise nothing_left(source, spool.skipped())
@@ -154,14 +154,14 @@ def _worker_count(corpus_bytes: int | None) -> int:
     return cores if corpus_bytes is None else max(1, min(cores, corpus_bytes // _WORKER_BYTES))
 
 
-def _spool(events: Iterable[Encoded | Ended | Dropped], spool: Spool, judge: Judge, watch: Watch) -> None:
+def _spool(events: Iterable[Encoded | Ended | Dropped], spool: Spool, checker: DocumentChecker, watch: Watch) -> None:
     for event in events:
         if isinstance(event, Encoded):
             spool.write(event.ids)
-            judge.add(event)
+            checker.add(event)
             watch.saw(event.piece)
         else:
-            spool.end(Outcome(event.place, event.read_bytes, judge.end(event)))
+            spool.end(Outcome(event.place, event.read_bytes, checker.end(event)))
             watch.saw(event)
     spool.commit()
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from revlm.corpus.store.manifest import is_store
+from revlm.corpus.reading import is_store
 from revlm.corpus.store.spool import JOURNAL, Spool, has_document
 from revlm.corpus.tokenizer import Tokenizer
 from revlm.errors import DataError, Interrupted, RevlmError

@@ -5,7 +5,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from revlm.corpus.examples.corpus import Draft, Example, ExampleStream, Place
+from revlm.corpus.examples.corpus import Example, ExampleStream, PendingExample, StreamState
 from revlm.corpus.examples.loader import Loader
 
 PATIENCE_SECONDS = 30  # for a thread that is there, but not yet run
@@ -17,17 +17,17 @@ class Numbers(ExampleStream):
     def __init__(self, make: Callable[[int], object] = lambda n: None, draw: Callable[[int], object] = lambda n: None):
         self.drawn, self.making, self.drawing = 0, make, draw
 
-    def draw(self) -> Draft:
+    def draw(self) -> PendingExample:
         number = self.drawn
         self.drawing(number)
         self.drawn += 1
-        return Draft(1, lambda: self.example(number))
+        return PendingExample(1, lambda: self.example(number))
 
     def example(self, number: int) -> Example:
         self.making(number)
         return Example(*np.full((3, 1), number, np.int32), titles=(str(number),), epoch=1, target_bytes=1)
 
-    def state(self) -> Place:
+    def state(self) -> StreamState:
         return {"next": self.drawn}
 
 

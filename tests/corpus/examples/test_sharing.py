@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from revlm.corpus import Example, Loader, share
-from revlm.corpus.examples.corpus import Draft, ExampleStream
+from revlm.corpus.examples.corpus import ExampleStream, PendingExample
 
 
 class Counting(ExampleStream):
@@ -17,10 +17,10 @@ class Counting(ExampleStream):
     def __init__(self, place: int = 0) -> None:
         self.place = place
 
-    def draw(self) -> Draft:
+    def draw(self) -> PendingExample:
         number, self.place = self.place, self.place + 1
         token = np.array([number], dtype=np.int32)
-        return Draft(1, lambda: Example(token, token, token, (str(number),), 1, 1))
+        return PendingExample(1, lambda: Example(token, token, token, (str(number),), 1, 1))
 
     def state(self) -> dict[str, Any]:
         return {"place": self.place}
@@ -65,7 +65,7 @@ def test_an_example_of_another_process_is_never_made() -> None:
     class Making(Counting):
         made: list[str] = []  # noqa: RUF012
 
-        def draw(self) -> Draft:
+        def draw(self) -> PendingExample:
             draft = super().draw()
 
             def make() -> Example:
@@ -73,7 +73,7 @@ def test_an_example_of_another_process_is_never_made() -> None:
                 self.made += example.titles
                 return example
 
-            return Draft(draft.tokens, make)
+            return PendingExample(draft.tokens, make)
 
     stream = share(Making(), 1, 3, 5)
     for _ in range(4):

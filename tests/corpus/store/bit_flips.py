@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from revlm.corpus import open_tokenizer
-from revlm.corpus.store.manifest import MANIFEST, read_manifest
+from revlm.corpus.reading.store_folder import MANIFEST
+from revlm.corpus.store.manifest import read_manifest
 from revlm.corpus.store.token_store import StoreFolder, TokenStore
 from revlm.errors import DataError
 

@@ -16,8 +16,9 @@ import pyarrow
 import pytest
 
 from revlm.corpus import open_tokenizer, tokenize_corpus
+from revlm.corpus.reading import is_store
 from revlm.corpus.store import writer as store_writer
-from revlm.corpus.store.manifest import is_store, read_manifest
+from revlm.corpus.store.manifest import read_manifest
 from revlm.corpus.store.token_store import StoreFolder, TokenStore
 from revlm.errors import DataError
 from tests.corpus.store.forging import sign
