@@ -65,13 +65,12 @@ def _vocab_size(recipe: "Recipe", given: int | None) -> int:
     if given is not None:
         return given
     from revlm.corpus import open_tokenizer
-    from revlm.corpus.reading import has_manifest
     from revlm.corpus.store import read_manifest
 
     if recipe.data.tokenizer is not None:
         return open_tokenizer(recipe.data.tokenizer).vocab_size
     path = recipe.data.paths[0]  # all of them have the same tokenizer
-    if has_manifest(path):
+    if path.exists():
         return read_manifest(path).tokenizer.vocab_size
     typer.echo(
         f"no tokens in {path} yet: planning for a vocabulary of {DEFAULT_VOCAB_SIZE:,} (--vocab-size)",

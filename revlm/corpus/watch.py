@@ -10,7 +10,7 @@ Stop = Callable[[], str | None]
 
 
 class Watch:
-    """Shows how far the work is, in bytes over one or two passes of the corpus; raises Interrupted when asked to stop."""
+    """Shows how far the work is, in bytes over one or two passes of a corpus; raises Interrupted when asked to stop."""
 
     def __init__(self, corpus_bytes: int | None, passes: int, progress: Progress, stop: Stop) -> None:
         self._total = None if corpus_bytes is None else passes * corpus_bytes

@@ -172,3 +172,34 @@ def test_only_the_tokenizer_as_json(corpus: Path, capsys: pytest.CaptureFixture[
     shown = json.loads(run(capsys, "tokenize", "texts", "--only-tokenizer", "--vocab-size", 300, "--json")[1])
     assert (shown["output_dir"], shown["vocab_size"]) == ("data/texts-tokenizer", 300)
     assert [path.name for path in Path("data/texts-tokenizer").iterdir()] == ["tokenizer.model"]
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "missing", "a folder"])
+@pytest.mark.parametrize("file", ["manifest.json", "tokenizer.json", "documents.jsonl", "data-00000-of-00001.arrow"])
+def test_every_command_names_a_damaged_file(
+    store: Path, capsys: pytest.CaptureFixture[str], file: str, damage: str
+) -> None:
+    path = store / file
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "flipped":
+        middle = len(content) // 2
+        path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    elif damage == "cut":
+        path.write_bytes(content[:-1])
+    elif damage == "a folder":
+        path.mkdir()
+    Path("recipe.yaml").write_text("data: {path: data/texts, seq_len: 64}\noutput_dir: run\n")
+    commands = [("data", "show", store), ("data", "show", store, "--verify"), ("data", "merge", store, "-o", "merged")]
+    commands += [("data", "show", store, "--document", "0")]
+    is_whole_but_for_content = damage == "flipped" and file in {"documents.jsonl", "data-00000-of-00001.arrow"}
+    if not is_whole_but_for_content:  # these read neither
+        commands += [("tokenize", "texts", "--tokenizer", store, "-o", "other")]
+        if file != "tokenizer.json":
+            commands += [("plan", "recipe.yaml")]
+    for command in commands:
+        exit_code, out, err = run(capsys, *command)
+        assert (exit_code, out) == (3, ""), command
+        assert file in err
+        assert len(err.strip().splitlines()) == 1
+    assert not Path("merged").exists()

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 MANIFEST = "manifest.json"
+# What `datasets` reads beside the rows.
+DATASET_FILES = ("dataset_info.json", "state.json")
 FORMAT: Final = "revlm token store"
 _MANIFEST_BYTES = 1 << 24  # no store has so many files
 
@@ -19,9 +21,9 @@ def is_store(folder: Path) -> bool:
         return False
 
 
-def has_manifest(folder: Path) -> bool:
-    """Returns whether a folder is a store or would be one but for damage: what is not may be read as something else."""
-    return os.path.lexists(folder / MANIFEST)
+def looks_like_store(folder: Path) -> bool:
+    """Returns whether a folder is a store or would be one but for damage; what is not may be read as something else."""
+    return any(os.path.lexists(folder / name) for name in (MANIFEST, *DATASET_FILES))
 
 
 def manifest_bytes(folder: Path) -> bytes:

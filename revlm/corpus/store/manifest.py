@@ -19,15 +19,13 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from revlm.corpus.cleaning import Cleaning
 from revlm.corpus.corpus_files import Shard
-from revlm.corpus.reading.store_folder import FORMAT, MANIFEST, has_manifest, manifest_bytes, open_regular
+from revlm.corpus.reading.store_folder import DATASET_FILES, FORMAT, MANIFEST, manifest_bytes, open_regular
 from revlm.corpus.tokenizer import ByteTokenizer, SentencePieceTokenizer, Tokenizer
 from revlm.errors import DataError, RevlmError
 from revlm.storage import digest_of_json, read_sealed, sealed_json
 
 FORMAT_VERSION: Final = 3
 DOCUMENTS, SKIPPED = "documents.jsonl", "skipped.jsonl"
-# What `datasets` reads beside the rows.
-DATASET_FILES = ("dataset_info.json", "state.json")
 
 _CHUNK_BYTES = 1 << 22
 _TOKENIZERS: dict[str, type[Tokenizer]] = {each.kind: each for each in (SentencePieceTokenizer, ByteTokenizer)}
@@ -154,7 +152,7 @@ def read_manifest(folder: Path | str) -> Manifest:
             there = "is no folder" if folder.exists() else "does not exist"
             where = "" if folder.is_absolute() else f" ({folder.absolute()})"
             raise DataError(f"the token store {folder} {there}{where}: check the path, or {remedy}")
-        if not has_manifest(folder):
+        if not os.path.lexists(path):
             raise DataError(f"{folder} is no token store, it has no {MANIFEST}; {remedy}")
         content = manifest_bytes(folder)
     try:

@@ -23,7 +23,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 
 from revlm.corpus.cleaning import Cleaning
 from revlm.corpus.corpus_files import Shard, Skipped
-from revlm.corpus.reading.store_folder import has_manifest, open_regular
+from revlm.corpus.reading.store_folder import looks_like_store, open_regular
 from revlm.corpus.store.manifest import (
     DOCUMENTS,
     SKIPPED,
@@ -256,7 +256,7 @@ def open_tokenizer(choice: Path | str) -> Tokenizer:
     path = Path(choice)
     with naming(path):
         folder = path if path.is_dir() else path.parent
-        of_a_store = has_manifest(folder)
+        of_a_store = looks_like_store(folder)
     if of_a_store and (path == folder or path.name in {SentencePieceTokenizer.file_name, ByteTokenizer.file_name}):
         return StoreFolder(folder).read_tokenizer()
     return Tokenizer.load(path)

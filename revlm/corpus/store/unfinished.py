@@ -98,9 +98,9 @@ def unfinished_store(
     Raises:
         StorageError: another process works on it, what stands at `place` may not be replaced, or the disk is full.
     """
-    require_replaceable(place, may_replace)
     folder = place.with_name(f".{place.name}.partial")
     with storage_errors(f"writing {place}"):
+        require_replaceable(place, may_replace)
         folder.mkdir(parents=True, exist_ok=True)
         with folder_lock(folder, "the unfinished store", "give another folder with -o"):
             _begin(folder, plan, resume, message)
