@@ -38,4 +38,5 @@ def digest_of_json(values: Any) -> str:
 
 
 def _json(values: Any) -> bytes:
-    return (json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    """As UTF-8, with the lone surrogates that Python has in place of a path's bytes that are none."""
+    return (json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "surrogatepass")

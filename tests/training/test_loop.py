@@ -292,9 +292,10 @@ def test_a_run_stays_at_the_commit_it_began_with(
     def at_commit(stream: Stream) -> Stream:
         return stream.model_copy(update={"revision": stream.revision or today})
 
-    def opened(data: Data, *rest: Any) -> Corpus:
+    def opened(data: Data, *rest: Any, **options: Any) -> Corpus:
         assert data.stream is not None
-        return open_corpus(data.model_copy(update={"stream": data.stream.model_copy(update={"revision": None})}), *rest)
+        unpinned = data.stream.model_copy(update={"revision": None})
+        return open_corpus(data.model_copy(update={"stream": unpinned}), *rest, **options)
 
     monkeypatch.setattr(loop, "pinned", at_commit)
     monkeypatch.setattr(loop, "open_corpus", opened)

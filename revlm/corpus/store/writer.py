@@ -170,7 +170,7 @@ class _RowFile:
     def __init__(self, path: Path, schema: "pyarrow.Schema") -> None:
         import pyarrow
 
-        self._sink = pyarrow.OSFile(str(path), "wb")
+        self._sink = path.open("wb")  # Arrow takes no path that is not UTF-8
         self._stream = pyarrow.ipc.new_stream(self._sink, schema)
         self._waiting: list[pyarrow.RecordBatch] = []
         self._waiting_bytes = 0

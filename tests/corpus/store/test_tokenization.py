@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy.typing as npt
 import psutil
 import pytest
 
-from revlm.corpus import Tokenizer, tokenize_corpus
+from revlm.corpus import Tokenizer, merge_stores, tokenize_corpus
 from revlm.corpus.corpus_files import Skipped
 from revlm.corpus.store import spool
 from revlm.corpus.store.token_store import TokenStore
@@ -332,3 +333,14 @@ def test_a_shard_is_its_part_of_the_whole(corpus: Path, tmp_path: Path) -> None:
     for name in ("documents.jsonl", "skipped.jsonl"):
         assert b"".join((shard / name).read_bytes() for shard in shards) == (whole / name).read_bytes()
     assert TokenStore(whole).shard is None
+
+
+def test_names_that_are_not_utf8_are_names_all_the_same(tmp_path: Path) -> None:
+    corpus = tmp_path / os.fsdecode(b"texts \xff")
+    corpus.mkdir()
+    (corpus / os.fsdecode(b"one \xfe.txt")).write_text("It was calm.\n")
+    store = tmp_path / os.fsdecode(b"store \xff")
+    for _ in range(2):
+        assert tokenize_corpus(corpus, store, tokenizer="bytes").documents == 1
+    merged = merge_stores([store], tmp_path / os.fsdecode(b"merged \xff"))
+    assert TokenStore(merged.output_dir).tokenizer.decode(TokenStore(store).texts[0].parts[0]) == "It was calm.\n"
