@@ -30,7 +30,7 @@ def show_command(
         ),
     ] = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Compare every file and every document's text with its sha256.")
+        bool, typer.Option("--verify", help="Compare every document's text with its sha256, too, not only every file.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -44,12 +44,11 @@ def show_command(
       revlm data show data/novels --document whale > whale.txt
     """
     from revlm.cli.store_contents import contents_as_dict, print_contents
-    from revlm.corpus.inspection import inspect_store
-    from revlm.corpus.store import TokenStore
+    from revlm.corpus.store import TokenStore, inspect_store
 
     if verify:
         _verify(folder, as_json)
-    store = TokenStore(folder)
+    store = TokenStore(folder, verified=verify)
     if document is not None:
         _print_document(store, document, as_json)
     elif as_json:
@@ -69,7 +68,10 @@ def merge_command(
         bool, typer.Option("--deduplicate", help="Leave out texts that are there already, also as another edition.")
     ] = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Compare every file with its sha256 before, not only its size.")
+        bool, typer.Option("--verify", help="Compare every document's text with its sha256, too, not only every file.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace a token store of other corpora that stands there.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -90,6 +92,7 @@ def merge_command(
             output_dir,
             deduplicate=deduplicate,
             verify=verify,
+            replace=replace,
             progress=bar.show,
             message=bar.message,
             stop=lambda: signals.name,
@@ -99,11 +102,11 @@ def merge_command(
 
 def _verify(folder: Path, as_json: bool) -> None:
     from revlm.cli.terminal.tokenize_progress import TokenizeProgress
-    from revlm.corpus.inspection import verify_store
+    from revlm.corpus.store import find_damage
     from revlm.errors import DataError
 
     with TokenizeProgress() as bar:
-        damage = verify_store(folder, bar.show)
+        damage = find_damage(folder, bar.show)
     if not damage:
         typer.echo(f"{folder}: every file and every document's text has its sha256", err=True)
         return
@@ -120,7 +123,7 @@ def _print_document(store: "TokenStore", choice: str, as_json: bool) -> None:
 
     from revlm.cli.store_contents import document_as_dict
     from revlm.cli.terminal.streams import print_content
-    from revlm.corpus.inspection import decoded, find_document
+    from revlm.corpus.store import decoded, find_document
 
     number = find_document(store, choice)
     if as_json:

@@ -66,13 +66,12 @@ def _vocab_size(recipe: "Recipe", given: int | None) -> int:
         return given
     from revlm.corpus import open_tokenizer
     from revlm.corpus.store import read_manifest
-    from revlm.corpus.store_folder import is_store
 
     if recipe.data.tokenizer is not None:
         return open_tokenizer(recipe.data.tokenizer).vocab_size
     path = recipe.data.paths[0]  # all of them have the same tokenizer
-    if is_store(path):
-        return int(read_manifest(path)["tokenizer"]["vocab_size"])
+    if path.exists():
+        return read_manifest(path).tokenizer.vocab_size
     typer.echo(
         f"no tokens in {path} yet: planning for a vocabulary of {DEFAULT_VOCAB_SIZE:,} (--vocab-size)",
         err=True,

@@ -12,8 +12,7 @@ from revlm.cli.terminal.console import Terminal
 from revlm.cli.terminal.tables import print_line, print_table
 
 if TYPE_CHECKING:
-    from revlm.corpus.inspection import LengthBin, StoreContents
-    from revlm.corpus.store import StoredDocument
+    from revlm.corpus.store import LengthBin, StoreContents, StoredDocument
 
 BAR_WIDTH = 24
 MOST_LINES = 20  # of duplicates, and of what was skipped

@@ -20,9 +20,9 @@ def print_summary(summary: "StoreSummary", as_json: bool) -> None:
 def _as_dict(summary: "StoreSummary") -> dict[str, object]:
     from dataclasses import asdict
 
-    from revlm.corpus.store import TokenStore
+    from revlm.corpus.store import StoreFolder
 
-    documents = [asdict(document) for document in TokenStore(summary.output_dir).documents()]
+    documents = [asdict(document) for document in StoreFolder(summary.output_dir).documents()]
     for document in documents:
         del document["sketch"]
     duplicates = [{"source": source, "duplicate": duplicate} for source, duplicate in summary.duplicates]
@@ -37,9 +37,9 @@ def _print(summary: "StoreSummary") -> None:
     """A table of the documents and what was removed, and a list of what was skipped."""
     from revlm.cli.document_table import document_table
     from revlm.cli.terminal.tables import print_line, print_table
-    from revlm.corpus.store import TokenStore
+    from revlm.corpus.store import StoreFolder
 
-    print_table(document_table(TokenStore(summary.output_dir)))
+    print_table(document_table(StoreFolder(summary.output_dir)))
     cleaning = summary.cleaning
     lines = [
         f"normalised: {cleaning.byte_order_marks:,} byte order marks, "

@@ -63,6 +63,9 @@ def tokenize(
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on where the same work was killed, or begin again.")
     ] = True,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace a token store of another corpus that stands there.")
+    ] = False,
     shard: Annotated[
         str | None,
         typer.Option(metavar="N/COUNT", help="Only one of so many parts of the files, for `revlm data merge`."),
@@ -117,6 +120,7 @@ def tokenize(
             deduplicate=deduplicate,
             workers=workers,
             resume=resume,
+            replace=replace,
             progress=bar.show,
             message=bar.message,
             stop=lambda: signals.name,

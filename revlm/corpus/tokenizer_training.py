@@ -10,12 +10,12 @@ from pathlib import Path
 from revlm.corpus.corpus_files import OnError, Skipped
 from revlm.corpus.documents import TEXT_COLUMN
 from revlm.corpus.events import START, Dropped, Event
+from revlm.corpus.reading import is_store
 from revlm.corpus.sampling import sample_passages
 from revlm.corpus.sentencepiece_training import train_sentencepiece
 from revlm.corpus.sources import Source, open_source
-from revlm.corpus.store_folder import is_store
+from revlm.corpus.store.unfinished import unfinished_store
 from revlm.corpus.tokenizer import SentencePieceTokenizer, Tokenizer
-from revlm.corpus.unfinished import unfinished_store
 from revlm.corpus.watch import Progress, Stop, Watch
 from revlm.errors import DataError, StorageError
 

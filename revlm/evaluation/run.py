@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from revlm.corpus import Corpus, open_corpus, require_undamaged
+from revlm.corpus import Corpus, open_corpus
 from revlm.errors import DataError, NonFiniteError
 from revlm.evaluation.documents import PositionLosses, score_document
 from revlm.evaluation.held_out import Score
@@ -63,8 +63,6 @@ def evaluate_run(
     questions = questions or Questions()
     recipe = trained.recipe
     chosen = _data(trained, data)
-    for path in chosen.paths:
-        require_undamaged(path)
     corpus = open_corpus(chosen, recipe.seed)
     if corpus.tokenizer.fingerprint != trained.tokenizer.fingerprint:
         raise DataError(

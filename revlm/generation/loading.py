@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from revlm.corpus import Tokenizer
+from revlm.corpus import Tokenizer, open_tokenizer
 from revlm.errors import StorageError
 from revlm.model import RevLM, tile_tokens
 from revlm.recipe import Recipe
@@ -65,7 +65,7 @@ def load_model(
     if path is None:
         raise StorageError(f"{folder} has no whole checkpoint to load: train on with `revlm train`")
     tokenizer_place = _tokenizer_place(folder, recipe)
-    tokenizer = Tokenizer.load(tokenizer_place)
+    tokenizer = open_tokenizer(tokenizer_place)
     checkpoint = load_checkpoint(path, groups=["model"])
     require_own(folder, recipe, tokenizer.fingerprint, checkpoint.step, checkpoint.state)
     tile = tile_tokens(recipe.model, recipe.train.tile, chosen.type)

@@ -15,6 +15,7 @@ from revlm.storage.folder import Folder, staging_name, unfinished_name
 from revlm.storage.lock import LOCK_NAME, FolderLock, folder_lock
 from revlm.storage.placing import Ours, put_in_place, require_replaceable
 from revlm.storage.seal import is_sealed, sealed
+from revlm.storage.sealed import digest_of_json, read_sealed, sealed_json
 
 __all__ = [
     "LOCK_NAME",
@@ -22,14 +23,17 @@ __all__ = [
     "FolderLock",
     "Ours",
     "append_whole",
+    "digest_of_json",
     "folder_lock",
     "is_sealed",
     "json_bytes",
     "put_in_place",
+    "read_sealed",
     "replace_file",
     "require_free_space",
     "require_replaceable",
     "sealed",
+    "sealed_json",
     "sha256_of",
     "staging_name",
     "storage_errors",

@@ -86,7 +86,7 @@ def _train(
     device = ranks.together(lambda: ranks.device(recipe.train.device))
     recipe = recipe.model_copy(update={"model": _resolved_model(recipe, ranks), "data": _pinned_data(recipe, ranks)})
     ranks.together(lambda: _require_undamaged_tokens(recipe, ranks, stop))
-    corpus = ranks.together(lambda: open_corpus(recipe.data, recipe.seed, message))
+    corpus = ranks.together(lambda: open_corpus(recipe.data, recipe.seed, message, verified=True))
     require_same_settings(recipe, corpus, ranks)
     for notice in corpus.notices:
         message(notice)
@@ -155,7 +155,7 @@ def _pinned(stream: Stream, output_dir: Path) -> Stream:
 def _require_undamaged_tokens(recipe: Recipe, ranks: Ranks, stop: Stop) -> None:
     """Verifies the token folders, once on each machine."""
     for tokens in recipe.data.paths if ranks.is_first_of_machine else ():
-        require_undamaged(tokens, lambda done, name: _heed_early(stop))
+        require_undamaged(tokens, lambda n_bytes, name: _heed_early(stop))
 
 
 def _go_on(trainer: Trainer, folder: RunFolder, message: Message, allow_change: bool) -> bool:

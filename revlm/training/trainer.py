@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from revlm.corpus import Corpus, Example, Loader, share
-from revlm.corpus.examples import Place
+from revlm.corpus.examples.corpus import StreamState
 from revlm.errors import StorageError
 from revlm.model import RevLM, tile_tokens
 from revlm.ops.heap import return_freed_memory
@@ -203,7 +203,7 @@ class Trainer:
         if (name := self._stop()) is not None:
             raise Stopped(name if self.ranks.is_first else f"{name} to rank {self.ranks.rank}")
 
-    def _loader(self, place: Place | None = None) -> Loader:
+    def _loader(self, place: StreamState | None = None) -> Loader:
         ranks, per_step = self.ranks, self.recipe.train.gradient_accumulation_steps
         stream = share(self.corpus.training(place), ranks.rank, ranks.count, per_step)
         return Loader(stream, self.recipe.data.workers)

@@ -21,7 +21,7 @@ import revlm.cli.terminal.display
 import revlm.cli.train
 import revlm.training  # noqa: F401
 from revlm.cli import main
-from revlm.corpus import spool
+from revlm.corpus.store import spool
 from tests.faults.points import KillAt, SignalAt
 
 

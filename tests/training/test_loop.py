@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from revlm.corpus import Corpus, Example, PackedCorpus, Tokenizer, open_corpus, tokenize_corpus
-from revlm.corpus.packing import Span
+from revlm.corpus.examples.packing import Span
 from revlm.errors import DataError, Interrupted, ResourceError, StorageError
 from revlm.recipe import Data, Recipe, Stream, load_recipe
 from revlm.runs import RunFolder, list_checkpoints, load_checkpoint, read_journal
@@ -299,9 +299,10 @@ def test_a_run_stays_at_the_commit_it_began_with(
     def at_commit(stream: Stream) -> Stream:
         return stream.model_copy(update={"revision": stream.revision or today})
 
-    def opened(data: Data, *rest: Any) -> Corpus:
+    def opened(data: Data, *rest: Any, **options: Any) -> Corpus:
         assert data.stream is not None
-        return open_corpus(data.model_copy(update={"stream": data.stream.model_copy(update={"revision": None})}), *rest)
+        unpinned = data.stream.model_copy(update={"revision": None})
+        return open_corpus(data.model_copy(update={"stream": unpinned}), *rest, **options)
 
     monkeypatch.setattr(loop, "pinned", at_commit)
     monkeypatch.setattr(loop, "open_corpus", opened)
