@@ -344,3 +344,15 @@ def test_names_that_are_not_utf8_are_names_all_the_same(tmp_path: Path) -> None:
         assert tokenize_corpus(corpus, store, tokenizer="bytes").documents == 1
     merged = merge_stores([store], tmp_path / os.fsdecode(b"merged \xff"))
     assert TokenStore(merged.output_dir).tokenizer.decode(TokenStore(store).texts[0].parts[0]) == "It was calm.\n"
+
+
+def test_a_cut_that_the_reader_may_not_expect_is_said_once(tmp_path: Path, paragraph: str) -> None:
+    corpus = tmp_path / "texts"
+    corpus.mkdir()
+    book = "The Project Gutenberg EBook of K, by A. Nobody\n\n*** START OF THE PROJECT GUTENBERG EBOOK K ***\n\n"
+    (corpus / "own.txt").write_text(f"My own notes.\n\n{book}{paragraph}", "utf-8")
+    (corpus / "plain.txt").write_text(paragraph * 2, "utf-8")
+    messages: list[str] = []
+    tokenize_corpus(corpus, tmp_path / "store", vocab_size=330, message=messages.append)
+    [message] = [message for message in messages if "Project Gutenberg" in message]
+    assert message.startswith("own.txt: 15 characters above Project Gutenberg's header are kept")
