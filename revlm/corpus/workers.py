@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 Shared = TypeVar("Shared")
 
 # Ctrl-C in a terminal and the signals of a batch system reach every process: the parent decides what they mean.
-_OF_THE_PARENT = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+_OF_THE_PARENT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Workers(Generic[Work, Result]):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from revlm.errors import StorageError
-from revlm.runs.folder import CHECKPOINTS, step_name
+from revlm.records.files import CHECKPOINTS, step_name
 from revlm.runs.inventory import (
     FORMAT,
     MANIFEST,

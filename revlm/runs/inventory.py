@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from revlm.errors import StorageError
-from revlm.runs.folder import CHECKPOINTS, step_name, step_of
+from revlm.records.files import CHECKPOINTS, step_name, step_of
 from revlm.storage import Folder, json_bytes, replace_file, storage_errors, unfinished_name
 
 MANIFEST = "manifest.json"

@@ -15,8 +15,8 @@ from revlm.imports import python_module
 from revlm.model import RevLM, resolve_model, tile_tokens
 from revlm.ops.heap import keep_large_blocks_apart, return_freed_memory
 from revlm.recipe import Recipe
+from revlm.records import PHASES
 from revlm.runs import MemoryMeter, choose_device
-from revlm.runs.memory import STEP_PHASES
 from revlm.training.optimizer import make_optimizer
 from revlm.training.ranks import Ranks
 
@@ -57,7 +57,7 @@ def _measure_here(recipe: Recipe, vocab_size: int) -> dict[str, int] | None:
     inputs, targets = torch.randint(0, vocab_size, (2, tokens), dtype=torch.int32, device=device)
     document = torch.zeros_like(inputs)
     half = recipe.train.precision == "bf16"
-    most = dict.fromkeys(STEP_PHASES, 0)
+    most = dict.fromkeys(PHASES, 0)
     for step in range(STEPS):
         meter.start_step()
         for micro_batch in range(recipe.train.gradient_accumulation_steps):

@@ -363,3 +363,15 @@ def test_a_link_in_place_of_an_unfinished_store_is_not_followed(corpus: Path, tm
         tokenize_corpus(corpus, tmp_path / "store", tokenizer="bytes")
     assert [path.name for path in (tmp_path / "outside").iterdir()] == ["file"]
     assert (tmp_path / "outside" / "file").read_text() == "keep"
+
+
+def test_a_cut_that_the_reader_may_not_expect_is_said_once(tmp_path: Path, paragraph: str) -> None:
+    corpus = tmp_path / "texts"
+    corpus.mkdir()
+    book = "The Project Gutenberg EBook of K, by A. Nobody\n\n*** START OF THE PROJECT GUTENBERG EBOOK K ***\n\n"
+    (corpus / "own.txt").write_text(f"My own notes.\n\n{book}{paragraph}", "utf-8")
+    (corpus / "plain.txt").write_text(paragraph * 2, "utf-8")
+    messages: list[str] = []
+    tokenize_corpus(corpus, tmp_path / "store", vocab_size=330, message=messages.append)
+    [message] = [message for message in messages if "Project Gutenberg" in message]
+    assert message.startswith("own.txt: 15 characters above Project Gutenberg's header are kept")
