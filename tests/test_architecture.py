@@ -21,10 +21,10 @@ MAY_IMPORT = {
     "bundled": {"errors"},
     "launch": {"errors"},
     "imports": set(),
-    "recipe": {"errors", "bundled"},
+    "recipe": {"errors", "bundled", "records"},
     "storage": {"errors"},
     "records": {"errors", "storage"},
-    "fetching": {"errors", "bundled", "storage"},
+    "fetching": {"errors", "bundled", "imports", "storage"},
     "corpus": {*GROUND, "imports", "storage"},
     "ops": {"errors"},
     "model": {*GROUND, "ops"},
@@ -32,7 +32,9 @@ MAY_IMPORT = {
     "planning": {*GROUND, "launch", "ops", "model", "runs"},
     "generation": {*GROUND, *COMPUTE, "corpus"},
     "evaluation": {*GROUND, *COMPUTE, "records", "corpus", "generation"},
-    "training": {*GROUND, *COMPUTE, "records", "imports", "storage", "launch", "corpus", "generation", "evaluation"},
+    "training": {
+        *GROUND, *COMPUTE, "records", "imports", "storage", "launch", "corpus", "generation", "evaluation",
+    },
     "report": {"errors", "imports", "recipe", "storage", "records", "evaluation"},
     "cli": {
         *GROUND, *COMPUTE, "records", "imports", "launch", "fetching", "corpus", "generation", "evaluation", "training",

@@ -6,17 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-RECIPE, ENVIRONMENT = "recipe.yaml", "environment.json"
+from revlm.records.files import CHECKPOINTS, ENVIRONMENT, METRICS, RECIPE
+
 TRAINED_IN = "trained_in"
 """the key of environment.json for the folder that relative paths of the recipe begin in, itself relative to the run
 folder where that lies in it: both can then move together"""
-_BESIDE_RECIPE = ("checkpoints", "metrics.jsonl")
 
 
 def run_folder_of(recipe: Path) -> Path | None:
     """The run folder that a recipe lies in, also after it was copied or moved; None where it lies in none."""
     folder = recipe.parent
-    is_in_run = recipe.name == RECIPE and any(os.path.lexists(folder / name) for name in _BESIDE_RECIPE)
+    is_in_run = recipe.name == RECIPE and any(os.path.lexists(folder / name) for name in (CHECKPOINTS, METRICS))
     return folder if is_in_run else None
 
 

@@ -68,7 +68,7 @@ class RunFolder:
     @property
     def samples(self) -> Path:
         """The folder of texts sampled while training."""
-        return self.path / SAMPLES
+        return self.path / files.SAMPLES
 
     @property
     def tensorboard(self) -> Path:
@@ -83,7 +83,7 @@ class RunFolder:
     @property
     def checkpoints(self) -> Path:
         """The folder of checkpoints."""
-        return self.path / CHECKPOINTS
+        return self.path / files.CHECKPOINTS
 
     @property
     def memory_snapshot(self) -> Path:
@@ -174,7 +174,7 @@ def _runs_in(root: str | os.PathLike[str]) -> Iterator[RunFolder]:
     seen = set()
     for folder, inner, names in os.walk(root, followlinks=True):
         place = os.path.realpath(folder)
-        inner[:] = [] if place in seen else [name for name in inner if name != CHECKPOINTS]
+        inner[:] = [] if place in seen else [name for name in inner if name != files.CHECKPOINTS]
         if place not in seen and files.RECIPE in names:
             yield RunFolder(Path(folder))
         seen.add(place)

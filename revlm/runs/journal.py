@@ -25,17 +25,14 @@ class Journal:
         """Opens the journal at `path`, or starts it; raises StorageError where it cannot be written."""
         self.path = path
         with storage_errors(f"opening the journal {path}"):
-            self._descriptor = self._open()
-            try:
-                size = os.fstat(self._descriptor).st_size
-                self.repaired_bytes = size - whole_bytes(path)
-                """bytes of a torn last line that were cut off"""
-                if self.repaired_bytes:
-                    os.ftruncate(self._descriptor, size - self.repaired_bytes)
-                sync_folder(path.parent)
-            except BaseException:
-                self.close()
-                raise
+            with Folder(path.parent) as folder:
+                self._descriptor = folder.open(path.name, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            size = os.fstat(self._descriptor).st_size
+            self.repaired_bytes = size - whole_bytes(path)
+            """bytes of a torn last line that were cut off"""
+            if self.repaired_bytes:
+                os.ftruncate(self._descriptor, size - self.repaired_bytes)
+            sync_folder(path.parent)
 
     def append(self, record: Mapping[str, Any]) -> Step | Validation:
         """Writes one record as one line, that a later kill of the process cannot undo; returns what was written."""
@@ -69,10 +66,6 @@ class Journal:
                     f"the journal {self.path} was removed or replaced while the run wrote to it: put it back from a "
                     "copy, or run the same command again to go on without what it held"
                 )
-
-    def _open(self) -> int:
-        with Folder(self.path.parent) as folder:
-            return folder.open(self.path.name, os.O_RDWR | os.O_APPEND | os.O_CREAT)
 
     def __enter__(self) -> Self:
         return self
