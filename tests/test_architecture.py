@@ -14,14 +14,14 @@ import revlm
 PACKAGE_FOLDER = Path(revlm.__file__).parent
 
 # What each room may import besides itself, from the ground up; `revlm` is the face of the package.
-GROUND = {"errors", "bundled", "recipe"}
+GROUND = {"errors", "bundled", "recipe", "storage"}
 COMPUTE = {"ops", "model", "runs", "planning"}
 MAY_IMPORT = {
     "errors": set(),
     "bundled": {"errors"},
     "launch": {"errors"},
-    "recipe": {"errors", "bundled"},
     "storage": {"errors"},
+    "recipe": {"errors", "bundled", "storage"},
     "fetching": {"errors", "bundled"},
     "corpus": {*GROUND, "storage"},
     "ops": {"errors"},

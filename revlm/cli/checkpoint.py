@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from revlm.cli.paths import PATH
+
 if TYPE_CHECKING:
     from revlm.runs import RunFolder
 
@@ -20,7 +22,7 @@ app = typer.Typer(
 
 Run = Annotated[
     Path | None,
-    typer.Option("--run", metavar="DIR", help="The run folder; by default the newest under ./runs."),
+    typer.Option("--run", metavar="DIR", **PATH, help="The run folder; by default the newest under ./runs."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -74,7 +76,7 @@ def verify_command(run: Run = None, as_json: AsJson = False) -> None:
 
 @app.command("export")
 def export_command(
-    target: Annotated[Path, typer.Argument(metavar="FILE", help="The new safetensors file.")],
+    target: Annotated[Path, typer.Argument(metavar="FILE", **PATH, help="The new safetensors file.")],
     run: Run = None,
     step: Annotated[
         int | None, typer.Option(metavar="N", help="The checkpoint's step; by default the newest whole one.")

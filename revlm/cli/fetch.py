@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from revlm.cli.paths import PATH
+
 if TYPE_CHECKING:
     from revlm.fetching import Fetched, Title
 
@@ -19,7 +21,7 @@ def fetch(
     ] = None,
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", metavar="DIR", help="The folder for the texts, one NAME.txt each."),
+        typer.Option("-o", "--output", metavar="DIR", **PATH, help="The folder for the texts, one NAME.txt each."),
     ] = DEFAULT_FOLDER,
     mirror: Annotated[
         str | None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from revlm.cli.paths import PATH
 from revlm.errors import ResourceError, UsageError, is_out_of_memory
 
 if TYPE_CHECKING:
@@ -22,10 +23,10 @@ def generate(
         str | None, typer.Option(metavar="TEXT", help="The text to continue; empty: begin one. `-`: standard input.")
     ] = None,
     prompt_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A file with the text to continue; `-`: standard input.")
+        Path | None, typer.Option(metavar="FILE", **PATH, help="A file with the text to continue; `-`: standard input.")
     ] = None,
     run: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The run folder; by default the newest under ./runs.")
+        Path | None, typer.Option(metavar="DIR", **PATH, help="The run folder; by default the newest under ./runs.")
     ] = None,
     step: Annotated[
         int | None, typer.Option(metavar="N", help="The checkpoint's step; by default the newest whole one.")

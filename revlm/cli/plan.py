@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from revlm.cli.paths import PATH
+
 if TYPE_CHECKING:
     from revlm.recipe import Recipe
 
@@ -25,7 +27,7 @@ def plan(
         str | None,
         typer.Option(metavar="KEY=N,N,...", help="plan several values of a key, reversible beside stored"),
     ] = None,
-    output: Annotated[Path | None, typer.Option(metavar="FILE.png", help="draw the sweep")] = None,
+    output: Annotated[Path | None, typer.Option(metavar="FILE.png", **PATH, help="draw the sweep")] = None,
     measure: Annotated[bool, typer.Option("--measure", help="run real steps on random tokens beside the plan")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
