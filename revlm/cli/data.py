@@ -64,7 +64,8 @@ def show_command(
 @app.command("merge")
 def merge_command(
     stores: Annotated[
-        list[Path], typer.Argument(metavar="SHARD...", **PATH, help="All shards of a corpus, or whole stores in their order.")
+        list[Path],
+        typer.Argument(metavar="SHARD...", **PATH, help="All shards of a corpus, or whole stores in their order."),
     ],
     output_dir: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", **PATH, help="The merged token store.")],
     deduplicate: Annotated[

@@ -1,7 +1,7 @@
 """Trained models, and text from them."""
 
 from revlm.generation.decoding import Decoder
-from revlm.generation.generate import continue_text, generate
+from revlm.generation.generate import beyond_training, continue_text, generate
 from revlm.generation.loading import TrainedModel, load_model
 from revlm.generation.sampling import Sampling
 from revlm.generation.text_stream import TextStream
@@ -15,6 +15,7 @@ __all__ = [
     "TextStream",
     "TrainedModel",
     "Writing",
+    "beyond_training",
     "continue_text",
     "generate",
     "load_model",

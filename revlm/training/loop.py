@@ -30,6 +30,7 @@ from revlm.training.process_group import joined
 from revlm.training.ranks import Ranks
 from revlm.training.run_log import RunLog, open_run_log
 from revlm.training.saving import Saving
+from revlm.training.schedule import Schedule, jump_notice
 from revlm.training.settings import require_same_checkpoint, require_same_settings
 from revlm.training.trainer import Record, Stop, Stopped, Trainer
 
@@ -44,7 +45,9 @@ def train(
     dry_run: bool = False,
     allow_change: bool = False,
 ) -> Iterator[Record]:
-    """Trains as the recipe says, yielding each record of the journal; goes on where the run stands.
+    """Trains as the recipe says, yielding each record of the journal, those of evaluations with their `samples`.
+
+    It goes on where the run stands.
 
     As one of several processes, which `torchrun` or `srun` has started, it trains with the others: each learns from its
     part of every step's examples, the first one writes, and all yield the same records but for times. What ends one of
@@ -158,6 +161,9 @@ def _go_on(trainer: Trainer, folder: RunFolder, message: Message, allow_change: 
     changed = ranks.together(lambda: trainer.load(checkpoint, allow_change=allow_change))
     ranks.by_first(lambda: end_save(folder, trainer.step, options.keep_last, options.keep_every))
     message(f"going on from step {trainer.step} of {folder}")
+    before = Schedule.of_settings(checkpoint.state["settings"])
+    if before is not None and (notice := jump_notice(before, Schedule.of(trainer.recipe), trainer.step)):
+        message(notice)
     if changed:
         message(f"with other settings than {newest} was trained with: {'; '.join(changed)}")
     return True
@@ -188,7 +194,7 @@ def _records(trainer: Trainer, folder: RunFolder, log: RunLog, saving: Saving) -
                 record, samples = trainer.evaluate()
                 _log(log, record, ranks, samples)
                 evaluated_step = trainer.step
-                yield record
+                yield {**record, "samples": samples}
             if ranks.of_first(lambda: saving.is_due(trainer.step)):
                 _save(trainer, folder, log, saving)
             if is_last:

@@ -1,10 +1,9 @@
-"""AdamW, or Muon beside it; decay of the matrices alone, and a learning rate that is a pure function of the step.
+"""AdamW, or Muon beside it, with decay of the matrices alone.
 
 Where the recipe asks for it, each of several ranks keeps the state of some parameters, updates those, and gives them to
 the others (`ZeroRedundancyOptimizer`, after Rajbhandari et al., arXiv 1910.02054): the same numbers.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,35 +59,6 @@ def restore_optimizer(optimizer: Optimizer, model: nn.Module, state: Mapping[str
 def _own(optimizer: Optimizer) -> Optimizer:
     """The optimizer of the parameters that are this rank's."""
     return getattr(optimizer, "optim", optimizer)
-
-
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """Returns the learning rate of a step, from 1: linear warm-up, then half a cosine down to the least ratio.
-
-    The peak is used once: by the last step of the warm-up, without one by the first step. The cosine would reach the
-    least ratio at the step after the last one, so that with a ratio of 0 no step is without effect.
-    """
-    warmup, least = recipe.lr_scheduler.warmup_steps, recipe.lr_scheduler.min_lr_ratio
-    if step <= warmup:
-        return recipe.optimizer.lr * step / warmup
-    peak_step = max(warmup, 1)
-    progress = (step - peak_step) / max(recipe.train.max_steps + 1 - peak_step, 1)
-    return recipe.optimizer.lr * (least + (1 - least) * (1 + math.cos(math.pi * min(progress, 1.0))) / 2)
-
-
-def jump_of_learning_rate(before: Recipe, after: Recipe, step: int) -> str | None:
-    """Returns what to say of a run that has done `step` steps of `before` and takes the next ones of `after`.
-
-    None where the next step's rate is within a tenth of what it would have been.
-    """
-    next_step = min(step + 1, before.train.max_steps)  # the rate that it ended with, where it was finished
-    old, new = learning_rate(before, next_step), learning_rate(after, step + 1)
-    if abs(new - old) <= 0.1 * old:
-        return None
-    return (
-        f"the learning rate of step {step + 1} is {new:.2e} with the new settings, where the old ones end with or have "
-        f"{old:.2e}: a loss that rises at first is due to that"
-    )
 
 
 def moment_bytes(optimizer: Optimizer) -> int:

@@ -59,7 +59,7 @@ class Ranks:
         if self.count > per_step:
             raise UsageError(
                 f"train.gradient_accumulation_steps is {per_step} and there are {self.count} processes, each of which "
-                f"needs an example of every step: set it to {self.count} or a multiple"
+                f"needs an example of every step: set it to {self.count} or more; a multiple keeps all of them at work"
             )
         return range(self.rank, per_step, self.count)
 

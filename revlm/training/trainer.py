@@ -19,13 +19,13 @@ from revlm.runs import Checkpoint, MemoryMeter
 from revlm.training.looking import Look
 from revlm.training.nonfinite import NonFinite, require_skippable
 from revlm.training.optimizer import (
-    learning_rate,
     make_optimizer,
     moment_bytes,
     optimizer_state,
     restore_optimizer,
 )
 from revlm.training.ranks import AgreedError, Ranks
+from revlm.training.schedule import Schedule
 from revlm.training.settings import changes, decides_examples, settings_of
 from revlm.training.update import Record, Totals, Updates, autocast_of
 
@@ -54,7 +54,7 @@ class Trainer:
     ) -> None:
         self.recipe, self.corpus, self.ranks, self.device, self.meter = recipe, corpus, ranks, device, meter
         self._stop, self._numbers = stop, ranks.numbers(recipe.train.gradient_accumulation_steps)
-        self._settings = settings_of(recipe, corpus)
+        self._settings, self._schedule = settings_of(recipe, corpus), Schedule.of(recipe)
         torch.manual_seed(recipe.seed)
         tile = tile_tokens(recipe.model, recipe.train.tile, device.type)
         self.model = RevLM(recipe.model, vocab_size=corpus.tokenizer.vocab_size, seed=recipe.seed, tile=tile).to(device)
@@ -89,7 +89,7 @@ class Trainer:
         examples = self.ranks.together(self._next_examples)
         data_seconds = time.perf_counter() - start
         totals = Totals.of(examples, self.ranks)
-        rate = learning_rate(recipe, step)
+        rate = self._schedule.learning_rate(step)
         try:
             first = self.step * recipe.train.gradient_accumulation_steps
             learnt = self._updates.update(examples, first, totals, rate)

@@ -42,7 +42,10 @@ def test_all_errors_are_reported_at_once_with_suggestions(write):
         ("evaluate.samples=It was", "evaluate.samples: should be a list, not 'It was': write [It was]"),
         ("output_dir=" + "x" * 300, "output_dir: should be a path of names of at most 255 bytes, and one has 300"),
         ("data.path=[a, 'b\\0']".replace("'", '"'), "data.path.1: should be a path without a NUL"),
-        ("data.path=[{path: a/" + "é" * 128 + ", weight: 1}]", "data.path.0.path: should be a path of names of at most"),
+        (
+            "data.path=[{path: a/" + "é" * 128 + ", weight: 1}]",
+            "data.path.0.path: should be a path of names of at most",
+        ),
         ("output_dir=a\udcff", "output_dir=a\\udcff' has no YAML value"),
         ("data.stream=" + "a/" * 3000, "data.stream.corpus: should be a path of at most 4,095 bytes"),
         ("model.dropout=1.0", "model.dropout: should be less than 1"),
