@@ -15,7 +15,7 @@ from revlm.errors import ResourceError, UsageError, is_out_of_memory
 if TYPE_CHECKING:
     from revlm.cli.terminal.prompt import Prompt
     from revlm.cli.terminal.samples import Sample
-    from revlm.generation import Pace, TrainedModel, Writing
+    from revlm.generation import Throughput, TrainedModel, Writing
 
 
 def generate(
@@ -182,7 +182,7 @@ def _out_of_memory_explained(samples: int) -> Iterator[None]:
         raise ResourceError(f"out of memory: {remedy}") from error
 
 
-def _described(pace: "Pace") -> dict[str, Any]:
+def _described(pace: "Throughput") -> dict[str, Any]:
     return {"tokens": pace.tokens, "seconds": pace.seconds, "tokens_per_second": pace.tokens_per_second}
 
 
@@ -191,7 +191,7 @@ def _prompt_tokens(writing: "Writing") -> int:
     return max(writing.prefill.tokens - 1, 0)
 
 
-def _in_words(pace: "Pace", tokens: int | None = None) -> str:
+def _in_words(pace: "Throughput", tokens: int | None = None) -> str:
     from revlm.report.units import plural
 
     counted = plural(pace.tokens if tokens is None else tokens, "token")

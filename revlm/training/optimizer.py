@@ -40,7 +40,7 @@ def optimizer_state(optimizer: Optimizer, model: nn.Module, ranks: Ranks) -> dic
         for name, parameter in model.named_parameters()
         for key, value in own.state.get(parameter, {}).items()
     }
-    return state if own is optimizer else ranks.bring_to_first(state)
+    return state if own is optimizer else ranks.bring_to_rank0(state)
 
 
 def restore_optimizer(optimizer: Optimizer, model: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -74,7 +74,7 @@ class MuonBesideAdamW(Optimizer):
     """Muon for some matrices and AdamW for the other weights, with one state and one list of groups.
 
     Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon) makes the momentum of a matrix orthogonal, so
-    that a step changes all its directions alike. Updates are scaled to the size of AdamW's (Liu et al., arXiv
+    that a step changes all its directions alike. TrainStep are scaled to the size of AdamW's (Liu et al., arXiv
     2502.16982, section 2.2): both share learning rate and decay.
     """
 
@@ -86,7 +86,7 @@ class MuonBesideAdamW(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Updates every weight that has a gradient."""
+        """TrainStep every weight that has a gradient."""
         for part in self._parts:
             part.step()
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from revlm.errors import ElsewhereError, RankError, UsageError, exit_code_of, is_out_of_memory
+from revlm.errors import RankError, RemoteRankError, UsageError, exit_code_of, is_out_of_memory
 from revlm.launch import Launch
 from revlm.runs import choose_device
 from revlm.training.ranks import AgreedError, Ranks
@@ -58,7 +58,7 @@ class _JoinedRanks(Ranks):
             dist.all_gather(contents, padded, group=self._telling)
         return [json.loads(bytes(each[: int(size)].numpy())) for each, size in zip(contents, sizes, strict=True)]
 
-    def together(self, work: Callable[[], T]) -> T:
+    def run_on_all(self, work: Callable[[], T]) -> T:
         result, error = None, None
         try:
             result = work()
@@ -75,7 +75,7 @@ class _JoinedRanks(Ranks):
             raise error
         raise _error_of(failure, speaker) from None
 
-    def bring_to_first(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def bring_to_rank0(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         brought = dict(tensors)
         kinds = self.gather({name: (_name_of(tensor.dtype), list(tensor.shape)) for name, tensor in tensors.items()})
         with self.exchange():
@@ -179,4 +179,4 @@ def _error_of(failure: dict[str, Any], rank: int) -> Exception:
     if "agreed" in failure:
         [kind] = (each for each in AgreedError.__subclasses__() if each.__name__ == failure["agreed"])
         return kind(*failure["arguments"])
-    return ElsewhereError(f"rank {rank} failed with {failure['said']}", failure["exit_code"])
+    return RemoteRankError(f"rank {rank} failed with {failure['said']}", failure["exit_code"])

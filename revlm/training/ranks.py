@@ -72,32 +72,32 @@ class Ranks:
         rows = zip_longest(*self.gather(list(values)))
         return [value for row in rows for value in row if value is not None]
 
-    def together(self, work: Callable[[], T]) -> T:
+    def run_on_all(self, work: Callable[[], T]) -> T:
         """Returns what `work` gives here, once it is done on every rank.
 
         Raises:
-            ElsewhereError: it failed on another rank, which raises its own error.
+            RemoteRankError: it failed on another rank, which raises its own error.
             AgreedError: raised on some rank.
         """
         return work()
 
-    def by_first(self, work: Callable[[], object]) -> None:
-        """Does the work on the first rank, while the others wait; raises as `together`."""
-        self.together(work if self.is_first else lambda: None)
+    def run_on_rank0(self, work: Callable[[], object]) -> None:
+        """Does the work on the first rank, while the others wait; raises as `run_on_all`."""
+        self.run_on_all(work if self.is_first else lambda: None)
 
-    def of_first(self, work: Callable[[], T]) -> T:
-        """Returns on every rank what `work` gives on the first one, of JSON's types; raises as `together`."""
-        return self.gather(self.together(work if self.is_first else lambda: cast(T, None)))[0]
+    def broadcast(self, work: Callable[[], T]) -> T:
+        """Returns on every rank what `work` gives on the first one, of JSON's types; raises as `run_on_all`."""
+        return self.gather(self.run_on_all(work if self.is_first else lambda: cast(T, None)))[0]
 
-    def bring_to_first(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def bring_to_rank0(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns on the first rank the tensors of all ranks, of which each has names of its own; elsewhere its own."""
         return dict(tensors)
 
     @contextmanager
-    def held_by_first(self, opening: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
+    def held_by_rank0(self, opening: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
         """Holds a context on the first rank for a block; what it gives is there alone, elsewhere None."""
         with ExitStack() as stack:
-            yield self.together(lambda: stack.enter_context(opening()) if self.is_first else cast(T, None))
+            yield self.run_on_all(lambda: stack.enter_context(opening()) if self.is_first else cast(T, None))
 
     def device(self, word: str) -> torch.device:
         """Returns the device of this rank for the recipe's `train.device`.

@@ -18,7 +18,7 @@ from revlm.cli import main
 from revlm.cli.terminal import prefill_progress
 from revlm.cli.terminal.streams import guarded_streams, print_content
 from revlm.generation import Decoder, Sampling, Writing, load_model, writing
-from revlm.generation.sampling import Chance
+from revlm.generation.sampling import SampleRng
 from revlm.model.decoding import CachedStack
 from tests.tiny_run import write_run
 
@@ -372,14 +372,14 @@ def test_no_line_at_all_writes_nothing(generate: Run, monkeypatch: pytest.Monkey
 def test_an_interrupted_text_ends_its_line(generate: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = generate("--prompt", "the", "--max-tokens", 9)[1]
     numbers = iter(range(5))
-    uniform = Chance.uniform
+    uniform = SampleRng.uniform
 
-    def interrupted(chance: Chance) -> float:
+    def interrupted(chance: SampleRng) -> float:
         if next(numbers) == 4:
             raise KeyboardInterrupt
         return uniform(chance)
 
-    monkeypatch.setattr(Chance, "uniform", interrupted)
+    monkeypatch.setattr(SampleRng, "uniform", interrupted)
     code, out, err = generate("--prompt", "the", "--max-tokens", 9)
     assert code == 130
     assert out.endswith("\n")
