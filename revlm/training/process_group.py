@@ -25,8 +25,10 @@ from revlm.training.ranks import AgreedError, Ranks
 T = TypeVar("T")
 
 # A process that ends is noticed at once, since its connections close: these are for one that hangs. Gradients are
-# waited for while the others are at the same backward pass, all else while they may be at examples far longer.
+# waited for while the others are at the same backward pass, whose length the forward pass before it tells; all else
+# while they may be at examples far longer.
 _GRADIENTS_WAIT = timedelta(minutes=20)
+_BACKWARD_BY_FORWARD = 20  # a backward pass takes about three times its forward pass; machines vary
 _WAIT = timedelta(hours=2)
 
 
@@ -117,6 +119,10 @@ class _JoinedRanks(Ranks):
         assert isinstance(parallel, DistributedDataParallel)
         return parallel.no_sync()
 
+    def expect_backward(self, forward_seconds: float) -> None:
+        slowest = max(self.gather(forward_seconds))
+        dist.distributed_c10d._set_pg_timeout(gradients_wait(slowest), dist.group.WORLD)
+
     @contextmanager
     def exchange(self) -> Iterator[None]:
         try:
@@ -146,6 +152,11 @@ def joined(launch: Launch) -> Iterator[Ranks]:
         dist.destroy_process_group()
         raise
     dist.destroy_process_group()
+
+
+def gradients_wait(forward_seconds: float) -> timedelta:
+    """Returns how long to wait for the gradients of the others, the slowest of which took so long to go forward."""
+    return max(_GRADIENTS_WAIT, timedelta(seconds=_BACKWARD_BY_FORWARD * forward_seconds))
 
 
 def _sum_gradients(state: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:

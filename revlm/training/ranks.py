@@ -115,6 +115,13 @@ class Ranks:
         """For the forward and backward passes of a block, lets each rank keep what its own gradients sum up to."""
         return nullcontext()
 
+    def expect_backward(self, forward_seconds: float) -> None:
+        """Before a backward pass whose gradients are summed: tells how long this rank's forward pass took.
+
+        The ranks wait for each other in proportion, so that a rank with a short example does not give up on one that
+        has a long one.
+        """
+
     def exchange(self) -> AbstractContextManager[None]:
         """For a block in which ranks talk through PyTorch; raises RankError where one is gone."""
         return nullcontext()

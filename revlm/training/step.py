@@ -5,6 +5,7 @@ A step is the gradients of its examples, on all ranks, and what the optimizer ma
 
 import hashlib
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self
 
@@ -86,13 +87,16 @@ class TrainStep:
                 own_layers.extend({"layer": layer, **vars(use)} for layer, use in uses)
             return loss
 
-        def until_the_exchange() -> Tensor:
+        def until_the_exchange() -> tuple[Tensor, float]:
             for index, example in enumerate(examples[:-1]):
                 with self._ranks.apart(self._parallel):
                     self._backward(forward(index, example), totals.tokens)
-            return forward(len(examples) - 1, examples[-1])
+            start = time.perf_counter()
+            loss = forward(len(examples) - 1, examples[-1])
+            return loss, time.perf_counter() - start
 
-        loss = self._ranks.run_on_all(until_the_exchange)
+        loss, forward_seconds = self._ranks.run_on_all(until_the_exchange)
+        self._ranks.expect_backward(forward_seconds)
         with self._ranks.exchange():
             self._backward(loss, totals.tokens)
             return_freed_memory()
