@@ -14,6 +14,7 @@ libraries have no way around it:
 import codecs
 import io
 import json
+import logging
 import os
 import re
 import select
@@ -71,6 +72,7 @@ def guarded_streams() -> Iterator[None]:
     sys.stdout = sys.__stdout__ = _guarded(sys.stdout, must_arrive=True)  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = _guarded(sys.stderr, must_arrive=False)  # type: ignore[misc]
     warnings.formatwarning = _one_line
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it speaks of its cache, which nobody needs
     try:
         yield
     finally:
