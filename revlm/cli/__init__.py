@@ -117,7 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str]) -> int:
     command = typer.main.get_command(app)
     try:
-        with command.make_context("revlm", list(arguments) or ["--help"]) as context:
+        # With colour, typer hands texts on as they are, and the guard of the streams alone decides what is printed.
+        with command.make_context("revlm", list(arguments) or ["--help"], color=True) as context:
             command.invoke(context)
     except typer.Exit as end:
         return end.exit_code
