@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from revlm.cli.paths import PATH
+from revlm.cli.terminal.streams import print_json
 
 if TYPE_CHECKING:
     from revlm.runs import RunFolder
@@ -40,7 +41,7 @@ def list_command(run: Run = None, as_json: AsJson = False) -> None:
         with suppress(FileNotFoundError):  # a run that trains has removed it meanwhile
             rows.append({"path": str(path), "bytes": sum(file.stat().st_size for file in path.iterdir())})
     if as_json:
-        typer.echo(json.dumps({"checkpoints": rows}, indent=2))
+        print_json({"checkpoints": rows}, indent=2)
         return
     for row in rows:
         typer.echo(f"{row['path']}  {row['bytes']:>15,} bytes")
@@ -60,7 +61,7 @@ def verify_command(run: Run = None, as_json: AsJson = False) -> None:
     folder = _open(run)
     found = {str(path): verify_checkpoint(path) for path in list_checkpoints(folder)}
     if as_json:
-        typer.echo(json.dumps({"checkpoints": found}, indent=2))
+        print_json({"checkpoints": found}, indent=2)
     else:
         for path, problems in found.items():
             typer.echo(f"{path}  {'; '.join(problems) or 'whole'}")

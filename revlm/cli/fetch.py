@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from revlm.cli.paths import PATH
+from revlm.cli.terminal.streams import print_json
 
 if TYPE_CHECKING:
     from revlm.fetching import Fetched, Title
@@ -97,6 +98,5 @@ def _print_titles(titles: "list[Title]", as_json: bool) -> None:
 
 
 def _print_json(result: dict[str, object]) -> None:
-    import json
 
-    typer.echo(json.dumps(result, indent=2, ensure_ascii=False))
+    print_json(result, indent=2)

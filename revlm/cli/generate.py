@@ -1,6 +1,5 @@
 """`revlm generate`: goes on from a prompt, streams, samples, or writes in turns with the user."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from revlm.cli.paths import PATH
+from revlm.cli.terminal.streams import print_json
 from revlm.errors import ResourceError, UsageError, is_out_of_memory
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def generate(
                 "prefill": _described(writing.prefill),
                 "decoding": _described(writing.decoding),
             }
-            typer.echo(json.dumps(described, ensure_ascii=False))
+            print_json(described)
         else:
             _drawn(writing, trained, given, stop, max_tokens, is_printed=True)
     if writing.decoding.tokens:

@@ -1,12 +1,12 @@
 """`revlm plan`: the memory of a recipe by category and phase, whether it fits, and sweeps over a key."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from revlm.cli.paths import PATH
+from revlm.cli.terminal.streams import print_json
 
 if TYPE_CHECKING:
     from revlm.recipe import Recipe
@@ -58,7 +58,7 @@ def plan(
         return
     described = describe_plan(loaded, chosen_vocab_size, measure)
     if as_json:
-        typer.echo(json.dumps(described, indent=2))
+        print_json(described, indent=2)
     else:
         _print_plan(described)
 
