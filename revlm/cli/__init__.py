@@ -19,6 +19,7 @@ from revlm import __version__
 from revlm.cli.terminal.failures import failure_of
 from revlm.cli.terminal.streams import guarded_streams
 from revlm.errors import UsageError
+from revlm.imports import safe_path_in_children
 from revlm.launch import launch_of
 
 COMMANDS = {
@@ -118,7 +119,8 @@ def _run(arguments: Sequence[str]) -> int:
     command = typer.main.get_command(app)
     try:
         # With colour, typer hands texts on as they are, and the guard of the streams alone decides what is printed.
-        with command.make_context("revlm", list(arguments) or ["--help"], color=True) as context:
+        context = command.make_context("revlm", list(arguments) or ["--help"], color=True)
+        with safe_path_in_children(), context:
             command.invoke(context)
     except typer.Exit as end:
         return end.exit_code

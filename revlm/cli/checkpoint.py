@@ -53,10 +53,13 @@ def list_command(run: Run = None, as_json: AsJson = False) -> None:
 def verify_command(run: Run = None, as_json: AsJson = False) -> None:
     """Compare every file of every checkpoint with its sha256; exit code 6 where one is not whole.
 
+    The recipe and the tokenizer of the run are compared with those of its newest whole checkpoint.
+
     Example: revlm checkpoint verify --run runs/demo
     """
+    from revlm.corpus import Tokenizer
     from revlm.errors import StorageError
-    from revlm.runs import list_checkpoints, verify_checkpoint
+    from revlm.runs import list_checkpoints, load_checkpoint, load_own_recipe, require_own, verify_checkpoint
 
     folder = _open(run)
     found = {str(path): verify_checkpoint(path) for path in list_checkpoints(folder)}
@@ -73,6 +76,9 @@ def verify_command(run: Run = None, as_json: AsJson = False) -> None:
         )
     if not found:
         raise StorageError(f"no checkpoint in {folder}: train it first with `revlm train`")
+    checkpoint = load_checkpoint(list_checkpoints(folder)[-1], groups=())
+    fingerprint = Tokenizer.load(folder.path).fingerprint
+    require_own(folder, load_own_recipe(folder), fingerprint, checkpoint.step, checkpoint.state)
 
 
 @app.command("export")

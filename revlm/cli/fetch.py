@@ -28,6 +28,10 @@ def fetch(
         str | None,
         typer.Option(metavar="URL", help="A mirror of Project Gutenberg, in place of https://www.gutenberg.org."),
     ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=1, max=86_400, help="The longest that one source may take; default 60."),
+    ] = None,
     list_titles: Annotated[bool, typer.Option("--list", help="Show the known titles and their sources.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
@@ -39,8 +43,8 @@ def fetch(
     Example: revlm fetch crime-and-punishment 2600 -o data/texts/russian
     """
     from revlm.errors import DataError, UsageError
+    from revlm.fetching import TIMEOUT_SECONDS, find_title, known_titles
     from revlm.fetching import fetch as fetch_title
-    from revlm.fetching import find_title, known_titles
 
     if list_titles:
         _print_titles(list(known_titles().values()), as_json)
@@ -53,7 +57,9 @@ def fetch(
     fetched, failures = [], []
     for name in names:
         try:
-            fetched.append(fetch_title(name, output, mirror=mirror, report=_say))
+            fetched.append(
+                fetch_title(name, output, mirror=mirror, timeout_seconds=timeout or TIMEOUT_SECONDS, report=_say)
+            )
         except DataError as error:
             failures.append(str(error))
     _print_fetched(fetched, as_json)

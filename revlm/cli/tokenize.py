@@ -193,3 +193,5 @@ def _print_removed(source: "Source") -> None:
             for name, removed in (("front", event.front), ("back", event.back)):
                 if removed:
                     typer.echo(f"-- {name}: {len(removed.encode()):,} bytes\n{removed.rstrip()}")
+            for warning in event.warnings:
+                typer.echo(f"-- {warning}")

@@ -21,9 +21,10 @@ def train(
     """Train a model, or go on where its run stands.
 
     A run whose recipe, tokenizer or tokens have changed is refused, with what changed; --allow-change goes on.
-    SIGTERM, SIGINT (Ctrl-C), SIGHUP, SIGUSR1 and SIGUSR2 save the run and end with exit code 75: the same command
-    goes on. Under torchrun and srun the processes train together, each on its part of the
-    train.gradient_accumulation_steps examples of a step.
+    SIGTERM, SIGINT (Ctrl-C), SIGHUP, SIGUSR1 and SIGUSR2 save the run and end with exit code 75: run the same command
+    again to go on.
+    Under torchrun and srun the processes train together, each on its part of the train.gradient_accumulation_steps
+    examples of a step.
 
     Examples:
       revlm train demo train.max_steps=10

@@ -166,6 +166,9 @@ def read_manifest(folder: Path | str) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(path.read_bytes())
     except FileNotFoundError as error:
+        if not Path(folder).exists():
+            where = "" if Path(folder).is_absolute() else f" (looked for {Path(folder).absolute()})"
+            raise DataError(f"{folder} does not exist{where}: check the path, or {remedy}") from error
         raise DataError(f"{folder} is no token store, it has no {MANIFEST}; {remedy}") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}); {remedy}") from error

@@ -120,7 +120,7 @@ def tokenize_corpus(
             watch.go_on_after(spool.read_bytes)
             pieces = recut(source.events(spool.after), partial(blocks, chosen))
             with closing(encode_stream(pieces, chosen, workers or _worker_count(source.total_bytes))) as events:
-                _spool(events, spool, judge, watch)
+                _spool(events, spool, judge, watch, message)
             if next(spool.documents(row_tokens), None) is None:
                 if source.shard is None:
                     raise nothing_left(source, spool.skipped())
@@ -148,13 +148,21 @@ def _worker_count(corpus_bytes: int | None) -> int:
     return cores if corpus_bytes is None else max(1, min(cores, corpus_bytes // _WORKER_BYTES))
 
 
-def _spool(events: Iterable[Encoded | Ended | Dropped], spool: Spool, judge: Judge, watch: Watch) -> None:
+def _spool(
+    events: Iterable[Encoded | Ended | Dropped],
+    spool: Spool,
+    judge: Judge,
+    watch: Watch,
+    message: Callable[[str], object],
+) -> None:
     for event in events:
         if isinstance(event, Encoded):
             spool.write(event.ids)
             judge.add(event)
             watch.saw(event.piece)
         else:
+            for warning in event.warnings if isinstance(event, Ended) else ():
+                message(f"{event.source}: {warning}; --show-removed shows what is removed")
             spool.end(Outcome(event.place, event.read_bytes, judge.end(event)))
             watch.saw(event)
     spool.commit()

@@ -63,7 +63,7 @@ def write_tokenizer(
     if is_store(place):
         raise StorageError(f"{place} is a token store; give another folder for the tokenizer with -o")
     plan = {"only_tokenizer": vocab_size}
-    with unfinished_store(place, plan, resume=False, message=message, may_replace=_holds_only_a_tokenizer) as work:
+    with unfinished_store(place, plan, resume=False, message=message, ours=_only_a_tokenizer) as work:
         watch = Watch(source.total_bytes, 1, progress, stop)
         tokenizer = train_on(watch.over(source.events(START)), vocab_size, source)
         work.finish(place, tokenizer.save)
@@ -93,5 +93,5 @@ def _noting(skipped: list[Skipped], events: Iterator[Event]) -> Iterator[Event]:
         yield event
 
 
-def _holds_only_a_tokenizer(folder: Path) -> bool:
-    return [path.name for path in folder.iterdir()] == [SentencePieceTokenizer.file_name]
+def _only_a_tokenizer(folder: Path) -> list[str] | None:
+    return [SentencePieceTokenizer.file_name] if (folder / SentencePieceTokenizer.file_name).is_file() else None

@@ -4,18 +4,19 @@ It holds what the work is (`plan.json`), the tokenizer once it is trained, the s
 """
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from revlm.corpus.spool import JOURNAL, Spool
-from revlm.corpus.store_folder import is_store
+from revlm.corpus.spool import JOURNAL, TOKENS, Spool
+from revlm.corpus.store_folder import store_files
 from revlm.corpus.tokenizer import Tokenizer
-from revlm.errors import Interrupted, RevlmError
+from revlm.errors import Interrupted, RevlmError, StorageError
 from revlm.storage import (
     LOCK_NAME,
+    Folder,
+    Ours,
     folder_lock,
     json_bytes,
     put_in_place,
@@ -23,22 +24,28 @@ from revlm.storage import (
     require_replaceable,
     storage_errors,
     sync_folder,
+    unfinished_name,
 )
 
 PLAN = "plan.json"
+_TOKENIZER, _TOKENIZER_STAGING, _STORE = "tokenizer", "tokenizer.staging", "store"
+_KINDS = {
+    **dict.fromkeys((PLAN, LOCK_NAME, TOKENS, JOURNAL), "file"),
+    **dict.fromkeys((_TOKENIZER, _TOKENIZER_STAGING, _STORE), "folder"),
+}
 
 
 class UnfinishedStore:
     """What is done of a store; see `unfinished_store`."""
 
-    def __init__(self, folder: Path, may_replace: Callable[[Path], bool]) -> None:
-        self._folder, self._may_replace = folder, may_replace
+    def __init__(self, folder: Path, ours: Ours) -> None:
+        self._folder, self._ours = folder, ours
 
     def tokenizer(self, make: Callable[[], Tokenizer]) -> Tokenizer:
         """Returns the tokenizer that was kept here before, or keeps the one that `make` returns."""
-        kept = self._folder / "tokenizer"
+        kept = self._folder / _TOKENIZER
         if not kept.exists():
-            staging = self._new_folder("tokenizer.staging")
+            staging = self._new_folder(_TOKENIZER_STAGING)
             make().save(staging)
             staging.rename(kept)
             sync_folder(self._folder)
@@ -58,15 +65,16 @@ class UnfinishedStore:
 
     def finish(self, place: Path, write: Callable[[Path], object]) -> None:
         """Lets `write` fill a new folder, and puts it in its place."""
-        folder = self._new_folder("store")
+        folder = self._new_folder(_STORE)
         write(folder)
-        put_in_place(folder, place, self._may_replace)
+        put_in_place(folder, place, self._ours)
 
     def _new_folder(self, name: str) -> Path:
-        folder = self._folder / name
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        return folder
+        with Folder(self._folder, through_links=False) as folder:
+            if folder.kind(name) is not None:
+                folder.remove(name)
+            with folder.make(name) as made:
+                return made.path
 
 
 @contextmanager
@@ -76,25 +84,27 @@ def unfinished_store(
     *,
     resume: bool,
     message: Callable[[str], object],
-    may_replace: Callable[[Path], bool] = is_store,
+    ours: Ours = store_files,
 ) -> Iterator[UnfinishedStore]:
     """Goes on with an unfinished store of the same plan, or begins one; `message` says which where it matters.
 
     It is removed when the block ends. After a kill or an interruption it stays; after an error, too, where any
     document is done. A plan whose `errors` are "strict" goes on with "skip" as well: so far there was nothing to skip.
-    `may_replace` says whether what stands at `place` may go.
+    `ours` names the files at `place` that may go, and where there is anything else it is refused.
 
     Raises:
-        StorageError: another process works on it, what stands at `place` may not be replaced, or the disk is full.
+        StorageError: another process works on it, what stands at `place` may not be replaced, something else than an
+            unfinished store has its name, or the disk is full.
     """
-    require_replaceable(place, may_replace)
+    require_replaceable(place, ours)
     folder = place.with_name(f".{place.name}.partial")
     with storage_errors(f"writing {place}"):
         folder.mkdir(parents=True, exist_ok=True)
+        _require_ours(folder)
         with folder_lock(folder, "the unfinished store", "give another folder with -o"):
             _begin(folder, plan, resume, message)
             try:
-                yield UnfinishedStore(folder, may_replace)
+                yield UnfinishedStore(folder, ours)
             except RevlmError as error:
                 if not (isinstance(error, Interrupted) or _has_documents(folder)):
                     _remove(folder)
@@ -125,17 +135,30 @@ def _has_documents(folder: Path) -> bool:
         return False
 
 
+def _require_ours(path: Path) -> None:
+    """Raises StorageError where a folder holds anything that an unfinished store does not."""
+    with Folder(path, through_links=False) as folder:
+        for name in folder.names():
+            if folder.kind(name) != ("file" if unfinished_name(name) == PLAN else _KINDS.get(name)):
+                raise StorageError(
+                    f"{path} has the name of an unfinished token store and holds {name}, which revlm did not write: "
+                    "move it away, or choose another folder with -o"
+                )
+
+
 def _remove(folder: Path) -> None:
     _empty(folder)
-    shutil.rmtree(folder)
+    with Folder(folder.parent) as parent, parent.inside(folder.name) as emptied:
+        emptied.remove(LOCK_NAME)
+        parent.remove_empty(folder.name)
 
 
-def _empty(folder: Path) -> None:
+def _empty(path: Path) -> None:
     """Removes all but the lock, the plan first: what a kill leaves then does not look like work to go on with."""
-    (folder / PLAN).unlink(missing_ok=True)
-    sync_folder(folder)
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != LOCK_NAME:
-            path.unlink()
+    with Folder(path, through_links=False) as folder:
+        if folder.kind(PLAN) is not None:
+            folder.remove(PLAN)
+        folder.sync()
+        for name in folder.names():
+            if name != LOCK_NAME:
+                folder.remove(name)

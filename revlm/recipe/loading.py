@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from revlm.bundled import bundled_path
 from revlm.errors import UsageError
+from revlm.recipe.of_run import look_where_trained, run_folder_of
 from revlm.recipe.overrides import apply_override, leave_one_of_path_and_stream
 from revlm.recipe.problems import problems_of
 from revlm.recipe.recipe import Recipe
@@ -22,6 +23,7 @@ MOST_LISTED = 20  # problems of one recipe that are listed
 def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe of a YAML file, or the bundled one of that name, with overrides such as `optimizer.lr=3e-4`.
 
+    A recipe.yaml in a run folder means that folder, wherever it lies now, and data from where the run was trained.
     An override of `data.stream` takes the place of the file's `data.path`, and the other way round.
 
     Raises UsageError that lists everything wrong with it, unknown keys with the nearest known one.
@@ -36,6 +38,9 @@ def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Reci
     values = {} if values is None else values
     if not isinstance(values, dict):
         raise UsageError(f"{path} should hold sections such as `model:` and `data:`, see `revlm recipes demo`")
+    if (run := run_folder_of(path)) is not None:
+        values["output_dir"] = str(run)
+        look_where_trained(values, run)
     problems = [problem for override in overrides if (problem := apply_override(values, override))]
     leave_one_of_path_and_stream(values, overrides)
     try:

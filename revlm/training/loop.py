@@ -12,6 +12,8 @@ from revlm.model import resolve_model
 from revlm.ops.heap import keep_large_blocks_apart
 from revlm.planning import Plan, out_of_memory_explained, require_memory
 from revlm.recipe import Data, Recipe, Stream, load_recipe
+from revlm.recipe import Model as ModelRecipe
+from revlm.recipe.of_run import TRAINED_IN, trained_in
 from revlm.runs import (
     MemoryMeter,
     RunFolder,
@@ -26,6 +28,7 @@ from revlm.runs import (
     save_checkpoint,
     step_of,
 )
+from revlm.storage import FolderLock
 from revlm.training.checkpoint_schedule import CheckpointSchedule
 from revlm.training.process_group import joined
 from revlm.training.ranks import Ranks
@@ -84,9 +87,7 @@ def _train(
         )
     trackers = ranks.run_on_all(lambda: require_trackers(recipe.logging.backends))
     device = ranks.run_on_all(lambda: ranks.device(recipe.train.device))
-    recipe = recipe.model_copy(
-        update={"model": resolve_model(recipe.model, recipe.data.seq_len), "data": _pinned_data(recipe, ranks)}
-    )
+    recipe = recipe.model_copy(update={"model": _resolved_model(recipe, ranks), "data": _pinned_data(recipe, ranks)})
     ranks.run_on_all(lambda: _require_undamaged_tokens(recipe, ranks, stop))
     corpus = ranks.run_on_all(lambda: open_corpus(recipe.data, recipe.seed, message))
     require_same_settings(recipe, corpus, ranks)
@@ -111,7 +112,7 @@ def _train(
     ranks.run_on_rank0(lambda: RunFolder.create(recipe.output_dir))
     snapshot = folder.memory_snapshot if device.type == "cuda" and recipe.memory.snapshot_on_oom else None
     with (
-        ranks.held_by_rank0(folder.lock),
+        ranks.held_by_rank0(folder.lock) as lock,
         out_of_memory_explained(plan, recipe, vocab_size, device, meter.attainable_bytes, snapshot, ranks.launch),
         Trainer(recipe, corpus, ranks, device, meter, stop) as trainer,
     ):
@@ -123,7 +124,17 @@ def _train(
             ranks.held_by_rank0(lambda: open_run_log(trackers, folder, recipe, trainer.step, message)) as log,
             memory_snapshot_on_failure(snapshot),
         ):
-            yield from _records(trainer, folder, log, saving)
+            yield from _records(trainer, folder, lock, log, saving)
+
+
+def _resolved_model(recipe: Recipe, ranks: Ranks) -> ModelRecipe:
+    """The recipe's model; a number of buckets that is to be derived is that of its run where one stands."""
+    folder = RunFolder(recipe.output_dir)
+    is_derived = recipe.model.n_buckets == "auto"
+    if is_derived and ranks.broadcast(lambda: folder.recipe.is_file() and bool(list_checkpoints(folder))):
+        n_buckets = ranks.broadcast(lambda: load_recipe(folder.recipe).model.n_buckets)
+        return recipe.model.model_copy(update={"n_buckets": n_buckets})
+    return resolve_model(recipe.model, recipe.data.seq_len)
 
 
 def _pinned_data(recipe: Recipe, ranks: Ranks) -> Data:
@@ -160,13 +171,24 @@ def _go_on(trainer: Trainer, folder: RunFolder, message: Message, allow_change: 
     require_same_checkpoint(checkpoint, ranks)
     changed = ranks.run_on_all(lambda: trainer.load(checkpoint, allow_change=allow_change))
     ranks.run_on_rank0(lambda: end_save(folder, trainer.step, options.keep_last, options.keep_every))
-    message(f"going on from step {trainer.step} of {folder}")
+    message(_where_it_stands(trainer, folder))
     before = Schedule.of_settings(checkpoint.state["settings"])
     if before is not None and (notice := jump_notice(before, Schedule.of(trainer.recipe), trainer.step)):
         message(notice)
     if changed:
         message(f"with other settings than {newest} was trained with: {'; '.join(changed)}")
     return True
+
+
+def _where_it_stands(trainer: Trainer, folder: RunFolder) -> str:
+    step, max_steps = trainer.step, trainer.recipe.train.max_steps
+    if step < max_steps:
+        return f"going on from step {step} of {folder}"
+    ended = "is finished" if step == max_steps else f"is beyond train.max_steps, which is {max_steps},"
+    return (
+        f"{folder} {ended} at step {step}, so nothing is left to train: raise train.max_steps and pass --allow-change "
+        "to go on, or give another output_dir for a new run"
+    )
 
 
 def _prepare(folder: RunFolder, trainer: Trainer, saving: CheckpointSchedule, plan: Plan) -> None:
@@ -179,11 +201,15 @@ def _prepare(folder: RunFolder, trainer: Trainer, saving: CheckpointSchedule, pl
     )
     folder.write_recipe(trainer.recipe.to_yaml())
     trainer.corpus.tokenizer.save(folder.path)
-    folder.write_environment(describe_environment(trainer.device) | {"processes": trainer.ranks.count})
+    folder.write_environment(
+        describe_environment(trainer.device) | {"processes": trainer.ranks.count, TRAINED_IN: trained_in(folder.path)}
+    )
     folder.write_plan(plan.to_json())
 
 
-def _records(trainer: Trainer, folder: RunFolder, log: RunLog, saving: CheckpointSchedule) -> Iterator[Record]:
+def _records(
+    trainer: Trainer, folder: RunFolder, lock: FolderLock, log: RunLog, saving: CheckpointSchedule
+) -> Iterator[Record]:
     """Yields the records of what is left to do, each of them logged, saving as the recipe says."""
     recipe, ranks = trainer.recipe, trainer.ranks
     evaluated_step = ranks.broadcast(lambda: log.evaluated_step)
@@ -196,7 +222,7 @@ def _records(trainer: Trainer, folder: RunFolder, log: RunLog, saving: Checkpoin
                 evaluated_step = trainer.step
                 yield {**record, "samples": samples}
             if ranks.broadcast(lambda: saving.is_due(trainer.step)):
-                _save(trainer, folder, log, saving)
+                _save(trainer, folder, lock, log, saving)
             if is_last:
                 return
             record = trainer.train_step()
@@ -204,7 +230,7 @@ def _records(trainer: Trainer, folder: RunFolder, log: RunLog, saving: Checkpoin
             yield record
     except Stopped as stopped:
         if saving.saved_step != trainer.step:
-            _save(trainer, folder, log, saving)
+            _save(trainer, folder, lock, log, saving)
         said = (
             f"stopped by {stopped.name} with {folder} saved at step {trainer.step} of {recipe.train.max_steps}: "
             "run the same command again to go on"
@@ -220,13 +246,15 @@ def _is_due(step: int, every: int, is_last: bool) -> bool:
     return every > 0 and (is_last or step % every == 0)
 
 
-def _save(trainer: Trainer, folder: RunFolder, log: RunLog, saving: CheckpointSchedule) -> None:
+def _save(trainer: Trainer, folder: RunFolder, lock: FolderLock, log: RunLog, saving: CheckpointSchedule) -> None:
     options = trainer.recipe.checkpoint
     tensors, state = trainer.state()
 
     def save() -> None:
+        lock.require_held()
         log.sync()
         save_checkpoint(folder, trainer.step, tensors, state, options.keep_last, options.keep_every)
+        log.require_there()
 
     trainer.ranks.run_on_rank0(save)
     saving.done(trainer.step)

@@ -13,11 +13,12 @@ import torch
 
 from revlm.corpus import Example
 from revlm.errors import ResourceError, UsageError
+from revlm.imports import python_module
 from revlm.model import RevLM, resolve_model, tile_tokens
 from revlm.ops.heap import keep_large_blocks_apart, return_freed_memory
 from revlm.recipe import Recipe
+from revlm.records import PHASES
 from revlm.runs import MemoryMeter, choose_device
-from revlm.runs.memory import STEP_PHASES
 from revlm.training.optimizer import make_optimizer
 from revlm.training.ranks import Ranks
 from revlm.training.step import Totals, TrainStep
@@ -35,7 +36,7 @@ def measure_step(recipe: Recipe, vocab_size: int) -> dict[str, int]:
         ResourceError: the process ended before its steps did, as it does when memory runs out.
         UsageError: this system has no peaks by phase.
     """
-    command = [sys.executable, "-m", "revlm.training.measurement", str(vocab_size)]
+    command = python_module("revlm.training.measurement", vocab_size)
     finished = subprocess.run(command, input=recipe.model_dump_json(), capture_output=True, text=True)
     if finished.returncode:
         cause = (finished.stderr.strip().splitlines() or [f"exit code {finished.returncode}"])[-1]
@@ -58,7 +59,7 @@ def _measure_here(recipe: Recipe, vocab_size: int) -> dict[str, int] | None:
     optimizer = make_optimizer(model, recipe, Ranks())
     examples = recipe.train.gradient_accumulation_steps
     train_step = TrainStep(recipe, model, optimizer, Ranks(), meter, lambda: None)
-    most = dict.fromkeys(STEP_PHASES, 0)
+    most = dict.fromkeys(PHASES, 0)
     for step in range(STEPS):
         meter.start_step()
         drawn = [_random_example(tokens, vocab_size) for _ in range(examples)]

@@ -26,7 +26,7 @@ from revlm.training.optimizer import (
 )
 from revlm.training.ranks import AgreedError, Ranks
 from revlm.training.schedule import Schedule
-from revlm.training.settings import changes, decides_examples, settings_of
+from revlm.training.settings import OPERATIONS, changes, decides_examples, operations_on, settings_of
 from revlm.training.step import Record, Totals, TrainStep
 from revlm.training.validation import Validator
 
@@ -55,7 +55,8 @@ class Trainer:
     ) -> None:
         self.recipe, self.corpus, self.ranks, self.device, self.meter = recipe, corpus, ranks, device, meter
         self._stop, self._numbers = stop, ranks.numbers(recipe.train.gradient_accumulation_steps)
-        self._settings, self._schedule = settings_of(recipe, corpus), Schedule.of(recipe)
+        self._schedule = Schedule.of(recipe)
+        self._settings = settings_of(recipe, corpus) | {OPERATIONS: operations_on(device)}
         torch.manual_seed(recipe.seed)
         tile = tile_tokens(recipe.model, recipe.train.tile, device.type)
         self.model = RevLM(recipe.model, vocab_size=corpus.tokenizer.vocab_size, seed=recipe.seed, tile=tile).to(device)
@@ -141,14 +142,14 @@ class Trainer:
     def load(self, checkpoint: Checkpoint, *, allow_change: bool = False) -> list[str]:
         """Takes up the state of a checkpoint; returns a phrase for each setting that has changed since.
 
-        Where a change gives other examples, they begin anew.
+        Where a change gives other examples, they begin anew. What computes the operations may always change.
 
         Raises:
             StorageError: a setting has changed and that is not allowed, or the weights do not fit any more.
         """
         changed = changes(checkpoint.state["settings"], self._settings)
-        phrases = [f"{key}: {change}" for key, change in changed.items()]
-        self._require_a_fit(checkpoint, phrases, allow_change)
+        phrases = {key: f"{key}: {change}" for key, change in changed.items()}
+        self._require_a_fit(checkpoint, [phrases[key] for key in changed if key != OPERATIONS], allow_change)
         self.model.load_state_dict(checkpoint.tensors["model"])
         restore_optimizer(self.optimizer, self.model, checkpoint.tensors["optimizer"])
         self.examples.close()
@@ -162,7 +163,7 @@ class Trainer:
             torch.cuda.set_rng_state(random["cuda"], self.device)
         self.step = checkpoint.step
         self._keep_place()
-        return phrases
+        return list(phrases.values())
 
     @property
     def state_bytes(self) -> int:
@@ -180,16 +181,16 @@ class Trainer:
 
     def _require_a_fit(self, checkpoint: Checkpoint, changed: list[str], allow_change: bool) -> None:
         listed = "; ".join(changed)
-        if changed and not allow_change:
-            raise StorageError(
-                f"{checkpoint.path} was trained with other settings ({listed}): give the old values back, pass "
-                "--allow-change to go on with the new ones, or give another output_dir for a new run"
-            )
         old, new = checkpoint.tensors["model"], self.model.state_dict()
         if {name: tensor.shape for name, tensor in old.items()} != {name: each.shape for name, each in new.items()}:
             raise StorageError(
                 f"the weights of {checkpoint.path} do not fit the model any more ({listed}): give the old values "
                 "of model and tokenizer back, or another output_dir for a new run"
+            )
+        if changed and not allow_change:
+            raise StorageError(
+                f"{checkpoint.path} was trained with other settings ({listed}): give the old values back, pass "
+                "--allow-change to go on with the new ones, or give another output_dir for a new run"
             )
 
     def _next_examples(self) -> list[Example]:

@@ -331,3 +331,47 @@ def test_a_shard_is_its_part_of_the_whole(corpus: Path, tmp_path: Path) -> None:
     for name in ("documents.jsonl", "skipped.jsonl"):
         assert b"".join((shard / name).read_bytes() for shard in shards) == (whole / name).read_bytes()
     assert TokenStore(whole).shard is None
+
+
+def test_a_cut_that_the_reader_may_not_expect_is_said_once(tmp_path: Path, paragraph: str) -> None:
+    corpus = tmp_path / "texts"
+    corpus.mkdir()
+    book = "The Project Gutenberg EBook of K, by A. Nobody\n\n*** START OF THE PROJECT GUTENBERG EBOOK K ***\n\n"
+    (corpus / "own.txt").write_text(f"My own notes.\n\n{book}{paragraph}", "utf-8")
+    (corpus / "plain.txt").write_text(paragraph * 2, "utf-8")
+    messages: list[str] = []
+    tokenize_corpus(corpus, tmp_path / "store", vocab_size=330, message=messages.append)
+    [message] = [message for message in messages if "Project Gutenberg" in message]
+    assert message.startswith("own.txt: 15 characters above Project Gutenberg's header are kept")
+
+
+@pytest.mark.parametrize("foreign", ["store/notes.txt", ".store.partial/notes.txt", ".store.partial/plan.json/a"])
+def test_what_is_no_part_of_a_store_is_refused_and_kept(corpus: Path, tmp_path: Path, foreign: str) -> None:
+    tokenize_corpus(corpus, tmp_path / "store", tokenizer="bytes")
+    (tmp_path / foreign).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / foreign).write_text("keep")
+    for others in (".store.previous", ".store.staging"):
+        (tmp_path / others).mkdir()
+        (tmp_path / others / "manifest.json").write_text("keep")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(StorageError, match="which revlm did not write: move it away, or choose another folder"):
+        tokenize_corpus(corpus, tmp_path / "store", tokenizer="bytes")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    (tmp_path / foreign).unlink()
+    shutil.rmtree(tmp_path / ".store.partial", ignore_errors=True)
+    tokenize_corpus(corpus, tmp_path / "store", tokenizer="bytes")
+    for others in (".store.previous", ".store.staging"):
+        assert (tmp_path / others / "manifest.json").read_text() == "keep"
+
+
+@pytest.mark.parametrize("name", ["tokens", "journal.jsonl", "plan.json", ".lock", "store", ""])
+def test_a_link_in_place_of_an_unfinished_store_is_not_followed(corpus: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "file").write_text("keep")
+    link = tmp_path / ".store.partial" / name
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(tmp_path / "outside" if name in ("store", "") else tmp_path / "outside" / "file")
+    with pytest.raises(StorageError, match=r"which revlm did not write|is a symbolic link"):
+        tokenize_corpus(corpus, tmp_path / "store", tokenizer="bytes")
+    assert [path.name for path in (tmp_path / "outside").iterdir()] == ["file"]
+    assert (tmp_path / "outside" / "file").read_text() == "keep"

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from revlm.recipe import Recipe
 from revlm.runs import list_checkpoints
+from revlm.storage import staging_name
 from revlm.training import train
 from revlm.training.checkpoint_schedule import CheckpointSchedule
 from tests.tiny_run import tiny_recipe, write_tokens
@@ -92,8 +93,8 @@ def test_a_finished_run_ends_what_a_kill_had_left(tmp_path: Path) -> None:
     list(train(tiny_recipe(run, *settings)))
     before = sorted(run.rglob("*"))
     shutil.copytree(run / "checkpoints" / "step-00000003", run / "checkpoints" / "step-00000002")
-    (run / "checkpoints" / ".staging-step-00000003").mkdir()
+    (run / "checkpoints" / staging_name("step-00000003")).mkdir()
     for folder in (run, run / "samples"):
-        (folder / ".recipe.yaml.12.staging").touch()
+        (folder / staging_name("recipe.yaml")).touch()
     assert list(train(tiny_recipe(run, *settings))) == []
     assert sorted(run.rglob("*")) == before

@@ -73,6 +73,13 @@ def _no_loader_is_left() -> Iterator[None]:
     assert [thread.name for thread in threading.enumerate() if thread.name == "loader"] == []
 
 
+def begin_again(out: Path) -> None:
+    """Takes back from a run folder all that says that it was trained in."""
+    shutil.rmtree(out / "checkpoints")
+    for name in ("checkpoints.json", "metrics.jsonl"):
+        (out / name).unlink()
+
+
 def final_weights(out: Path) -> dict[str, torch.Tensor]:
     return load_checkpoint(list_checkpoints(RunFolder.open(out))[-1]).tensors["model"]
 
@@ -278,7 +285,7 @@ def test_a_run_keeps_the_tokenizer_of_its_tokens(recipe_file: Path, tokens: Path
     tokenize_corpus(texts, tmp_path / "again", tokenizer=out)
     for name in ("data-00000-of-00001.arrow", "tokenizer.model"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "tokens" / name).read_bytes()
-    shutil.rmtree(out / "checkpoints")
+    begin_again(out)
     list(train(recipe(recipe_file, tokens, out, "train.max_steps=1", "evaluate.every=0")))
     assert Tokenizer.load(out).kind == "bytes"
 
@@ -308,6 +315,6 @@ def test_a_run_stays_at_the_commit_it_began_with(
     assert commit_after() == "one"
     today = "two"
     assert commit_after("data.stream.errors=skip") == "one"
-    shutil.rmtree(out / "checkpoints")
+    begin_again(out)
     assert commit_after("data.stream.text_column=body") == "two"
     assert commit_after("data.stream.text_column=body", "data.stream.revision=three") == "three"

@@ -82,4 +82,6 @@ def _cleaned(text: str, name: str, message: Callable[[str], object]) -> str:
     removed = len(cleaned.front) + len(cleaned.back)
     if removed:
         message(f"left out {removed:,} characters of Project Gutenberg's front and back matter in {name}")
+    for warning in cleaned.warnings:
+        message(f"{name}: {warning}")
     return kept
