@@ -57,7 +57,7 @@ class RankError(RevlmError):
     """Another process of a run on several has ended, or does not answer; its state is that of its last checkpoint."""
 
 
-class ElsewhereError(RevlmError):
+class RemoteRankError(RevlmError):
     """Ends a process of a run on several where another one failed, which says why, with the exit code of that one."""
 
     def __init__(self, message: str, exit_code: int) -> None:

@@ -14,15 +14,15 @@ import revlm
 PACKAGE_FOLDER = Path(revlm.__file__).parent
 
 # What each room may import besides itself, from the ground up; `revlm` is the face of the package.
-GROUND = {"errors", "bundled", "recipe"}
+GROUND = {"errors", "bundled", "recipe", "storage"}
 COMPUTE = {"ops", "model", "runs", "planning"}
 MAY_IMPORT = {
     "errors": set(),
     "bundled": {"errors"},
     "launch": {"errors"},
     "imports": set(),
-    "recipe": {"errors", "bundled", "records"},
     "storage": {"errors"},
+    "recipe": {"errors", "bundled", "storage", "records"},
     "records": {"errors", "storage"},
     "fetching": {"errors", "bundled", "imports", "storage"},
     "corpus": {*GROUND, "imports", "storage"},

@@ -118,7 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str]) -> int:
     command = typer.main.get_command(app)
     try:
-        with safe_path_in_children(), command.make_context("revlm", list(arguments) or ["--help"]) as context:
+        # With colour, typer hands texts on as they are, and the guard of the streams alone decides what is printed.
+        context = command.make_context("revlm", list(arguments) or ["--help"], color=True)
+        with safe_path_in_children(), context:
             command.invoke(context)
     except typer.Exit as end:
         return end.exit_code

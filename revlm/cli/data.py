@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from revlm.cli.paths import PATH
+
 if TYPE_CHECKING:
     from revlm.corpus.store import TokenStore
 
@@ -22,7 +24,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 @app.command("show")
 def show_command(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A token store.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", **PATH, help="A token store.")],
     document: Annotated[
         str | None,
         typer.Option(
@@ -61,9 +63,10 @@ def show_command(
 @app.command("merge")
 def merge_command(
     stores: Annotated[
-        list[Path], typer.Argument(metavar="SHARD...", help="All shards of a corpus, or whole stores in their order.")
+        list[Path],
+        typer.Argument(metavar="SHARD...", **PATH, help="All shards of a corpus, or whole stores in their order."),
     ],
-    output_dir: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The merged token store.")],
+    output_dir: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", **PATH, help="The merged token store.")],
     deduplicate: Annotated[
         bool, typer.Option("--deduplicate", help="Leave out texts that are there already, also as another edition.")
     ] = False,

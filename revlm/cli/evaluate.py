@@ -6,10 +6,16 @@ from typing import Annotated
 
 import typer
 
+from revlm.cli.paths import PATH
+
 
 def evaluate(
-    run: Annotated[Path | None, typer.Option(help="run folder; by default the newest under ./runs")] = None,
-    data: Annotated[Path | None, typer.Option(help="score all documents of this token folder instead")] = None,
+    run: Annotated[
+        Path | None, typer.Option(metavar="DIR", **PATH, help="run folder; by default the newest under ./runs")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", **PATH, help="score all documents of this token folder instead")
+    ] = None,
     context: Annotated[bool, typer.Option("--context", help="the same targets with the context cut")] = False,
     ablations: Annotated[
         bool, typer.Option("--ablations", help="without each layer's attention; by rounds of hashing")

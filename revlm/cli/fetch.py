@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from revlm.cli.paths import PATH
+from revlm.cli.terminal.streams import print_json
+
 if TYPE_CHECKING:
     from revlm.fetching import Fetched, Title
 
@@ -19,7 +22,7 @@ def fetch(
     ] = None,
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", metavar="DIR", help="The folder for the texts, one NAME.txt each."),
+        typer.Option("-o", "--output", metavar="DIR", **PATH, help="The folder for the texts, one NAME.txt each."),
     ] = DEFAULT_FOLDER,
     mirror: Annotated[
         str | None,
@@ -101,6 +104,5 @@ def _print_titles(titles: "list[Title]", as_json: bool) -> None:
 
 
 def _print_json(result: dict[str, object]) -> None:
-    import json
 
-    typer.echo(json.dumps(result, indent=2, ensure_ascii=False))
+    print_json(result, indent=2)

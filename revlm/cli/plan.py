@@ -1,10 +1,12 @@
 """`revlm plan`: the memory of a recipe by category and phase, whether it fits, and sweeps over a key."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from revlm.cli.paths import PATH
+from revlm.cli.terminal.streams import print_json
 
 if TYPE_CHECKING:
     from revlm.recipe import Recipe
@@ -25,7 +27,7 @@ def plan(
         str | None,
         typer.Option(metavar="KEY=N,N,...", help="plan several values of a key, reversible beside stored"),
     ] = None,
-    output: Annotated[Path | None, typer.Option(metavar="FILE.png", help="draw the sweep")] = None,
+    output: Annotated[Path | None, typer.Option(metavar="FILE.png", **PATH, help="draw the sweep")] = None,
     measure: Annotated[bool, typer.Option("--measure", help="run real steps on random tokens beside the plan")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
@@ -56,7 +58,7 @@ def plan(
         return
     described = describe_plan(loaded, chosen_vocab_size, measure)
     if as_json:
-        typer.echo(json.dumps(described, indent=2))
+        print_json(described, indent=2)
     else:
         _print_plan(described)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from revlm.cli.paths import CORPUS, PATH
 from revlm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ def tokenize(
         str,
         typer.Argument(
             metavar="CORPUS",
+            **CORPUS,
             help="A folder, a quoted pattern such as 'books/**/*.txt', or one file: "
             ".txt, .md, .jsonl (.gz or .zst after it), .parquet, .epub; or hf:owner/name, a dataset of the hub.",
         ),
@@ -28,6 +30,7 @@ def tokenize(
             "-o",
             "--output",
             metavar="DIR",
+            **PATH,
             help="The token store; default data/<name of CORPUS>, for a shard data/<name of CORPUS>-3-of-64.",
         ),
     ] = None,
@@ -35,6 +38,7 @@ def tokenize(
         str | None,
         typer.Option(
             metavar="FILE",
+            **CORPUS,
             help="A SentencePiece model, a folder with a tokenizer such as tokens or a run, or `bytes`; "
             "default: train one on the corpus.",
         ),

@@ -15,7 +15,9 @@ from revlm.recipe.of_run import look_where_trained, run_folder_of
 from revlm.recipe.overrides import apply_override, leave_one_of_path_and_stream
 from revlm.recipe.problems import problems_of
 from revlm.recipe.recipe import Recipe
-from revlm.recipe.yaml_text import read_yaml, yaml_problem
+from revlm.recipe.yaml_text import read_yaml_file, yaml_problem
+
+MOST_LISTED = 20  # problems of one recipe that are listed
 
 
 def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -28,11 +30,9 @@ def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Reci
     """
     path = find_recipe(path_or_name)
     try:
-        values = read_yaml(path.read_text(encoding="utf-8"))
+        values = read_yaml_file(path)
     except yaml.YAMLError as error:
         raise UsageError(f"{path} is not YAML: {yaml_problem(error)}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 at byte {error.start}: save it as UTF-8") from error
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}): give a readable recipe") from error
     values = {} if values is None else values
@@ -48,7 +48,8 @@ def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Reci
     except ValidationError as error:
         problems += [problem for problem in problems_of(error) if problem not in problems]
     if problems:
-        listed = problems[0] if len(problems) == 1 else "".join(f"\n  {problem}" for problem in problems)
+        listed = problems[0] if len(problems) == 1 else "".join(f"\n  {problem}" for problem in problems[:MOST_LISTED])
+        listed += f"\n  and {len(problems) - MOST_LISTED:,} more" if len(problems) > MOST_LISTED else ""
         count = "" if len(problems) == 1 else f"{len(problems)} problems:"
         raise UsageError(f"recipe {path}: {count}{listed}")
     return recipe
@@ -61,8 +62,9 @@ def bundled_recipes() -> dict[str, Path]:
 
 def find_recipe(path_or_name: str | Path) -> Path:
     """The file of a recipe: the path itself where a file stands there, else the bundled one of that name."""
-    if os.path.isfile(path_or_name):
-        return Path(path_or_name)
+    name = os.path.expanduser(path_or_name)
+    if "\0" not in str(name) and os.path.isfile(name):
+        return Path(name)
     bundled = bundled_recipes()
     name = str(path_or_name)
     if name in bundled:

@@ -59,14 +59,16 @@ def require_same_settings(recipe: Recipe, corpus: Corpus, ranks: Ranks) -> None:
     own = settings_of(recipe, corpus) | {
         f"evaluate.{key}": value for key, value in recipe.evaluate.model_dump(mode="json").items()
     }
-    ranks.by_first(partial(_require_same, ranks.gather(own), "give every process the same recipe and the same tokens"))
+    ranks.run_on_rank0(
+        partial(_require_same, ranks.gather(own), "give every process the same recipe and the same tokens")
+    )
 
 
 def require_same_checkpoint(checkpoint: Checkpoint, ranks: Ranks) -> None:
     """Raises UsageError where a rank has read another checkpoint, as without a disk that all machines share."""
     manifest = (checkpoint.path / MANIFEST).read_bytes()  # it names the sha256 of every file
     own = {"step": checkpoint.step, "manifest": hashlib.sha256(manifest).hexdigest()}
-    ranks.by_first(
+    ranks.run_on_rank0(
         partial(_require_same, ranks.gather(own), f"{checkpoint.path} must be on a disk that all machines share")
     )
 

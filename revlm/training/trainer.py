@@ -13,21 +13,22 @@ from revlm.corpus import Corpus, Example, Loader, share
 from revlm.corpus.examples.corpus import StreamState
 from revlm.errors import StorageError
 from revlm.model import RevLM, tile_tokens
+from revlm.model.precision import autocast
 from revlm.ops.heap import return_freed_memory
 from revlm.recipe import Recipe
 from revlm.runs import Checkpoint, MemoryMeter
-from revlm.training.looking import Look
 from revlm.training.nonfinite import NonFinite, require_skippable
 from revlm.training.optimizer import (
-    learning_rate,
     make_optimizer,
     moment_bytes,
     optimizer_state,
     restore_optimizer,
 )
 from revlm.training.ranks import AgreedError, Ranks
+from revlm.training.schedule import Schedule
 from revlm.training.settings import OPERATIONS, changes, decides_examples, operations_on, settings_of
-from revlm.training.update import Record, Totals, Updates, autocast_of
+from revlm.training.step import Record, Totals, TrainStep
+from revlm.training.validation import Validator
 
 Stop = Callable[[], str | None]
 """Tells what asks for a stop, such as the name of a signal; None as long as nothing does."""
@@ -54,13 +55,14 @@ class Trainer:
     ) -> None:
         self.recipe, self.corpus, self.ranks, self.device, self.meter = recipe, corpus, ranks, device, meter
         self._stop, self._numbers = stop, ranks.numbers(recipe.train.gradient_accumulation_steps)
+        self._schedule = Schedule.of(recipe)
         self._settings = settings_of(recipe, corpus) | {OPERATIONS: operations_on(device)}
         torch.manual_seed(recipe.seed)
         tile = tile_tokens(recipe.model, recipe.train.tile, device.type)
         self.model = RevLM(recipe.model, vocab_size=corpus.tokenizer.vocab_size, seed=recipe.seed, tile=tile).to(device)
         self.optimizer = make_optimizer(self.model, recipe, ranks)
-        self._updates = Updates(recipe, self.model, self.optimizer, ranks, meter, self._heed_stop)
-        self._look = Look(self.model, corpus, recipe, ranks, self._heed_stop)
+        self._step_work = TrainStep(recipe, self.model, self.optimizer, ranks, meter, self._heed_stop)
+        self._validator = Validator(self.model, corpus, recipe, ranks, self._heed_stop)
         self.step = 0
         self.trained_tokens = 0
         self.skipped_steps = 0
@@ -86,13 +88,13 @@ class Trainer:
         recipe, meter, step = self.recipe, self.meter, self.step + 1
         meter.start_step()
         start = time.perf_counter()
-        examples = self.ranks.together(self._next_examples)
+        examples = self.ranks.run_on_all(self._next_examples)
         data_seconds = time.perf_counter() - start
         totals = Totals.of(examples, self.ranks)
-        rate = learning_rate(recipe, step)
+        rate = self._schedule.learning_rate(step)
         try:
             first = self.step * recipe.train.gradient_accumulation_steps
-            learnt = self._updates.update(examples, first, totals, rate)
+            learnt = self._step_work.update(examples, first, totals, rate)
             self.trained_tokens += totals.tokens
         except NonFinite as found:
             self._require_skippable(found, step)
@@ -125,9 +127,9 @@ class Trainer:
         record = {
             "event": "evaluate",
             "step": self.step,
-            **self._look.evaluation(autocast_of(self.recipe, self.device)),
+            **self._validator.evaluation(autocast(self.recipe.train.precision, self.device)),
         }
-        return record, self._look.samples()
+        return record, self._validator.samples()
 
     def state(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
         """Returns, on the first rank, the groups of tensors and the JSON of a checkpoint, as of the last whole step."""
@@ -170,7 +172,7 @@ class Trainer:
         return weights + moment_bytes(self.optimizer)
 
     def _require_skippable(self, found: NonFinite, step: int) -> None:
-        self.ranks.by_first(lambda: require_skippable(found, step, self.skipped_steps, self.recipe.train))
+        self.ranks.run_on_rank0(lambda: require_skippable(found, step, self.skipped_steps, self.recipe.train))
 
     def _memory_peaks(self) -> dict[str, int | None]:
         """Those of the step; each of the rank where it is highest."""

@@ -23,7 +23,7 @@ PLACES: dict[str, Place] = {
     "backward": ("torch", "Tensor", "backward"),
     "update": ("torch.optim", "AdamW", "step"),
     "evaluation": ("revlm.model.revlm", "RevLM", "loss"),  # that of a training example before, so the call matters
-    "sampling": ("revlm.generation.sampling", "Chance", "uniform"),
+    "sampling": ("revlm.generation.sampling", "SampleRng", "uniform"),
     "saving": ("safetensors.torch", "", "save_file"),
 }
 

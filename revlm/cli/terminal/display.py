@@ -60,18 +60,17 @@ class Display:
             self._live.stop()
 
     def show(self, record: Mapping[str, Any]) -> None:
-        """Takes in a record, its event `step`, `evaluate` or `sample`; what it lacks is shown as absent."""
+        """Takes in the record of a step, or of an evaluation with its samples; what it lacks is shown as absent."""
         match record.get("event"):
             case "step":
                 is_first = not self._step
                 self._take_step(record)
                 line = self._step_line() if self._is_logged(record["step"], is_first) else None
             case "evaluate":
-                self._evaluation = record
-                line = self._evaluation_line()
-            case "sample":
-                self._sample = record
-                line = f"sample     {self._place(record)}  {_snippet(record, 160)}"
+                self._evaluation, samples = record, record.get("samples", ())
+                self._sample = samples[0] if samples else self._sample
+                drawn = [f"sample     {self._place(record)}  {_snippet(each, 160)}" for each in samples]
+                line = "\n".join([self._evaluation_line(), *drawn])
             case _:
                 return
         if self._is_live:

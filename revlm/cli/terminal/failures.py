@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import typer
 
-from revlm.errors import ElsewhereError, RevlmError, UsageError, explained
+from revlm.errors import RemoteRankError, RevlmError, UsageError, explained
 
 UNEXPECTED = 1
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -20,7 +20,7 @@ class Failure(NamedTuple):
 
 def failure_of(error: BaseException) -> Failure:
     """The sentence and exit code for whatever ended a command."""
-    if isinstance(error, ElsewhereError):
+    if isinstance(error, RemoteRankError):
         return Failure("", error.exit_code)
     if isinstance(error, RevlmError):
         return Failure(str(error), error.exit_code)

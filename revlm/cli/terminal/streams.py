@@ -14,6 +14,7 @@ libraries have no way around it:
 import codecs
 import io
 import json
+import logging
 import os
 import re
 import select
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 from revlm.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer
+    from typing_extensions import Buffer
 
 # C0 but newline and tab, DEL, C1, halves of surrogate pairs, and overrides of the direction of writing, by which a
 # name reads otherwise than it is.
@@ -68,9 +69,10 @@ def guarded_streams() -> Iterator[None]:
     """Lets everything that is printed during the block pass the filter and the rules for failures."""
     _open_closed_descriptors()
     before = sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__, warnings.formatwarning
-    sys.stdout = sys.__stdout__ = _guarded(sys.stdout, must_arrive=True)
-    sys.stderr = sys.__stderr__ = _guarded(sys.stderr, must_arrive=False)
+    sys.stdout = sys.__stdout__ = _guarded(sys.stdout, must_arrive=True)  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = _guarded(sys.stderr, must_arrive=False)  # type: ignore[misc]
     warnings.formatwarning = _one_line
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it speaks of its cache, which nobody needs
     try:
         yield
     finally:
@@ -127,7 +129,8 @@ class _Stream(io.TextIOWrapper):
     """A guarded text stream; `styled` takes text whose escape sequences are the writer's own."""
 
     def __init__(self, outlet: _Outlet, encoding: str, errors: str, line_buffering: bool) -> None:
-        super().__init__(outlet, encoding=encoding, errors=errors, newline="\n", line_buffering=line_buffering)
+        buffer: Any = outlet
+        super().__init__(buffer, encoding=encoding, errors=errors, newline="\n", line_buffering=line_buffering)
         self.styled = _Styled(self, outlet)
 
 
@@ -137,7 +140,11 @@ class _Styled(io.TextIOBase):
 
     def write(self, content: str | bytes) -> int:
         self._stream.flush()  # what was printed before comes before
-        encoded = content.encode(self._stream.encoding, self._stream.errors) if isinstance(content, str) else content
+        encoded = (
+            content.encode(self._stream.encoding, self._stream.errors or "strict")
+            if isinstance(content, str)
+            else content
+        )
         self._outlet.deliver(encoded)
         return len(content)
 

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from revlm.cli.terminal.console import Terminal
 
-_NARROWEST_TEXT = 12  # of a column of words, which are broken below that
+_WIDEST_WORD = 24  # of a column of words that is kept whole; ranges such as 16,384-65,535 are shorter
 
 
 def print_table(table: Table, console: Terminal | None = None) -> None:
@@ -14,8 +14,11 @@ def print_table(table: Table, console: Terminal | None = None) -> None:
     for column in table.columns:
         cells = [str(cell) if isinstance(cell, str | Text) else "" for cell in column.cells]
         longest = max((cell_len(line) for cell in cells for line in cell.splitlines()), default=0)
-        words = max((cell_len(word) for word in f"{column.header} {column.footer}".split()), default=0)
-        column.min_width = max(longest, words) if column.justify == "right" else min(longest, _NARROWEST_TEXT)
+        words = f"{column.header} {column.footer}".split()
+        if column.justify != "right":
+            longest, words = 0, [*words, *(word for cell in cells for word in cell.split())]
+        widest = max([longest, *map(cell_len, words)])
+        column.min_width = widest if column.justify == "right" else min(widest, _WIDEST_WORD)
     (console or Terminal()).print(table, crop=False)
 
 

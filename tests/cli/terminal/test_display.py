@@ -86,10 +86,12 @@ def test_samples_and_messages_are_safe_to_print() -> None:
     console = plain_console()
     with Display(5, console) as display:
         display.message("corpus [bold]data/novels[/bold]")
-        display.show({"event": "sample", "step": 1, "prompt": "It was", "text": "It was\x1b[2J late\nand dark"})
-    message, sample = written(console).splitlines()
+        samples = [{"prompt": "It was", "text": " \x1b[2J late\nand dark"}, {"prompt": "He", "text": "x"}]
+        display.show({"event": "evaluate", "step": 1, "samples": samples})
+    message, _, sample, other = written(console).splitlines()
     assert message == "corpus [bold]data/novels[/bold]"
-    assert sample == "sample     1/5  It was\N{REPLACEMENT CHARACTER}[2J late and dark"
+    assert sample == "sample     1/5  It was \N{REPLACEMENT CHARACTER}[2J late and dark"
+    assert other == "sample     1/5  Hex"
 
 
 def test_a_terminal_shows_the_last_state_of_everything() -> None:
@@ -97,8 +99,7 @@ def test_a_terminal_shows_the_last_state_of_everything() -> None:
     with Display(200, console) as display:
         display.message("a notice")
         display.show(record(41, loss=5.3124, seconds=1.0))
-        display.show(evaluation_record(40))
-        display.show({"event": "sample", "step": 40, "prompt": "It was", "text": " late"})
+        display.show({**evaluation_record(40), "samples": [{"prompt": "It was", "text": " late"}]})
         during = console_text(display)
     after = console_text(display)
     for part in ("step 41/200", "left 2:39", "loss 5.312", "held out step 40", "“It was late”"):

@@ -15,7 +15,7 @@ from revlm.recipe import Recipe
 from revlm.training.ranks import Ranks
 
 
-class Look:
+class Validator:
     """Looks at a model as its recipe says; `heed_stop` is called between examples and tokens, and may raise."""
 
     def __init__(
@@ -46,13 +46,15 @@ class Look:
     def samples(self) -> list[dict[str, str]]:
         """Returns the prompts of the recipe, each with its continuation; on the first rank alone."""
         prompts = self._recipe.evaluate.samples if self._ranks.is_first else ()
-        return self._ranks.together(lambda: [{"prompt": prompt, "text": self._continued(prompt)} for prompt in prompts])
+        return self._ranks.run_on_all(
+            lambda: [{"prompt": prompt, "text": self._continued(prompt)} for prompt in prompts]
+        )
 
     def _scores(self, autocast: AbstractContextManager[None]) -> Iterator[Score]:
         """Yields the score of each example that is held out, in their order; the ranks work on as many at a time."""
         examples = self._corpus.validation()
         while True:
-            own = self._ranks.together(lambda: self._own_score(examples, autocast))
+            own = self._ranks.run_on_all(lambda: self._own_score(examples, autocast))
             scores = self._ranks.gather(own)
             yield from (Score(*each) for each in scores if each is not None)
             if None in scores:

@@ -1,7 +1,11 @@
-"""One update of the weights: the gradients of a step's examples, of all ranks, and what the optimizer makes of them."""
+"""The step of training, written once: the loop, `revlm plan --measure`, benchmarks and tests take this one.
+
+A step is the gradients of its examples, on all ranks, and what the optimizer makes of them.
+"""
 
 import hashlib
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self
 
@@ -11,6 +15,7 @@ from torch.optim import Optimizer
 
 from revlm.corpus import Example
 from revlm.model import RevLM
+from revlm.model.precision import autocast
 from revlm.ops.heap import return_freed_memory
 from revlm.recipe import Recipe
 from revlm.runs import MemoryMeter
@@ -36,8 +41,8 @@ class Totals(NamedTuple):
         return cls(sum(tokens), sum(documents), sum(target_bytes), epochs[-1])
 
 
-class Updates:
-    """Updates the weights of a model; `heed_stop` is called between examples, and may raise.
+class TrainStep:
+    """TrainStep the weights of a model; `heed_stop` is called between examples, and may raise.
 
     The loss of a step is the sum over all its targets divided by their number, whichever rank has them.
     """
@@ -57,7 +62,7 @@ class Updates:
         self._device = model.head_weight.device
 
     def update(self, examples: Sequence[Example], first: int, totals: Totals, rate: float) -> Record:
-        """Updates the weights once; returns what the record of the step says of that.
+        """TrainStep the weights once; returns what the record of the step says of that.
 
         `examples` are those of this rank, `first` is the number of the step's first one since training began.
 
@@ -68,7 +73,7 @@ class Updates:
         streams: list[float] = []
         own_layers: list[Record] = []
         # All begin the first forward pass or none does: in one of them ranks tell each other how gradients are packed.
-        self._ranks.together(self._heed_stop)
+        self._ranks.run_on_all(self._heed_stop)
 
         def forward(index: int, example: Example) -> Tensor:
             if index > 0:
@@ -82,20 +87,23 @@ class Updates:
                 own_layers.extend({"layer": layer, **vars(use)} for layer, use in uses)
             return loss
 
-        def until_the_exchange() -> Tensor:
+        def until_the_exchange() -> tuple[Tensor, float]:
             for index, example in enumerate(examples[:-1]):
                 with self._ranks.apart(self._parallel):
                     self._backward(forward(index, example), totals.tokens)
-            return forward(len(examples) - 1, examples[-1])
+            start = time.perf_counter()
+            loss = forward(len(examples) - 1, examples[-1])
+            return loss, time.perf_counter() - start
 
-        loss = self._ranks.together(until_the_exchange)
+        loss, forward_seconds = self._ranks.run_on_all(until_the_exchange)
+        self._ranks.expect_backward(forward_seconds)
         with self._ranks.exchange():
             self._backward(loss, totals.tokens)
             return_freed_memory()
             with self._meter.phase("optimizer"):
                 norm = self._step(rate, examples)
         nats = sum(self._ranks.in_order(losses))
-        layers = self._ranks.of_first(lambda: own_layers)
+        layers = self._ranks.broadcast(lambda: own_layers)
         shares = ("bucket_fill", "empty_query_share", "sink_share")
         return {
             "loss": nats / totals.tokens,
@@ -112,7 +120,7 @@ class Updates:
         inputs, targets, document = (_on_device(torch.from_numpy(part), self._device) for part in parts)
         if self._ranks.count > 1 and self._recipe.model.dropout > 0:
             torch.manual_seed(_dropout_seed(self._recipe.seed, drawn))
-        with self._meter.phase("forward"), autocast_of(self._recipe, self._device):
+        with self._meter.phase("forward"), autocast(self._recipe.train.precision, self._device):
             hidden = self._parallel(inputs, document, step=drawn, with_statistics=with_statistics)
             loss = self._model.loss(hidden, targets)
         assert self._model.fixed is not None
@@ -137,12 +145,6 @@ class Updates:
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         return norm
-
-
-def autocast_of(recipe: Recipe, device: torch.device) -> torch.autocast:
-    """Returns the context in which matrix products have the precision of the recipe."""
-    enabled = recipe.train.precision == "bf16"
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled, cache_enabled=False)
 
 
 def _on_device(x: Tensor, device: torch.device) -> Tensor:

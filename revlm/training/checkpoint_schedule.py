@@ -7,7 +7,7 @@ from revlm.recipe import Recipe
 from revlm.runs import is_kept_for_ever
 
 
-class Saving:
+class CheckpointSchedule:
     """Says when a checkpoint is due: by steps, by minutes on a clock that nobody sets, and at the end."""
 
     def __init__(self, recipe: Recipe, step: int, saved_step: int | None) -> None:

@@ -10,13 +10,15 @@ from revlm.recipe import Recipe
 from revlm.runs import list_checkpoints
 from revlm.storage import staging_name
 from revlm.training import train
-from revlm.training.saving import Saving
+from revlm.training.checkpoint_schedule import CheckpointSchedule
 from tests.tiny_run import tiny_recipe, write_tokens
 
 
-def saving(step: int = 0, saved_step: int | None = None, max_steps: int = 100, **checkpoint: float) -> Saving:
+def saving(
+    step: int = 0, saved_step: int | None = None, max_steps: int = 100, **checkpoint: float
+) -> CheckpointSchedule:
     values = {"output_dir": "run", "data": {"path": "tokens"}, "train": {"max_steps": max_steps}}
-    return Saving(Recipe.model_validate(values | {"checkpoint": checkpoint}), step, saved_step)
+    return CheckpointSchedule(Recipe.model_validate(values | {"checkpoint": checkpoint}), step, saved_step)
 
 
 def test_a_checkpoint_is_due_by_steps_for_ever_and_at_the_end() -> None:
