@@ -48,7 +48,7 @@ def _members(archive: bytes, deadline: Deadline) -> Iterator[tuple[tarfile.TarIn
         """A header that is refused before what it announces is read into memory."""
 
         @classmethod
-        def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> "Member":
+        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "Member":
             nonlocal extended_bytes
             member = super().frombuf(buf, encoding, errors)
             if not 0 <= member.size <= EXPANDED_BYTES:
