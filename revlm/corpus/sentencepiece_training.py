@@ -52,8 +52,8 @@ def train_sentencepiece(
         coverage = characters.share(room)
         message(
             f"the corpus has {len(characters.codes):,} different characters: the {room:,} most frequent, "
-            f"{coverage:.2%} of it, get ids and rarer ones are stored as bytes, so that half of the vocabulary of {VOCAB_SIZE:,} is "
-            "left for words; --vocab-size or --character-coverage changes that"
+            f"{coverage:.2%} of it, get ids and rarer ones are stored as bytes, so that half of the vocabulary of "
+            f"{VOCAB_SIZE:,} is left for words; --vocab-size or --character-coverage changes that"
         )
     try:
         model = _trained(held, vocab_size, characters.rare(coverage))
