@@ -161,6 +161,7 @@ NOTES = [
     "Produced by A. Nobody and the Online Distributed\nProofreading Team (This file was produced from images\n"
     "generously made available by The Internet Archive)",
     "HTML version by A. Nobody.",
+    "Produced by nobody99 and the Online Distributed Proofreading\nTeam at http://www.pgdp.net",
     "There is another edition of this eBook in the Project Gutenberg collection: #12346",
     "A. Nobody made it\n".replace("A. Nobody made it", "Credits: A. Nobody and B. Nobody"),
     "This etext was prepared by A. Nobody\n\n*****\n\nThis etext was updated by B. Nobody",
@@ -260,6 +261,16 @@ def test_own_text_below_a_licence_is_kept_and_said(licence: str) -> None:
     stripped = strip_gutenberg(HEADER + START + BODY + "\n\n" + END + licence + "\n\n" + OWN)
     assert stripped.text == BODY + "\n" + OWN
     assert ["characters below" in warning for warning in stripped.warnings] == [True]
+
+
+def test_own_text_above_a_header_of_fields_alone_is_kept() -> None:
+    fields = "Title: The Keeper\n\nAuthor: A. Nobody\n\n"
+    assert strip_gutenberg(OWN + fields + START + BODY).text == OWN + BODY
+
+
+def test_the_end_of_a_patience_is_no_end_mark() -> None:
+    text = BODY + "\nEnd of Project Gutenberg's patience, he wrote.\n"
+    assert strip_gutenberg(text).text == text
 
 
 def test_own_text_inside_a_header_is_said() -> None:
