@@ -168,7 +168,7 @@ def _is_note(paragraph: str, *, following: str) -> bool:
         return True
     if (credit := _CREDIT.match(paragraph)) and lines <= 10:
         is_name = _SOMEBODY.match(paragraph, credit.end()) and not _PROSE.search(paragraph)
-        if speaks or is_name:
+        if is_name or _SPEAKS_OF_FILE.search(paragraph, credit.end()):
             return True
     if _TRANSCRIBED_FROM.match(paragraph):
         return True

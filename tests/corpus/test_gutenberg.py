@@ -182,6 +182,8 @@ def test_notes_on_the_file_go_with_the_header(start: str, note: str) -> None:
 BEGINNINGS = [
     "Typed by the light of a lamp, her letters were hard to read.",
     "Produced by the sea, the sound went on.",
+    "Typed by Anna in the dark, her letters had no commas.",
+    "Scanned by Providence, he thought, the coast was empty.",
     "Thanks to my wife, for bearing with me while I wrote.",
     "Many thanks to A. Nobody for producing this play in the winter of 1894.",
     "Note: the keeper's log begins here.",
@@ -244,6 +246,8 @@ def test_a_short_book_whose_small_print_stands_at_its_end_stays_whole() -> None:
     small_print = "***START**THE SMALL PRINT!**START***\nOf Project Gutenberg.\n" + SMALL_PRINT_END
     for header in (HEADER + START, "The Project Gutenberg EBook of The Keeper\n\n" + SMALL_PRINT_END):
         assert strip_gutenberg(header + BODY + "\n" + END + "\n" + small_print).text == BODY
+    opening = "The Project Gutenberg EBook of The Keeper\n\n"
+    assert strip_gutenberg(opening + BODY + "\n" + END + "\n" + small_print).text == opening + BODY
 
 
 OWN = "My notes on the keeper, whom I like.\n\nI read it twice.\n\n"
