@@ -44,8 +44,15 @@ def tokenize(
         ),
     ] = None,
     vocab_size: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Vocabulary of the tokenizer that is trained.")
-    ] = 2048,
+        int | None,
+        typer.Option(metavar="N", min=1, help="Vocabulary of the tokenizer that is trained; default 2048."),
+    ] = None,
+    character_coverage: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE", help="Of the text; the rest, its rarest characters, is stored as bytes; default 0.9995."
+        ),
+    ] = None,
     errors: Annotated[
         Literal["strict", "skip"],
         typer.Option(help="At a file or text that cannot be used: stop, or list it and go on."),
@@ -105,6 +112,7 @@ def tokenize(
         "revision": revision,
         "config": config,
     }
+    training: dict[str, Any] = {"vocab_size": vocab_size, "character_coverage": character_coverage}
     if show_removed:
         if as_json:
             raise UsageError("--show-removed prints texts for people; leave --json out")
@@ -113,14 +121,14 @@ def tokenize(
     if only_tokenizer:
         _refuse_with_only_tokenizer({"--tokenizer": tokenizer, "--shard": shard, "--deduplicate": deduplicate})
         folder = output_dir or default_output(corpus, "-tokenizer")
-        _write_tokenizer(corpus, folder, as_json, vocab_size=vocab_size, **reading)
+        _write_tokenizer(corpus, folder, as_json, **training, **reading)
         return
     with TokenizeProgress() as bar, StopSignals(bar.message, "stopping after this block") as signals:
         summary = tokenize_corpus(
             corpus,
             output_dir or default_output(corpus, f"-{part[0]}-of-{part[1]}" if part else ""),
             tokenizer=tokenizer,
-            vocab_size=vocab_size,
+            **training,
             deduplicate=deduplicate,
             workers=workers,
             resume=resume,

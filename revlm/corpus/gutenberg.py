@@ -26,7 +26,11 @@ _LINES = re.MULTILINE | re.IGNORECASE
 _OF_EBOOK = r"(?:TH(?:E|IS) )?(?:COPYRIGHTED )?PROJECT GUTENBERG(?:['\u2019]S)? E-?(?:BOOK|TEXT)\b.*$"
 _START = re.compile(rf"^[^\w\n]*START OF {_OF_EBOOK}", _LINES)
 _END = re.compile(rf"^[^\w\n]*END OF {_OF_EBOOK}", _LINES)
-_END_OF_TITLE = re.compile(r"^[^\w\n]*(?:This is )?(?:the )?End (?:of )?(?:the |this )?Project Gutenberg\b.*$", _LINES)
+_END_OF_TITLE = re.compile(
+    r"^[^\w\n]*(?:This is )?(?:the )?End (?:of )?(?:the |this )?Project Gutenberg(?:[^\w\n]*$|"
+    r"['\u2019]s\b(?=[^\n]*(?:\n[^\n]+){0,2}\bby\b)|(?:['\u2019]s|[- ]tm)?[ \t]+(?:E-?(?:text|book)|Edition|of)\b).*$",
+    _LINES,
+)
 _SMALL_PRINT = re.compile(r"^[^\w\n]*(?:START\W*)?(?:THE )?(?:LEGAL )?SMALL PRINT\b.*$", _LINES)
 _SMALL_PRINT_END = re.compile(r"^[^\w\n]*END\W*(?:OF )?(?:THE )?SMALL PRINT\b.*$", re.MULTILINE)
 _NAME = re.compile(r"PROJECT\s+GUTENBERG", re.IGNORECASE)
@@ -63,7 +67,7 @@ _REMAINING = re.compile(
 )
 # Of paragraphs that speak of nothing Project Gutenberg's, before what does is taken for something else.
 _GAP_CHARACTERS = 2_000
-_PROSE_CHARACTERS = 80
+_PROSE_CHARACTERS = 30
 
 
 def title_in(front: str) -> str | None:
@@ -144,7 +148,7 @@ def _is_header(above: str) -> bool:
 
 def _begin_of_header(header: str) -> int:
     """Where a header begins in a text that ends with it: what stands above is the reader's own."""
-    opening = _OPENING.search(header)
+    opening = _OPENING.search(header) or _TITLE.search(header)
     if not opening:
         return 0
     above = _paragraphs(header[: opening.start()])

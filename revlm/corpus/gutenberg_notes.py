@@ -29,12 +29,16 @@ _VERBS = (
     rf"{_BY}|prepared|created|made|entered|converted|transcribed|taken|compiled|provided|contributed|donated|edited|"
     "formatted|posted|updated|corrected|generated|submitted|released|put|reproduced|derived|started|completed"
 )
-# "Produced by A", "Typed in by A": a name follows, or somebody who gives none.
+# "Produced by A", "Typed in by A".
 _CREDIT = re.compile(
     rf"{_DECORATION}(?:{_BY}(?:(?:,| and|,? &) {_BY})*(?: in| up)?|OCR(?:ed)?|HTML version|credits|{_EBOOK})"
-    r"(?: for Project Gutenberg)?(?: by|:)\s+"
-    r"(?:(?-i:[A-Z\"\u201c])|an? anonymous|volunteers?|"
-    r"the (?:online|PG|project|internet|gutenberg|distributed|university))",
+    r"(?: for Project Gutenberg)?(?: by|:)\s+",
+    re.IGNORECASE,
+)
+# A name, or somebody who gives none.
+_SOMEBODY = re.compile(
+    r"(?-i:[A-Z\"\u201c])|an? anonymous|volunteers?|"
+    r"the (?:online|PG|project|internet|gutenberg|distributed|university)",
     re.IGNORECASE,
 )
 # "This etext was produced from B", "E-text prepared by A".
@@ -77,7 +81,7 @@ _VERSIONS = re.compile(
     re.IGNORECASE,
 )
 _NOTE = re.compile(
-    rf"{_DECORATION}(?:(?:transcriber|editor|producer|proofreader|proofer|scanner|publisher|preparer|digitizer)"
+    rf"{_DECORATION}(?:(?:transcriber|editor|producer|proofreader|proofer|scanner|publisher|preparer|redactor|digitizer)"
     r"s?['\u2019]?s? )?notes?\b",
     re.IGNORECASE,
 )
@@ -162,8 +166,10 @@ def _is_note(paragraph: str, *, following: str) -> bool:
     speaks = bool(_SPEAKS_OF_FILE.search(paragraph))
     if _CREDIT_OF_FILE.match(paragraph) and (speaks or _THANKS_FOR_FILE.search(paragraph)):
         return True
-    if _CREDIT.match(paragraph) and lines <= 10 and (speaks or not _PROSE.search(paragraph)):
-        return True
+    if (credit := _CREDIT.match(paragraph)) and lines <= 10:
+        is_name = _SOMEBODY.match(paragraph, credit.end()) and not _PROSE.search(paragraph)
+        if is_name or _SPEAKS_OF_FILE.search(paragraph, credit.end()):
+            return True
     if _TRANSCRIBED_FROM.match(paragraph):
         return True
     if _NOTE_HEADING.fullmatch(paragraph):

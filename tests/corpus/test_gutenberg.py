@@ -161,6 +161,7 @@ NOTES = [
     "Produced by A. Nobody and the Online Distributed\nProofreading Team (This file was produced from images\n"
     "generously made available by The Internet Archive)",
     "HTML version by A. Nobody.",
+    "Produced by nobody99 and the Online Distributed Proofreading\nTeam at http://www.pgdp.net",
     "There is another edition of this eBook in the Project Gutenberg collection: #12346",
     "A. Nobody made it\n".replace("A. Nobody made it", "Credits: A. Nobody and B. Nobody"),
     "This etext was prepared by A. Nobody\n\n*****\n\nThis etext was updated by B. Nobody",
@@ -181,6 +182,8 @@ def test_notes_on_the_file_go_with_the_header(start: str, note: str) -> None:
 BEGINNINGS = [
     "Typed by the light of a lamp, her letters were hard to read.",
     "Produced by the sea, the sound went on.",
+    "Typed by Anna in the dark, her letters had no commas.",
+    "Scanned by Providence, he thought, the coast was empty.",
     "Thanks to my wife, for bearing with me while I wrote.",
     "Many thanks to A. Nobody for producing this play in the winter of 1894.",
     "Note: the keeper's log begins here.",
@@ -243,6 +246,8 @@ def test_a_short_book_whose_small_print_stands_at_its_end_stays_whole() -> None:
     small_print = "***START**THE SMALL PRINT!**START***\nOf Project Gutenberg.\n" + SMALL_PRINT_END
     for header in (HEADER + START, "The Project Gutenberg EBook of The Keeper\n\n" + SMALL_PRINT_END):
         assert strip_gutenberg(header + BODY + "\n" + END + "\n" + small_print).text == BODY
+    opening = "The Project Gutenberg EBook of The Keeper\n\n"
+    assert strip_gutenberg(opening + BODY + "\n" + END + "\n" + small_print).text == opening + BODY
 
 
 OWN = "My notes on the keeper, whom I like.\n\nI read it twice.\n\n"
@@ -260,6 +265,16 @@ def test_own_text_below_a_licence_is_kept_and_said(licence: str) -> None:
     stripped = strip_gutenberg(HEADER + START + BODY + "\n\n" + END + licence + "\n\n" + OWN)
     assert stripped.text == BODY + "\n" + OWN
     assert ["characters below" in warning for warning in stripped.warnings] == [True]
+
+
+def test_own_text_above_a_header_of_fields_alone_is_kept() -> None:
+    fields = "Title: The Keeper\n\nAuthor: A. Nobody\n\n"
+    assert strip_gutenberg(OWN + fields + START + BODY).text == OWN + BODY
+
+
+def test_the_end_of_a_patience_is_no_end_mark() -> None:
+    text = BODY + "\nEnd of Project Gutenberg's patience, he wrote.\n"
+    assert strip_gutenberg(text).text == text
 
 
 def test_own_text_inside_a_header_is_said() -> None:

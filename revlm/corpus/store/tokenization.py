@@ -23,9 +23,10 @@ from revlm.corpus.store.token_store import StoredDocument, open_tokenizer
 from revlm.corpus.store.unfinished import unfinished_store
 from revlm.corpus.store.writer import ROW_TOKENS, write_store
 from revlm.corpus.tokenizer import Tokenizer
-from revlm.corpus.tokenizer_training import nothing_left, train_on
+from revlm.corpus.tokenizer_training import TokenizerTraining, nothing_left
 from revlm.corpus.watch import Progress, Stop, Watch
 from revlm.errors import UsageError
+from revlm.launch import usable_cores
 from revlm.storage import require_free_space
 
 # A worker process takes about half a second to start, in which another encodes this much.
@@ -37,7 +38,8 @@ def tokenize_corpus(
     output_dir: Path | str,
     *,
     tokenizer: Path | str | None = None,
-    vocab_size: int = 2048,
+    vocab_size: int | None = None,
+    character_coverage: float | None = None,
     errors: OnError = "strict",
     text_column: str = TEXT_COLUMN,
     split: str | None = None,
@@ -64,7 +66,9 @@ def tokenize_corpus(
         output_dir: the store; one of the same corpus that stands there is replaced when the new one is whole.
         tokenizer: "bytes", a SentencePiece model, a folder that holds a tokenizer, or None to train one on a sample
             of the corpus.
-        vocab_size: the size of a trained tokenizer.
+        vocab_size: the size of a trained tokenizer; None for 2,048.
+        character_coverage: the share of the text whose characters get ids in a trained tokenizer; rarer ones are
+            stored as their bytes. None for 0.9995, or less where so many do not fit the default vocabulary.
         errors: "strict" stops at a file or text that cannot be used, "skip" lists it and goes on.
         text_column: the column of the text in files of rows.
         split, revision, config: of a dataset of the hub.
@@ -81,7 +85,8 @@ def tokenize_corpus(
             has no text.
 
     Raises:
-        UsageError: `vocab_size` does not fit the corpus, or a shard cannot be had, or not with these options.
+        UsageError: `vocab_size` or `character_coverage` does not fit the corpus, or a shard cannot be had, or not with
+            these options.
         DataError: nothing to read, a file that `errors` does not allow, or a text that decodes to something else.
         ResourceError: a worker process was killed.
         StorageError: the store cannot be written, another process writes it, or one of another corpus stands there.
@@ -89,6 +94,9 @@ def tokenize_corpus(
     """
     began = time.perf_counter()
     place = Path(os.path.realpath(output_dir))
+    training = TokenizerTraining(vocab_size, character_coverage)
+    if tokenizer is not None and character_coverage is not None:
+        raise UsageError("--character-coverage is for a tokenizer that is trained; leave it or --tokenizer out")
     if shard is not None:
         _require_independence(tokenizer, deduplicate)
     source = open_source(
@@ -106,7 +114,7 @@ def tokenize_corpus(
     plan = {
         "format": FORMAT_VERSION,
         "corpus": source.identity,
-        "tokenizer": given.fingerprint if given else vocab_size,
+        "tokenizer": given.fingerprint if given else training.identity,
         "errors": errors,
         "text_column": text_column,
         "deduplicate": deduplicate,
@@ -116,7 +124,7 @@ def tokenize_corpus(
     watch = Watch(source.total_bytes, 1 if given else 2, progress, stop)
     checker = DocumentChecker(errors=errors, row_tokens=row_tokens)
     with unfinished_store(place, plan, resume=resume, message=message) as work:
-        chosen = given or work.tokenizer(lambda: train_on(watch.over(source.events(START)), vocab_size, source))
+        chosen = given or work.tokenizer(lambda: training.on(watch.over(source.events(START)), source, message))
         with work.spool(chosen) as spool:
             for outcome in spool.outcomes():
                 if isinstance(outcome.result, StoredDocument):
@@ -150,7 +158,7 @@ def _require_independence(tokenizer: Path | str | None, deduplicate: bool) -> No
 
 def _worker_count(corpus_bytes: int | None) -> int:
     """One a core, but none that takes longer to start than to do its share."""
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     return cores if corpus_bytes is None else max(1, min(cores, corpus_bytes // _WORKER_BYTES))
 
 
