@@ -14,13 +14,14 @@ import revlm
 PACKAGE_FOLDER = Path(revlm.__file__).parent
 
 # What each room may import besides itself, from the ground up; `revlm` is the face of the package.
-GROUND = {"errors", "bundled", "recipe"}
+GROUND = {"errors", "bundled", "limits", "recipe"}
 COMPUTE = {"ops", "model", "runs", "planning"}
 MAY_IMPORT = {
     "errors": set(),
     "bundled": {"errors"},
+    "limits": set(),
     "launch": {"errors"},
-    "recipe": {"errors", "bundled"},
+    "recipe": {"errors", "bundled", "limits"},
     "storage": {"errors"},
     "fetching": {"errors", "bundled"},
     "corpus": {*GROUND, "storage"},
@@ -38,7 +39,19 @@ MAY_IMPORT = {
     "revlm": {*GROUND, "corpus", "model", "generation", "training"},
     "__main__": {"cli"},
 }  # fmt: skip
-WITHOUT_TORCH = ("errors", "bundled", "launch", "recipe", "storage", "fetching", "corpus", "report", "cli", "revlm")
+WITHOUT_TORCH = (
+    "errors",
+    "bundled",
+    "limits",
+    "launch",
+    "recipe",
+    "storage",
+    "fetching",
+    "corpus",
+    "report",
+    "cli",
+    "revlm",
+)
 
 
 class Import(NamedTuple):

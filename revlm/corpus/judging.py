@@ -6,10 +6,10 @@ from base64 import b64decode, b64encode
 import numpy as np
 import numpy.typing as npt
 
-from revlm.corpus.corpus_files import OnError, Skipped
 from revlm.corpus.duplicates import Duplicate, Duplicates, sketch_of
 from revlm.corpus.encoding import Encoded
 from revlm.corpus.events import Dropped, Ended
+from revlm.corpus.refusing import OnError, Skipped
 from revlm.corpus.store import StoredDocument
 from revlm.errors import DataError
 

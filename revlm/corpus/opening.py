@@ -11,10 +11,17 @@ from revlm.corpus.mixture import Mixture
 from revlm.corpus.packed_corpus import PackedCorpus
 from revlm.corpus.readers.hub_address import PREFIX
 from revlm.corpus.sources import Source, open_source
+from revlm.corpus.standard_input import STANDARD_INPUT
 from revlm.corpus.streamed_corpus import StreamedCorpus
 from revlm.corpus.tokenizer import open_tokenizer
 from revlm.errors import DataError, UsageError
 from revlm.recipe import Data, Stream
+
+# Of `revlm tokenize`, called as the keys of a recipe are; `follow-links` alone stands without a value.
+_OPTION = (
+    r"--(errors|text-column|split|revision|config|follow-links|max-(?:expanded-bytes|ratio|members|nesting|line-bytes))"
+    r"\b(?: (skip)\b)?"
+)
 
 
 def open_corpus(data: Data, seed: int, message: Callable[[str], object] = lambda text: None) -> Corpus:
@@ -54,6 +61,8 @@ def pinned(stream: Stream) -> Stream:
 
 def _open_stream(stream: Stream) -> Source:
     """Returns the texts of a stream, whose errors name the keys of a recipe."""
+    if stream.corpus == STANDARD_INPUT:
+        raise UsageError("data.stream cannot be standard input, which cannot be read again; save it to a file")
     with _words_of_a_recipe():
         source = open_source(
             stream.corpus,
@@ -62,6 +71,8 @@ def _open_stream(stream: Stream) -> Source:
             split=stream.split,
             revision=stream.revision,
             config=stream.config,
+            follow_links=stream.follow_links,
+            limits=stream.limits,
         )
 
     def events(after: Place) -> Iterator[Event]:
@@ -77,7 +88,7 @@ def _words_of_a_recipe() -> Iterator[None]:
     try:
         yield
     except (DataError, UsageError) as error:
-        said = re.sub(r"--(errors|text-column|split|revision|config)\b(?: (skip)\b)?", _key_of_option, str(error))
+        said = re.sub(_OPTION, _key_of_option, str(error))
         raise type(error)(said) from error
 
 

@@ -9,11 +9,11 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from revlm.corpus.corpus_files import OnError
-from revlm.corpus.documents import TEXT_COLUMN
 from revlm.corpus.encoding import Encoded, blocks, encode_stream
 from revlm.corpus.events import START, Dropped, Ended, recut
 from revlm.corpus.judging import Judge
+from revlm.corpus.readers.raw import TEXT_COLUMN
+from revlm.corpus.refusing import OnError
 from revlm.corpus.sources import Source, open_source
 from revlm.corpus.spool import Outcome, Spool
 from revlm.corpus.store import FORMAT_VERSION, StoredDocument
@@ -24,6 +24,7 @@ from revlm.corpus.tokenizer_training import nothing_left, train_on
 from revlm.corpus.unfinished import unfinished_store
 from revlm.corpus.watch import Progress, Stop, Watch
 from revlm.errors import UsageError
+from revlm.limits import DEFAULT_LIMITS, Limits
 from revlm.storage import require_free_space
 
 # A worker process takes about half a second to start, in which another encodes this much.
@@ -38,6 +39,8 @@ def tokenize_corpus(
     vocab_size: int = 2048,
     errors: OnError = "strict",
     text_column: str = TEXT_COLUMN,
+    follow_links: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
     split: str | None = None,
     revision: str | None = None,
     config: str | None = None,
@@ -56,14 +59,16 @@ def tokenize_corpus(
     killed on the way and begun again.
 
     Args:
-        corpus: a folder, a pattern such as `books/**/*.txt`, or one file, of any format that has a reader; or
-            `hf:owner/name`, a dataset of the hub.
+        corpus: a folder, a pattern such as `books/**/*.txt`, or one file, of any format that has a reader; `-`,
+            standard input; or `hf:owner/name`, a dataset of the hub.
         output_dir: the store; an existing store there is replaced when the new one is whole.
         tokenizer: "bytes", a SentencePiece model, a folder that holds a tokenizer, or None to train one on a sample
             of the corpus.
         vocab_size: the size of a trained tokenizer.
         errors: "strict" stops at a file or text that cannot be used, "skip" lists it and goes on.
-        text_column: the column of the text in files of rows.
+        text_column: the column of the text in files of rows; a dot leads into a column of columns.
+        follow_links: also reads what links in the corpus lead to outside of it.
+        limits: what one file may take before it cannot be used.
         split, revision, config: of a dataset of the hub.
         deduplicate: leaves out documents whose text, or nearly so, is that of an earlier one, instead of naming them.
         workers: processes that encode; None for one a core, fewer for a small corpus.
@@ -71,7 +76,7 @@ def tokenize_corpus(
         progress: called with bytes done, bytes in all (twice the corpus where a tokenizer is trained; None where it is
             not known) and a title.
         message: called with a sentence that the user should see.
-        stop: asked between blocks of text; once it names what asks for it, the work stops where it can go on.
+        stop: asked all along; once it names what asks for it, the work stops where it can go on.
         row_tokens: the most tokens one row holds; a longer document takes several.
         shard: takes only this part of the files, from 1, of how many, for `merge_stores`; it is written even where it
             has no text.
@@ -95,6 +100,9 @@ def tokenize_corpus(
         revision=revision,
         config=config,
         shard=shard,
+        follow_links=follow_links,
+        limits=limits,
+        stop=stop,
     )
     given = None if tokenizer is None else open_tokenizer(tokenizer)
     plan = {
@@ -103,6 +111,7 @@ def tokenize_corpus(
         "tokenizer": given.fingerprint if given else vocab_size,
         "errors": errors,
         "text_column": text_column,
+        "limits": asdict(limits),
         "deduplicate": deduplicate,
         "row_tokens": row_tokens,
         "shard": asdict(source.shard) if source.shard else None,

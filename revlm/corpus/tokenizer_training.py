@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
-from revlm.corpus.corpus_files import OnError, Skipped
-from revlm.corpus.documents import TEXT_COLUMN
 from revlm.corpus.events import START, Dropped, Event
+from revlm.corpus.readers.raw import TEXT_COLUMN
+from revlm.corpus.refusing import OnError, Skipped
 from revlm.corpus.sampling import sample_passages
 from revlm.corpus.sentencepiece_training import train_sentencepiece
 from revlm.corpus.sources import Source, open_source
@@ -18,6 +18,7 @@ from revlm.corpus.tokenizer import SentencePieceTokenizer, Tokenizer
 from revlm.corpus.unfinished import unfinished_store
 from revlm.corpus.watch import Progress, Stop, Watch
 from revlm.errors import DataError, StorageError
+from revlm.limits import DEFAULT_LIMITS, Limits
 
 _LISTED = 3  # reasons in an error
 
@@ -40,6 +41,8 @@ def write_tokenizer(
     vocab_size: int = 2048,
     errors: OnError = "strict",
     text_column: str = TEXT_COLUMN,
+    follow_links: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
     split: str | None = None,
     revision: str | None = None,
     config: str | None = None,
@@ -59,7 +62,17 @@ def write_tokenizer(
     """
     began = time.perf_counter()
     place = Path(os.path.realpath(output_dir))
-    source = open_source(corpus, errors=errors, text_column=text_column, split=split, revision=revision, config=config)
+    source = open_source(
+        corpus,
+        errors=errors,
+        text_column=text_column,
+        split=split,
+        revision=revision,
+        config=config,
+        follow_links=follow_links,
+        limits=limits,
+        stop=stop,
+    )
     if is_store(place):
         raise StorageError(f"{place} is a token store; give another folder for the tokenizer with -o")
     plan = {"only_tokenizer": vocab_size}

@@ -58,12 +58,12 @@ def table(folder: Path) -> None:
 CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "not UTF-8": (
         lambda folder: (folder / "bad.txt").write_bytes(b"caf\xe9"),
-        "bad.txt is not UTF-8: byte 0xe9 at byte offset 3 (unexpected end of data), it looks like Latin-1; "
-        "convert it, as with `iconv -f latin1 -t utf-8`",
+        "bad.txt is not UTF-8: byte 0xe9 at byte offset 3 (unexpected end of data); "
+        "its encoding is not known; convert it to UTF-8",
     ),
     "a NUL": (
         lambda folder: (folder / "bad.txt").write_bytes(b"caf\0e"),
-        "bad.txt holds a NUL at byte offset 3; remove it if this is a text",
+        "bad.txt holds a NUL at byte offset 3; its encoding is not known, and with NULs in it perhaps no text at all; remove it if this is a text",
     ),
     "a NUL in a row": (
         lambda folder: rows(folder, '{"text": "caf\\u0000e"}'),
@@ -79,7 +79,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a missing column": (
         lambda folder: rows(folder, '{"body": "fine"}'),
-        "rows.jsonl line 1 has no column 'text' (it has 'body'); name the text's with --text-column",
+        "rows.jsonl line 1 has no column 'text' (it has 'body'); name the column of the text with --text-column",
     ),
     "a truncated gzip": (
         lambda folder: cut(folder / "rows.jsonl.gz", gzip.compress(os.urandom(4000).hex().encode())),
