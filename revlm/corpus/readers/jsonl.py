@@ -50,7 +50,7 @@ def _lines(path: Path, source: Bytes, limit: int) -> Iterator[tuple[int, bytes |
     while chunk := source.read(_CHUNK_BYTES):
         start = 0
         if not given:
-            if mark_of(chunk):
+            if mark_of(chunk) or b"\0" in chunk[:4]:  # wider than UTF-8, whose first characters are ASCII here
                 raise not_utf8(path, chunk, f"byte 0x{chunk[0]:02x} at byte offset 0")
             start = len(codecs.BOM_UTF8) if chunk.startswith(codecs.BOM_UTF8) else 0
         while start < len(chunk):
@@ -91,8 +91,9 @@ def _text(line: bytes, place: str, reading: Reading, read_bytes: int) -> RawText
         return Unusable(
             place, "is not JSON that can be read (values contain each other too deeply)", REPAIR, read_bytes
         )
-    except ValueError as error:
-        return Unusable(place, f"is not JSON ({why(error)})", REPAIR, read_bytes)
+    except json.JSONDecodeError as error:
+        fault = f"{why(ValueError(error.msg))} at its character {error.pos}"
+        return Unusable(place, f"is not JSON ({fault})", REPAIR, read_bytes)
     return text_of_row(row, place, reading, read_bytes)
 
 

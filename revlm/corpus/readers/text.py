@@ -34,7 +34,10 @@ def _pieces(path: Path, source: Bytes) -> Iterator[str]:
             raise not_utf8(path, raw or error.object, place) from error
         if NUL in text:
             place = f"a NUL at byte offset {offset + len(text[: text.index(NUL)].encode())}"
-            raise UnusableFileError(path, f"holds {place}; {guess_of(raw).clause}", "remove it if this is a text")
+            guess = guess_of(raw)
+            known = guess.clause.startswith("perhaps")
+            reason, remedy = (f"; {guess.clause}", guess.remedy) if known else ("", "remove it if this is a text")
+            raise UnusableFileError(path, f"holds {place}{reason}", remedy)
         if "\x1b" in text and any(each in text for each in _ISO_2022):
             raise not_utf8(path, raw, "escape sequences of ISO-2022")
         if not raw:
