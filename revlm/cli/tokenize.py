@@ -1,6 +1,7 @@
 """`revlm tokenize`: documents to tokens on disk."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -177,7 +178,7 @@ def default_output(corpus: str, addition: str = "") -> Path:
     if is_pattern(corpus):
         corpus = str(folder_of_pattern(corpus))
     resolved = Path(corpus.removeprefix("hf:")).resolve()
-    name = resolved.name if resolved.is_dir() else resolved.stem
+    name = resolved.name if os.path.isdir(resolved) else resolved.stem
     return Path("data") / ((name or "corpus") + addition)
 
 

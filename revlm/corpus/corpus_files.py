@@ -104,7 +104,7 @@ def _found(corpus: Path | str, errors: OnError, follow_links: bool) -> CorpusFil
     if root.is_dir():
         return _find_in_folder(_Search(root, errors, follow_links))
     if is_pattern(corpus):
-        return _find_by_pattern(str(corpus), _Search(folder_of_pattern(str(corpus)), errors, follow_links))
+        return _find_by_pattern(str(corpus), _Search(folder_of_pattern(str(corpus)), errors, follow_links, True))
     status = root.stat()
     if not stat.S_ISREG(status.st_mode):
         raise DataError(f"the corpus {root} is neither a folder nor a regular file; save its text to a .txt file first")
@@ -117,7 +117,7 @@ def _found(corpus: Path | str, errors: OnError, follow_links: bool) -> CorpusFil
 
 def is_pattern(corpus: Path | str) -> bool:
     """Whether a corpus is called by a pattern, rather than by a file or folder whose name looks like one."""
-    return glob.has_magic(str(corpus)) and not Path(corpus).exists()
+    return glob.has_magic(str(corpus)) and not os.path.exists(corpus)
 
 
 def folder_of_pattern(pattern: str) -> Path:
@@ -132,6 +132,7 @@ class _Search:
     root: Path
     errors: OnError
     follow_links: bool
+    through_links: bool = False  # a path may lead through links that were not looked at one by one
     sizes: dict[Path, int] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
 
@@ -145,7 +146,7 @@ class _Search:
 
     def leads_out(self, path: Path) -> bool:
         """Whether a link leads out of the corpus and is not followed, and is then listed."""
-        if self.follow_links:
+        if self.follow_links or not (self.through_links or path.is_symlink()):
             return False
         target = Path(os.path.realpath(path))
         if target.is_relative_to(self._real_root):

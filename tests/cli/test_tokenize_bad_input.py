@@ -183,6 +183,41 @@ def test_what_holds_no_text_is_listed(corpus: Path, tmp_path: Path, revlm: Revlm
     assert says in ended.stdout
 
 
+@pytest.mark.parametrize("corpus", ["a\0b", "n" * 300, "n" * 300 + "/*.txt", "caf\udce9", "/dev/null", "x/" * 3000])
+def test_a_corpus_by_a_name_that_no_text_has(corpus: str, revlm: Revlm) -> None:
+    assert "check the path" in (said := revlm("tokenize", corpus).sentence(3)) or "neither a folder nor" in said
+
+
+def test_a_url_is_to_be_fetched(revlm: Revlm) -> None:
+    assert "is a URL; fetch it first" in revlm("tokenize", "https://example.org/book.epub").sentence(2)
+
+
+JSON_SOURCES = ["standard_input.jsonl, line 1", "standard_input.jsonl, line 2"]
+
+
+@pytest.mark.parametrize(
+    ("given", "sources"),
+    [(b"plain {text}\n", ["standard_input.txt"]), (b'{"text": "one"}\n{"text": "two"}\n', JSON_SOURCES)],
+)
+def test_standard_input_is_a_corpus(tmp_path: Path, given: bytes, sources: list[str]) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "revlm",
+        "tokenize",
+        "-",
+        "-o",
+        str(tmp_path / "s"),
+        "--tokenizer",
+        "bytes",
+        "--json",
+    ]
+    ended = subprocess.run(command, input=given, capture_output=True, check=True)
+    assert [document["source"] for document in json.loads(ended.stdout)["documents"]] == sources
+    closed = subprocess.run(f"{' '.join(command)} <&-", shell=True, capture_output=True, text=True, check=False)
+    assert (closed.returncode, "standard input cannot be read" in closed.stderr) == (3, True)
+
+
 def test_permission_denied() -> None:
     """As a user who may do less, where the tests are run by one who may do everything."""
     nobody = {"user": 65534, "group": 65534} if os.getuid() == 0 else {}
