@@ -30,9 +30,9 @@ from revlm.errors import DataError
 MOST_SECONDS, MOST_BYTES = 30, 1 << 30
 SNIPPETS = (
     b"<", b">", b"&", b"&a;", b"]]>", b"<![CDATA[", b"<!--", b"<!DOCTYPE a [<!ENTITY a '&a;&a;'>", b"<svg><text>",
-    b"<math>", b"</head>", b"<title>", b"<ruby><rt>", b"<mfrac><mi>", b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\xe9", 
-    b"\x1b$B", b"{", b"[[[[", b'"', b"\\ud800", b"1e999", b"9" * 5000, b"\n", b"\r", b"PAR1", b"PK\1\2", b"PK\5\6", b"\xff" * 4,
-    b"\x28\xb5\x2f\xfd",
+    b"<math>", b"</head>", b"<title>", b"<ruby><rt>", b"<mfrac><mi>", b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\xe9",
+    b"\x1b$B", b"{", b"[[[[", b'"', b"\\ud800", b"1e999", b"9" * 5000, b"\n", b"\r", b"PAR1", b"PK\1\2", b"PK\5\6",
+    b"\xff" * 4, b"\x28\xb5\x2f\xfd",
 )  # fmt: skip
 CONTAINER = b'<container><rootfiles><rootfile full-path="b.opf"/></rootfiles></container>'
 PACKAGE = b"""<package xmlns:dc="d"><dc:title>T</dc:title><manifest>
