@@ -9,23 +9,14 @@ import stat
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import Literal
 
-from revlm.corpus.readers import READERS, printable, reader_of, unreadable, why
+from revlm.corpus.readers import COMPRESSIONS, READERS, printable, reader_of, unreadable, why
 from revlm.corpus.reading import is_store
+from revlm.corpus.refusing import OnError, Skipped, left_out
 from revlm.errors import DataError, UsageError
-
-OnError = Literal["strict", "skip"]
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A file, folder or text, by its path below the corpus, that gave no document, and why."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -92,29 +83,41 @@ class CorpusFiles:
         return [*cuts, len(self.paths)]
 
 
-def find_corpus_files(corpus: Path | str, *, errors: OnError = "strict") -> CorpusFiles:
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+
+def find_corpus_files(corpus: Path | str, *, errors: OnError = "strict", follow_links: bool = False) -> CorpusFiles:
     """Returns the readable files of `corpus`, sorted by path: a folder (searched recursively), a pattern, or one file.
 
-    Links to folders are followed, each folder once, so a circle of links ends. Hidden entries, token stores, files
-    without a reader and what is no regular file (a pipe, a device) are listed as skipped. In a pattern `*`, `?` and
-    `[]` stand for what they stand for in a shell, and `**` for any folders; a file that it matches again through links
-    to folders is listed as skipped.
+    Links are followed to what lies in the corpus itself, each folder once, so a circle of links ends; those that lead
+    out of it only with `follow_links`. Hidden entries, token stores, files without a reader, what is no regular file
+    (a pipe, a device) and links that are not followed are listed as skipped. In a pattern `*`, `?` and `[]` stand for
+    what they stand for in a shell, and `**` for any folders; a file that it matches again through links to folders is
+    listed as skipped. A corpus that is a link itself is what it leads to.
 
     Raises:
         DataError: the corpus is missing or a token store, has no file that can be read, or, unless `errors` is "skip",
             a folder or file below it cannot be looked at.
+        UsageError: the corpus is a URL.
     """
+    if _URL.match(str(corpus)):
+        raise UsageError(f"{printable(str(corpus))} is a URL; fetch it first, for novels with `revlm fetch`")
+    try:
+        return _found(corpus, errors, follow_links)
+    except (OSError, ValueError, RecursionError) as error:  # a name that no file can have, or folders without end
+        named = printable(str(corpus)).replace("\0", "\\0")
+        raise DataError(f"the corpus {named} cannot be opened ({why(error)}); check the path") from error
+
+
+def _found(corpus: Path | str, errors: OnError, follow_links: bool) -> CorpusFiles:
     root = Path(corpus)
     if is_store(root):
         raise DataError(f"the corpus {root} is a token store, which holds no texts; give the folder of its texts")
     if root.is_dir():
-        return _find_in_folder(root, errors)
+        return _find_in_folder(_Search(root, errors, follow_links))
     if is_pattern(corpus):
-        return _find_by_pattern(str(corpus), errors)
-    try:
-        status = root.stat()
-    except OSError as error:
-        raise DataError(f"the corpus {root} cannot be opened ({why(error)}); check the path") from error
+        return _find_by_pattern(str(corpus), _Search(folder_of_pattern(str(corpus)), errors, follow_links, True))
+    status = root.stat()
     if not stat.S_ISREG(status.st_mode):
         raise DataError(f"the corpus {root} is neither a folder nor a regular file; save its text to a .txt file first")
     if root.suffix and reader_of(root) is None:
@@ -126,7 +129,7 @@ def find_corpus_files(corpus: Path | str, *, errors: OnError = "strict") -> Corp
 
 def is_pattern(corpus: Path | str) -> bool:
     """Whether a corpus is called by a pattern, rather than by a file or folder whose name looks like one."""
-    return glob.has_magic(str(corpus)) and not Path(corpus).exists()
+    return glob.has_magic(str(corpus)) and not os.path.exists(corpus)
 
 
 def folder_of_pattern(pattern: str) -> Path:
@@ -140,6 +143,8 @@ class _Search:
 
     root: Path
     errors: OnError
+    follow_links: bool
+    through_links: bool = False  # a path may lead through links that were not looked at one by one
     sizes: dict[Path, int] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
 
@@ -148,12 +153,27 @@ class _Search:
 
     def unusable(self, path: Path, error: OSError) -> None:
         problem = unreadable(path, error)
-        if self.errors == "strict":
-            raise problem.as_data_error() from error
-        self.skip(path, problem.reason)
+        below = printable(path.relative_to(self.root))
+        self.skipped.append(left_out(self.errors, printable(path), below, problem.reason, problem.remedy, cause=error))
+
+    def leads_out(self, path: Path) -> bool:
+        """Whether a link leads out of the corpus and is not followed, and is then listed."""
+        if self.follow_links or not (self.through_links or path.is_symlink()):
+            return False
+        target = Path(os.path.realpath(path))
+        if target.is_relative_to(self._real_root):
+            return False
+        self.skip(path, f"a link that leads out of the corpus, to {printable(target)} (--follow-links reads it)")
+        return True
+
+    @cached_property
+    def _real_root(self) -> Path:
+        return Path(os.path.realpath(self.root))
 
     def look_at(self, path: Path) -> None:
         """Takes a file, or skips it with a reason."""
+        if self.leads_out(path):
+            return
         if reader_of(path) is None:
             self.skip(path, f"not a text file ({_endings()})")
             return
@@ -170,13 +190,14 @@ class _Search:
     def files(self, nothing: str) -> CorpusFiles:
         """Returns what was found; raises the error that begins with `nothing` where that is nothing."""
         if not self.sizes:
-            raise DataError(f"{nothing} {_endings()} file; put the texts there, or give another folder")
+            raise DataError(
+                f"{nothing} file that can be read ({_endings()}); put the texts there, or give another folder"
+            )
         paths = tuple(sorted(self.sizes))
         return CorpusFiles(self.root, paths, tuple(self.sizes[path] for path in paths), tuple(self.skipped))
 
 
-def _find_by_pattern(pattern: str, errors: OnError) -> CorpusFiles:
-    search = _Search(folder_of_pattern(pattern), errors)
+def _find_by_pattern(pattern: str, search: _Search) -> CorpusFiles:
     seen: dict[str, str] = {}
     for name in sorted(set(glob.glob(pattern, recursive=True)), key=lambda name: (name.count(os.sep), name)):
         if os.path.isdir(name):
@@ -190,8 +211,8 @@ def _find_by_pattern(pattern: str, errors: OnError) -> CorpusFiles:
     return search.files(f"the pattern {pattern} matches no")
 
 
-def _find_in_folder(root: Path, errors: OnError) -> CorpusFiles:
-    search = _Search(root, errors)
+def _find_in_folder(search: _Search) -> CorpusFiles:
+    root = search.root
     seen: dict[tuple[int, int], Path] = {}
     for folder, subfolders, names in os.walk(
         root, followlinks=True, onerror=lambda error: search.unusable(Path(error.filename), error)
@@ -209,7 +230,8 @@ def _find_in_folder(root: Path, errors: OnError) -> CorpusFiles:
             continue
         for name in _hidden(subfolders + names):
             search.skip(here / name, "hidden")
-        subfolders[:] = sorted(set(subfolders) - set(_hidden(subfolders)))
+        inside = sorted(set(subfolders) - set(_hidden(subfolders)))
+        subfolders[:] = [name for name in inside if not search.leads_out(here / name)]
         for name in sorted(set(names) - set(_hidden(names))):
             search.look_at(here / name)
     return search.files(f"the corpus {root} holds no")
@@ -221,4 +243,4 @@ def _hidden(names: Iterable[str]) -> list[str]:
 
 def _endings() -> str:
     *others, last = READERS
-    return f"{', '.join(others)} or {last}"
+    return f"{', '.join(others)} or {last}, text and JSON lines also with {', '.join(COMPRESSIONS)} behind it"

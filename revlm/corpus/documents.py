@@ -9,16 +9,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from revlm.corpus.cleaning import Cleaning
-from revlm.corpus.corpus_files import CorpusFiles, OnError, Skipped, find_corpus_files
+from revlm.corpus.corpus_files import CorpusFiles, find_corpus_files
 from revlm.corpus.events import START, Dropped, Ended, Event, Piece, Place, text_events
-from revlm.corpus.readers import RawText, Unusable, UnusableFileError, name_of, printable, reader_of, unreadable
+from revlm.corpus.readers import (
+    RawText,
+    Reading,
+    Unusable,
+    UnusableFileError,
+    name_of,
+    printable,
+    reader_of,
+    unreadable,
+)
+from revlm.corpus.readers.raw import PLAIN_READING, TEXT_COLUMN
 from revlm.corpus.readers.text import read_text
-
-TEXT_COLUMN = "text"
+from revlm.corpus.refusing import left_out
+from revlm.errors import RevlmError
+from revlm.limits import DEFAULT_LIMITS, Limits
 
 
 def stream_documents(
-    files: CorpusFiles, *, errors: OnError = "strict", text_column: str = TEXT_COLUMN, after: Place = START
+    files: CorpusFiles,
+    reading: Reading = PLAIN_READING,
+    *,
+    errors: OnError = "strict",
+    after: Place = START,
 ) -> Iterator[Event]:
     """Yields the documents of a corpus piece by piece, in order, from a place on.
 
@@ -26,15 +41,14 @@ def stream_documents(
     those of its end.
 
     Dropped are texts and files that are empty or only white space, and where `errors` is "skip", files that cannot be
-    read, are damaged, are not UTF-8 or change meanwhile, and lines and rows without a text. `text_column` names the
-    text in files of rows.
+    read, are damaged, are not UTF-8, go beyond the limits or change meanwhile, and lines and rows without a text.
 
     Raises:
         DataError: where `errors` is "strict", at such a file, line or row (path and place named).
     """
     for number, path in enumerate(files.paths[after.file :], after.file):
         known = after.texts if number == after.file else 0
-        yield from _FileReading(path, number, files.root, errors).events(text_column, known)
+        yield from _FileReading(path, number, files.root, errors).events(reading, known)
 
 
 class _FileReading:
@@ -46,11 +60,14 @@ class _FileReading:
         self._texts = self._read_bytes = 0
         self._version = (0, 0)
 
-    def events(self, text_column: str, known: int) -> Iterator[Event]:
-        """Yields what follows the first `known` texts; where a file breaks off, that counts as one text more."""
+    def events(self, reading: Reading, known: int) -> Iterator[Event]:
+        """Yields what follows the first `known` texts; where a file breaks off, that counts as one text more.
+
+        This is the one boundary of all readers: whatever one of them raises becomes the error of its file.
+        """
         try:
             self._version = self._version_now()
-            for found in (reader_of(self._path) or read_text)(self._path, text_column):
+            for found in (reader_of(self._path) or read_text)(self._path, reading):
                 if self._texts >= known:
                     yield from self._text(found)
                 self._texts += 1
@@ -58,25 +75,31 @@ class _FileReading:
             self._require_unchanged()
             if not self._texts and not known:
                 yield self._dropped(self._source, "empty or only white space", self._version[0])
-        except (OSError, UnusableFileError) as error:
+        except RevlmError:
+            raise
+        except Exception as error:  # MemoryError and RecursionError as well
             problem = error if isinstance(error, UnusableFileError) else unreadable(self._path, error)
-            if self._errors == "strict":
-                raise problem.as_data_error() from error
+            named, read_bytes = printable(self._path), max(0, self._version[0] - self._read_bytes)
+            skipped = left_out(self._errors, named, self._source, problem.reason, problem.remedy, cause=error)
             if self._texts >= known:
-                yield self._dropped(self._source, problem.reason, self._version[0] - self._read_bytes)
+                yield Dropped(self._place(), skipped, read_bytes)
 
     def _text(self, found: RawText | Unusable) -> Iterator[Event]:
         source = f"{self._source}, {found.place}" if found.place else self._source
         if isinstance(found, RawText):
-            place = Place(self._number, self._texts + 1)
-            yield from text_events(found, place, source, self._title(found.place) or source, self._require_unchanged)
-        elif self._errors == "strict":
-            raise UnusableFileError(self._path, f"{found.place} {found.reason}", found.remedy)
+            yield from text_events(
+                found, self._place(), source, self._title(found.place) or source, self._require_unchanged
+            )
         else:
-            yield self._dropped(source, found.reason, found.read_bytes)
+            named = f"{printable(self._path)} {found.place}"
+            skipped = left_out(self._errors, named, source, found.reason, found.remedy)
+            yield Dropped(self._place(), skipped, found.read_bytes)
+
+    def _place(self) -> Place:
+        return Place(self._number, self._texts + 1)
 
     def _dropped(self, source: str, reason: str, read_bytes: int) -> Dropped:
-        return Dropped(Place(self._number, self._texts + 1), Skipped(source, reason), read_bytes)
+        return Dropped(self._place(), Skipped(source, reason), read_bytes)
 
     def _title(self, place: str) -> str:
         name = printable(name_of(self._path)).replace("_", " ").strip()
@@ -106,6 +129,8 @@ def read_documents(
     *,
     errors: OnError = "strict",
     text_column: str = TEXT_COLUMN,
+    follow_links: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
     on_skip: Callable[[Skipped], None] = lambda skipped: None,
 ) -> Iterator[Document]:
     """Yields the documents of a corpus whole, one at a time; what gives none is passed to `on_skip`.
@@ -113,12 +138,16 @@ def read_documents(
     Raises:
         DataError: as `find_corpus_files` and `stream_documents`.
     """
-    files = corpus if isinstance(corpus, CorpusFiles) else find_corpus_files(corpus, errors=errors)
+    files = (
+        corpus
+        if isinstance(corpus, CorpusFiles)
+        else find_corpus_files(corpus, errors=errors, follow_links=follow_links)
+    )
     if not isinstance(corpus, CorpusFiles):
         for skipped in files.skipped:
             on_skip(skipped)
     pieces: list[str] = []
-    for event in stream_documents(files, errors=errors, text_column=text_column):
+    for event in stream_documents(files, Reading(text_column, limits), errors=errors):
         if isinstance(event, Piece):
             pieces.append(event.text)
             continue

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from revlm.corpus.cleaning import CleanedText, Cleaning, utf8_length
-from revlm.corpus.corpus_files import Skipped
 from revlm.corpus.readers import RawText
+from revlm.corpus.refusing import Skipped
 
 
 class Place(NamedTuple):

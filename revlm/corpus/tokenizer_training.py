@@ -15,17 +15,18 @@ from itertools import chain, islice
 from pathlib import Path
 
 from revlm.corpus.cleaning import utf8_length
-from revlm.corpus.corpus_files import OnError, Skipped
 from revlm.corpus.cutting import Cuts
-from revlm.corpus.documents import TEXT_COLUMN
 from revlm.corpus.events import START, Dropped, Ended, Event, Piece, recut
+from revlm.corpus.readers.raw import TEXT_COLUMN
 from revlm.corpus.reading import is_store
+from revlm.corpus.refusing import OnError, Skipped
 from revlm.corpus.sentencepiece_training import IDS_OF_NO_CHARACTER, train_sentencepiece
 from revlm.corpus.sources import Source, open_source
 from revlm.corpus.store.unfinished import unfinished_store
 from revlm.corpus.tokenizer import SentencePieceTokenizer, Tokenizer
 from revlm.corpus.watch import Progress, Stop, Watch
 from revlm.errors import DataError, StorageError, UsageError
+from revlm.limits import DEFAULT_LIMITS, Limits
 
 # SentencePiece needs about ten times as much memory.
 SAMPLE_BYTES = 1 << 25
@@ -52,6 +53,8 @@ def write_tokenizer(
     character_coverage: float | None = None,
     errors: OnError = "strict",
     text_column: str = TEXT_COLUMN,
+    follow_links: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
     split: str | None = None,
     revision: str | None = None,
     config: str | None = None,
@@ -72,7 +75,17 @@ def write_tokenizer(
     began = time.perf_counter()
     training = TokenizerTraining(vocab_size, character_coverage)
     place = Path(os.path.realpath(output_dir))
-    source = open_source(corpus, errors=errors, text_column=text_column, split=split, revision=revision, config=config)
+    source = open_source(
+        corpus,
+        errors=errors,
+        text_column=text_column,
+        split=split,
+        revision=revision,
+        config=config,
+        follow_links=follow_links,
+        limits=limits,
+        stop=stop,
+    )
     if is_store(place):
         raise StorageError(f"{place} is a token store; give another folder for the tokenizer with -o")
     plan = {"only_tokenizer": training.identity}

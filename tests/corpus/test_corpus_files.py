@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from revlm.corpus import tokenize_corpus
-from revlm.corpus.corpus_files import CorpusFiles, Skipped, find_corpus_files
+from revlm.corpus.corpus_files import CorpusFiles, find_corpus_files
+from revlm.corpus.refusing import Skipped
 from revlm.errors import DataError, UsageError
 
 

@@ -1,7 +1,6 @@
 import gzip
 import os
 from pathlib import Path
-from typing import IO
 
 import pyarrow
 import pytest
@@ -9,9 +8,10 @@ from pyarrow import parquet
 
 from revlm.corpus import read_documents
 from revlm.corpus.cleaning import Cleaning
-from revlm.corpus.corpus_files import Skipped, find_corpus_files
+from revlm.corpus.corpus_files import find_corpus_files
 from revlm.corpus.documents import stream_documents
 from revlm.corpus.events import Piece
+from revlm.corpus.refusing import Skipped
 from revlm.errors import DataError
 
 
@@ -106,12 +106,25 @@ def test_a_file_of_no_texts_is_listed_and_passed_once(tmp_path: Path) -> None:
         assert left == events[number + 1 :]
 
 
-def test_a_link_to_a_folder_is_followed(tmp_path: Path) -> None:
+def test_links_that_lead_out_of_the_corpus_are_named_unless_they_are_to_be_followed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "a.txt").write_text("linked")
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "link").symlink_to(tmp_path / "elsewhere")
-    assert read(tmp_path / "corpus") == ({"link/a.txt": "linked"}, [])
+    (tmp_path / "corpus" / "a.txt").symlink_to("../elsewhere/a.txt")
+    (tmp_path / "corpus" / "own.txt").write_text("own")
+    (tmp_path / "corpus" / "inside.txt").symlink_to("own.txt")
+    own = {"inside.txt": "own", "own.txt": "own"}
+    texts, skipped = read(tmp_path / "corpus")
+    assert texts == own
+    assert {each.path for each in skipped} == {"a.txt", "link"}
+    assert all(f"leads out of the corpus, to {tmp_path}/elsewhere" in each.reason for each in skipped)
+    assert read(tmp_path / "corpus", follow_links=True) == ({"a.txt": "linked", "link/a.txt": "linked", **own}, [])
+    skipped.clear()
+    texts = {each.source for each in read_documents(f"{tmp_path}/corpus/*/*.txt", follow_links=True)}
+    assert texts == {"link/a.txt"}
+    with pytest.raises(DataError, match="matches no file that can be read"):
+        find_corpus_files(f"{tmp_path}/corpus/*/*.txt")
 
 
 @pytest.mark.parametrize("target", ["nowhere.txt", "broken.txt"])
@@ -128,14 +141,14 @@ def test_a_broken_link_stops_or_is_listed(tmp_path: Path, target: str) -> None:
 def test_an_unreadable_file_stops_or_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "good.txt").write_text("good")
     (tmp_path / "shut.txt").write_text("shut")
-    open_path = Path.open
+    open_file = os.open
 
-    def refuse(path: Path, *arguments: str, **options: str) -> IO[bytes]:
-        if path.name == "shut.txt":
+    def refuse(path: Path, *arguments: int) -> int:
+        if Path(path).name == "shut.txt":
             raise PermissionError(13, "Permission denied")
-        return open_path(path, *arguments, **options)
+        return open_file(path, *arguments)
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(DataError, match=r"shut\.txt cannot be read: permission denied"):
         list(read_documents(tmp_path))
     texts, (skipped,) = read(tmp_path, errors="skip")
@@ -147,7 +160,7 @@ def test_a_corpus_that_is_missing_or_holds_no_text_file_is_refused(tmp_path: Pat
     with pytest.raises(DataError, match="cannot be opened"):
         find_corpus_files(tmp_path / "missing")
     (tmp_path / "notes.pdf").write_text("x")
-    with pytest.raises(DataError, match=r"holds no \.txt, .* or \.epub file"):
+    with pytest.raises(DataError, match=r"holds no file that can be read \(\.txt, .* or \.xhtml"):
         find_corpus_files(tmp_path)
     with pytest.raises(DataError, match=r"no reader for \.pdf"):
         find_corpus_files(tmp_path / "notes.pdf")

@@ -11,7 +11,6 @@ from functools import partial
 from typing import NamedTuple
 
 from revlm.corpus import events
-from revlm.corpus.corpus_files import OnError, Skipped
 from revlm.corpus.examples.corpus import (
     Corpus,
     Example,
@@ -23,6 +22,7 @@ from revlm.corpus.examples.corpus import (
     example_of,
 )
 from revlm.corpus.examples.streamed_documents import DocumentCursor, Making, StreamedDocument, streamed_documents
+from revlm.corpus.refusing import OnError, Skipped
 from revlm.corpus.sources import Source
 from revlm.corpus.tokenizer import Tokenizer
 from revlm.errors import DataError, StorageError

@@ -1,4 +1,4 @@
-"""Readers of files by their ending: each takes a file and the column of the text, and gives one text at a time.
+"""Readers of files by their ending: each takes a file and how it is read, and gives one text at a time.
 
 A further format is one more entry in `READERS`.
 """
@@ -7,15 +7,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from revlm.corpus.readers.epub import read_epub
+from revlm.corpus.readers.html import read_html
 from revlm.corpus.readers.jsonl import read_jsonl
+from revlm.corpus.readers.opened import COMPRESSIONS
 from revlm.corpus.readers.parquet import read_parquet
-from revlm.corpus.readers.raw import RawText, Unusable, UnusableFileError, printable, unreadable, why
+from revlm.corpus.readers.raw import RawText, Reading, Unusable, UnusableFileError, printable, unreadable, why
 from revlm.corpus.readers.text import read_text
 
 __all__ = [
+    "COMPRESSIONS",
     "READERS",
     "RawText",
     "Reader",
+    "Reading",
     "Unusable",
     "UnusableFileError",
     "name_of",
@@ -25,29 +29,40 @@ __all__ = [
     "why",
 ]
 
-Reader = Callable[[Path, str], Iterator[RawText | Unusable]]
+Reader = Callable[[Path, Reading], Iterator[RawText | Unusable]]
 
+# An ending of COMPRESSIONS may follow on those of `_COMPRESSIBLE`.
 READERS: dict[str, Reader] = {
     ".txt": read_text,
     ".md": read_text,
+    ".markdown": read_text,
     ".jsonl": read_jsonl,
-    ".jsonl.gz": read_jsonl,
-    ".jsonl.zst": read_jsonl,
+    ".ndjson": read_jsonl,
     ".parquet": read_parquet,
     ".epub": read_epub,
+    ".html": read_html,
+    ".htm": read_html,
+    ".xhtml": read_html,
 }
+_COMPRESSIBLE = (read_text, read_jsonl)
 
 
 def reader_of(path: Path) -> Reader | None:
     """Returns the reader for a file's ending, in capitals or not; None where there is none."""
-    return READERS.get(_ending(path))
+    ending, compression = _endings(path)
+    reader = READERS.get(ending)
+    return reader if not compression or reader in _COMPRESSIBLE else None
 
 
 def name_of(path: Path) -> str:
     """Returns the name of a file without its ending."""
-    return path.name.removesuffix(path.name[len(path.name) - len(_ending(path)) :])
+    ending, compression = _endings(path)
+    return path.name[: len(path.name) - len(ending) - len(compression)] or path.name
 
 
-def _ending(path: Path) -> str:
-    name = path.name.lower()
-    return next((ending for ending in READERS if name.endswith(ending)), path.suffix)
+def _endings(path: Path) -> tuple[str, str]:
+    """Returns the ending of a file's format, and that of its compression behind it, where there is one."""
+    compression = path.suffix.lower() if path.suffix.lower() in COMPRESSIONS else ""
+    rest = Path(path.name[: len(path.name) - len(compression)])
+    ending = rest.suffix.lower()
+    return (ending, compression) if ending in READERS else (path.suffix, "")

@@ -1,165 +1,143 @@
 """Reads e-books: the documents of an EPUB's spine, in their order, as one text.
 
-Source: EPUB 3.3 (W3C Recommendation), sections 4 (container), 5 (package) and 6.1 (XHTML documents).
+Of a document of the spine that is in another format its fallback is read; pictures hold no text. Readings of ruby are
+left out (see `markup`), and so is the table of contents.
+
+Source: EPUB 3.3 (W3C Recommendation), sections 3.5 (foreign resources), 4 (container) and 5 (package).
 """
 
-import lzma
 import posixpath
-import re
-import zipfile
-import zlib
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
-from xml.etree import ElementTree
 
-from revlm.corpus.readers.raw import RawText, UnusableFileError, no_text, why
+from lxml import etree
+
+from revlm.corpus.readers.archive import Archive, opened_archive
+from revlm.corpus.readers.declared import EncodingError, decoded
+from revlm.corpus.readers.markup import Markup, MarkupError
+from revlm.corpus.readers.raw import RawText, Reading, UnusableFileError, no_text, shown, title_of
+from revlm.corpus.readers.rows import in_pieces
 
 _CONTAINER, _ENCRYPTION = "META-INF/container.xml", "META-INF/encryption.xml"
-_XHTML = ("application/xhtml+xml", "text/html", "text/x-oeb1-document")
-_BLOCKS = """
-    address article aside blockquote body dd details div dl dt fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6
-    header hr li main nav ol p pre section table tr ul
-"""
-# RuntimeError is zipfile's word for what is encrypted or compressed in another way, AssertionError html.parser's for
-# markup that is none.
-_DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    ElementTree.ParseError,
-    AssertionError,
-    EOFError,
-    LookupError,
-    RuntimeError,
-    ValueError,
+# XHTML, the HTML and OEB of older books, pages that are drawings with text, and talking books.
+_READABLE = frozenset(
+    ("application/xhtml+xml", "text/html", "text/x-oeb1-document", "image/svg+xml", "application/x-dtbook+xml")
 )
-_DECLARED_ENCODING = re.compile(rb"""^\s*<\?xml[^>]*\bencoding=["']([\w.-]+)["']""")
+# Of the package and what leads to it, which are held as trees that take fifty times as much.
+_PACKAGE_BYTES = 8 << 20
+_TEXTLESS = ("image/", "audio/", "video/", "font/")
 
 
-def read_epub(path: Path, text_column: str) -> Iterator[RawText]:
-    """Yields the one text of a book; its title is that of the package."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            text, title = _Book(path, archive).read()
-    except _DAMAGE as error:
-        raise UnusableFileError(path, f"is damaged or no EPUB ({why(error)})", "fetch it again") from error
-    if reason := no_text(text):
-        raise UnusableFileError(path, reason, "fetch or make it again")
-    yield RawText((text,), path.stat().st_size, title=title)
+def read_epub(path: Path, reading: Reading) -> Iterator[RawText]:
+    """Yields the one text of a book, read chapter by chapter; its title is that of the package."""
+    with opened_archive(path, reading) as archive:
+        book = _Book(path, archive, reading)
+        yield RawText(book.pieces(), path.stat().st_size, title=book.title)
 
 
 class _Book:
-    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
-        self._path, self._archive = path, archive
-
-    def read(self) -> tuple[str, str | None]:
-        root_file = self._find(self._xml(_CONTAINER), "rootfile")
-        package_name = root_file[0].get("full-path", "") if root_file else ""
+    def __init__(self, path: Path, archive: Archive, reading: Reading) -> None:
+        self._path, self._archive, self._reading = path, archive, reading
+        [root_file] = self._elements(self._xml(_CONTAINER), "rootfile")[:1] or [None]
+        if root_file is None:
+            raise archive.fault(_CONTAINER, "names no package")
+        package_name = root_file.get("full-path", "")
         package = self._xml(package_name)
-        names = self._spine(package, posixpath.dirname(package_name))
-        if not names:
-            raise UnusableFileError(self._path, "has no spine, so no order to read it in", "fetch or make it again")
+        titles = (" ".join("".join(each.itertext()).split()) for each in self._elements(package, "title"))
+        self.title = title_of(next(filter(None, titles), None))
+        self._names = self._spine(package, package_name)
         locked = self._locked()
-        if any(name in locked for name in names):
-            raise UnusableFileError(self._path, "is locked (DRM)", "get an edition that is not")
-        titles = [" ".join("".join(each.itertext()).split()) for each in self._find(package, "title")]
-        chapters = [_text_of(_decode(self._archive.read(name))) for name in names]
-        return "\n\n\n".join(chapter for chapter in chapters if chapter) + "\n", next(filter(None, titles), None)
+        if any(name in locked for name in self._names):
+            raise UnusableFileError(path, "is locked (DRM)", "get an edition that is not")
 
-    def _spine(self, package: ElementTree.Element, folder: str) -> list[str]:
-        items = {item.get("id"): item for item in self._find(package, "item")}
-        order = [items.get(reference.get("idref")) for reference in self._find(package, "itemref")]
-        return [
-            posixpath.normpath(posixpath.join(folder, unquote(item.get("href", ""))))
-            for item in order
-            if item is not None
-            and item.get("media-type") in _XHTML
-            and "nav" not in item.get("properties", "").split()  # the table of contents is no text of the book
-        ]
+    def pieces(self) -> Iterator[str]:
+        """Yields the text, with two blank lines between documents.
+
+        Raises:
+            UnusableFileError: a document cannot be read; the error names it.
+        """
+        separator = ""
+        for name in self._names:
+            if text := self._text(name):
+                yield separator
+                yield from in_pieces(text)
+                separator = "\n\n\n"
+        yield "\n"
+
+    def _text(self, name: str) -> str:
+        with self._archive.naming(name):
+            try:
+                markup = decoded(self._archive.read(name))
+                if reason := no_text(markup):
+                    raise self._archive.fault(name, reason)
+                return Markup(markup, self._reading).text
+            except EncodingError as error:
+                raise self._archive.fault(name, str(error), error.remedy) from error
+            except MarkupError as error:
+                raise self._archive.fault(name, f"cannot be parsed: {error}", error.remedy) from error
+
+    def _spine(self, package: Any, package_name: str) -> list[str]:
+        """Returns the names of the documents in their order, each once, as the package means them."""
+        items = {item.get("id"): item for item in self._elements(package, "item")}
+        references = self._elements(package, "itemref")
+        if not references:
+            raise UnusableFileError(self._path, "has no spine, so no order to read it in", "fetch or make it again")
+        names: dict[str, None] = {}
+        for reference in references:
+            identifier = reference.get("idref")
+            if identifier not in items:
+                raise self._archive.fault(package_name, f"has no item {shown(identifier)}, which its spine names")
+            item = self._readable(items[identifier], items, package_name)
+            # The table of contents is no text of the book.
+            if item is not None and "nav" not in item.get("properties", "").split():
+                names[self._name(item.get("href", ""), posixpath.dirname(package_name))] = None
+        if not names:
+            kinds = sorted({items[each.get("idref")].get("media-type", "") for each in references})
+            reason = f"holds no text in its spine, only {', '.join(map(shown, kinds[:8]))}"
+            raise UnusableFileError(self._path, reason, "get an edition with text")
+        return list(names)
+
+    def _readable(self, item: Any, items: dict[Any, Any], package_name: str) -> Any | None:
+        """Returns an item or the first of its fallbacks that can be read; None where it holds no text."""
+        seen: list[Any] = []
+        each = item
+        while each is not None and each not in seen:
+            if _media_type(each) in _READABLE:
+                return each
+            seen.append(each)
+            each = items.get(each.get("fallback"))
+        kind = _media_type(item)
+        if kind.startswith(_TEXTLESS):
+            return None
+        reason = f"names {shown(item.get('href', ''))} in its spine, of type {shown(kind)}, and no fallback for it"
+        raise self._archive.fault(package_name, reason, "convert it to XHTML")
+
+    def _name(self, href: str, folder: str) -> str:
+        """Returns the name inside the archive of what the package calls so, with or without escapes."""
+        href = href.partition("#")[0]
+        names = [posixpath.normpath(posixpath.join(folder, each)).lstrip("/") for each in (unquote(href), href)]
+        return next((name for name in names if name in self._archive), names[0])
 
     def _locked(self) -> set[str]:
         """Returns the files that are encrypted; fonts often are, which locks nothing."""
-        if _ENCRYPTION not in self._archive.namelist():
+        if _ENCRYPTION not in self._archive:
             return set()
-        return {unquote(each.get("URI", "")) for each in self._find(self._xml(_ENCRYPTION), "CipherReference")}
+        references = self._elements(self._xml(_ENCRYPTION), "CipherReference")
+        return {posixpath.normpath(unquote(each.get("URI", ""))).lstrip("/") for each in references}
 
-    def _xml(self, name: str) -> ElementTree.Element:
-        return ElementTree.fromstring(self._archive.read(name))
+    def _xml(self, name: str) -> Any:
+        raw = self._archive.read(name, _PACKAGE_BYTES)
+        parser = etree.XMLParser(no_network=True, load_dtd=False, resolve_entities="internal", huge_tree=False)
+        with self._archive.naming(name):
+            return etree.fromstring(raw, parser)
 
     @staticmethod
-    def _find(element: ElementTree.Element, name: str) -> list[ElementTree.Element]:
+    def _elements(element: Any, name: str) -> list[Any]:
         """Returns all elements of a name below, whatever their namespace."""
-        return [each for each in element.iter() if isinstance(each.tag, str) and each.tag.rpartition("}")[2] == name]
+        return list(element.iter(f"{{*}}{name}"))
 
 
-def _decode(raw: bytes) -> str:
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return raw.decode("utf-16")
-    declared = _DECLARED_ENCODING.match(raw)
-    return raw.decode(declared[1].decode() if declared else "utf-8").removeprefix("\ufeff")
-
-
-def _text_of(markup: str) -> str:
-    parser = _Text()
-    parser.feed(markup)
-    parser.close()
-    return parser.text()
-
-
-class _Text(HTMLParser):
-    """The text of an XHTML document: a blank line between blocks, white space as a browser shows it."""
-
-    _BLOCKS = frozenset(_BLOCKS.split())
-    _CELLS = frozenset(("td", "th"))
-    _HIDDEN = frozenset(("head", "script", "style", "template"))
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self._blocks: list[str] = []
-        self._block: list[str] = []
-        self._hidden = self._preformatted = 0
-
-    def text(self) -> str:
-        self._end_block()
-        return "\n\n".join(self._blocks)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        if tag in self._BLOCKS:
-            self._end_block()
-        self._hidden += tag in self._HIDDEN
-        self._preformatted += tag == "pre"
-        if tag in self._CELLS:
-            self._block.append(" ")
-        if tag == "br":
-            self._block.append("\n")
-
-    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        if tag == "br":
-            self._block.append("\n")
-        elif tag in self._BLOCKS:
-            self._end_block()
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in self._BLOCKS:
-            self._end_block()
-        self._hidden -= tag in self._HIDDEN and self._hidden > 0
-        self._preformatted -= tag == "pre" and self._preformatted > 0
-
-    def handle_data(self, data: str) -> None:
-        if not self._hidden:
-            self._block.append(data if self._preformatted else re.sub(r"[ \t\r\n\f]+", " ", data))
-
-    def unknown_decl(self, data: str) -> None:
-        if data.startswith("CDATA["):
-            self.handle_data(data.removeprefix("CDATA["))
-
-    def _end_block(self) -> None:
-        lines = "".join(self._block).split("\n")
-        if not self._preformatted:
-            lines = [re.sub(" {2,}", " ", line).strip(" ") for line in lines]
-        block = "\n".join(lines).strip("\n")
-        if block.strip():
-            self._blocks.append(block)
-        self._block.clear()
+def _media_type(item: Any) -> str:
+    return str(item.get("media-type", "")).partition(";")[0].strip().lower()

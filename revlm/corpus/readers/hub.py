@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from revlm.corpus.cleaning import utf8_length
 from revlm.corpus.readers.hub_address import HubAddress
-from revlm.corpus.readers.hub_errors import no_such_column, no_such_split, opening, reading, require_access
-from revlm.corpus.readers.hub_rows import DatasetRows, ParquetRows, Row, Rows
-from revlm.corpus.readers.jsonl import text_of_row
-from revlm.corpus.readers.raw import RawText, Unusable
+from revlm.corpus.readers.hub_errors import no_such_column, no_such_split, opening, reading_on, require_access
+from revlm.corpus.readers.hub_rows import DatasetRows, ParquetRows, Rows
+from revlm.corpus.readers.parquet_rows import Row, values_of
+from revlm.corpus.readers.raw import RawText, Reading, Unusable
+from revlm.corpus.readers.rows import TITLE_COLUMN, text_of_row, value_at
 from revlm.errors import DataError
 
 
@@ -47,7 +49,7 @@ class HubDataset(HubAddress):
         counted = (_opened(self).info.splits or {}).get(self.split)
         return counted.num_bytes or None if counted else None
 
-    def texts(self, text_column: str, *, skip: int = 0) -> Iterator[RawText | Unusable]:
+    def texts(self, reading: Reading, *, skip: int = 0) -> Iterator[RawText | Unusable]:
         """Yields the text of each row after the first `skip`, which is named by its row and, of several, its file.
 
         The title is the column `title`, where there is one of strings; `read_bytes` is the text's length in UTF-8.
@@ -57,16 +59,17 @@ class HubDataset(HubAddress):
             DataError: where there is no such column, a file is damaged, or the connection is lost for long.
         """
         place = ""
-        with reading(self, lambda: place):
-            for rows in self._rows(text_column):
+        with reading_on(self, lambda: place):
+            for rows in self._rows(reading.text_column):
                 jumped = rows.jump(skip)
                 skip -= jumped
                 for number, row in enumerate(rows.read(jumped), jumped + 1):
+                    reading.raise_if_stopped()
                     if skip:
                         skip -= 1
                         continue
                     place = f"{rows.name}, row {number}" if rows.name else f"row {number}"
-                    yield _text(row, place, text_column)
+                    yield _text(row, place, reading)
 
     def _files(self) -> list[str]:
         """Returns all files of the split, in their order."""
@@ -86,9 +89,10 @@ class HubDataset(HubAddress):
         with opening(self):
             dataset = opened.as_streaming_dataset(split=self.split)
         if dataset.column_names is not None:
-            if text_column not in dataset.column_names:
+            wanted = {text_column, text_column.partition(".")[0], TITLE_COLUMN}
+            if wanted.isdisjoint({*dataset.column_names} - {TITLE_COLUMN}) and text_column != TITLE_COLUMN:
                 raise no_such_column(self, text_column, dataset.column_names)
-            dataset = dataset.select_columns([name for name in dataset.column_names if name in (text_column, "title")])
+            dataset = dataset.select_columns([name for name in dataset.column_names if name in wanted])
         return [DatasetRows(name, dataset.shard(len(files), index)) for index, name in enumerate(names)]
 
 
@@ -115,13 +119,9 @@ def _open(address: HubAddress) -> Any:
     return builder
 
 
-def _text(row: Row, place: str, column: str) -> RawText | Unusable:
-    values = {}
-    for name, value in row.items():
-        try:
-            values[name] = value.as_py()
-        except UnicodeDecodeError as error:
-            reason = f"is not UTF-8 in {name!r}: byte 0x{error.object[error.start]:02x} at its byte {error.start}"
-            return Unusable(place, reason, "repair the row")
-    text = values.get(column)
-    return text_of_row(values, place, column, read_bytes=len(text.encode()) if isinstance(text, str) else 0)
+def _text(row: Row, place: str, reading: Reading) -> RawText | Unusable:
+    values = values_of(row, place, reading)
+    if isinstance(values, Unusable):
+        return values
+    _, text = value_at(values, reading.text_column)
+    return text_of_row(values, place, reading, read_bytes=utf8_length(text) if isinstance(text, str) else 0)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from revlm.corpus.readers.hub_address import HubAddress
 from revlm.corpus.readers.raw import why
+from revlm.corpus.readers.rows import NAME_THE_COLUMN, no_column
 from revlm.errors import DataError, RevlmError, UsageError
 
 _COPY = "or fetch its files once with `hf download` and read them as hf:/folder"
@@ -40,13 +41,16 @@ def opening(address: HubAddress) -> Iterator[None]:
         ) from error
     except (ValueError, pyarrow.ArrowException) as error:
         raise _no_such_config(address, error) from error
+    except RevlmError:
+        raise
+    except Exception as error:
+        remedy = "name another revision with --revision, or tell its owner"
+        raise DataError(f"{address} cannot be opened ({type(error).__name__}: {why(error)}); {remedy}") from error
 
 
 @contextmanager
-def reading(address: HubAddress, place: Callable[[], str]) -> Iterator[None]:
+def reading_on(address: HubAddress, place: Callable[[], str]) -> Iterator[None]:
     """Raises what goes wrong inside as a `RevlmError`: why a dataset breaks off, and after which place."""
-    import pyarrow
-    from datasets.exceptions import DatasetsError
     from huggingface_hub.utils import httpx
 
     try:
@@ -55,7 +59,9 @@ def reading(address: HubAddress, place: Callable[[], str]) -> Iterator[None]:
         after = f" after {place()}" if place() else ""
         reason = f"the connection to the hub broke{after} ({_said(error)})"
         raise DataError(f"{address} cannot be read on: {reason}; run the same command again to go on") from error
-    except (OSError, ValueError, pyarrow.ArrowException, DatasetsError) as error:
+    except RevlmError:
+        raise
+    except Exception as error:  # whatever the libraries make of bytes that are not what they should be
         after = f", after {place()}" if place() else ""
         remedy = "fetch it again" if address.is_local else "name another revision with --revision, or tell its owner"
         raise DataError(f"{address} is damaged{after} ({why(error)}); {remedy}") from error
@@ -97,8 +103,7 @@ def no_such_split(address: HubAddress, there: Iterable[str]) -> UsageError:
 
 def no_such_column(address: HubAddress, column: str, there: Iterable[str]) -> DataError:
     """Returns the error for a dataset without the column of the text."""
-    columns = ", ".join(map(repr, list(there)[:8])) or "none"
-    return DataError(f"{address} has no column {column!r} (it has {columns}); name the text's with --text-column")
+    return DataError(f"{address} {no_column(column, there)}; {NAME_THE_COLUMN}")
 
 
 def _not_there(address: HubAddress) -> DataError:

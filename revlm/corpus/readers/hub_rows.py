@@ -7,13 +7,8 @@ from typing import Any, Protocol
 
 from revlm.corpus.readers.hub_address import HubAddress
 from revlm.corpus.readers.hub_errors import no_such_column
+from revlm.corpus.readers.parquet_rows import Row, columns_to_read, names_in, open_parquet, rows_of
 
-Row = dict[str, Any]  # a column's name to a scalar of Arrow
-
-# Rows decoded at one time: whole books, each.
-_ROWS = 8
-# Read at one time of a column, whose group of rows may be larger than memory; `pre_buffer` would fetch it whole.
-_READ_BYTES = 1 << 20
 # Asked for at one time over the network: what is lost when a connection drops, and held once more than a page.
 _REQUEST_BYTES = 16 << 20
 
@@ -45,22 +40,17 @@ class ParquetRows:
 
     def read(self, after: int) -> Iterator[Row]:
         with self._open() as file:
-            names = file.schema_arrow.names
-            if self._text_column not in names:
-                raise no_such_column(self._address, self._text_column, names)
-            columns = [name for name in dict.fromkeys((self._text_column, "title")) if name in names]
-            groups = range(self._groups_within(file, after), file.num_row_groups)
-            for batch in file.iter_batches(batch_size=_ROWS, row_groups=groups, columns=columns):
-                for index in range(batch.num_rows):
-                    yield {name: batch.column(name)[index] for name in columns}
+            columns = columns_to_read(file.schema_arrow, self._text_column)
+            if columns is None:
+                raise no_such_column(self._address, self._text_column, names_in(file.schema_arrow))
+            yield from rows_of(file, columns, range(self._groups_within(file, after), file.num_row_groups))
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
         from datasets.utils.file_utils import xopen  # with the retries that `datasets` has for dropped connections
-        from pyarrow import parquet
 
         with io.BufferedReader(_Steps(xopen(self._file, "rb")), _REQUEST_BYTES) as file:
-            yield parquet.ParquetFile(file, buffer_size=_READ_BYTES, pre_buffer=False)
+            yield open_parquet(file)
 
     @staticmethod
     def _group_rows(file: Any) -> list[int]:

@@ -3,35 +3,34 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from revlm.corpus.readers.jsonl import text_of_row
-from revlm.corpus.readers.raw import RawText, Unusable, UnusableFileError, why
-
-# Rows decoded at one time: whole books, each.
-_ROWS = 8
-# Read at one time of a column: the group of rows that it belongs to may be larger than memory.
-_READ_BYTES = 1 << 20
+from revlm.corpus.readers.opened import opened
+from revlm.corpus.readers.parquet_rows import columns_to_read, names_in, open_parquet, rows_of, values_of
+from revlm.corpus.readers.raw import RawText, Reading, Unusable, UnusableFileError, why
+from revlm.corpus.readers.rows import NAME_THE_COLUMN, no_column, text_of_row
 
 
-def read_parquet(path: Path, text_column: str) -> Iterator[RawText | Unusable]:
-    """Yields the text of each row; the title is its column `title`, where there is one of strings."""
+def read_parquet(path: Path, reading: Reading) -> Iterator[RawText | Unusable]:
+    """Yields the text of each row, of strings or of bytes that are UTF-8; the title is its column `title`."""
     import pyarrow
-    from pyarrow import parquet
 
-    size, before, row = path.stat().st_size, 0, 0
-    try:
-        file = parquet.ParquetFile(path, buffer_size=_READ_BYTES, pre_buffer=False)
-        names = file.schema_arrow.names
-        if text_column not in names:
-            there = ", ".join(map(repr, names[:8]))
-            reason = f"has no column {text_column!r} (it has {there})"
-            raise UnusableFileError(path, reason, "name the text's with --text-column")
-        columns = [name for name in dict.fromkeys((text_column, "title")) if name in names]
-        for batch in file.iter_batches(batch_size=_ROWS, columns=columns):
-            for values in batch.to_pylist():
-                row += 1
-                position = size * row // file.metadata.num_rows
-                yield text_of_row(values, f"row {row}", text_column, read_bytes=position - before)
-                before = position
-    except (OSError, pyarrow.ArrowException, UnicodeDecodeError) as error:
-        reason = f"is damaged or no Parquet file, after row {row} ({why(error)})"
-        raise UnusableFileError(path, reason, "fetch it again") from error
+    size, before, number = path.stat().st_size, 0, 0
+    with opened(path) as file:
+        try:
+            table = open_parquet(file)
+            columns = columns_to_read(table.schema_arrow, reading.text_column)
+            if columns is None:
+                reason = no_column(reading.text_column, names_in(table.schema_arrow))
+                raise UnusableFileError(path, reason, NAME_THE_COLUMN)
+            count = table.metadata.num_rows
+            for number, row in enumerate(rows_of(table, columns, range(table.num_row_groups)), 1):
+                reading.raise_if_stopped()
+                position = size * min(number, count) // count if count > 0 else size
+                place, read_bytes, before = f"row {number}", max(0, position - before), max(before, position)
+                values = values_of(row, place, reading)
+                if isinstance(values, Unusable):
+                    yield values._replace(read_bytes=read_bytes)
+                else:
+                    yield text_of_row(values, place, reading, read_bytes)
+        except (OSError, pyarrow.ArrowException) as error:
+            reason = f"is damaged or no Parquet file, after row {number} ({why(error)})"
+            raise UnusableFileError(path, reason, "fetch it again") from error

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from revlm.corpus.cleaning import Cleaning
-from revlm.corpus.corpus_files import Shard, Skipped
+from revlm.corpus.corpus_files import Shard
+from revlm.corpus.refusing import Skipped
 from revlm.corpus.store.token_store import StoredDocument, StoreFolder, TokenStore
 from revlm.errors import DataError, UsageError
 

@@ -22,8 +22,9 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from revlm.corpus.cleaning import Cleaning
-from revlm.corpus.corpus_files import Shard, Skipped
+from revlm.corpus.corpus_files import Shard
 from revlm.corpus.reading.store_folder import looks_like_store, open_regular
+from revlm.corpus.refusing import Skipped
 from revlm.corpus.store.manifest import (
     DOCUMENTS,
     SKIPPED,

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from revlm.corpus.cleaning import Cleaning
-from revlm.corpus.corpus_files import Shard, Skipped
+from revlm.corpus.corpus_files import Shard
 from revlm.corpus.reading.store_folder import MANIFEST
+from revlm.corpus.refusing import Skipped
 from revlm.corpus.store.manifest import DOCUMENTS, SKIPPED, Manifest, StoredFile, StoredTokenizer, row_file_names
 from revlm.corpus.store.rows import schema_of
 from revlm.corpus.store.token_store import StoredDocument

@@ -19,8 +19,8 @@ from pyarrow import parquet
 
 from revlm.corpus import Corpus, Example, Loader, StreamedCorpus, encoding, open_corpus, tokenize_corpus, tokenizer
 from revlm.corpus.cleaning import Cleaning
-from revlm.corpus.corpus_files import Skipped
 from revlm.corpus.events import Dropped, Ended, Event, Piece, Place
+from revlm.corpus.refusing import Skipped
 from revlm.corpus.sources import Source
 from revlm.corpus.store.token_store import TokenStore
 from revlm.corpus.tokenizer import ByteTokenizer, TokenIds

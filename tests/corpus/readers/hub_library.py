@@ -17,7 +17,7 @@ from pyarrow import parquet
 
 from revlm.corpus import open_corpus, pinned, tokenize_corpus
 from revlm.corpus.readers.hub import HubDataset
-from revlm.corpus.readers.raw import Unusable
+from revlm.corpus.readers.raw import Reading, Unusable
 from revlm.corpus.store.token_store import TokenStore
 from revlm.errors import Interrupted
 from revlm.recipe import Data, Stream
@@ -109,12 +109,12 @@ def process(home: Path, endpoint: str, *, initializer: Callable[[], None] | None
 def texts(dataset: HubDataset, skip: int = 0, column: str = "text") -> list[Text | Unusable]:
     return [
         each if isinstance(each, Unusable) else Text(each.place, "".join(each.pieces), each.title, each.read_bytes)
-        for each in dataset.texts(column, skip=skip)
+        for each in dataset.texts(Reading(column), skip=skip)
     ]
 
 
 def first_texts(dataset: HubDataset, count: int) -> list[str]:
-    return ["".join(each.pieces) for each, _ in zip(dataset.texts("text"), range(count), strict=False)]
+    return ["".join(each.pieces) for each, _ in zip(dataset.texts(Reading()), range(count), strict=False)]
 
 
 def facts(dataset: HubDataset) -> tuple[int | None, str | None]:

@@ -1,17 +1,19 @@
 """How the tests of the readers read, and how they try what cannot be read."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from revlm.corpus import Document, read_documents
-from revlm.corpus.corpus_files import Skipped, find_corpus_files
+from revlm.corpus.corpus_files import find_corpus_files
 from revlm.corpus.documents import stream_documents
 from revlm.corpus.events import Ended
+from revlm.corpus.refusing import Skipped
 from revlm.errors import DataError
 
 
-def read(corpus: Path | str, **options: str) -> tuple[list[Document], list[Skipped]]:
+def read(corpus: Path | str, **options: Any) -> tuple[list[Document], list[Skipped]]:
     skipped: list[Skipped] = []
     return list(read_documents(corpus, on_skip=skipped.append, **options)), skipped
 
@@ -22,7 +24,7 @@ def bytes_counted(corpus: Path) -> int:
     return sum(event.read_bytes for event in events if isinstance(event, Ended))
 
 
-def refused_or_skipped(corpus: Path, message: str, texts: list[str], skipped: int = 1, **options: str) -> None:
+def refused_or_skipped(corpus: Path, message: str, texts: list[str], skipped: int = 1, **options: Any) -> None:
     """Strict: one sentence with the path; skip: the other texts are there, and the reason is listed."""
     with pytest.raises(DataError, match=message) as raised:
         read(corpus, **options)

@@ -98,8 +98,8 @@ def test_a_row_without_a_text_is_named(elsewhere: Any) -> None:
     read = elsewhere(texts, named("bad"))
     assert [each.text for each in read if isinstance(each, Text)] == ["good", "last"]
     assert read[0].title == "A title"
-    assert read[1][:2] == ("row 2", "is not UTF-8 in 'text': byte 0xe9 at its byte 3")
-    assert read[2][:2] == ("row 3", "has no text in 'text' but NoneType")
+    assert read[1][:2] == ("row 2", "is not UTF-8 in 'text': byte 0xe9 at its byte 3; its encoding is not known")
+    assert read[2][:2] == ("row 3", "has null in 'text', not a text")
 
 
 def test_a_local_folder(elsewhere: Any, tmp_path: Path) -> None:

@@ -64,8 +64,13 @@ def test_rows_of_parquet(tmp_path: Path) -> None:
         (b'{"text": "\\ud800"}', r"line 2 holds a lone surrogate \(U\+D800\) at character 0"),
         (b'["a list"]', "line 2 is not a JSON object"),
         (b'{"body": "?", "id": 1}', r"line 2 has no column 'text' \(it has 'body', 'id'\).*--text-column"),
-        (b'{"text": 7}', "line 2 has no text in 'text' but int"),
-        (b"[" * 100_000, "line 2 is not JSON"),
+        (b'{"text": 7}', "line 2 has a number in 'text', not a text; name the column of the text with --text-column"),
+        (b'{"text": null}', "line 2 has null in 'text', not a text"),
+        (b"[" * 100_000, "line 2 holds JSON values that contain each other more than 1,000 times; pass a higher"),
+        (b'{"a":' * 990, "line 2 is not JSON"),
+        (b"[" + b"0," * (1 << 20) + b"0,0]", "line 2 holds more than 1,048,576 values"),
+        ("{'text'}".encode("utf-16"), "line 2 is not UTF-8"),
+        (b'{"text": "' + "Всё смешалось в доме Облонских".encode("cp1251") + b'"}', "CP1251 .*Всё смешалось"),
     ],
 )
 def test_a_bad_line_is_named_and_the_others_are_read(tmp_path: Path, line: bytes, reason: str) -> None:
@@ -94,21 +99,6 @@ def test_a_parquet_file_without_the_column_or_cut_off(tmp_path: Path) -> None:
     assert [document.text for document in read(path, text_column="body")[0]] == ["text"]
     path.write_bytes(path.read_bytes()[:-20])
     refused_or_skipped(path, "is damaged or no Parquet file", [], text_column="body")
-
-
-@pytest.mark.parametrize(
-    ("raw", "hint"),
-    [
-        ("Él".encode("utf-16"), "UTF-16.*iconv -f utf-16"),
-        ("Él dijo".encode("latin-1"), "Latin-1.*iconv -f latin1"),
-        ("“Él”".encode("cp1252"), "Windows-1252.*iconv -f cp1252"),
-        (b"\xff\0\1", "no text at all"),
-    ],
-)
-def test_what_is_not_utf8_is_guessed_at_and_not_converted(tmp_path: Path, raw: bytes, hint: str) -> None:
-    path = tmp_path / "book.txt"
-    path.write_bytes(raw)
-    refused_or_skipped(path, f"is not UTF-8: .*{hint}", [])
 
 
 @pytest.mark.parametrize("change", [lambda path: path.write_text("more than before"), lambda path: path.unlink()])
