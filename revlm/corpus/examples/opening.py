@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from revlm.corpus.events import Event, Place
 from revlm.corpus.examples.corpus import Corpus
 from revlm.corpus.examples.mixture import Mixture
 from revlm.corpus.examples.packed import PackedCorpus
 from revlm.corpus.examples.streamed import StreamedCorpus
-from revlm.corpus.readers.hub_address import PREFIX
-from revlm.corpus.sources import Source, open_source
-from revlm.corpus.standard_input import STANDARD_INPUT
+from revlm.corpus.reading.events import Event, Place
+from revlm.corpus.reading.hub.address import PREFIX
+from revlm.corpus.reading.sources import Source, open_source
+from revlm.corpus.reading.standard_input import STANDARD_INPUT
 from revlm.corpus.store.token_store import open_tokenizer
 from revlm.errors import DataError, UsageError
 from revlm.recipe import Data, Stream

@@ -9,11 +9,11 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from revlm.corpus.encoding import Encoded, blocks, encode_stream
-from revlm.corpus.events import START, Dropped, Ended, recut
-from revlm.corpus.readers.raw import TEXT_COLUMN
-from revlm.corpus.refusing import OnError
-from revlm.corpus.sources import Source, open_source
+from revlm.corpus.reading.events import START, Dropped, Ended, recut
+from revlm.corpus.reading.readers.raw import TEXT_COLUMN
+from revlm.corpus.reading.refusing import OnError
+from revlm.corpus.reading.sources import Source, open_source
+from revlm.corpus.reading.watch import Progress, Stop, Watch
 from revlm.corpus.store.checking import DocumentChecker
 from revlm.corpus.store.contents import StoreSummary, summarize
 from revlm.corpus.store.manifest import FORMAT_VERSION
@@ -22,9 +22,9 @@ from revlm.corpus.store.spool import Outcome, Spool
 from revlm.corpus.store.token_store import StoredDocument, open_tokenizer
 from revlm.corpus.store.unfinished import unfinished_store
 from revlm.corpus.store.writer import ROW_TOKENS, write_store
-from revlm.corpus.tokenizer import Tokenizer
-from revlm.corpus.tokenizer_training import TokenizerTraining, nothing_left
-from revlm.corpus.watch import Progress, Stop, Watch
+from revlm.corpus.tokenizing.encoding import Encoded, blocks, encode_stream
+from revlm.corpus.tokenizing.tokenizer import Tokenizer
+from revlm.corpus.tokenizing.training import TokenizerTraining, nothing_left
 from revlm.errors import UsageError
 from revlm.launch import usable_cores
 from revlm.limits import DEFAULT_LIMITS, Limits

@@ -11,10 +11,10 @@ import psutil
 import pytest
 
 from revlm.corpus import Tokenizer, merge_stores, tokenize_corpus
-from revlm.corpus.refusing import Skipped
+from revlm.corpus.reading.refusing import Skipped
 from revlm.corpus.store import spool
 from revlm.corpus.store.token_store import TokenStore
-from revlm.corpus.tokenizer import LONGEST_PART_CHARACTERS, ByteTokenizer
+from revlm.corpus.tokenizing.tokenizer import LONGEST_PART_CHARACTERS, ByteTokenizer
 from revlm.errors import DataError, Interrupted, ResourceError, StorageError, UsageError
 
 
