@@ -11,8 +11,8 @@ from revlm.corpus.store import require_undamaged
 from revlm.corpus.streamed_corpus import StreamedCorpus
 from revlm.corpus.summary import StoreSummary
 from revlm.corpus.tokenization import tokenize_corpus
-from revlm.corpus.tokenizer import Tokenizer, open_tokenizer
-from revlm.corpus.tokenizer_training import write_tokenizer
+from revlm.corpus.tokenizing.tokenizer import Tokenizer, open_tokenizer
+from revlm.corpus.tokenizing.training import write_tokenizer
 
 __all__ = [
     "Corpus",

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from revlm.corpus.tokenizer import TokenIds, Tokenizer
+from revlm.corpus.tokenizing.tokenizer import TokenIds, Tokenizer
 
 Place = dict[str, Any]
 """A place in a stream of examples, as a dict for JSON."""

@@ -8,9 +8,9 @@ import numpy.typing as npt
 
 from revlm.corpus.corpus_files import OnError, Skipped
 from revlm.corpus.duplicates import Duplicate, Duplicates, sketch_of
-from revlm.corpus.encoding import Encoded
 from revlm.corpus.events import Dropped, Ended
 from revlm.corpus.store import StoredDocument
+from revlm.corpus.tokenizing.encoding import Encoded
 from revlm.errors import DataError
 
 

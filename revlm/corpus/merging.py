@@ -19,7 +19,7 @@ from revlm.corpus.shards import in_order
 from revlm.corpus.store import StoredDocument, TokenStore, damaged_files, read_manifest, skipped_in
 from revlm.corpus.store_writer import Tokens, write_store
 from revlm.corpus.summary import StoreSummary, summarize
-from revlm.corpus.tokenizer import Tokenizer
+from revlm.corpus.tokenizing.tokenizer import Tokenizer
 from revlm.corpus.unfinished import unfinished_store
 from revlm.corpus.watch import Progress, Stop, heed
 from revlm.errors import DataError, UsageError

@@ -12,7 +12,7 @@ from revlm.corpus.packed_corpus import PackedCorpus
 from revlm.corpus.readers.hub_address import PREFIX
 from revlm.corpus.sources import Source, open_source
 from revlm.corpus.streamed_corpus import StreamedCorpus
-from revlm.corpus.tokenizer import open_tokenizer
+from revlm.corpus.tokenizing.tokenizer import open_tokenizer
 from revlm.errors import DataError, UsageError
 from revlm.recipe import Data, Stream
 

@@ -16,7 +16,7 @@ from revlm.corpus.cleaning import Cleaning
 from revlm.corpus.corpus_files import Skipped
 from revlm.corpus.store_folder import FORMAT, MANIFEST
 from revlm.corpus.stored_texts import StoredRows, StoredTexts, unreadable_store
-from revlm.corpus.tokenizer import Tokenizer
+from revlm.corpus.tokenizing.tokenizer import Tokenizer
 from revlm.errors import DataError
 from revlm.storage import sha256_of
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from revlm.corpus.cleaning import Cleaning
 from revlm.corpus.corpus_files import Skipped
 from revlm.corpus.store import DOCUMENTS, FORMAT, FORMAT_VERSION, MANIFEST, SKIPPED, Shard, StoredDocument
-from revlm.corpus.tokenizer import Tokenizer
+from revlm.corpus.tokenizing.tokenizer import Tokenizer
 from revlm.storage import sha256_of, sync_file, sync_folder, write_file
 
 if TYPE_CHECKING:

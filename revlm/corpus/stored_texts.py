@@ -7,7 +7,7 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
-from revlm.corpus.tokenizer import TokenIds
+from revlm.corpus.tokenizing.tokenizer import TokenIds
 from revlm.errors import DataError
 
 

@@ -15,7 +15,7 @@ from revlm.corpus.examples import Corpus, Draft, Example, ExampleStream, Place, 
 from revlm.corpus.sources import Source
 from revlm.corpus.stream_packing import STREAM_PACKINGS, Position, Reading, take_whole
 from revlm.corpus.streamed_documents import Making, Mark, StreamedDocument, streamed_documents
-from revlm.corpus.tokenizer import Tokenizer
+from revlm.corpus.tokenizing.tokenizer import Tokenizer
 from revlm.errors import StorageError
 
 

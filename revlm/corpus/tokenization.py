@@ -11,7 +11,6 @@ from pathlib import Path
 
 from revlm.corpus.corpus_files import OnError
 from revlm.corpus.documents import TEXT_COLUMN
-from revlm.corpus.encoding import Encoded, blocks, encode_stream
 from revlm.corpus.events import START, Dropped, Ended, recut
 from revlm.corpus.judging import Judge
 from revlm.corpus.sources import Source, open_source
@@ -19,8 +18,9 @@ from revlm.corpus.spool import Outcome, Spool
 from revlm.corpus.store import FORMAT_VERSION, StoredDocument
 from revlm.corpus.store_writer import ROW_TOKENS, write_store
 from revlm.corpus.summary import StoreSummary, summarize
-from revlm.corpus.tokenizer import Tokenizer, open_tokenizer
-from revlm.corpus.tokenizer_training import TokenizerTraining, nothing_left
+from revlm.corpus.tokenizing.encoding import Encoded, blocks, encode_stream
+from revlm.corpus.tokenizing.tokenizer import Tokenizer, open_tokenizer
+from revlm.corpus.tokenizing.training import TokenizerTraining, nothing_left
 from revlm.corpus.unfinished import unfinished_store
 from revlm.corpus.watch import Progress, Stop, Watch
 from revlm.errors import UsageError

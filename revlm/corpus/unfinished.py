@@ -12,7 +12,7 @@ from typing import Any
 
 from revlm.corpus.spool import JOURNAL, Spool
 from revlm.corpus.store_folder import is_store
-from revlm.corpus.tokenizer import Tokenizer
+from revlm.corpus.tokenizing.tokenizer import Tokenizer
 from revlm.errors import Interrupted, RevlmError
 from revlm.storage import (
     LOCK_NAME,

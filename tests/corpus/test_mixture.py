@@ -23,7 +23,7 @@ from revlm.corpus.cleaning import Cleaning
 from revlm.corpus.mixture import Mixture, Shares
 from revlm.corpus.store import StoredDocument
 from revlm.corpus.store_writer import StoreWriter
-from revlm.corpus.tokenizer import ByteTokenizer
+from revlm.corpus.tokenizing.tokenizer import ByteTokenizer
 from revlm.errors import DataError, StorageError
 from revlm.recipe import Data
 

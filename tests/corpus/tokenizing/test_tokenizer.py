@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from revlm.corpus import Tokenizer
-from revlm.corpus.sentencepiece_training import train_sentencepiece
-from revlm.corpus.tokenizer import ByteTokenizer, SentencePieceTokenizer
+from revlm.corpus.tokenizing.sentencepiece_training import train_sentencepiece
+from revlm.corpus.tokenizing.tokenizer import ByteTokenizer, SentencePieceTokenizer
 from revlm.errors import DataError
 
 TEXT = (

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from revlm.corpus.cutting import Cuts
-from revlm.corpus.sentencepiece_training import train_sentencepiece
-from revlm.corpus.tokenizer import LONGEST_PART_CHARACTERS, SentencePieceTokenizer
+from revlm.corpus.tokenizing.cutting import Cuts
+from revlm.corpus.tokenizing.sentencepiece_training import train_sentencepiece
+from revlm.corpus.tokenizing.tokenizer import LONGEST_PART_CHARACTERS, SentencePieceTokenizer
 
 TEXTS = st.text(st.sampled_from("ab é\n  "), max_size=60)
 CUTS = st.builds(Cuts, st.booleans(), st.booleans())

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from revlm.corpus.tokenizer import SPACE_MARK, SentencePieceTokenizer
+from revlm.corpus.tokenizing.tokenizer import SPACE_MARK, SentencePieceTokenizer
 from revlm.errors import DataError, UsageError
 
 VOCAB_SIZE = 2048

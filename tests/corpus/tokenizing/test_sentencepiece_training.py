@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from revlm.corpus.sentencepiece_training import LINE_LIMIT_BYTES, cut_line, train_sentencepiece
+from revlm.corpus.tokenizing.sentencepiece_training import LINE_LIMIT_BYTES, cut_line, train_sentencepiece
 from revlm.errors import DataError, UsageError
 
 

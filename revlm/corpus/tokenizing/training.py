@@ -16,13 +16,13 @@ from pathlib import Path
 
 from revlm.corpus.cleaning import utf8_length
 from revlm.corpus.corpus_files import OnError, Skipped
-from revlm.corpus.cutting import Cuts
 from revlm.corpus.documents import TEXT_COLUMN
 from revlm.corpus.events import START, Dropped, Ended, Event, Piece, recut
-from revlm.corpus.sentencepiece_training import IDS_OF_NO_CHARACTER, train_sentencepiece
 from revlm.corpus.sources import Source, open_source
 from revlm.corpus.store_folder import is_store
-from revlm.corpus.tokenizer import SentencePieceTokenizer, Tokenizer
+from revlm.corpus.tokenizing.cutting import Cuts
+from revlm.corpus.tokenizing.sentencepiece_training import IDS_OF_NO_CHARACTER, train_sentencepiece
+from revlm.corpus.tokenizing.tokenizer import SentencePieceTokenizer, Tokenizer
 from revlm.corpus.unfinished import unfinished_store
 from revlm.corpus.watch import Progress, Stop, Watch
 from revlm.errors import DataError, StorageError, UsageError

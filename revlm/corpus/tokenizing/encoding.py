@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from revlm.corpus.duplicates import sampled_shingles
 from revlm.corpus.events import Dropped, Ended, Event, Piece
-from revlm.corpus.tokenizer import TokenIds, Tokenizer
+from revlm.corpus.tokenizing.tokenizer import TokenIds, Tokenizer
 from revlm.corpus.workers import Workers
 
 # Enough work to make passing it on cheap, little enough to share out a short novel.

@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from revlm.corpus.cutting import Cuts
+from revlm.corpus.tokenizing.cutting import Cuts
 from revlm.errors import DataError
 from revlm.storage import replace_file, storage_errors
 
