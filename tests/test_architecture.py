@@ -20,25 +20,42 @@ MAY_IMPORT = {
     "errors": set(),
     "bundled": {"errors"},
     "launch": {"errors"},
+    "imports": set(),
     "recipe": {"errors", "bundled"},
     "storage": {"errors"},
+    "records": {"errors", "storage"},
     "fetching": {"errors", "bundled", "storage"},
-    "corpus": {*GROUND, "launch", "storage"},
+    "corpus": {*GROUND, "imports", "launch", "storage"},
     "ops": {"errors"},
     "model": {*GROUND, "ops"},
-    "runs": {*GROUND, "launch", "storage", "ops", "model"},
+    "runs": {*GROUND, "launch", "storage", "records", "ops", "model"},
     "planning": {*GROUND, "launch", "ops", "model", "runs"},
     "generation": {*GROUND, *COMPUTE, "corpus"},
-    "evaluation": {*GROUND, *COMPUTE, "corpus", "generation"},
-    "training": {*GROUND, *COMPUTE, "launch", "corpus", "generation", "evaluation"},
-    "report": {"errors", "recipe"},
+    "evaluation": {*GROUND, *COMPUTE, "records", "corpus", "generation"},
+    "training": {*GROUND, *COMPUTE, "records", "imports", "launch", "corpus", "generation", "evaluation"},
+    "report": {"errors", "imports", "recipe", "storage", "records", "evaluation"},
     "cli": {
-        *GROUND, *COMPUTE, "launch", "fetching", "corpus", "generation", "evaluation", "training", "report", "revlm"
+        *GROUND, *COMPUTE, "records", "imports", "launch", "fetching", "corpus", "generation", "evaluation", "training",
+        "report",
+        "revlm",
     },
     "revlm": {*GROUND, "corpus", "model", "generation", "training"},
     "__main__": {"cli"},
 }  # fmt: skip
-WITHOUT_TORCH = ("errors", "bundled", "launch", "recipe", "storage", "fetching", "corpus", "report", "cli", "revlm")
+WITHOUT_TORCH = (
+    "errors",
+    "imports",
+    "bundled",
+    "launch",
+    "recipe",
+    "storage",
+    "records",
+    "fetching",
+    "corpus",
+    "report",
+    "cli",
+    "revlm",
+)
 
 
 class Import(NamedTuple):

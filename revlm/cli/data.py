@@ -1,7 +1,6 @@
 """`revlm data`: what is in a token store, and stores joined."""
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,9 +79,9 @@ def merge_command(
 
     Example: revlm data merge data/novels-*-of-5 -o data/novels
     """
-    from revlm.cli.signals import StopSignals
     from revlm.cli.store_summary import print_summary
-    from revlm.cli.tokenize_progress import TokenizeProgress
+    from revlm.cli.terminal.signals import StopSignals
+    from revlm.cli.terminal.tokenize_progress import TokenizeProgress
     from revlm.corpus import merge_stores
 
     with TokenizeProgress() as bar, StopSignals(bar.message, "stopping after this document") as signals:
@@ -99,7 +98,7 @@ def merge_command(
 
 
 def _verify(folder: Path, as_json: bool) -> None:
-    from revlm.cli.tokenize_progress import TokenizeProgress
+    from revlm.cli.terminal.tokenize_progress import TokenizeProgress
     from revlm.corpus.inspection import verify_store
     from revlm.errors import DataError
 
@@ -120,6 +119,7 @@ def _print_document(store: "TokenStore", choice: str, as_json: bool) -> None:
     from itertools import islice
 
     from revlm.cli.store_contents import document_as_dict
+    from revlm.cli.terminal.streams import print_content
     from revlm.corpus.inspection import decoded, find_document
 
     number = find_document(store, choice)
@@ -129,5 +129,4 @@ def _print_document(store: "TokenStore", choice: str, as_json: bool) -> None:
         typer.echo(json.dumps({**document_as_dict(number, known), "text": text}, ensure_ascii=False))
         return
     for piece in decoded(store, number):
-        sys.stdout.buffer.write(piece)
-    sys.stdout.buffer.flush()
+        print_content(piece)

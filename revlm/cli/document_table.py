@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from revlm.report.units import visible_text
-
 if TYPE_CHECKING:
     from revlm.corpus.store import TokenStore
 
@@ -25,7 +23,7 @@ def document_table(store: "TokenStore") -> Table:
         table.add_column(heading, footer=f"{total:,}", justify="right")
     for document in islice(store.documents(), MOST_ROWS):
         sizes = (document.tokens, document.bytes, document.cleaning.removed_bytes)
-        table.add_row(Text(visible_text(document.title)), *(f"{size:,}" for size in sizes))
+        table.add_row(Text(document.title), *(f"{size:,}" for size in sizes))
     if len(store) > MOST_ROWS:
         table.add_row(Text(f"... and {len(store) - MOST_ROWS:,} more, in documents.jsonl"))
     return table

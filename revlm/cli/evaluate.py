@@ -43,7 +43,6 @@ def evaluate(
     from revlm.cli.evaluation_tables import print_tables
     from revlm.evaluation import QUESTIONS, Questions, evaluate_run, evaluation_record
     from revlm.generation import load_model
-    from revlm.report.units import visible_text
     from revlm.runs import RunFolder, newest_run
 
     wanted = dict(zip(QUESTIONS, (context, ablations, recall, copy, needle), strict=True))
@@ -51,7 +50,7 @@ def evaluate(
     questions = Questions(asked, _lengths(lengths), samples, tokens, seed)
     folder = newest_run() if run is None else RunFolder.open(run)
     trained = load_model(folder, device)
-    evaluation = evaluate_run(trained, data, lambda message: typer.echo(visible_text(message), err=True), questions)
+    evaluation = evaluate_run(trained, data, lambda message: typer.echo(message, err=True), questions)
     record = evaluation_record(evaluation, trained.step, folder.read_evaluation())
     try:
         if as_json:

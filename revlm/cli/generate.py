@@ -12,8 +12,8 @@ import typer
 from revlm.errors import ResourceError, UsageError, is_out_of_memory
 
 if TYPE_CHECKING:
-    from revlm.cli.prompt import Prompt
-    from revlm.cli.samples import Sample
+    from revlm.cli.terminal.prompt import Prompt
+    from revlm.cli.terminal.samples import Sample
     from revlm.generation import Pace, TrainedModel, Writing
 
 
@@ -72,7 +72,7 @@ def generate(
       revlm generate --prompt-file chapter.txt --min-p 0.1 --stop "CHAPTER" > next.txt
       revlm generate --interactive --run runs/demo --step 40
     """
-    from revlm.cli.prompt import STANDARD_INPUT, read_prompt
+    from revlm.cli.terminal.prompt import STANDARD_INPUT, read_prompt
     from revlm.generation import Sampling, TextStream, Writing, load_model
     from revlm.runs import newest_run
 
@@ -96,7 +96,7 @@ def generate(
     writing = Writing(trained.model, trained.tokenizer, sampling, seed, range(samples))
     with _out_of_memory_explained(samples):
         if given is None or interactive:
-            from revlm.cli.interactive import write_in_turns
+            from revlm.cli.terminal.interactive import write_in_turns
 
             write_in_turns(writing, trained.tokenizer, given, stop, max_tokens)
         elif as_json:
@@ -123,8 +123,9 @@ def _drawn(
     writing: "Writing", trained: "TrainedModel", prompt: "Prompt", stop: list[str], max_tokens: int, *, is_printed: bool
 ) -> list["Sample"]:
     """Returns the samples, each printed: the first as it comes, the others after it, under headings."""
-    from revlm.cli.prefill_progress import PrefillProgress
-    from revlm.cli.samples import Sample, draw_samples, print_text
+    from revlm.cli.terminal.prefill_progress import PrefillProgress
+    from revlm.cli.terminal.samples import Sample, draw_samples
+    from revlm.cli.terminal.streams import print_content
 
     with PrefillProgress() as progress:
         writing.take(trained.tokenizer.encode(prompt.text), progress.show)
@@ -134,15 +135,15 @@ def _drawn(
         return samples
     beginning = prompt.text if prompt.is_printed else ""
     _print_heading(1, len(samples))
-    print_text(beginning)
+    print_content(beginning)
     try:
-        draw_samples(writing, samples, max_tokens, print_text)
+        draw_samples(writing, samples, max_tokens, print_content)
     finally:
         typer.echo()
     for number, sample in enumerate(samples[1:], 2):
         typer.echo()
         _print_heading(number, len(samples))
-        print_text(beginning + sample.text)
+        print_content(beginning + sample.text)
         typer.echo()
     return samples
 

@@ -13,9 +13,9 @@ DEFAULT_VOCAB_SIZE = 2048
 
 
 def plan(
-    recipe: Annotated[str, typer.Argument(help="a recipe file, or the name of a bundled recipe")],
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="a recipe file, or the name of a bundled recipe")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="such as data.seq_len=131072")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="such as data.seq_len=131072")
     ] = None,
     vocab_size: Annotated[
         int | None,
@@ -81,9 +81,9 @@ def _vocab_size(recipe: "Recipe", given: int | None) -> int:
 
 
 def _print_plan(described: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from revlm.cli.terminal.tables import print_line, print_table
     from revlm.planning import CATEGORIES
     from revlm.report.units import human_bytes
 
@@ -105,14 +105,12 @@ def _print_plan(described: dict[str, Any]) -> None:
     table.add_row("planned", *(human_bytes(sum(peak.values())) for peak in peaks.values()), style="bold")
     if described["measured"]:
         table.add_row("measured", *(human_bytes(described["measured"][phase]) for phase in peaks), style="bold")
-    console = Console()
-    console.print(table)
-    console.print(
+    print_table(table)
+    print_line(
         f"peak {human_bytes(described['peak_bytes'])}, with the process before the model "
-        f"{human_bytes(described['total_bytes'])}",
-        highlight=False,
+        f"{human_bytes(described['total_bytes'])}"
     )
-    console.print(_verdict(described), highlight=False, soft_wrap=True)
+    print_line(_verdict(described))
 
 
 def _verdict(described: dict[str, Any]) -> str:

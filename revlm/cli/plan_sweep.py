@@ -61,9 +61,9 @@ def _parse(sweep: str) -> tuple[str, list[int]]:
 
 def _print_table(key: str, rows: list[dict[str, Any]]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
+    from revlm.cli.terminal.tables import print_table
     from revlm.report.units import human_bytes
 
     with_measured = any(row[mode]["measured_peak_bytes"] for row in rows for mode in MODES)
@@ -94,7 +94,7 @@ def _print_table(key: str, rows: list[dict[str, Any]]) -> None:
             else:
                 cells.append({True: "yes", False: "no", None: "?"}[entry["fits"]])
         table.add_row(*cells)
-    Console().print(table)
+    print_table(table)
 
 
 def _draw(key: str, rows: list[dict[str, Any]], output: Path) -> None:

@@ -91,9 +91,9 @@ def tokenize(
       revlm tokenize novels --only-tokenizer -o data/novels-tokenizer
       revlm tokenize novels --tokenizer data/novels-tokenizer --shard 3/64
     """
-    from revlm.cli.signals import StopSignals
     from revlm.cli.store_summary import print_summary
-    from revlm.cli.tokenize_progress import TokenizeProgress
+    from revlm.cli.terminal.signals import StopSignals
+    from revlm.cli.terminal.tokenize_progress import TokenizeProgress
     from revlm.corpus import tokenize_corpus
     from revlm.corpus.sources import open_source
 
@@ -163,8 +163,8 @@ def _write_tokenizer(corpus: str, output_dir: Path, as_json: bool, **options: An
     """Trains the tokenizer, and says what takes it."""
     from dataclasses import asdict
 
-    from revlm.cli.signals import StopSignals
-    from revlm.cli.tokenize_progress import TokenizeProgress
+    from revlm.cli.terminal.signals import StopSignals
+    from revlm.cli.terminal.tokenize_progress import TokenizeProgress
     from revlm.corpus import write_tokenizer
 
     with TokenizeProgress() as bar, StopSignals(bar.message, "stopping after this text") as signals:

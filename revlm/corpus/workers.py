@@ -19,13 +19,14 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from revlm.errors import ResourceError
+from revlm.imports import safe_path_in_children
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
 Shared = TypeVar("Shared")
 
 # Ctrl-C in a terminal and the signals of a batch system reach every process: the parent decides what they mean.
-_OF_THE_PARENT = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+_OF_THE_PARENT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Workers(Generic[Work, Result]):
@@ -36,7 +37,10 @@ class Workers(Generic[Work, Result]):
         self._connections: list[Connection] = []
         self._processes: list[SpawnProcess] = []
         try:
-            with _signals_blocked():  # a process begins with what is blocked where it is started
+            with (
+                safe_path_in_children(),
+                _signals_blocked(),
+            ):  # a process begins with what is blocked where it is started
                 for _ in range(count):
                     ours, theirs = context.Pipe()
                     self._connections.append(ours)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from revlm.errors import StorageError
-from revlm.runs.folder import step_name
+from revlm.records.files import step_name
 from revlm.runs.inventory import FORMAT, MANIFEST, STATE, names_of, prune_checkpoints, verify_checkpoint
 from revlm.storage import (
     json_bytes,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from revlm.errors import StorageError
-from revlm.runs.folder import step_name, step_of
+from revlm.records.files import step_name, step_of
 from revlm.storage import replace_file, sha256_of, storage_errors, sync_folder
 
 MANIFEST = "manifest.json"

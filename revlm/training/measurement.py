@@ -11,11 +11,12 @@ import sys
 import torch
 
 from revlm.errors import ResourceError, UsageError
+from revlm.imports import python_module
 from revlm.model import RevLM, resolve_model, tile_tokens
 from revlm.ops.heap import keep_large_blocks_apart, return_freed_memory
 from revlm.recipe import Recipe
+from revlm.records import PHASES
 from revlm.runs import MemoryMeter, choose_device
-from revlm.runs.memory import STEP_PHASES
 from revlm.training.optimizer import make_optimizer
 from revlm.training.ranks import Ranks
 
@@ -32,7 +33,7 @@ def measure_step(recipe: Recipe, vocab_size: int) -> dict[str, int]:
         ResourceError: the process ended before its steps did, as it does when memory runs out.
         UsageError: this system has no peaks by phase.
     """
-    command = [sys.executable, "-m", "revlm.training.measurement", str(vocab_size)]
+    command = python_module("revlm.training.measurement", vocab_size)
     finished = subprocess.run(command, input=recipe.model_dump_json(), capture_output=True, text=True)
     if finished.returncode:
         cause = (finished.stderr.strip().splitlines() or [f"exit code {finished.returncode}"])[-1]
@@ -56,7 +57,7 @@ def _measure_here(recipe: Recipe, vocab_size: int) -> dict[str, int] | None:
     inputs, targets = torch.randint(0, vocab_size, (2, tokens), dtype=torch.int32, device=device)
     document = torch.zeros_like(inputs)
     half = recipe.train.precision == "bf16"
-    most = dict.fromkeys(STEP_PHASES, 0)
+    most = dict.fromkeys(PHASES, 0)
     for step in range(STEPS):
         meter.start_step()
         for micro_batch in range(recipe.train.gradient_accumulation_steps):

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from revlm.recipe import Recipe
-from revlm.runs import Journal, RunFolder, Trackers, read_journal
-from revlm.runs.trackers import Record, Tracker
+from revlm.records import Validation, last_records
+from revlm.runs import Journal, RunFolder, Trackers
+from revlm.runs.trackers import Tracker
 from revlm.training.nonfinite import shown_titles
 from revlm.training.throughput import ThroughputWatch
 
 Message = Callable[[str], object]
+Record = dict[str, Any]
+KNOWN_RECORDS = 2000  # the last ones of a run that goes on: enough to know its throughput
 
 
 class RunLog:
@@ -19,18 +23,17 @@ class RunLog:
         self._folder, self._journal, self._trackers, self._message = folder, journal, trackers, message
         self._throughput = ThroughputWatch()
         self.evaluated_step = 0
-        """step of the last evaluation before this start, 0 where there was none"""
-        for record in read_journal(folder.metrics):
-            self._throughput.notice(record)
-            if record["event"] == "evaluate":
-                self.evaluated_step = record["step"]
+        """step of the last evaluation before this start, 0 where there was none among the last records"""
+        for record in last_records(folder.metrics, KNOWN_RECORDS):
+            self._throughput.notice(record.model_dump())
+            if isinstance(record, Validation):
+                self.evaluated_step = record.step
 
     def append(self, record: Record, samples: Sequence[Mapping[str, str]] = ()) -> None:
         """Logs a record, and the samples of an evaluation; raises StorageError where the run folder cannot take it."""
         if samples:
             self._folder.write_samples(record["step"], samples)
-        self._journal.append(record)
-        self._trackers.append(record, samples)
+        self._trackers.append(self._journal.append(record), samples)
         if "skipped" in record:
             titles = shown_titles(record["skipped_documents"])
             self._message(

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from revlm.cli import main, prefill_progress
-from revlm.cli.samples import print_text
+from revlm.cli import main
+from revlm.cli.terminal import prefill_progress
+from revlm.cli.terminal.samples import print_text
 from revlm.generation import Decoder, Sampling, Writing, load_model, writing
 from revlm.generation.sampling import Chance
 from revlm.model.decoding import CachedStack

@@ -17,7 +17,7 @@ import datasets  # noqa: F401
 import datasketch  # noqa: F401
 import torch
 
-import revlm.cli.display
+import revlm.cli.terminal.display
 import revlm.cli.train
 import revlm.training  # noqa: F401
 from revlm.cli import main

@@ -18,7 +18,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from revlm.recipe import Recipe
 from revlm.runs.folder import RunFolder
-from revlm.runs.trackers.tracker import Record, last_whole_step
+from revlm.runs.trackers.tracker import Shown, last_whole_step
 from revlm.runs.trackers.values import markdown_block, numbers, texts
 from revlm.storage import append_whole
 
@@ -44,14 +44,14 @@ class TensorBoard:
         if not self.held_step:
             self._write(Event(step=0, summary=text_pb("recipe", markdown_block(recipe.to_yaml()))))
 
-    def write(self, records: Sequence[Record]) -> None:
+    def write(self, records: Sequence[Shown]) -> None:
         for record in records:
             summary = Summary(
                 value=[Summary.Value(tag=name, simple_value=number) for name, number in numbers(record).items()]
             )
             for name, text in texts(record).items():
                 summary.MergeFrom(text_pb(name, markdown_block(text)))
-            self._write(Event(step=record["step"], summary=summary))
+            self._write(Event(step=record.step, summary=summary))
 
     def close(self) -> None:
         self._file.close()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from revlm.cli.signals import StopSignals
+from revlm.cli.terminal.signals import StopSignals
 from revlm.runs import list_checkpoints, verify_checkpoint
 from tests.faults.training import TRAIN, write_recipe
 
@@ -44,7 +44,7 @@ def test_a_signal_saves_the_run_where_the_reader_has_left_too(tmp_path: Path) ->
 
 def test_tokenizing_goes_on_where_the_reader_of_its_messages_leaves(tmp_path: Path) -> None:
     program = (
-        "from revlm.cli.tokenize_progress import TokenizeProgress\n"
+        "from revlm.cli.terminal.tokenize_progress import TokenizeProgress\n"
         "with TokenizeProgress() as progress:\n    progress.message('a')\n    progress.message('b')\n"
         "print('done')"
     )

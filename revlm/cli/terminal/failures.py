@@ -1,11 +1,10 @@
 """What a user reads when a command fails, and the exit code that a script sees."""
 
-import errno
 from typing import NamedTuple
 
 import typer
 
-from revlm.errors import ElsewhereError, ResourceError, RevlmError, StorageError, UsageError, is_out_of_memory
+from revlm.errors import ElsewhereError, RevlmError, UsageError, explained
 
 UNEXPECTED = 1
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -37,17 +36,11 @@ def failure_of(error: BaseException) -> Failure:
         )
     if isinstance(error, typer.TyperException):
         return Failure(_usage_sentence(error), UsageError.exit_code)
-    if is_out_of_memory(error):
-        return Failure(
-            f"out of memory ({_first_line(error)}): lower data.seq_len or model.d_model",
-            ResourceError.exit_code,
-        )
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        place = f" at {error.filename}" if error.filename else ""
-        sentence = f"disk full{place}: free space and run the same command again"
-        return Failure(sentence, StorageError.exit_code)
+    if (known := explained(error)) is not None:
+        return Failure(str(known), known.exit_code)
+    said = next(iter(str(error).strip().splitlines()), "no message")
     return Failure(
-        f"unexpected {type(error).__name__} ({_first_line(error)}): run again with --debug for the traceback "
+        f"unexpected {type(error).__name__} ({said}): run again with --debug for the traceback "
         "and report it with what `revlm environment` says",
         UNEXPECTED,
     )
@@ -58,7 +51,3 @@ def _usage_sentence(error: typer.TyperException) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "revlm"
     return f"{error.format_message().strip().rstrip('.')} (see `{command} --help`)"
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), "no message")

@@ -5,9 +5,9 @@ import time
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from revlm.cli.terminal.console import Terminal
 from revlm.report.units import clock
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -17,7 +17,7 @@ class PrefillProgress:
     """Shows tokens done and the time left on standard error; nothing for a prompt that is taken in at once."""
 
     def __init__(self) -> None:
-        console = Console(stderr=True)
+        console = Terminal(stderr=True)
         columns = (TextColumn("prompt"), BarColumn(), MofNCompleteColumn(), TextColumn("tokens"), TimeRemainingColumn())
         self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task = self._bar.add_task("prompt")

@@ -5,12 +5,10 @@ import time
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from revlm.cli.streams import forget
-from revlm.report.units import visible_text
+from revlm.cli.terminal.console import Terminal
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -19,7 +17,7 @@ class TokenizeProgress:
     """Shows bytes done, their rate, the time left, and the title of the document in work, on standard error."""
 
     def __init__(self) -> None:
-        console = Console(stderr=True)
+        console = Terminal(stderr=True)
         columns = (
             BarColumn(),
             DownloadColumn(),
@@ -34,7 +32,6 @@ class TokenizeProgress:
 
     def show(self, done: int, total: int | None, title: str) -> None:
         """Shows that `done` of `total` bytes are done, None where nobody knows how many there are."""
-        title = visible_text(title)
         self._bar.update(self._task, completed=done, total=total, description=title or "reading")
         now = time.monotonic()
         if self._bar.disable and now - self._last_line >= SECONDS_BETWEEN_LINES:
@@ -46,10 +43,7 @@ class TokenizeProgress:
     def message(self, text: str) -> None:
         """Prints a notice, in a terminal above the bar."""
         if self._bar.disable:
-            try:
-                print(text, file=sys.stderr, flush=True)
-            except BrokenPipeError:  # who read it has left, and the work goes on
-                forget(sys.stderr)
+            print(text, file=sys.stderr, flush=True)
         else:
             self._bar.console.print(text, markup=False, highlight=False)
 

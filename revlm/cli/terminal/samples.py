@@ -1,10 +1,7 @@
 """The samples of `revlm generate` as they are drawn and printed."""
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
-
-from revlm.report.units import visible_text
 
 if TYPE_CHECKING:
     from revlm.corpus import Tokenizer
@@ -76,8 +73,3 @@ def draw_samples(
         piece = sample.finish()
         if sample is first:
             show(piece)
-
-
-def print_text(piece: str) -> None:
-    """Prints a piece of text at once, on a terminal without control characters: a model can write any."""
-    print(visible_text(piece) if sys.stdout.isatty() else piece, end="", flush=True)

@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from revlm.cli.signals import SIGNALS, StopSignals
+from revlm.cli.terminal.signals import SIGNALS, StopSignals
 
 
 @pytest.mark.parametrize("number", SIGNALS)

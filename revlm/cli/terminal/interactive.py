@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import typer
 
-from revlm.cli.prompt import Prompt, decode
-from revlm.cli.samples import Sample, draw_samples, print_text
+from revlm.cli.terminal.prompt import Prompt, decode
+from revlm.cli.terminal.samples import Sample, draw_samples
+from revlm.cli.terminal.streams import print_content
 from revlm.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -40,12 +41,12 @@ def write_in_turns(
     if lines.are_typed:
         typer.echo(_HOW, err=True)
     if beginning is not None:
-        from revlm.cli.prefill_progress import PrefillProgress
+        from revlm.cli.terminal.prefill_progress import PrefillProgress
 
         with PrefillProgress() as progress:
             writing.take(tokenizer.encode(beginning.text), progress.show)
         if beginning.is_printed:
-            print_text(beginning.text)
+            print_content(beginning.text)
         with NotedInterrupt() as interrupt:
             _continue(writing, tokenizer, stop, max_tokens, interrupt)
     while (line := lines.next()) is not None:
@@ -71,7 +72,7 @@ def _continue(
     writing: "Writing", tokenizer: "Tokenizer", stop: Sequence[str], max_tokens: int, interrupt: "NotedInterrupt"
 ) -> None:
     sample = Sample(tokenizer, stop)
-    draw_samples(writing, [sample], max_tokens, print_text, lambda: interrupt.came)
+    draw_samples(writing, [sample], max_tokens, print_content, lambda: interrupt.came)
     typer.echo()
 
 

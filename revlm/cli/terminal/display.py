@@ -15,8 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from revlm.cli.streams import StandardError
-from revlm.report.units import ABSENT, clock, human_bytes, is_finite, visible_text
+from revlm.cli.terminal.console import Terminal
+from revlm.report.units import ABSENT, clock, human_bytes, is_finite
 
 STEPS_FOR_TIME_LEFT = 20
 REFRESHES_PER_SECOND = 4
@@ -31,7 +31,7 @@ class Display:
 
     def __init__(self, total_steps: int, console: Console | None = None, logging_every: int = 1) -> None:
         self.total_steps = total_steps
-        self.console = console or StandardError()
+        self.console = console or Terminal(stderr=True)
         self.logging_every = logging_every
         self._is_live = self.console.is_terminal and not self.console.is_dumb_terminal
         self._step: Mapping[str, Any] = {}
@@ -81,7 +81,7 @@ class Display:
 
     def message(self, text: str) -> None:
         """Prints a notice; in a terminal it stays above the display."""
-        self._print(visible_text(text))
+        self._print(text)
 
     def _take_step(self, record: Mapping[str, Any]) -> None:
         seconds, peak = record.get("seconds"), record.get("memory_peak_bytes")
@@ -199,5 +199,5 @@ def _number(record: Mapping[str, Any], key: str, form: str, width: int = 0) -> s
 def _snippet(record: Mapping[str, Any], width: int) -> str:
     """The start of a sample in one line, prompt first."""
     prompt, text = record.get("prompt", ""), record.get("text", "")
-    line = " ".join(visible_text(prompt + text.removeprefix(prompt)).split())
+    line = " ".join((prompt + text.removeprefix(prompt)).split())
     return line if len(line) <= width else line[: width - 1] + "…"

@@ -4,21 +4,21 @@ import random
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from revlm.cli.display import Display
+from revlm.cli.terminal.console import Terminal
+from revlm.cli.terminal.display import Display
 from tests.report.builder import evaluation_record, step_record
 
 
-def plain_console() -> Console:
-    return Console(file=io.StringIO(), force_terminal=False, width=80)
+def plain_console() -> Terminal:
+    return Terminal(file=io.StringIO(), force_terminal=False, width=80)
 
 
-def terminal() -> Console:
-    return Console(file=io.StringIO(), force_terminal=True, width=100, height=30, _environ={"TERM": "xterm"})
+def terminal() -> Terminal:
+    return Terminal(file=io.StringIO(), force_terminal=True, width=100, height=30, _environ={"TERM": "xterm"})
 
 
-def written(console: Console) -> str:
+def written(console: Terminal) -> str:
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -108,7 +108,7 @@ def test_a_terminal_shows_the_last_state_of_everything() -> None:
 
 
 def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines() -> None:
-    console = Console(file=io.StringIO(), force_terminal=True, width=80, _environ={"TERM": "dumb"})
+    console = Terminal(file=io.StringIO(), force_terminal=True, width=80, _environ={"TERM": "dumb"})
     with Display(200, console) as display:
         display.show(record(1))
     assert written(console).count("\n") == 1
@@ -129,6 +129,6 @@ def test_the_display_ends_with_an_error_too() -> None:
 
 def console_text(display: Display) -> str:
     """The picture of a live display as text."""
-    console = Console(file=io.StringIO(), width=100)
+    console = Terminal(file=io.StringIO(), width=100)
     console.print(display._picture())
     return written(console)
