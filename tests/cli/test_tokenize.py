@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from revlm.cli import tokenize_progress
+from revlm.cli.terminal import tokenize_progress
 from revlm.cli.tokenize import default_output, tokenize
 from revlm.errors import DataError, UsageError
 
