@@ -12,7 +12,7 @@ from revlm.errors import UsageError
 from revlm.limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
-    from revlm.corpus.sources import Source
+    from revlm.corpus.reading.sources import Source
 
 
 def tokenize(
@@ -120,7 +120,7 @@ def tokenize(
     from revlm.cli.store_summary import print_summary
     from revlm.cli.tokenize_progress import TokenizeProgress
     from revlm.corpus import tokenize_corpus
-    from revlm.corpus.sources import open_source
+    from revlm.corpus.reading.sources import open_source
 
     part = None if shard is None else _parsed(shard)
     reading: dict[str, Any] = {
@@ -169,8 +169,8 @@ def tokenize(
 def default_output(corpus: str, addition: str = "") -> Path:
     """`data/<name of CORPUS>` and what is added: a folder's name, a file's without its ending, of hf:owner/name the
     name, of a pattern that of the folder before its signs."""
-    from revlm.corpus.corpus_files import folder_of_pattern, is_pattern
-    from revlm.corpus.standard_input import STANDARD_INPUT
+    from revlm.corpus.reading.corpus_files import folder_of_pattern, is_pattern
+    from revlm.corpus.reading.standard_input import STANDARD_INPUT
 
     if corpus == STANDARD_INPUT:
         return Path("data") / f"standard-input{addition}"
@@ -218,7 +218,7 @@ def _write_tokenizer(corpus: str, output_dir: Path, as_json: bool, **options: An
 
 def _print_removed(source: "Source") -> None:
     """Prints, document by document, what stood before and after the text, and how many line ends changed."""
-    from revlm.corpus.events import START, Dropped, Ended
+    from revlm.corpus.reading.events import START, Dropped, Ended
 
     for event in source.events(START):
         if isinstance(event, Dropped):

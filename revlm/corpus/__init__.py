@@ -1,11 +1,11 @@
 """From texts to training examples: documents, tokenizers, the token store, packing. NumPy only; no torch."""
 
-from revlm.corpus.documents import Document, read_documents
 from revlm.corpus.examples import Corpus, Example
 from revlm.corpus.loader import Loader
 from revlm.corpus.merging import merge_stores
 from revlm.corpus.opening import open_corpus, pinned
 from revlm.corpus.packed_corpus import PackedCorpus
+from revlm.corpus.reading import Document, read_documents
 from revlm.corpus.sharing import share
 from revlm.corpus.store import require_undamaged
 from revlm.corpus.streamed_corpus import StreamedCorpus

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from revlm.corpus.duplicates import sampled_shingles
-from revlm.corpus.events import Dropped, Ended, Event, Piece
+from revlm.corpus.reading.events import Dropped, Ended, Event, Piece
 from revlm.corpus.tokenizer import TokenIds, Tokenizer
 from revlm.corpus.workers import Workers
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from revlm.corpus.refusing import Skipped
+from revlm.corpus.reading.refusing import Skipped
 from revlm.corpus.store import Shard, StoredDocument, TokenStore, damaged_files, read_manifest
 from revlm.errors import DataError, UsageError
 

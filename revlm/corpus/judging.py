@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from revlm.corpus.duplicates import Duplicate, Duplicates, sketch_of
 from revlm.corpus.encoding import Encoded
-from revlm.corpus.events import Dropped, Ended
-from revlm.corpus.refusing import OnError, Skipped
+from revlm.corpus.reading.events import Dropped, Ended
+from revlm.corpus.reading.refusing import OnError, Skipped
 from revlm.corpus.store import StoredDocument
 from revlm.errors import DataError
 

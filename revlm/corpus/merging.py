@@ -15,13 +15,13 @@ from typing import Any
 
 from revlm.corpus.duplicates import Duplicates
 from revlm.corpus.judging import duplicate_of
+from revlm.corpus.reading.watch import Progress, Stop, heed
 from revlm.corpus.shards import in_order
 from revlm.corpus.store import StoredDocument, TokenStore, damaged_files, read_manifest, skipped_in
 from revlm.corpus.store_writer import Tokens, write_store
 from revlm.corpus.summary import StoreSummary, summarize
 from revlm.corpus.tokenizer import Tokenizer
 from revlm.corpus.unfinished import unfinished_store
-from revlm.corpus.watch import Progress, Stop, heed
 from revlm.errors import DataError, UsageError
 from revlm.storage import require_free_space
 

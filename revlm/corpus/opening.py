@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from revlm.corpus.events import Event, Place
 from revlm.corpus.examples import Corpus
 from revlm.corpus.mixture import Mixture
 from revlm.corpus.packed_corpus import PackedCorpus
-from revlm.corpus.readers.hub_address import PREFIX
-from revlm.corpus.sources import Source, open_source
-from revlm.corpus.standard_input import STANDARD_INPUT
+from revlm.corpus.reading.events import Event, Place
+from revlm.corpus.reading.hub.address import PREFIX
+from revlm.corpus.reading.sources import Source, open_source
+from revlm.corpus.reading.standard_input import STANDARD_INPUT
 from revlm.corpus.streamed_corpus import StreamedCorpus
 from revlm.corpus.tokenizer import open_tokenizer
 from revlm.errors import DataError, UsageError

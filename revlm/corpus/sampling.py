@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from revlm.corpus.cleaning import utf8_length
 from revlm.corpus.cutting import Cuts
-from revlm.corpus.events import Ended, Event, Piece, recut
+from revlm.corpus.reading.events import Ended, Event, Piece, recut
 
 # SentencePiece needs about ten times as much memory.
 SAMPLE_BYTES = 1 << 25

@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from revlm.corpus.events import Place
-from revlm.corpus.refusing import Skipped
+from revlm.corpus.reading.events import Place
+from revlm.corpus.reading.refusing import Skipped
 from revlm.corpus.store import StoredDocument
 from revlm.storage import sync_file, sync_folder
 

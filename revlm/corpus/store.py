@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from revlm.corpus.cleaning import Cleaning
-from revlm.corpus.refusing import Skipped
+from revlm.corpus.reading.refusing import Skipped
 from revlm.corpus.store_folder import FORMAT, MANIFEST
 from revlm.corpus.stored_texts import StoredRows, StoredTexts, unreadable_store
 from revlm.corpus.tokenizer import Tokenizer

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from revlm.corpus.cleaning import Cleaning
-from revlm.corpus.refusing import Skipped
+from revlm.corpus.reading.refusing import Skipped
 from revlm.corpus.store import DOCUMENTS, FORMAT, FORMAT_VERSION, MANIFEST, SKIPPED, Shard, StoredDocument
 from revlm.corpus.tokenizer import Tokenizer
 from revlm.storage import sha256_of, sync_file, sync_folder, write_file

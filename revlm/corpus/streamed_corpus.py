@@ -9,10 +9,10 @@ import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from revlm.corpus import events
 from revlm.corpus.examples import Corpus, Draft, Example, ExampleStream, Place, Segment, digest_of, example_of
-from revlm.corpus.refusing import OnError, Skipped
-from revlm.corpus.sources import Source
+from revlm.corpus.reading import events
+from revlm.corpus.reading.refusing import OnError, Skipped
+from revlm.corpus.reading.sources import Source
 from revlm.corpus.stream_packing import STREAM_PACKINGS, Position, Reading, take_whole
 from revlm.corpus.streamed_documents import Making, Mark, StreamedDocument, streamed_documents
 from revlm.corpus.tokenizer import Tokenizer

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from revlm.corpus.encoding import blocks, checked_ids
-from revlm.corpus.events import START, Dropped, Ended, Event, Piece, Place, recut
 from revlm.corpus.examples import Segment
-from revlm.corpus.refusing import OnError, Skipped
-from revlm.corpus.sources import Source
+from revlm.corpus.reading.events import START, Dropped, Ended, Event, Piece, Place, recut
+from revlm.corpus.reading.refusing import OnError, Skipped
+from revlm.corpus.reading.sources import Source
 from revlm.corpus.tokenizer import TokenIds, Tokenizer
 from revlm.errors import DataError
 

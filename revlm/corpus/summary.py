@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from revlm.corpus.cleaning import Cleaning
-from revlm.corpus.refusing import Skipped
+from revlm.corpus.reading.refusing import Skipped
 from revlm.corpus.store import TokenStore
 
 

@@ -10,11 +10,12 @@ from itertools import chain
 from pathlib import Path
 
 from revlm.corpus.encoding import Encoded, blocks, encode_stream
-from revlm.corpus.events import START, Dropped, Ended, recut
 from revlm.corpus.judging import Judge
-from revlm.corpus.readers.raw import TEXT_COLUMN
-from revlm.corpus.refusing import OnError
-from revlm.corpus.sources import Source, open_source
+from revlm.corpus.reading.events import START, Dropped, Ended, recut
+from revlm.corpus.reading.readers.raw import TEXT_COLUMN
+from revlm.corpus.reading.refusing import OnError
+from revlm.corpus.reading.sources import Source, open_source
+from revlm.corpus.reading.watch import Progress, Stop, Watch
 from revlm.corpus.spool import Outcome, Spool
 from revlm.corpus.store import FORMAT_VERSION, StoredDocument
 from revlm.corpus.store_writer import ROW_TOKENS, write_store
@@ -22,7 +23,6 @@ from revlm.corpus.summary import StoreSummary, summarize
 from revlm.corpus.tokenizer import Tokenizer, open_tokenizer
 from revlm.corpus.tokenizer_training import nothing_left, train_on
 from revlm.corpus.unfinished import unfinished_store
-from revlm.corpus.watch import Progress, Stop, Watch
 from revlm.errors import UsageError
 from revlm.limits import DEFAULT_LIMITS, Limits
 from revlm.storage import require_free_space

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
-from revlm.corpus.events import START, Dropped, Event
-from revlm.corpus.readers.raw import TEXT_COLUMN
-from revlm.corpus.refusing import OnError, Skipped
+from revlm.corpus.reading.events import START, Dropped, Event
+from revlm.corpus.reading.readers.raw import TEXT_COLUMN
+from revlm.corpus.reading.refusing import OnError, Skipped
+from revlm.corpus.reading.sources import Source, open_source
+from revlm.corpus.reading.watch import Progress, Stop, Watch
 from revlm.corpus.sampling import sample_passages
 from revlm.corpus.sentencepiece_training import train_sentencepiece
-from revlm.corpus.sources import Source, open_source
 from revlm.corpus.store_folder import is_store
 from revlm.corpus.tokenizer import SentencePieceTokenizer, Tokenizer
 from revlm.corpus.unfinished import unfinished_store
-from revlm.corpus.watch import Progress, Stop, Watch
 from revlm.errors import DataError, StorageError
 from revlm.limits import DEFAULT_LIMITS, Limits
 

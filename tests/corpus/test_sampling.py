@@ -1,8 +1,8 @@
 from collections.abc import Iterator
 
 from revlm.corpus.cleaning import Cleaning
-from revlm.corpus.corpus_files import Skipped
-from revlm.corpus.events import Dropped, Ended, Event, Piece, Place
+from revlm.corpus.reading.corpus_files import Skipped
+from revlm.corpus.reading.events import Dropped, Ended, Event, Piece, Place
 from revlm.corpus.sampling import PASSAGE_CHARACTERS, sample_passages
 
 

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from revlm.corpus import Tokenizer, spool, tokenize_corpus
-from revlm.corpus.corpus_files import Skipped
+from revlm.corpus.reading.corpus_files import Skipped
 from revlm.corpus.store import TokenStore
 from revlm.corpus.tokenizer import LONGEST_PART_CHARACTERS, ByteTokenizer
 from revlm.errors import DataError, Interrupted, ResourceError, StorageError, UsageError

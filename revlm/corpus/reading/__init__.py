@@ -1,0 +1,16 @@
+"""From files and datasets to documents: what `revlm tokenize` and `data.stream` read.
+
+    a name -> sources -> corpus_files (which files there are), standard_input (saved to be read again), or hub
+           -> documents -> events: the pieces of one text after another, and what each text was
+    a file -> readers: by its ending, within limits, a text at a time
+
+`refusing` is the one place where something that cannot be used becomes an error or a line in the list of what was left
+out, `documents` the one boundary where whatever a reader raises becomes the error of its file. A further format is one
+reader and one line of `readers.READERS`.
+"""
+
+from revlm.corpus.reading.documents import Document, read_documents, stream_documents
+from revlm.corpus.reading.refusing import OnError, Skipped
+from revlm.corpus.reading.sources import Source, open_source
+
+__all__ = ["Document", "OnError", "Skipped", "Source", "open_source", "read_documents", "stream_documents"]
