@@ -24,8 +24,8 @@ from revlm.corpus.reading.events import Dropped, Ended, Event, Piece, Place
 from revlm.corpus.reading.sources import Source
 from revlm.corpus.store import TokenStore
 from revlm.corpus.tokenizer import ByteTokenizer, TokenIds
-from revlm.errors import DataError, StorageError
-from revlm.recipe import Data
+from revlm.errors import DataError, StorageError, UsageError
+from revlm.recipe import Data, Stream
 
 BEGIN = 256
 
@@ -434,3 +434,13 @@ def test_errors_name_the_keys_of_a_recipe(books: Path) -> None:
 def test_what_is_passed_over_is_noticed(books: Path) -> None:
     (books / "picture.png").touch()
     assert any("first picture.png: not a text file" in notice for notice in streamed(books).notices)
+
+
+def test_the_limits_of_a_stream_are_keys_of_its_recipe(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a text that is too long"}\n')
+    stream = Stream(corpus=str(tmp_path), max_line_bytes=9)
+    corpus = open_corpus(Data(stream=stream, tokenizer=Path("bytes"), seq_len=8, validation=0.0), 0)
+    with pytest.raises(DataError, match=r"longer than 9 bytes; pass a higher data\.stream\.max_line_bytes"):
+        next(iter(corpus.training()))
+    with pytest.raises(UsageError, match=r"data\.stream cannot be standard input"):
+        open_corpus(Data(stream=Stream(corpus="-"), tokenizer=Path("bytes")), 0)
