@@ -18,6 +18,10 @@ class FeedForward(Write):
         self.narrow = nn.Linear(d_ff, d_model, bias=False)
         self.dropout = nn.Dropout(dropout)
 
+    def writers(self) -> tuple[nn.Linear, ...]:
+        """Returns the linear map whose result goes into the stream."""
+        return (self.narrow,)
+
     def forward(self, x: Float[Tensor, "tile d_model"]) -> Float[Tensor, "tile d_model"]:
         """Returns the increment of a tile of the stream."""
         return self.dropout(self.narrow(squared_relu(self.widen(self.norm(x)))))

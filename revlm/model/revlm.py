@@ -11,13 +11,14 @@ from revlm.model.feed_forward import FeedForward
 from revlm.model.norm import RMSNorm
 from revlm.model.reversible import ReversibleStack
 from revlm.model.shape import tile_tokens
-from revlm.model.sublayer import Sublayer
+from revlm.model.sublayer import Sublayer, Write
 from revlm.ops.fixed_point import FixedPoint
 from revlm.ops.hashing import draw_rotations
 from revlm.ops.linear_cross_entropy import linear_cross_entropy
 from revlm.recipe import Model as ModelRecipe
 
-# Of the increments of the whole stack together, beside an embedding of standard deviation 0.02: 30 steps on a novel
+_EMBEDDING_STD = 0.02
+# Of the increments of the whole stack together, beside the embedding: 30 steps on a novel
 # end 0.2 nats a token lower than with a gain of 1.
 _INITIAL_WRITTEN_GAIN = 0.01
 
@@ -84,8 +85,10 @@ class RevLM(nn.Module):
         the hashes are drawn.
 
         Raises:
-            UsageError: on more documents than bucket numbers can tell apart.
+            UsageError: on an example without tokens, and on more documents than bucket numbers can tell apart.
         """
+        if inputs.numel() == 0:
+            raise UsageError("inputs holds no token: give an example of at least one")
         if document is None:
             document = torch.zeros_like(inputs)
         assert isinstance(self.recipe.n_buckets, int)
@@ -136,8 +139,12 @@ class RevLM(nn.Module):
         """
         generator = torch.Generator().manual_seed(self.seed)
         written_gain = _INITIAL_WRITTEN_GAIN * (2 * self.recipe.n_layers) ** -0.5
-        for name, weight in self.named_parameters():
-            if weight.dim() == 2:
-                written = ".write." in name and "widen" not in name
-                std = 0.02 if weight.shape[0] == self.vocab_size else weight.shape[1] ** -0.5
-                nn.init.normal_(weight, std=std * (written_gain if written else 1.0), generator=generator)
+        writers = {writer for each in self.modules() if isinstance(each, Write) for writer in each.writers()}
+        for module in self.modules():
+            if module in (self.embedding, self.head):
+                std = _EMBEDDING_STD
+            elif isinstance(module, nn.Linear):
+                std = module.in_features**-0.5 * (written_gain if module in writers else 1.0)
+            else:
+                continue
+            nn.init.normal_(module.weight, std=std, generator=generator)

@@ -31,6 +31,10 @@ class Mix(nn.Module):
 class Write(nn.Module):
     """A token-wise map from what was mixed (or from the stream, where a sublayer mixes nothing) to the increment."""
 
+    def writers(self) -> tuple[nn.Linear, ...]:
+        """Returns the linear maps whose results go into the stream."""
+        raise NotImplementedError
+
     def forward(self, x: Tensor) -> Float[Tensor, "tile d_model"]:
         """Returns the increment of a tile."""
         raise NotImplementedError

@@ -53,6 +53,8 @@ class FixedPoint:
 
     def to_float(self, stream: Int[Tensor, "*shape"], dtype: torch.dtype) -> Float[Tensor, "*shape"]:
         """Returns a stream as floating-point numbers."""
+        if dtype == torch.float16:  # its range ends below what a stream of integers holds
+            return stream.float().mul_(2.0**-self.fraction_bits).to(dtype)
         return stream.to(dtype).mul_(2.0**-self.fraction_bits)
 
     def poison(self) -> Float[Tensor, ""]:
@@ -104,7 +106,8 @@ class FixedPoint:
         return False
 
     def _on_grid(self, increment: Tensor) -> Tensor:
-        scaled = increment.detach() * 2.0**self.fraction_bits
+        in_full = increment.detach().to(torch.promote_types(increment.dtype, torch.float32))
+        scaled = in_full * 2.0**self.fraction_bits
         smallest, largest = scaled.aminmax()
         self._largest_increment = torch.maximum(self._largest_increment, torch.maximum(-smallest, largest).double())
         return scaled.round_().to(torch.int32)

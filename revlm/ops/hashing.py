@@ -6,6 +6,8 @@ the pair of two smaller ones, so that no [tokens, n_buckets] tensor exists.
 
 import ctypes
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -76,6 +78,24 @@ def hash_buckets(
     return plain_hash_buckets(x, rotations, n_buckets)
 
 
+@contextmanager
+def _float32_products(device: torch.device) -> Iterator[None]:
+    """Holds products in float32 at float32's own precision, whatever autocast and the user's settings make of others.
+
+    `torch.set_float32_matmul_precision("high")` would have them in TF32 or bf16, whose hashes are other ones.
+    """
+    settings = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    before = [each.fp32_precision for each in settings]
+    try:
+        for each in settings:
+            each.fp32_precision = "ieee"
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        for each, precision in zip(settings, before, strict=True):
+            each.fp32_precision = precision
+
+
 class HashOfFew:
     """`hash_buckets` for a few vectors at a time, again and again: the rotations are laid out once.
 
@@ -91,8 +111,7 @@ class HashOfFew:
     def __call__(self, x: Float[Tensor, "heads tokens head_dim"]) -> Int[Tensor, "heads tokens rounds"]:
         """Returns the bucket of each vector in each round, int64."""
         n1, n2 = self.factors
-        # Autocast would turn the product into a half-precision one.
-        with torch.autocast(x.device.type, enabled=False):
+        with _float32_products(x.device):
             products = (x.float() @ self.directions).unflatten(-1, (self.rounds, -1))
         first, second = products.split([n1 // 2, n2 // 2], dim=-1)
         bucket = _nearest_direction(first)

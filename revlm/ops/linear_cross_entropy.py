@@ -82,26 +82,41 @@ def tiled_linear_cross_entropy(
     Gradients are computed in the forward pass, tile by tile; those of the weight are summed in float32 (float64 for
     float64) in a fixed order.
     """
-    return _LinearCrossEntropy.apply(hidden, weight, targets, tile, product)
+    # Asked here: inside the Function gradients are off, and `needs_input_grad` is true under `no_grad` too.
+    differentiable = torch.is_grad_enabled()
+    return _LinearCrossEntropy.apply(hidden, weight, targets, tile, product, differentiable)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, tile: int, product: torch.dtype) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, tile: int, product: torch.dtype, differentiable: bool
+    ) -> Tensor:
+        need_hidden, need_weight = (differentiable and need for need in ctx.needs_input_grad[:2])
         with torch.autocast(hidden.device.type, enabled=False):
-            return _tiled_loss(ctx, hidden, weight, targets, tile, product)
+            loss, *gradients = _tiled_loss(hidden, weight, targets, tile, product, need_hidden, need_weight)
+        ctx.save_for_backward(*gradients)
+        return loss
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_loss: Tensor) -> tuple[Tensor | None, ...]:
         # In place: a second backward pass is refused, as PyTorch does where a saved tensor was changed.
         scaled = (None if gradient is None else gradient.mul_(d_loss) for gradient in ctx.saved_tensors)
-        return (*scaled, None, None, None)
+        return (*scaled, None, None, None, None)
 
 
-def _tiled_loss(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, tile: int, product: torch.dtype) -> Tensor:
+def _tiled_loss(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    tile: int,
+    product: torch.dtype,
+    need_hidden: bool,
+    need_weight: bool,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Returns the loss and, where they are needed, the gradients of the hidden states and of the weight."""
     summed = torch.promote_types(hidden.dtype, torch.float32)
-    need_hidden, need_weight = ctx.needs_input_grad[:2]
     d_hidden = torch.empty_like(hidden) if need_hidden else None
     d_weight = torch.zeros_like(weight, dtype=summed) if need_weight else None
     product_weight, targets = weight.to(product), targets.long()
@@ -115,8 +130,7 @@ def _tiled_loss(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, tile:
             d_hidden[start : start + tile] = logits @ product_weight
         if d_weight is not None:
             d_weight += logits.T @ rows
-    ctx.save_for_backward(d_hidden, None if d_weight is None else d_weight.to(weight.dtype))
-    return loss.to(summed)
+    return loss.to(summed), d_hidden, None if d_weight is None else d_weight.to(weight.dtype)
 
 
 def softmax_gradient_(logits: Float[Tensor, "rows classes"], targets: Int[Tensor, "rows"]) -> Float[Tensor, "rows"]:

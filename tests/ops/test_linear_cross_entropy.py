@@ -14,6 +14,7 @@ from revlm.ops.linear_cross_entropy import (
     tiled_linear_cross_entropy,
 )
 from revlm.recipe import Model
+from tests import allocations
 from tests.apart import peak_bytes, run_apart
 
 # Logits of 512 MiB in float32; those of one tile are 16 MiB.
@@ -118,3 +119,14 @@ def test_the_logits_are_never_whole_in_memory() -> None:
     assert found.pop("whole logits") > 0.99 * LOGITS_BYTES
     for name, peak in found.items():
         assert peak < LOGITS_BYTES / 4, f"{name}: {peak / 2**20:.0f} MiB"
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_without_gradients_none_are_computed(half: bool) -> None:
+    """That of the weight would be as large as the weight itself."""
+    hidden, weight = torch.randn(64, 256, requires_grad=True), torch.randn(4096, 256, requires_grad=True)
+    targets = torch.zeros(64, dtype=torch.int64)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+        evaluated = allocations.peaks(lambda: linear_cross_entropy(hidden, weight, targets))[""]
+    logits, casts = 64 * 4096 * 4, (4096 + 64) * 256 * 2 if half else 0
+    assert evaluated < 3 * logits + casts

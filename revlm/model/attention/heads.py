@@ -92,6 +92,10 @@ class WriteHeads(Write):
         self.project = nn.Linear(d_model, d_model, bias=False)
         self.dropout = nn.Dropout(dropout)
 
+    def writers(self) -> tuple[nn.Linear, ...]:
+        """Returns the linear map whose result goes into the stream."""
+        return (self.project,)
+
     def forward(self, x: Float[Tensor, "heads tile head_dim"]) -> Float[Tensor, "tile d_model"]:
         """Returns the increment of a tile."""
         return self.dropout(self.project(x.transpose(0, 1).flatten(1)))

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from revlm.errors import UsageError
 from revlm.model.attention.full import FullAttention
 from revlm.model.attention.heads import ReadQueriesKeysValues, Rotary
 from revlm.model.attention.local import LocalAttention
@@ -57,7 +58,13 @@ class CachedStack:
 
     @torch.no_grad()
     def extend(self, inputs: Int[Tensor, "tokens"]) -> Float[Tensor, "tokens d_model"]:
-        """Takes in the next tokens of the one sequence, by the path of training; returns their hidden states."""
+        """Takes in the next tokens of the one sequence, by the path of training; returns their hidden states.
+
+        Raises:
+            UsageError: where there is no token.
+        """
+        if len(inputs) == 0:
+            raise UsageError("inputs holds no token: give at least one")
         rotary = self._rotary(len(inputs))
         tile = self._model.stack.tile
         spans = [slice(start, min(start + tile, len(inputs))) for start in range(0, len(inputs), tile)]

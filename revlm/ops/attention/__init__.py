@@ -11,6 +11,7 @@ from torch import Tensor
 
 from revlm.errors import UsageError
 from revlm.ops.attention import blocked, compiled, reference, triton
+from revlm.ops.attention.arguments import Arguments, checked_arguments, checks_its_arguments, require_bucket_numbers
 from revlm.ops.attention.statistics import BucketStatistics, bucket_statistics
 from revlm.ops.compiled import library
 
@@ -36,15 +37,16 @@ _WORKSPACES: dict[str, Callable[..., int]] = {
 }
 
 
+@checks_its_arguments
 def bucketed_window_attention(
     q: Float[Tensor, "rows queries head_dim"],
     k: Float[Tensor, "rows tokens head_dim"],
     v: Float[Tensor, "rows tokens head_dim"],
-    bucket: Int[Tensor, "rows rounds tokens"],
+    bucket: Int[Tensor, "#rows rounds tokens"],
     *,
     window: int,
-    scale: float | Float[Tensor, "rows"] = 1.0,
-    sink: Float[Tensor, "rows"] | None = None,
+    scale: float | Float[Tensor, "#rows"] = 1.0,
+    sink: Float[Tensor, "#rows"] | None = None,
     include_self: bool,
     backend: str = "auto",
 ) -> Float[Tensor, "rows queries head_dim"]:
@@ -56,31 +58,36 @@ def bucketed_window_attention(
     is one more logit that takes weight and gives no value. Where S(t) is empty the output is zero.
 
     With fewer queries than tokens, the queries are the last positions. Bucket numbers lie in 0..2^31-1; documents
-    whose numbers differ never meet. Gradients reach q, k, v, the sink and a scale that is a tensor.
+    whose numbers differ never meet. A scale, a sink or buckets of one row are those of all rows. Gradients reach q, k,
+    v, the sink and a scale that is a tensor. The result is of q's dtype, and empty where there is no query.
 
     The backend `auto` is `compiled` on a CPU for which there is a compiler; `triton` on CUDA for bfloat16 and float32
     and a head_dim of at most 128, where triton can be imported (a warning says where it cannot); else `blocked`.
 
     Raises:
-        UsageError: on a window below 1, more queries than tokens, an unknown backend, or one that cannot be here.
+        UsageError: naming the argument whose shape, dtype, device or numbers do not fit; on an unknown backend, or one
+            that cannot be here. On CUDA the check of the bucket numbers waits for them.
 
     Source: the buckets are those of Kitaev, Kaiser and Levskaya, arXiv 2001.04451, section 2; windows in place of
     chunks of the sorted order make the result strictly causal.
     """
-    return attention_with_log_sum_exp(
+    require_bucket_numbers(bucket)
+    out, _ = attention_with_log_sum_exp(
         q, k, v, bucket, window=window, scale=scale, sink=sink, include_self=include_self, backend=backend
-    )[0]
+    )
+    return out
 
 
+@checks_its_arguments
 def attention_with_log_sum_exp(
     q: Float[Tensor, "rows queries head_dim"],
     k: Float[Tensor, "rows tokens head_dim"],
     v: Float[Tensor, "rows tokens head_dim"],
-    bucket: Int[Tensor, "rows rounds tokens"],
+    bucket: Int[Tensor, "#rows rounds tokens"],
     *,
     window: int,
-    scale: float | Float[Tensor, "rows"] = 1.0,
-    sink: Float[Tensor, "rows"] | None = None,
+    scale: float | Float[Tensor, "#rows"] = 1.0,
+    sink: Float[Tensor, "#rows"] | None = None,
     include_self: bool,
     backend: str = "auto",
     block: int = 64,
@@ -94,23 +101,27 @@ def attention_with_log_sum_exp(
     """
     if backend not in ("auto", *_BACKENDS):
         raise UsageError(f"unknown attention backend {backend!r}: choose one of auto, {', '.join(sorted(_BACKENDS))}")
-    if window < 1:
-        raise UsageError(f"window is {window}: a query must be allowed at least one position, so give 1 or more")
-    if q.shape[1] > k.shape[1]:
-        raise UsageError(f"{q.shape[1]} queries for {k.shape[1]} tokens: queries are the last positions of the tokens")
+    arguments = checked_arguments(
+        q, k, v, bucket, window=window, scale=scale, sink=sink, include_self=include_self, block=block
+    )
     if backend == "compiled":
         compiled.require(q.device)
     elif backend == "auto":
-        backend = _best(q, k, v)
-    options = {} if backend == "reference" else {"block": block}
+        backend = _best(arguments)
+    if arguments.is_empty():
+        out, log_sum_exp = arguments.empty_result()
+        return out.to(q.dtype), log_sum_exp
+    options = arguments._asdict()
+    if backend == "reference":
+        del options["block"]
     if backend in ("compiled", "triton"):
         options["may_overwrite"] = may_overwrite
-    return _BACKENDS[backend](
-        q, k, v, bucket, window=window, scale=scale, sink=sink, include_self=include_self, **options
-    )
+    out, log_sum_exp = _BACKENDS[backend](**options)
+    return out.to(q.dtype), log_sum_exp
 
 
-def _best(q: Tensor, k: Tensor, v: Tensor) -> str:
+def _best(arguments: Arguments) -> str:
+    q, k, v = arguments.q, arguments.k, arguments.v
     if q.device.type == "cpu" and library.builds():
         return "compiled"
     return "triton" if triton.takes(q, k, v) else "blocked"

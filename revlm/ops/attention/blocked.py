@@ -266,7 +266,8 @@ def _forward(
         assert total_lse is not None
         if sink is not None:
             with_sink = torch.logaddexp(total_lse, sink[row].to(total_lse.dtype))
-            total.mul_(torch.exp(total_lse - with_sink)[:, None])
+            # Finite, so that neither a key nor a sink leaves zero and not NaN.
+            total.mul_(torch.exp(total_lse - with_sink.clamp(min=torch.finfo(with_sink.dtype).min))[:, None])
             total_lse = with_sink
         out[row] = total[tokens - queries :]
         log_sum_exp[row] = total_lse.masked_fill_(total_lse == -torch.inf, torch.inf)[tokens - queries :]

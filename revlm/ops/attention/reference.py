@@ -34,7 +34,10 @@ def attention_with_log_sum_exp(
     logits = (factor * (q @ k.transpose(1, 2))).masked_fill(~mask, -torch.inf)
     nothing = q.new_full((rows,), -torch.inf)
     sink_logit = (nothing if sink is None else sink.to(q.dtype))[:, None, None].expand(rows, queries, 1)
-    log_sum_exp = torch.cat([logits, sink_logit], dim=-1).logsumexp(dim=-1)
-    log_sum_exp = log_sum_exp.masked_fill(log_sum_exp == -torch.inf, torch.inf)
+    all_logits = torch.cat([logits, sink_logit], dim=-1)
+    # The gradient of a sum of nothing is NaN, so the sum is taken elsewhere.
+    nothing_seen = (all_logits == -torch.inf).all(dim=-1)
+    log_sum_exp = all_logits.masked_fill(nothing_seen[..., None], 0.0).logsumexp(dim=-1)
+    log_sum_exp = log_sum_exp.masked_fill(nothing_seen, torch.inf)
     weights = torch.exp(logits - log_sum_exp[..., None])
     return weights @ v, log_sum_exp.detach()
