@@ -18,7 +18,7 @@ from torch import Tensor
 
 from revlm.model import RevLM, resolve_model
 from revlm.ops.heap import keep_large_blocks_apart
-from revlm.recipe import Model
+from revlm.recipe import LayerKind, Model
 
 TOKENS, HELD_OUT_PIECES = 4096, 8
 LEARNING_RATE, WARMUP_STEPS = 3e-3, 20
@@ -37,7 +37,7 @@ def pieces_of(store: Path) -> tuple[Tensor, Tensor]:
 
 def held_out_loss(trained: Tensor, held_out: Tensor, vocabulary: int, *, gain: float, seed: int, steps: int) -> float:
     """Returns the mean loss of the pieces held out, after so many steps of one piece each."""
-    layers = ("local", "local", "lsh", "local")
+    layers: tuple[LayerKind, ...] = ("local", "local", "lsh", "local")
     recipe = Model(d_model=128, n_layers=4, n_heads=4, d_ff=512, layers=layers, window=64, n_rounds=4)
     model = RevLM(resolve_model(recipe, TOKENS), vocab_size=vocabulary, seed=seed)
     with torch.no_grad():

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "storage": {"errors"},
     "fetching": {"errors", "bundled"},
     "corpus": {*GROUND, "storage"},
-    "ops": {"errors"},
+    "ops": {"errors", "storage"},
     "model": {*GROUND, "ops"},
     "runs": {*GROUND, "storage", "ops", "model"},
     "planning": {*GROUND, "launch", "ops", "model", "runs"},

@@ -1,6 +1,5 @@
 """Fixed-point streams: float increments rounded to a grid, on which addition is exact and can be undone."""
 
-import ctypes
 import math
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from revlm.errors import NonFiniteError
 from revlm.ops.compiled import library
+from revlm.ops.compiled.structures import Addition
 from revlm.ops.triton import availability
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class FixedPoint:
         if self._compiled and _can_be_compiled(stream, increment):
             tensors = stream, increment, self._largest_increment, self._largest_stream
             addresses = (tensor.data_ptr() for tensor in tensors)
-            problem = _Addition(stream.numel(), torch.get_num_threads(), *addresses, sign * 2.0**self.fraction_bits)
+            problem = Addition(stream.numel(), torch.get_num_threads(), *addresses, sign * 2.0**self.fraction_bits)
             library.call(f"add_to_stream_{_COMPILED[increment.dtype]}", problem, "a stream")
             return True
         return False
@@ -111,16 +111,6 @@ class FixedPoint:
         smallest, largest = scaled.aminmax()
         self._largest_increment = torch.maximum(self._largest_increment, torch.maximum(-smallest, largest).double())
         return scaled.round_().to(torch.int32)
-
-
-class _Addition(ctypes.Structure):
-    """The fields of `Addition` in `fixed_point.hpp`, in the same order."""
-
-    _fields_ = [
-        *((name, ctypes.c_int64) for name in ("elements", "threads")),
-        *((name, ctypes.c_void_p) for name in ("stream", "increment", "largest_increment", "largest_stream")),
-        ("factor", ctypes.c_double),
-    ]
 
 
 def _can_be_compiled(stream: Tensor, increment: Tensor) -> bool:

@@ -4,7 +4,6 @@
 the pair of two smaller ones, so that no [tokens, n_buckets] tensor exists.
 """
 
-import ctypes
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from revlm.errors import UsageError
 from revlm.ops.compiled import library
+from revlm.ops.compiled.structures import CONSTANTS, Hash, StridedTensor
 from revlm.ops.triton import availability
 
 # Tokens hashed at one time: the projections of a tile stay in the cache.
@@ -84,7 +84,7 @@ def _float32_products(device: torch.device) -> Iterator[None]:
 
     `torch.set_float32_matmul_precision("high")` would have them in TF32 or bf16, whose hashes are other ones.
     """
-    settings = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    settings = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
     before = [each.fp32_precision for each in settings]
     try:
         for each in settings:
@@ -143,16 +143,6 @@ def triton_hash_buckets(
     return hashing.hash_buckets(x, rotations, bucket_factors(n_buckets))
 
 
-class _Hash(ctypes.Structure):
-    """The fields of `Hash` in `hashing.hpp`, in the same order."""
-
-    _fields_ = [
-        *((name, ctypes.c_int64) for name in ("rows", "tokens", "head_dim", "rounds", "first", "second", "threads")),
-        ("x", library.StridedTensor),
-        *((name, ctypes.c_void_p) for name in ("directions", "bucket")),
-    ]
-
-
 def _compiled_hash(x: Tensor, rotations: Tensor, n_buckets: int) -> Tensor:
     n1, n2 = bucket_factors(n_buckets)
     heads, tokens, head_dim = x.shape
@@ -160,9 +150,11 @@ def _compiled_hash(x: Tensor, rotations: Tensor, n_buckets: int) -> Tensor:
     if x.dtype != torch.bfloat16 or x.stride(-1) != 1:
         x = x.float().contiguous()
     directions = rotations.float().transpose(2, 3).reshape(heads, -1, head_dim)
-    directions = torch.nn.functional.pad(directions, (0, 0, 0, -directions.shape[1] % library.TILE_ROWS)).contiguous()
+    directions = torch.nn.functional.pad(
+        directions, (0, 0, 0, -directions.shape[1] % CONSTANTS["tile_rows"])
+    ).contiguous()
     buckets = torch.empty(heads, rounds, tokens, dtype=torch.int32)
-    problem = _Hash(
+    problem = Hash(
         rows=heads,
         tokens=tokens,
         head_dim=head_dim,
@@ -170,7 +162,7 @@ def _compiled_hash(x: Tensor, rotations: Tensor, n_buckets: int) -> Tensor:
         first=n1 // 2,
         second=n2 // 2,
         threads=torch.get_num_threads(),
-        x=library.StridedTensor.of(x),
+        x=StridedTensor.of(x),
         directions=directions.data_ptr(),
         bucket=buckets.data_ptr(),
     )

@@ -1,6 +1,5 @@
 """The loss of a language model's head, without its logits ever being whole in memory."""
 
-import ctypes
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch.autograd.function import once_differentiable
 
 from revlm.errors import UsageError
 from revlm.ops.compiled import library
+from revlm.ops.compiled.structures import CrossEntropy
 
 # Tokens whose logits exist at one time.
 TILE = 2048
@@ -154,19 +154,10 @@ def plain_softmax_gradient_(
     return losses
 
 
-class _CrossEntropy(ctypes.Structure):
-    """The fields of `CrossEntropy` in `cross_entropy.hpp`, in the same order."""
-
-    _fields_ = [
-        *((name, ctypes.c_int64) for name in ("rows", "classes", "threads")),
-        *((name, ctypes.c_void_p) for name in ("logits", "targets", "loss")),
-    ]
-
-
 def _compiled_softmax_gradient_(logits: Tensor, targets: Tensor) -> Tensor:
     losses = torch.empty(logits.shape[0], dtype=torch.float64)
     targets = targets.contiguous()
-    problem = _CrossEntropy(
+    problem = CrossEntropy(
         *logits.shape, torch.get_num_threads(), logits.data_ptr(), targets.data_ptr(), losses.data_ptr()
     )
     library.call("cross_entropy_bfloat16", problem, "the loss")

@@ -1,6 +1,5 @@
 """Vectors divided by their root mean square or by their length; only their input is saved for the gradients."""
 
-import ctypes
 from typing import Any
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from revlm.ops.compiled import library
+from revlm.ops.compiled.structures import Normalization, StridedTensor
 from revlm.ops.triton import availability
 
 # Tokens worked on at one time by PyTorch's own operations: on the CPU a few of their vectors stay in the cache, on CUDA
@@ -116,17 +116,6 @@ def _inverse(x: Tensor, divisor: int, epsilon: float) -> Tensor:
     return _in_full(x).square().sum(-1, keepdim=True).div_(divisor).add_(epsilon).rsqrt_()
 
 
-class _Normalization(ctypes.Structure):
-    """The fields of `Normalization` in `normalization.hpp`, in the same order."""
-
-    _fields_ = [
-        *((name, ctypes.c_int64) for name in ("tokens", "groups", "width", "threads")),
-        *((name, library.StridedTensor) for name in ("x", "y", "d_y", "d_x")),
-        *((name, ctypes.c_void_p) for name in ("weight", "d_weight")),
-        *((name, ctypes.c_double) for name in ("divisor", "epsilon")),
-    ]
-
-
 def _can_be_compiled(x: Tensor, weight: Tensor | None, dtype: torch.dtype) -> bool:
     kinds = x.dtype in _COMPILED and dtype in _COMPILED and (weight is None or weight.dtype == torch.float32)
     return kinds and x.stride(-1) == 1 and x.device.type == "cpu" and library.builds()
@@ -150,11 +139,11 @@ def _call(
     d_weight: Tensor | None = None,
 ) -> None:
     given = {"x": x, "y": y, "d_y": d_y, "d_x": d_x}
-    strided = {name: library.StridedTensor.of(tensor) for name, tensor in given.items() if tensor is not None}
+    strided = {name: StridedTensor.of(tensor) for name, tensor in given.items() if tensor is not None}
     vectors = {
         name: vector.data_ptr() for name, vector in (("weight", weight), ("d_weight", d_weight)) if vector is not None
     }
-    problem = _Normalization(*x.shape, torch.get_num_threads(), **strided, **vectors, divisor=divisor, epsilon=epsilon)
+    problem = Normalization(*x.shape, torch.get_num_threads(), **strided, **vectors, divisor=divisor, epsilon=epsilon)
     other = y if y is not None else d_y
     assert other is not None
     library.call(f"normalize_{_COMPILED[x.dtype]}_{_COMPILED[other.dtype]}", problem, "a norm")

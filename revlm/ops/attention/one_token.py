@@ -5,8 +5,6 @@ calls equal is the step of each cache in `revlm.model.decoding` without them. A 
 and among others, and whatever the number of threads.
 """
 
-import ctypes
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -14,6 +12,7 @@ from torch import Tensor
 from revlm.errors import UsageError
 from revlm.ops.attention.arguments import checks_its_arguments, require_axes, require_shape, require_tensor
 from revlm.ops.compiled import library
+from revlm.ops.compiled.structures import HashToken, LocalToken
 from revlm.ops.hashing import HashOfFew
 from revlm.ops.normalization import UNIT_EPSILON
 
@@ -69,7 +68,7 @@ def hash_layer_token(
     latest_bucket = None if latest_bucket is None else latest_bucket.contiguous()
     out = torch.empty(heads, samples, head_dim, dtype=records.dtype)
     bucket = torch.empty(heads, samples, hash_few.rounds, dtype=torch.int64)
-    token = _HashToken(
+    token = HashToken(
         samples=samples,
         heads=heads,
         head_dim=head_dim,
@@ -125,7 +124,7 @@ def local_layer_token(
     projected, sums = projected.contiguous(), _sums(ring)
     cosine, sine, scale, sink = (each.to(sums) for each in (cosine, sine, scale, sink))
     out = torch.empty(heads, samples, head_dim, dtype=ring.dtype)
-    token = _LocalToken(
+    token = LocalToken(
         samples=samples,
         heads=heads,
         head_dim=head_dim,
@@ -179,27 +178,3 @@ def _sums(kept: Tensor) -> torch.dtype:
 
 def _threads(samples: int) -> int:
     return min(torch.get_num_threads(), -(-samples // _SAMPLES_OF_A_THREAD))
-
-
-class _HashToken(ctypes.Structure):
-    """The fields of `HashToken` in `one_token.hpp`, in the same order."""
-
-    _fields_ = [
-        *((name, ctypes.c_int64) for name in ("samples", "heads", "head_dim", "rounds", "window")),
-        *((name, ctypes.c_int64) for name in ("first", "second", "slot", "threads")),
-        ("projected", ctypes.c_void_p),
-        ("epsilon", ctypes.c_double),
-        *((name, ctypes.c_void_p) for name in ("records", "rings", "directions", "latest_bucket", "bucket")),
-        *((name, ctypes.c_void_p) for name in ("scale", "sink", "out")),
-    ]
-
-
-class _LocalToken(ctypes.Structure):
-    """The fields of `LocalToken` in `one_token.hpp`, in the same order."""
-
-    _fields_ = [
-        *((name, ctypes.c_int64) for name in ("samples", "heads", "head_dim", "window", "place", "held", "threads")),
-        ("projected", ctypes.c_void_p),
-        ("epsilon", ctypes.c_double),
-        *((name, ctypes.c_void_p) for name in ("cosine", "sine", "ring", "scale", "sink", "out")),
-    ]

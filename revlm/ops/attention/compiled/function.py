@@ -11,7 +11,6 @@ the backward pass of q, k, v, d_out and three sums, `head_dim` elements each a t
 and for each thread, whose logits these are, `2 * (window + block) * (2 * head_dim + block)` numbers.
 """
 
-import ctypes
 from typing import Any, NamedTuple
 
 import torch
@@ -21,6 +20,7 @@ from torch.autograd.function import once_differentiable
 
 from revlm.errors import UsageError
 from revlm.ops.compiled import library
+from revlm.ops.compiled.structures import Problem, StridedTensor
 
 _NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float64: "float64"}
 
@@ -85,21 +85,6 @@ class _Options(NamedTuple):
     may_overwrite: bool
 
 
-class _Problem(ctypes.Structure):
-    """The fields of `Problem` in `problem.hpp`, in the same order."""
-
-    _fields_ = [
-        *((name, ctypes.c_int64) for name in ("rows", "queries", "tokens", "rounds", "head_dim")),
-        *((name, ctypes.c_int64) for name in ("window", "block", "include_self", "threads")),
-        *((name, library.StridedTensor) for name in ("q", "k", "v", "bucket")),
-        *((name, ctypes.c_void_p) for name in ("scale", "sink")),
-        ("out", library.StridedTensor),
-        ("log_sum_exp", ctypes.c_void_p),
-        *((name, library.StridedTensor) for name in ("d_out", "d_q", "d_k", "d_v")),
-        *((name, ctypes.c_void_p) for name in ("d_scale", "d_sink")),
-    ]
-
-
 class _CompiledAttention(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -148,7 +133,7 @@ def _call(function: str, tensors: dict[str, Tensor | None], options: _Options) -
     assert out is not None
     assert k is not None
     assert bucket is not None
-    problem = _Problem(
+    problem = Problem(
         rows=k.shape[0],
         queries=out.shape[1],
         tokens=k.shape[1],
@@ -160,8 +145,8 @@ def _call(function: str, tensors: dict[str, Tensor | None], options: _Options) -
         threads=torch.get_num_threads(),
     )
     for name, tensor in tensors.items():
-        if tensor is not None and isinstance(getattr(problem, name), library.StridedTensor):
-            setattr(problem, name, library.StridedTensor.of(tensor))
+        if tensor is not None and isinstance(getattr(problem, name), StridedTensor):
+            setattr(problem, name, StridedTensor.of(tensor))
         elif tensor is not None:
             setattr(problem, name, tensor.data_ptr())
     library.call(
