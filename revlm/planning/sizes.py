@@ -12,8 +12,8 @@ from revlm.model import resolve_model
 from revlm.model.attention import ATTENTION_LAYERS
 from revlm.model.feed_forward import FeedForward
 from revlm.model.shape import tile_tokens
+from revlm.ops import backends
 from revlm.ops.attention import triton
-from revlm.ops.compiled import library
 from revlm.ops.hashing import bucket_factors
 from revlm.ops.linear_cross_entropy import TILE as LOSS_TILE
 from revlm.recipe import LayerKind, Recipe
@@ -74,12 +74,12 @@ class Sizes:
     @property
     def compiled(self) -> bool:
         """Whether the operations are those compiled for the CPU."""
-        return self.device_kind == "cpu" and library.is_available()
+        return backends.planned(self.device_kind) == "compiled"
 
     @property
     def in_triton(self) -> bool:
         """Whether attention and hashing are Triton's kernels."""
-        return triton.is_planned_for(self.device_kind, self.head_dim)
+        return backends.planned(self.device_kind) == "triton" and triton.takes_head_dim(self.head_dim)
 
     @property
     def parameters(self) -> int:

@@ -7,12 +7,7 @@ from torch.nn.functional import cross_entropy, linear
 from revlm.errors import UsageError
 from revlm.model import RevLM, resolve_model
 from revlm.ops.compiled import library
-from revlm.ops.linear_cross_entropy import (
-    linear_cross_entropy,
-    plain_softmax_gradient_,
-    softmax_gradient_,
-    tiled_linear_cross_entropy,
-)
+from revlm.ops.linear_cross_entropy import compiled, linear_cross_entropy, reference, tiled_linear_cross_entropy
 from revlm.recipe import Model
 from tests import allocations
 from tests.apart import peak_bytes, run_apart
@@ -49,8 +44,8 @@ def test_the_compiled_softmax_is_the_plain_one(classes: int) -> None:
     logits = (20 * torch.randn(150, classes, generator=generator)).bfloat16()
     targets = torch.randint(0, classes, (150,), generator=generator)
     plain, found = logits.clone(), logits.clone()
-    expected = plain_softmax_gradient_(plain, targets)
-    torch.testing.assert_close(softmax_gradient_(found, targets), expected, rtol=1e-5, atol=1e-5)
+    expected = reference.softmax_gradient_(plain, targets)
+    torch.testing.assert_close(compiled.softmax_gradient_(found, targets), expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found, plain, rtol=2**-8, atol=1e-5)
 
 
@@ -58,7 +53,7 @@ def test_the_compiled_softmax_is_the_plain_one(classes: int) -> None:
 def test_a_logit_that_is_not_finite_makes_the_loss_say_so() -> None:
     logits = torch.zeros(4, 40).bfloat16()
     logits[0, 3], logits[1, 3], logits[2, 3] = torch.nan, torch.inf, -torch.inf
-    losses = softmax_gradient_(logits, torch.tensor([0, 0, 0, 0]))
+    losses = compiled.softmax_gradient_(logits, torch.tensor([0, 0, 0, 0]))
     assert not losses[:2].isfinite().any()
     assert losses[2:].isfinite().all()
 

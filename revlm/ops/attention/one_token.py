@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from revlm.errors import UsageError
+from revlm.ops import backends
 from revlm.ops.attention.arguments import checks_its_arguments, require_axes, require_shape, require_tensor
 from revlm.ops.compiled import library
 from revlm.ops.compiled.structures import HashToken, LocalToken
@@ -23,7 +24,7 @@ _SAMPLES_OF_A_THREAD = 4
 
 def can_be_compiled(kept: Tensor) -> bool:
     """Returns whether the calls can be used, by the tensor in which a layer keeps its keys and values."""
-    return kept.device.type == "cpu" and kept.dtype in _NAMES and library.builds()
+    return kept.dtype in _NAMES and backends.chosen(kept.device) == "compiled"
 
 
 @checks_its_arguments

@@ -17,7 +17,7 @@ def workspace_bytes(
     block: int,
     element_bytes: int,
     backward: bool,
-    queries_are_keys: bool = False,
+    queries_are_keys: bool,
 ) -> int:
     """Returns the most bytes that one call holds beside its inputs, its results and its gradients.
 
@@ -26,7 +26,6 @@ def workspace_bytes(
     """
     threads = torch.get_num_threads()
     real = max(element_bytes, _REAL)
-    window, block = min(window, tokens), min(block, tokens)
     segments = -(-tokens // max(CONSTANTS["segment"], window, block))
     group = min(max(4 * threads // segments, 1), rows)
     orders = group * rounds * tokens * (4 + CONSTANTS["place_bytes"])

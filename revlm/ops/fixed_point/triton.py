@@ -7,6 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from revlm.ops.fixed_point import reference
 from revlm.ops.triton.availability import on_device
 from revlm.ops.triton.launch import Launch
 
@@ -14,8 +15,8 @@ _BLOCK = 1024
 _PROGRAMS = 2048
 
 
-class StreamKernel:
-    """Adds increments to streams and keeps the extremes that each program has seen, one slot a program.
+class Streams(reference.Streams):
+    """Does what `reference.Streams` does; the extremes that each program has seen are kept in one slot a program.
 
     Kernels of one device follow one another, and a slot is written by the one program of its number: no atomics.
     """
@@ -27,7 +28,7 @@ class StreamKernel:
         self._largest = torch.zeros(_PROGRAMS, dtype=torch.int32, device=device)
 
     def takes(self, stream: Tensor, increment: Tensor) -> bool:
-        """Returns whether these are what the kernel is made for."""
+        """Returns whether these are what the backend is made for."""
         return (
             stream.is_contiguous()
             and increment.is_contiguous()
@@ -36,7 +37,7 @@ class StreamKernel:
         )
 
     def add_(self, stream: Tensor, increment: Tensor, sign: int) -> None:
-        """Adds an increment, rounded to the grid, `sign` times."""
+        """Adds an increment, rounded to the grid, `sign` times (1 or -1)."""
         if stream.numel():
             with on_device(stream.device):
                 self.launch(stream, increment, sign).run()
@@ -57,13 +58,10 @@ class StreamKernel:
         programs = min(_PROGRAMS, -(-stream.numel() // _BLOCK))
         return Launch(_add, (programs,), arguments, {"num_warps": 4})
 
-    def largest_increment(self) -> Tensor:
-        """Returns the largest magnitude of any increment, in steps of the grid; infinite once one was not finite."""
-        return self._increment.max().double()
-
-    def largest_stream(self) -> Tensor:
-        """Returns the largest magnitude of any stream, in steps of the grid."""
-        return torch.maximum(-self._smallest.min().long(), self._largest.max().long())
+    def watched(self) -> tuple[Tensor, Tensor]:
+        """Returns the largest magnitude of any increment, infinite once one was not finite, and of any stream."""
+        stream = torch.maximum(-self._smallest.min().long(), self._largest.max().long())
+        return self._increment.max().double(), stream
 
 
 @triton.jit

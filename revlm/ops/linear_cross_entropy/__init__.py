@@ -8,8 +8,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from revlm.errors import UsageError
-from revlm.ops.compiled import library
-from revlm.ops.compiled.structures import CrossEntropy
+from revlm.ops import backends
 
 # Tokens whose logits exist at one time.
 TILE = 2048
@@ -64,7 +63,7 @@ def workspace_bytes(
         return 4 * rows * (vocab_size + d_model) + 8 * tokens  # logits, and the gradient of a tile's hidden states
     logits = product_bytes * rows * vocab_size
     # PyTorch's own softmax: logits in full precision, and the gradient or the parts of its log-sum-exp.
-    softmax = 0 if device_kind == "cpu" and library.is_available() else 8 * rows * vocab_size
+    softmax = 0 if backends.planned(device_kind) == "compiled" else 8 * rows * vocab_size
     # The gradient of the weight from one tile, and once more in the precision of the sum to which it is added.
     of_products = max(product_bytes * rows, (product_bytes + 4) * vocab_size) * d_model
     return logits + max(softmax, of_products) + product_bytes * (vocab_size + rows) * d_model
@@ -121,44 +120,14 @@ def _tiled_loss(
     d_weight = torch.zeros_like(weight, dtype=summed) if need_weight else None
     product_weight, targets = weight.to(product), targets.long()
     buffer = hidden.new_empty(min(tile, hidden.shape[0]), weight.shape[0], dtype=product)
+    backend = backends.implementation(__name__, hidden.device, buffer)
     loss = hidden.new_zeros((), dtype=torch.float64)
     for start in range(0, hidden.shape[0], tile):
         rows, target = hidden[start : start + tile].to(product), targets[start : start + tile]
         logits = torch.mm(rows, product_weight.T, out=buffer[: rows.shape[0]])
-        loss += softmax_gradient_(logits, target).sum()
+        loss += backend.softmax_gradient_(logits, target).sum()
         if d_hidden is not None:
             d_hidden[start : start + tile] = logits @ product_weight
         if d_weight is not None:
             d_weight += logits.T @ rows
     return loss.to(summed), d_hidden, None if d_weight is None else d_weight.to(weight.dtype)
-
-
-def softmax_gradient_(logits: Float[Tensor, "rows classes"], targets: Int[Tensor, "rows"]) -> Float[Tensor, "rows"]:
-    """Turns logits into the gradients of their cross-entropies, which it returns; sums in float32 or better."""
-    if logits.device.type == "cpu" and logits.dtype == torch.bfloat16 and library.builds():
-        return _compiled_softmax_gradient_(logits, targets)
-    return plain_softmax_gradient_(logits, targets)
-
-
-def plain_softmax_gradient_(
-    logits: Float[Tensor, "rows classes"], targets: Int[Tensor, "rows"]
-) -> Float[Tensor, "rows"]:
-    """Does what `softmax_gradient_` does, by PyTorch's own operations."""
-    target = targets[:, None]
-    in_full = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    log_sum_exp = in_full.logsumexp(-1, keepdim=True)
-    losses = (log_sum_exp - in_full.gather(1, target)).double()[:, 0]
-    gradient = (in_full - log_sum_exp).exp_()
-    gradient.scatter_add_(1, target, gradient.new_full(target.shape, -1.0))
-    logits.copy_(gradient)
-    return losses
-
-
-def _compiled_softmax_gradient_(logits: Tensor, targets: Tensor) -> Tensor:
-    losses = torch.empty(logits.shape[0], dtype=torch.float64)
-    targets = targets.contiguous()
-    problem = CrossEntropy(
-        *logits.shape, torch.get_num_threads(), logits.data_ptr(), targets.data_ptr(), losses.data_ptr()
-    )
-    library.call("cross_entropy_bfloat16", problem, "the loss")
-    return losses

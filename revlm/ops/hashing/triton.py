@@ -8,20 +8,28 @@ import triton.language as tl
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from revlm.ops.hashing.rotations import bucket_factors
 from revlm.ops.triton.availability import on_device
 from revlm.ops.triton.launch import Launch, blocks, padded
 from revlm.ops.triton.product import product
 
 _BLOCK = 64
 _MOST_DIRECTIONS = 32  # in registers at one time
+_LARGEST_HEAD_DIM = 256
+
+
+def takes(x: Tensor) -> bool:
+    """Returns whether these vectors are what the backend is made for: a block of tokens fits into registers."""
+    return x.shape[2] <= _LARGEST_HEAD_DIM
 
 
 def hash_buckets(
     x: Float[Tensor, "heads tokens head_dim"],
     rotations: Float[Tensor, "heads rounds head_dim directions"],
-    factors: tuple[int, int],
+    n_buckets: int,
 ) -> Int[Tensor, "heads rounds tokens"]:
-    """Returns what `revlm.ops.hashing.plain_hash_buckets` returns, where no two projections are within rounding."""
+    """Returns what `reference.hash_buckets` returns, where no two projections are within rounding."""
+    factors = bucket_factors(n_buckets)
     x = x if x.stride(-1) == 1 else x.contiguous()
     bucket = torch.empty(x.shape[0], rotations.shape[1], x.shape[1], dtype=torch.int32, device=x.device)
     if x.shape[1]:

@@ -10,24 +10,32 @@ from torch import Tensor
 from revlm.ops.triton.availability import on_device
 from revlm.ops.triton.launch import Launch, blocks
 
+_DTYPES = (torch.float32, torch.bfloat16)
+_WIDEST = 4096  # of a vector that a program holds in registers
 _ELEMENTS = 4096  # of a block of vectors
 _PROGRAMS = 1024  # each of which sums a gradient of the weight
 
 
-def normalize(x: Tensor, y: Tensor, weight: Tensor | None, divisor: int, epsilon: float) -> None:
-    """Fills y with `weight * x / sqrt(sum(x^2) / divisor + epsilon)`; both [tokens, groups, width]."""
+def takes(x: Tensor, weight: Tensor | None, dtype: torch.dtype) -> bool:
+    """Returns whether these are what the backend is made for."""
+    dtypes = x.dtype in _DTYPES and dtype in _DTYPES and (weight is None or weight.dtype == torch.float32)
+    return dtypes and x.numel() > 0 and x.shape[-1] <= _WIDEST and x.stride(-1) == 1
+
+
+def normalize(x: Tensor, weight: Tensor | None, out: Tensor, divisor: int, epsilon: float) -> None:
+    """Fills `out` [groups, tokens, width] from x [tokens, groups, width]."""
     with on_device(x.device):
-        forward_launch(x, y, weight, divisor, epsilon).run()
+        forward_launch(x, out.transpose(0, 1), weight, divisor, epsilon).run()
 
 
 def normalize_backward(
-    x: Tensor, d_y: Tensor, d_x: Tensor, weight: Tensor | None, divisor: int, epsilon: float
+    x: Tensor, weight: Tensor | None, d_out: Tensor, d_x: Tensor, divisor: int, epsilon: float
 ) -> Tensor | None:
     """Fills d_x with the gradient of x, [tokens, groups, width]; returns the weight's, summed in a fixed order."""
     programs = min(_PROGRAMS, _row_blocks(x))
     parts = None if weight is None else x.new_empty(programs, x.shape[2], dtype=torch.float32)
     with on_device(x.device):
-        backward_launch(x, d_y, d_x, weight, parts, divisor, epsilon, programs).run()
+        backward_launch(x, d_out.transpose(0, 1), d_x, weight, parts, divisor, epsilon, programs).run()
     return None if parts is None else parts.sum(0)
 
 
