@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from revlm.model.context import Context
-from revlm.model.sublayer import Sublayer
+from revlm.model.parts.context import Context
+from revlm.model.parts.sublayer import Sublayer
 from revlm.model.tiles import Gradients, Kept, SublayerPass, sublayer_parameters
 from revlm.ops.fixed_point import FixedPoint
 

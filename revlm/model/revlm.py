@@ -5,13 +5,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from revlm.errors import UsageError
-from revlm.model.attention import ATTENTION_LAYERS
-from revlm.model.context import Context, LayerStatistics
-from revlm.model.feed_forward import FeedForward
-from revlm.model.norm import RMSNorm
+from revlm.model.kinds import KINDS
+from revlm.model.parts.context import Context, LayerStatistics
+from revlm.model.parts.feed_forward import FeedForward
+from revlm.model.parts.norm import RMSNorm
+from revlm.model.parts.sublayer import Sublayer, Write
 from revlm.model.reversible import ReversibleStack
 from revlm.model.shape import tile_tokens
-from revlm.model.sublayer import Sublayer, Write
 from revlm.ops.fixed_point import FixedPoint
 from revlm.ops.hashing import draw_rotations
 from revlm.ops.linear_cross_entropy import linear_cross_entropy
@@ -44,7 +44,7 @@ class RevLM(nn.Module):
         self.embedding = nn.Embedding(vocab_size, recipe.d_model)
         sublayers: list[Sublayer] = []
         for layer, kind in enumerate(self.kinds):
-            sublayers.append(ATTENTION_LAYERS[kind](recipe, layer))
+            sublayers.append(KINDS[kind].layer(recipe, layer))
             sublayers.append(Sublayer(write=FeedForward(recipe.d_model, recipe.d_ff, recipe.dropout)))
         self.stack = ReversibleStack(
             sublayers,
@@ -63,7 +63,7 @@ class RevLM(nn.Module):
     @property
     def hash_layers(self) -> tuple[int, ...]:
         """The numbers of the layers that hash."""
-        return tuple(layer for layer, kind in enumerate(self.kinds) if kind == "lsh")
+        return tuple(layer for layer, kind in enumerate(self.kinds) if KINDS[kind].hashes)
 
     def attention(self, layer: int) -> Sublayer:
         """Returns the attention sublayer of a layer."""

@@ -8,16 +8,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from revlm.errors import UsageError
-from revlm.model.attention.full import FullAttention
-from revlm.model.attention.heads import ReadQueriesKeysValues, Rotary
-from revlm.model.attention.local import LocalAttention
-from revlm.model.attention.lsh import HashAttention, ReadKeysValues
-from revlm.model.decoding.cache import Cache
-from revlm.model.decoding.full import FullCache
-from revlm.model.decoding.local import LocalCache
-from revlm.model.decoding.lsh import HashCache
+from revlm.model.kinds import KINDS
+from revlm.model.parts.cache import Cache
+from revlm.model.parts.heads import Rotary
+from revlm.model.parts.sublayer import Sublayer
 from revlm.model.revlm import RevLM
-from revlm.model.sublayer import Sublayer
 from revlm.ops.fixed_point import FixedPoint
 
 
@@ -48,8 +43,8 @@ class CachedStack:
 
     def latest_buckets(self) -> dict[int, Int[Tensor, "heads samples rounds"]]:
         """Returns the buckets of the latest token of each sample, by the number of the hash layer."""
-        hashed = ((turn // 2, cache) for turn, cache in self.caches.items() if isinstance(cache, HashCache))
-        return {layer: cache.latest_bucket for layer, cache in hashed if cache.latest_bucket is not None}
+        latest = {turn // 2: cache.latest_bucket for turn, cache in self.caches.items()}
+        return {layer: bucket for layer, bucket in latest.items() if bucket is not None}
 
     def reserve(self, tokens: int) -> None:
         """Makes room for so many more tokens at once."""
@@ -125,15 +120,9 @@ class CachedStack:
         return Rotary.of(position, self._head_dim, torch.promote_types(self._dtype, torch.float32))
 
     def _cache(self, layer: int) -> Cache:
-        sublayer = self._sublayers[2 * layer]
-        match sublayer.read, sublayer.mix:
-            case ReadQueriesKeysValues() as read, LocalAttention() as mix:
-                return LocalCache(read, mix, self._head_dim, self._products)
-            case ReadQueriesKeysValues() as read, FullAttention() as exact:
-                return FullCache(read, exact, self._head_dim, self._products)
-            case ReadKeysValues() as shared, HashAttention() as hashed:
-                return HashCache(shared, hashed, self._model.get_buffer(f"rotations_{layer}"), self._products)
-        raise TypeError(f"layer {layer} is of no kind that can be decoded: {type(sublayer.mix).__name__}")
+        kind = KINDS[self._model.kinds[layer]]
+        rotations = self._model.get_buffer(f"rotations_{layer}") if kind.hashes else None
+        return kind.cache(self._sublayers[2 * layer], rotations, self._products)
 
 
 def _with_matrices_in(dtype: torch.dtype, sublayers: nn.ModuleList) -> nn.ModuleList:

@@ -3,10 +3,10 @@
 from abc import ABC, abstractmethod
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from revlm.model.attention.heads import Rotary
+from revlm.model.parts.heads import Rotary
 
 
 class Cache(ABC):
@@ -14,7 +14,12 @@ class Cache(ABC):
 
     After `fork` there are several samples, each of them the sequence so far and then its own tokens; they go on
     together, with `step`.
+
+    Attributes:
+        latest_bucket: the buckets of the latest token of each sample; None before one, and for kinds that do not hash.
     """
+
+    latest_bucket: Int[Tensor, "heads samples rounds"] | None = None
 
     @abstractmethod
     def reserve(self, tokens: int) -> None:

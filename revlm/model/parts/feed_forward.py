@@ -3,8 +3,9 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from revlm.model.norm import RMSNorm
-from revlm.model.sublayer import Write
+from revlm.model.parts.memory import LayerSizes, StageMemory, adding_bytes, stage_memory
+from revlm.model.parts.norm import RMSNorm
+from revlm.model.parts.sublayer import Write
 from revlm.ops.squared_relu import squared_relu
 
 
@@ -25,3 +26,20 @@ class FeedForward(Write):
     def forward(self, x: Float[Tensor, "tile d_model"]) -> Float[Tensor, "tile d_model"]:
         """Returns the increment of a tile of the stream."""
         return self.dropout(self.narrow(squared_relu(self.widen(self.norm(x)))))
+
+
+def memory(sizes: LayerSizes, matrices: int) -> StageMemory:
+    """Returns the bytes of a tile of the feed-forward sublayer, whose matrices have so many elements."""
+    d, f, p = sizes.d_model, sizes.d_ff, sizes.product_bytes
+    dropped = p * d if sizes.dropout else 0
+    return stage_memory(
+        sizes,
+        matrices=matrices,
+        # At its square the wide middle is there three times.
+        forward=max(4 * d + 3 * p * f, adding_bytes(sizes, 4 * d + p * d + dropped)),
+        left=(4 + p) * d,
+        # The stream, its normed vectors, two wide tensors, the increment.
+        graph=4 * d + p * d + 2 * p * f + p * d + dropped,
+        backward=2 * p * f + p * d,
+        wide=4 * p * f,
+    )

@@ -1,6 +1,6 @@
 import torch
 
-from revlm.model.decoding.rings import Rings
+from revlm.model.parts.rings import Rings
 
 HEADS, ROUNDS, BUCKETS, WINDOW, TOKENS = 2, 3, 5, 4, 90
 

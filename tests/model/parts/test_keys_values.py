@@ -1,6 +1,6 @@
 import torch
 
-from revlm.model.decoding.keys_values import KeysValues
+from revlm.model.parts.keys_values import KeysValues
 
 
 def kept() -> KeysValues:

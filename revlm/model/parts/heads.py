@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from revlm.model.context import Context
-from revlm.model.norm import RMSNorm
-from revlm.model.sublayer import Read, Write
+from revlm.model.parts.context import Context
+from revlm.model.parts.memory import LayerSizes, StageMemory, adding_bytes, stage_memory
+from revlm.model.parts.norm import RMSNorm
+from revlm.model.parts.sublayer import Read, Write
 from revlm.ops.normalization import unit_heads
 
 # Unit vectors have logits between -scale and scale; the softmax over a window of 64 needs about this much.
@@ -67,14 +68,14 @@ class ReadQueriesKeysValues(Read):
 
     def __init__(self, d_model: int, n_heads: int) -> None:
         super().__init__()
-        self.n_heads = n_heads
+        self.n_heads, self.head_dim = n_heads, d_model // n_heads
         self.norm = RMSNorm(d_model)
         self.project = nn.Linear(d_model, 3 * d_model, bias=False)
 
     def forward(self, x: Float[Tensor, "tile d_model"], context: Context, span: slice) -> tuple[Tensor, Tensor, Tensor]:
         """Returns q, k, v [heads, tile, head_dim]."""
-        head_dim = x.shape[-1] // self.n_heads
-        return self.at(x, Rotary.of(context.position[span], head_dim, torch.promote_types(x.dtype, torch.float32)))
+        in_full = torch.promote_types(x.dtype, torch.float32)
+        return self.at(x, Rotary.of(context.position[span], self.head_dim, in_full))
 
     def at(self, x: Float[Tensor, "tile d_model"], rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
         """Returns q, k, v [heads, tile, head_dim] of tokens at given positions."""
@@ -99,3 +100,33 @@ class WriteHeads(Write):
     def forward(self, x: Float[Tensor, "heads tile head_dim"]) -> Float[Tensor, "tile d_model"]:
         """Returns the increment of a tile."""
         return self.dropout(self.project(x.transpose(0, 1).flatten(1)))
+
+
+def memory_of_reading(sizes: LayerSizes, matrices: int) -> StageMemory:
+    """Returns the bytes of a tile of `ReadQueriesKeysValues`, whose matrices have so many elements."""
+    d, p, angles = sizes.d_model, sizes.product_bytes, 4 * sizes.head_dim
+    return stage_memory(
+        sizes,
+        matrices=matrices,
+        # While the keys are turned: the projection, the queries, the keys, their products with the angles, the result.
+        forward=4 * d + 3 * p * d + p * d + (4 + 6 + 4) * d + angles,
+        left=4 * d + 3 * p * d + 2 * p * d,
+        # The stream, its normed vectors, the projection, what queries and keys are turned by, and they.
+        graph=4 * d + p * d + 3 * p * d + angles + 2 * p * d,
+        backward=(22 if p == 4 else 20) * d,
+    )
+
+
+def memory_of_writing(sizes: LayerSizes, matrices: int) -> StageMemory:
+    """Returns the bytes of a tile of `WriteHeads`, whose matrices have so many elements."""
+    d, p = sizes.d_model, sizes.product_bytes
+    # The heads, joined, and the increment.
+    graph = 3 * p * d + (p * d if sizes.dropout else 0)
+    return stage_memory(
+        sizes,
+        matrices=matrices,
+        forward=adding_bytes(sizes, graph),
+        left=2 * p * d,
+        graph=graph,
+        backward=2 * p * d,
+    )

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from revlm.model.attention.heads import Rotary
 from revlm.model.decoding import CachedStack
+from revlm.model.parts.heads import Rotary
 from revlm.ops import backends
 from revlm.ops.compiled import library
 from revlm.recipe import LayerKind
-from tests.model.decoding.networks import HEAD_DIM, WINDOW, network, tokens
+from tests.model.decoded import HEAD_DIM, WINDOW, network, tokens
 
 pytestmark = pytest.mark.skipif(not library.is_available(), reason="there is no C++ compiler")
 

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from revlm.model.context import Context
+from revlm.model.parts.context import Context
 
 
 class Read(nn.Module):

@@ -9,7 +9,7 @@ from revlm.model import RevLM
 from revlm.model.decoding import CachedStack
 from revlm.recipe import LayerKind
 from tests.allocations import peaks
-from tests.model.decoding.networks import TOKENS, WINDOW, network, tokens
+from tests.model.decoded import TOKENS, WINDOW, network, tokens
 
 # In float64 a sum taken in another order can round to the neighbouring step of the streams' grid; later layers and the
 # norm, which divides by streams well below 1, may make that some steps more.
