@@ -14,31 +14,50 @@ import revlm
 PACKAGE_FOLDER = Path(revlm.__file__).parent
 
 # What each room may import besides itself, from the ground up; `revlm` is the face of the package.
-GROUND = {"errors", "bundled", "recipe"}
+GROUND = {"errors", "bundled", "recipe", "storage"}
 COMPUTE = {"ops", "model", "runs", "planning"}
 MAY_IMPORT = {
     "errors": set(),
     "bundled": {"errors"},
     "launch": {"errors"},
-    "recipe": {"errors", "bundled"},
+    "imports": set(),
     "storage": {"errors"},
-    "fetching": {"errors", "bundled"},
-    "corpus": {*GROUND, "storage"},
+    "recipe": {"errors", "bundled", "storage", "records"},
+    "records": {"errors", "storage"},
+    "fetching": {"errors", "bundled", "storage"},
+    "corpus": {*GROUND, "imports", "launch", "storage"},
     "ops": {"errors", "storage"},
     "model": {*GROUND, "ops"},
-    "runs": {*GROUND, "storage", "ops", "model"},
+    "runs": {*GROUND, "launch", "storage", "records", "ops", "model"},
     "planning": {*GROUND, "launch", "ops", "model", "runs"},
     "generation": {*GROUND, *COMPUTE, "corpus"},
-    "evaluation": {*GROUND, *COMPUTE, "corpus", "generation"},
-    "training": {*GROUND, *COMPUTE, "launch", "corpus", "generation", "evaluation"},
-    "report": {"errors", "recipe"},
+    "evaluation": {*GROUND, *COMPUTE, "records", "corpus", "generation"},
+    "training": {
+        *GROUND, *COMPUTE, "records", "imports", "storage", "launch", "corpus", "generation", "evaluation",
+    },
+    "report": {"errors", "imports", "recipe", "storage", "records", "evaluation"},
     "cli": {
-        *GROUND, *COMPUTE, "launch", "fetching", "corpus", "generation", "evaluation", "training", "report", "revlm"
+        *GROUND, *COMPUTE, "records", "imports", "launch", "fetching", "corpus", "generation", "evaluation", "training",
+        "report",
+        "revlm",
     },
     "revlm": {*GROUND, "corpus", "model", "generation", "training"},
     "__main__": {"cli"},
 }  # fmt: skip
-WITHOUT_TORCH = ("errors", "bundled", "launch", "recipe", "storage", "fetching", "corpus", "report", "cli", "revlm")
+WITHOUT_TORCH = (
+    "errors",
+    "imports",
+    "bundled",
+    "launch",
+    "recipe",
+    "storage",
+    "records",
+    "fetching",
+    "corpus",
+    "report",
+    "cli",
+    "revlm",
+)
 
 
 class Import(NamedTuple):

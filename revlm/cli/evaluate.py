@@ -6,10 +6,16 @@ from typing import Annotated
 
 import typer
 
+from revlm.cli.paths import PATH
+
 
 def evaluate(
-    run: Annotated[Path | None, typer.Option(help="run folder; by default the newest under ./runs")] = None,
-    data: Annotated[Path | None, typer.Option(help="score all documents of this token folder instead")] = None,
+    run: Annotated[
+        Path | None, typer.Option(metavar="DIR", **PATH, help="run folder; by default the newest under ./runs")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", **PATH, help="score all documents of this token folder instead")
+    ] = None,
     context: Annotated[bool, typer.Option("--context", help="the same targets with the context cut")] = False,
     ablations: Annotated[
         bool, typer.Option("--ablations", help="without each layer's attention; by rounds of hashing")
@@ -43,7 +49,6 @@ def evaluate(
     from revlm.cli.evaluation_tables import print_tables
     from revlm.evaluation import QUESTIONS, Questions, evaluate_run, evaluation_record
     from revlm.generation import load_model
-    from revlm.report.units import visible_text
     from revlm.runs import RunFolder, newest_run
 
     wanted = dict(zip(QUESTIONS, (context, ablations, recall, copy, needle), strict=True))
@@ -51,7 +56,7 @@ def evaluate(
     questions = Questions(asked, _lengths(lengths), samples, tokens, seed)
     folder = newest_run() if run is None else RunFolder.open(run)
     trained = load_model(folder, device)
-    evaluation = evaluate_run(trained, data, lambda message: typer.echo(visible_text(message), err=True), questions)
+    evaluation = evaluate_run(trained, data, lambda message: typer.echo(message, err=True), questions)
     record = evaluation_record(evaluation, trained.step, folder.read_evaluation())
     try:
         if as_json:

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from revlm.report.units import ABSENT, plural, visible_text
+from revlm.cli.terminal.tables import print_table
+from revlm.report.units import ABSENT, plural
 
 if TYPE_CHECKING:
     from revlm.evaluation import Evaluation, Score
@@ -42,7 +42,7 @@ def _print_scores(evaluation: "Evaluation") -> None:
     documents = _table("document", "tokens", "bytes", "nats/token", "bits/byte")
     more = len(evaluation.documents) - _DOCUMENTS_SHOWN
     for title, score in evaluation.documents[:_DOCUMENTS_SHOWN]:
-        documents.add_row(Text(visible_text(title)), *_cells(score))
+        documents.add_row(Text(title), *_cells(score))
     documents.add_section()
     documents.add_row("total", *_cells(evaluation.total), style="bold")
     _print(documents)
@@ -149,7 +149,7 @@ def _say(what: str, table: Table) -> None:
 
 
 def _print(table: Table) -> None:
-    Console().print(table)
+    print_table(table)
 
 
 def _table(first: str, *numbers: str, rows: Iterable[Sequence[str]] = ()) -> Table:
@@ -167,7 +167,7 @@ def _own(rounds: int, own: int) -> str:
 
 
 def _left_out(titles: Sequence[str]) -> str:
-    return f"; too short: {', '.join(map(visible_text, titles))}" if titles else ""
+    return f"; too short: {', '.join(titles)}" if titles else ""
 
 
 def _cells(score: "Score") -> list[str]:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from revlm.cli.paths import PATH
+
 if TYPE_CHECKING:
     from revlm.report import Comparison, History, RunReport
 
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 def report(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="RUN", help="Run folders; by default the newest under ./runs."),
+        typer.Argument(metavar="RUN", **PATH, help="Run folders; by default the newest under ./runs."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print files and key figures as one JSON object.")] = False,
 ) -> None:

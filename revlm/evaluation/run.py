@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 
-import torch
-
-from revlm.corpus import Corpus, open_corpus, require_undamaged
+from revlm.corpus import Corpus, open_corpus
 from revlm.errors import DataError, NonFiniteError
 from revlm.evaluation.documents import PositionLosses, score_document
 from revlm.evaluation.held_out import Score
@@ -16,6 +14,7 @@ from revlm.evaluation.questions import Answers, Questions, answer
 from revlm.evaluation.scorer import Scorer
 from revlm.evaluation.texts import TextSample
 from revlm.generation import TrainedModel
+from revlm.model.precision import autocast
 from revlm.recipe import Data
 
 
@@ -63,8 +62,6 @@ def evaluate_run(
     questions = questions or Questions()
     recipe = trained.recipe
     chosen = _data(trained, data)
-    for path in chosen.paths:
-        require_undamaged(path)
     corpus = open_corpus(chosen, recipe.seed)
     if corpus.tokenizer.fingerprint != trained.tokenizer.fingerprint:
         raise DataError(
@@ -73,15 +70,14 @@ def evaluate_run(
         )
     if data is None:
         _require_that_of_the_run(trained, corpus)
-    half = recipe.train.precision == "bf16"
-    autocast = torch.autocast(trained.device.type, dtype=torch.bfloat16, enabled=half, cache_enabled=False)
+    precision = autocast(recipe.train.precision, trained.device)
     by_position = PositionLosses()
     scored = []
     sample = TextSample(questions.samples, questions.seed)
     for title, pieces in corpus.documents(held_out=data is None):
         progress(f"scoring {title}")
         watched = sample.watch(title, pieces)
-        scored.append((title, score_document(trained.model, watched, autocast, by_position)))
+        scored.append((title, score_document(trained.model, watched, precision, by_position)))
         if not math.isfinite(scored[-1][1].nats):
             raise NonFiniteError(
                 f"the loss on {title!r} is not finite with the weights of step {trained.step:,}: look at them with "
@@ -94,7 +90,7 @@ def evaluate_run(
         )
     answers = answer(
         questions,
-        Scorer(trained.model, autocast),
+        Scorer(trained.model, precision),
         sample.texts(),
         begin_id=trained.tokenizer.begin_id,
         seq_len=recipe.data.seq_len,

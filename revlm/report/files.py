@@ -1,18 +1,16 @@
 """What a report leaves on disk: pages and pictures, each whole or not there at all."""
 
-import os
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from revlm.errors import StorageError
 from revlm.report.compare import compared_evaluations, comparison_page, comparison_picture
 from revlm.report.evaluation_section import HEADINGS, evaluation_pictures
 from revlm.report.history import History
 from revlm.report.page import loss_picture, memory_picture, run_page
 from revlm.report.pictures import Picture, standalone_png
 from revlm.report.sweep import Curve, draw_sweep
+from revlm.storage import replace_file, storage_errors
 
 
 class RunReport(NamedTuple):
@@ -94,28 +92,11 @@ def comparison_folder(histories: Sequence[History]) -> Path:
 def _remove_old(pictures: Iterable[Path]) -> None:
     """Removes pictures of an earlier evaluation, which the page no longer speaks of. Raises StorageError."""
     for picture in pictures:
-        try:
+        with storage_errors(f"removing {picture}, which is of an earlier evaluation,"):
             picture.unlink(missing_ok=True)
-        except OSError as error:
-            raise StorageError(
-                f"{picture} is of an earlier evaluation and cannot be removed ({error.strerror}): make the folder "
-                "writable, then report again"
-            ) from error
 
 
 def write_whole(file: Path, content: bytes) -> None:
     """Writes a file under another name and renames it when it is complete. Raises StorageError."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(file)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise StorageError(
-            f"{file} cannot be written ({error.strerror}): free some space or make the folder writable, "
-            "then report again"
-        ) from error
+    with storage_errors(f"writing {file}"):
+        replace_file(file, content)

@@ -1,8 +1,10 @@
 """Run folders: checkpoints, the journal, the trackers that show it, the memory meter. Torch loads when it is used."""
 
+from revlm.records import read_rows as read_journal
+from revlm.records.files import step_of
 from revlm.runs.checkpoint import Checkpoint, end_save, load_checkpoint, require_room, save_checkpoint
 from revlm.runs.environment import describe_environment
-from revlm.runs.folder import RunFolder, newest_run, step_of
+from revlm.runs.folder import RunFolder, newest_run
 from revlm.runs.inventory import (
     checkpoint_path,
     export_weights,
@@ -14,9 +16,9 @@ from revlm.runs.inventory import (
     verify_checkpoint,
 )
 from revlm.runs.journal import Journal
-from revlm.runs.journal import read as read_journal
 from revlm.runs.machine import MemoryLimit, choose_device, memory_limit, memory_limit_bytes
 from revlm.runs.memory import MemoryMeter
+from revlm.runs.own import load_own_recipe, require_own
 from revlm.runs.snapshot import memory_snapshot_on_failure
 from revlm.runs.trackers import Trackers, require_trackers
 
@@ -35,6 +37,7 @@ __all__ = [
     "is_kept_for_ever",
     "list_checkpoints",
     "load_checkpoint",
+    "load_own_recipe",
     "memory_limit",
     "memory_limit_bytes",
     "memory_snapshot_on_failure",
@@ -43,6 +46,7 @@ __all__ = [
     "prune_checkpoints",
     "prune_to_whole",
     "read_journal",
+    "require_own",
     "require_room",
     "require_trackers",
     "save_checkpoint",

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from revlm.errors import StorageError
-from revlm.storage import folder_lock, json_bytes, remove_unfinished, replace_file, storage_errors
+from revlm.records import files
+from revlm.records.files import CHECKPOINTS, SAMPLES, samples_file, step_name, step_of
+from revlm.storage import Folder, FolderLock, folder_lock, json_bytes, replace_file, sealed, storage_errors
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,11 @@ class RunFolder:
         """The run folder at `path`, made where there is none; raises StorageError where it cannot be made."""
         folder = cls(Path(path))
         with storage_errors(f"making the run folder {folder.path}"):
-            folder.checkpoints.mkdir(parents=True, exist_ok=True)
-            folder.samples.mkdir(exist_ok=True)
+            folder.path.mkdir(parents=True, exist_ok=True)
+            with Folder(folder.path) as opened:
+                for name in (CHECKPOINTS, SAMPLES):
+                    with opened.inside(name, create=True):
+                        pass
         return folder
 
     @classmethod
@@ -38,66 +43,70 @@ class RunFolder:
     @property
     def recipe(self) -> Path:
         """The resolved recipe."""
-        return self.path / "recipe.yaml"
+        return self.path / files.RECIPE
 
     @property
     def environment(self) -> Path:
         """Versions and device, as JSON."""
-        return self.path / "environment.json"
+        return self.path / files.ENVIRONMENT
 
     @property
     def plan(self) -> Path:
         """The planned memory of its steps, as JSON."""
-        return self.path / "plan.json"
+        return self.path / files.PLAN
 
     @property
     def metrics(self) -> Path:
         """The journal."""
-        return self.path / "metrics.jsonl"
+        return self.path / files.METRICS
 
     @property
     def evaluation(self) -> Path:
         """What the newest `revlm evaluate` found, as JSON."""
-        return self.path / "evaluation.json"
+        return self.path / files.EVALUATION
 
     @property
     def samples(self) -> Path:
         """The folder of texts sampled while training."""
-        return self.path / "samples"
+        return self.path / files.SAMPLES
 
     @property
     def tensorboard(self) -> Path:
         """The folder of TensorBoard's event files."""
-        return self.path / "tensorboard"
+        return self.path / files.TENSORBOARD
 
     @property
     def trackio(self) -> Path:
         """The name of the run in trackio's database, as JSON."""
-        return self.path / "trackio.json"
+        return self.path / files.TRACKIO
 
     @property
     def checkpoints(self) -> Path:
         """The folder of checkpoints."""
-        return self.path / "checkpoints"
+        return self.path / files.CHECKPOINTS
 
     @property
     def memory_snapshot(self) -> Path:
         """What CUDA held when it ran out of memory, for pytorch.org/memory_viz."""
-        return self.path / "memory-snapshot.pickle"
+        return self.path / files.MEMORY_SNAPSHOT
 
-    def lock(self) -> AbstractContextManager[None]:
+    def lock(self) -> AbstractContextManager[FolderLock]:
         """Holds the folder for a block; StorageError where another process holds it."""
         return folder_lock(self.path, "run folder", "give another output_dir")
 
     def remove_unfinished(self) -> None:
         """Removes files that a killed process had not finished; the folder's lock must be held."""
-        with storage_errors(f"removing unfinished files in {self.path}"):
-            for folder in (self.path, self.samples):
-                remove_unfinished(folder)
+        with (
+            storage_errors(f"removing unfinished files in {self.path}"),
+            Folder(self.path) as folder,
+            folder.inside(SAMPLES) as samples,
+        ):
+            folder.remove_unfinished()
+            samples.remove_unfinished()
 
     def write_recipe(self, text: str) -> None:
-        """Writes recipe.yaml, whole or not at all."""
-        self._write(self.recipe, text.encode())
+        """Writes recipe.yaml, whole or not at all, with its own sha256."""
+        self._write(self.recipe, sealed(text).encode())
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
         """Writes environment.json, whole or not at all."""
@@ -123,22 +132,22 @@ class RunFolder:
 
     def write_samples(self, step: int, samples: Sequence[Mapping[str, str]]) -> Path:
         """Writes the prompts and texts of a step as samples/step-00000200.json; returns that path."""
-        path = self.samples / f"{step_name(step)}.json"
-        self._write(path, json_bytes([dict(sample) for sample in samples]))
+        path = samples_file(self.path, step)
+        with storage_errors(f"writing {path}"), Folder(self.path) as folder, folder.inside(SAMPLES) as inner:
+            inner.replace(path.name, json_bytes([dict(sample) for sample in samples]))
         return path
-
-    def read_samples(self, step: int) -> list[dict[str, str]]:
-        """The prompts and texts of a step; none where none were written."""
-        path = self.samples / f"{step_name(step)}.json"
-        with storage_errors(f"reading {path}"):
-            return json.loads(path.read_bytes()) if path.is_file() else []
 
     def remove_samples_after(self, step: int) -> None:
         """Removes the samples of later steps, before a resumed run writes them again."""
-        with storage_errors(f"removing samples in {self.path}"):
-            for path in self.samples.glob("step-*.json"):
-                if (step_of(path) or 0) > step:
-                    path.unlink()
+        with (
+            storage_errors(f"removing samples in {self.path}"),
+            Folder(self.path) as folder,
+            folder.inside(SAMPLES) as samples,
+        ):
+            for name in samples.names():
+                found = step_of(Path(name))
+                if found is not None and found > step and name == f"{step_name(found)}.json":
+                    samples.remove(name)
 
     def _write(self, path: Path, content: bytes) -> None:
         with storage_errors(f"writing {path}"):
@@ -149,17 +158,6 @@ class RunFolder:
 
     def __str__(self) -> str:
         return str(self.path)
-
-
-def step_name(step: int) -> str:
-    """The name of a step in a run folder: step-00000200."""
-    return f"step-{step:08d}"
-
-
-def step_of(path: Path) -> int | None:
-    """The step in a name such as step-00000200 or step-00000200.json; None where it is another name."""
-    digits = path.stem.removeprefix("step-")
-    return int(digits) if digits != path.stem and digits.isascii() and digits.isdigit() else None
 
 
 def newest_run(root: str | os.PathLike[str] = "runs") -> RunFolder:
@@ -174,10 +172,10 @@ def newest_run(root: str | os.PathLike[str] = "runs") -> RunFolder:
 def _runs_in(root: str | os.PathLike[str]) -> Iterator[RunFolder]:
     """Yields every run in a folder once, also those that a link leads to."""
     seen = set()
-    for folder, inner, files in os.walk(root, followlinks=True):
+    for folder, inner, names in os.walk(root, followlinks=True):
         place = os.path.realpath(folder)
-        inner[:] = [] if place in seen else [name for name in inner if name != "checkpoints"]
-        if place not in seen and "recipe.yaml" in files:
+        inner[:] = [] if place in seen else [name for name in inner if name != files.CHECKPOINTS]
+        if place not in seen and files.RECIPE in names:
             yield RunFolder(Path(folder))
         seen.add(place)
 

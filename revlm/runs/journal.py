@@ -1,18 +1,21 @@
-"""The journal of a run, metrics.jsonl: one JSON object a line, one line a record, in the order they happened.
+"""The journal of a run, metrics.jsonl, as training writes it: one record a line, in the order they happened.
 
-A number that is not finite is written as null: JSON has no word for it, and a reader sees a gap, not a value.
+`revlm.records` has the schema of a record and reads the journal. A number that is not finite is written as null: JSON
+has no word for it, and a reader sees a gap, not a value.
 """
 
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from revlm.errors import StorageError
-from revlm.storage import append_whole, replace_file, storage_errors, sync_folder
+from revlm.records import Step, Validation, offset_after, whole_bytes
+from revlm.records.reading import record_of
+from revlm.storage import Folder, append_whole, storage_errors, sync_folder
 
 
 class Journal:
@@ -22,37 +25,47 @@ class Journal:
         """Opens the journal at `path`, or starts it; raises StorageError where it cannot be written."""
         self.path = path
         with storage_errors(f"opening the journal {path}"):
-            self.repaired_bytes = repair(path)
+            with Folder(path.parent) as folder:
+                self._descriptor = folder.open(path.name, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            size = os.fstat(self._descriptor).st_size
+            self.repaired_bytes = size - whole_bytes(path)
             """bytes of a torn last line that were cut off"""
-            self._file = path.open("ab", buffering=0)
+            if self.repaired_bytes:
+                os.ftruncate(self._descriptor, size - self.repaired_bytes)
             sync_folder(path.parent)
 
-    def append(self, record: Mapping[str, Any]) -> None:
-        """Writes one record as one line, that a later kill of the process cannot undo."""
-        line = json.dumps(_plain(record), ensure_ascii=False, allow_nan=False) + "\n"
+    def append(self, record: Mapping[str, Any]) -> Step | Validation:
+        """Writes one record as one line, that a later kill of the process cannot undo; returns what was written."""
+        plain = _plain(record)
+        written = record_of(plain)
+        line = json.dumps(plain, ensure_ascii=False, allow_nan=False) + "\n"
         with storage_errors(f"writing the journal {self.path}"):
-            append_whole(self._file.fileno(), line.encode())
+            append_whole(self._descriptor, line.encode())
+        return written
 
     def sync(self) -> None:
         """Returns when every record is on the disk; a checkpoint that counts on them calls this first."""
         with storage_errors(f"writing the journal {self.path}"):
-            os.fsync(self._file.fileno())
+            os.fsync(self._descriptor)
 
-    def truncate_after(self, step: int) -> int:
-        """Drops the records of later steps, so that a resumed run writes no step twice; returns how many."""
-        records = list(read(self.path))
-        kept = [record for record in records if record.get("step", 0) <= step]
-        if len(kept) < len(records):
-            content = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
-            with storage_errors(f"rewriting the journal {self.path}"):
-                replace_file(self.path, content.encode())
-                self._file.close()
-                self._file = self.path.open("ab", buffering=0)
-        return len(records) - len(kept)
+    def truncate_after(self, step: int) -> None:
+        """Drops the records of later steps, so that a resumed run writes no step twice."""
+        kept_bytes = offset_after(self.path, step) if step > 0 else 0
+        with storage_errors(f"writing the journal {self.path}"):
+            os.ftruncate(self._descriptor, kept_bytes)
 
     def close(self) -> None:
         """Ends writing; the records stay."""
-        self._file.close()
+        os.close(self._descriptor)
+
+    def require_there(self) -> None:
+        """Raises StorageError where the file that records are appended to is no longer the one of that name."""
+        with storage_errors(f"looking for the journal {self.path}"), Folder(self.path.parent) as folder:
+            if not folder.holds(self.path.name, self._descriptor):
+                raise StorageError(
+                    f"the journal {self.path} was removed or replaced while the run wrote to it: put it back from a "
+                    "copy, or run the same command again to go on without what it held"
+                )
 
     def __enter__(self) -> Self:
         return self
@@ -61,47 +74,6 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def read(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a journal, oldest first; none where there is no journal yet.
-
-    A last line without its end is being written, or was torn: it is left out. A broken line before that
-    raises StorageError with its number.
-    """
-    if not path.exists():
-        return
-    with storage_errors(f"reading the journal {path}"), path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.endswith(b"\n"):
-                return
-            record = _parse(line)
-            if record is None:
-                raise StorageError(f"{path}:{number} is not a JSON object: remove the line or restore the file")
-            yield record
-
-
-def repair(path: Path) -> int:
-    """Cuts a torn end off a journal, up to the last whole record; returns how many bytes that were."""
-    if not path.exists():
-        return 0
-    whole_bytes = 0
-    with path.open("rb") as lines:
-        for line in lines:
-            whole_bytes += len(line)
-            last = line
-    if not whole_bytes or (last.endswith(b"\n") and _parse(last) is not None):
-        return 0
-    os.truncate(path, whole_bytes - len(last))
-    return len(last)
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line)
-    except ValueError:  # a decoding error is one too
-        return None
-    return record if isinstance(record, dict) else None
 
 
 def _plain(value: Any) -> Any:

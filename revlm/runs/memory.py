@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from revlm.records import PHASES, peak_key
+
 if TYPE_CHECKING:
     import torch
 
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"  # proc(5): writing 5 to clear_refs sets VmHWM back to the present VmRSS
-STEP_PHASES = ("forward", "backward", "optimizer")
 
 
 class _Gauge(Protocol):
@@ -88,8 +89,8 @@ class MemoryMeter:
         """
         self._note_peak()
         measured: dict[str, int | None] = {"memory_baseline_bytes": self.baseline_bytes}
-        for name in dict.fromkeys((*STEP_PHASES, *self._peaks)):
-            measured[f"memory_{name}_peak_bytes"] = self._peaks.get(name) if self.peaks_by_phase else None
+        for name in dict.fromkeys((*PHASES, *self._peaks)):
+            measured[peak_key(name)] = self._peaks.get(name) if self.peaks_by_phase else None
         measured["memory_peak_bytes"] = self._step_peak_bytes
         if self._step_reserved_bytes is not None:
             measured["memory_reserved_bytes"] = self._step_reserved_bytes

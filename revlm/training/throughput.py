@@ -15,7 +15,8 @@ class ThroughputWatch:
     """Sees the records of a run, oldest first, and notices when its throughput has fallen.
 
     The median of the last 20 steps is compared with the median of all steps before them, of which there are 20 too at
-    least. While it is slow, steps do not count as earlier ones: the measure stays what the run once did.
+    least; of a run that goes on, the last 2,000 records before this start are known. While it is slow, steps do not
+    count as earlier ones: the measure stays what the run once did.
     """
 
     def __init__(self) -> None:

@@ -1,9 +1,10 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from revlm.errors import StorageError
-from revlm.report import files, read_history, write_comparison, write_report
+from revlm.report import read_history, write_comparison, write_report
 from revlm.report.files import write_whole
 from tests.report.builder import build_run, write_evaluation
 
@@ -51,13 +52,21 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_part(tmp_path: Path, monk
 
     page = tmp_path / "report.html"
     page.write_text("old")
-    monkeypatch.setattr(files.os, "fsync", disk_full)
-    with pytest.raises(StorageError, match=r"No space left on device.*free some space"):
+    monkeypatch.setattr(os, "fsync", disk_full)
+    with pytest.raises(StorageError, match=r"disk full while writing .*report\.html: free space there"):
         write_whole(page, b"new")
     assert page.read_text() == "old"
     assert list(tmp_path.iterdir()) == [page]
 
 
 def test_a_folder_that_cannot_be_written_to_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="cannot be written"):
+    with pytest.raises(StorageError, match=r"writing .* failed, No such file"):
         write_whole(tmp_path / "missing" / "report.html", b"")
+
+
+def test_a_link_of_a_files_name_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("keep")
+    (tmp_path / "report.html").symlink_to(outside)
+    write_whole(tmp_path / "report.html", b"new")
+    assert (outside.read_text(), (tmp_path / "report.html").read_text()) == ("keep", "new")

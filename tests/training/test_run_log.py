@@ -4,9 +4,11 @@ import pytest
 
 from revlm.errors import UsageError
 from revlm.recipe import Recipe
+from revlm.records import Sample, Samples, read_samples
 from revlm.runs import RunFolder, read_journal
 from revlm.training import train
 from revlm.training.run_log import open_run_log
+from tests.journal_records import step_record, validation_record
 from tests.tiny_run import tiny_recipe, write_tokens
 
 
@@ -15,10 +17,6 @@ def folder(tmp_path):
     """Where a run will stand, beside its tokens."""
     write_tokens(tmp_path / "tokens")
     return tmp_path / "run"
-
-
-def step_record(step: int, rate: float = 1000.0) -> dict:
-    return {"event": "step", "step": step, "loss": 1.0, "tokens_per_second": rate}
 
 
 def test_a_run_that_is_cut_off_goes_on_in_its_event_files(folder):
@@ -58,7 +56,7 @@ def test_a_falling_throughput_is_said_once_also_over_a_resume(tmp_path):
     for start, until, rate in ((0, 40, 1000.0), (40, 60, 500.0), (60, 100, 500.0)):
         with open_run_log({}, run, recipe, start, messages.append) as log:
             for step in range(start + 1, until + 1):
-                log.append(step_record(step, rate))
+                log.append(step_record(step, tokens_per_second=rate))
     assert [message.partition(":")[0] for message in messages] == ["step 50"]
 
 
@@ -71,9 +69,9 @@ def test_a_log_that_goes_on_has_no_step_and_no_sample_twice(tmp_path):
             for step in range(start + 1, 4):
                 log.append(step_record(step))
                 if step == 2:
-                    log.append({"event": "evaluate", "step": step}, [{"prompt": "a", "text": "b"}])
+                    log.append(validation_record(step), [{"prompt": "a", "text": "b"}])
     assert [(r["event"], r["step"]) for r in read_journal(run.metrics)] == [
         ("step", 1), ("step", 2), ("evaluate", 2), ("step", 3)
     ]  # fmt: skip
-    assert run.read_samples(2) == [{"prompt": "a", "text": "b"}]
-    assert run.read_samples(3) == []
+    [samples] = run.samples.iterdir()
+    assert read_samples(samples) == Samples(step=2, samples=[Sample(prompt="a", text="b")])

@@ -7,6 +7,6 @@ what is missing, whether it was killed, a tracker had failed, or the recipe name
 
 from revlm.runs.trackers.open_trackers import Trackers
 from revlm.runs.trackers.table import require_trackers
-from revlm.runs.trackers.tracker import Record, Tracker
+from revlm.runs.trackers.tracker import Shown, Tracker
 
-__all__ = ["Record", "Tracker", "Trackers", "require_trackers"]
+__all__ = ["Shown", "Tracker", "Trackers", "require_trackers"]

@@ -7,9 +7,10 @@ from types import TracebackType
 from typing import Self
 
 from revlm.recipe import Recipe
+from revlm.records import Sample, Samples, Step, Validation, read_journal, read_samples
+from revlm.records.files import samples_file
 from revlm.runs.folder import RunFolder
-from revlm.runs.journal import read
-from revlm.runs.trackers.tracker import Record, Tracker
+from revlm.runs.trackers.tracker import Shown, Tracker
 
 RECORDS_AT_ONCE = 1000
 
@@ -34,9 +35,9 @@ class Trackers:
                 if tracker.held_step < step:
                     _write_history(tracker, folder)
 
-    def append(self, record: Record, samples: Sequence[Mapping[str, str]] = ()) -> None:
+    def append(self, record: Step | Validation, samples: Sequence[Mapping[str, str]] = ()) -> None:
         """Writes a record of the journal, and the samples of its step."""
-        records = [record, *_sample_records(record["step"], samples)]
+        records: list[Shown] = [record, *_samples(record.step, samples)]
         for word, tracker in list(self._open.items()):
             with self._left_out_where_it_fails(word):
                 tracker.write(records)
@@ -74,18 +75,20 @@ class Trackers:
 
 def _write_history(tracker: Tracker, folder: RunFolder) -> None:
     """Writes the records of the journal that the tracker lacks."""
-    lacking = (record for record in _history(folder) if record["step"] > tracker.held_step)
+    lacking = _history(folder, tracker.held_step)
     while records := list(islice(lacking, RECORDS_AT_ONCE)):
         tracker.write(records)
 
 
-def _history(folder: RunFolder) -> Iterator[Record]:
-    """Yields the records of the journal, and after each evaluation its samples."""
-    for record in read(folder.metrics):
+def _history(folder: RunFolder, held_step: int) -> Iterator[Shown]:
+    """Yields the records of the journal after a step, and after each evaluation its samples."""
+    for record in read_journal(folder.metrics, after=held_step):
         yield record
-        if record["event"] == "evaluate":
-            yield from _sample_records(record["step"], folder.read_samples(record["step"]))
+        samples = samples_file(folder.path, record.step)
+        if isinstance(record, Validation) and samples.exists():
+            yield read_samples(samples)
 
 
-def _sample_records(step: int, samples: Sequence[Mapping[str, str]]) -> list[Record]:
-    return [{"event": "samples", "step": step, "samples": list(samples)}] if samples else []
+def _samples(step: int, samples: Sequence[Mapping[str, str]]) -> list[Samples]:
+    listed = [Sample(prompt=sample["prompt"], text=sample["text"]) for sample in samples]
+    return [Samples(step=step, samples=listed)] if listed else []

@@ -18,9 +18,9 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from revlm.recipe import Recipe
 from revlm.runs.folder import RunFolder
-from revlm.runs.trackers.tracker import Record, last_whole_step
+from revlm.runs.trackers.tracker import Shown, last_whole_step
 from revlm.runs.trackers.values import markdown_block, numbers, texts
-from revlm.storage import append_whole
+from revlm.storage import Folder, append_whole
 
 _HEADER_BYTES = 12  # length and its checksum
 _FOOTER_BYTES = 4  # checksum of the data
@@ -31,7 +31,8 @@ class TensorBoard:
 
     def __init__(self, folder: RunFolder, recipe: Recipe, step: int) -> None:
         place = folder.tensorboard
-        place.mkdir(exist_ok=True)
+        with Folder(folder.path) as opened, opened.inside(place.name, create=True):
+            pass  # no link, which would lead the files out of the run
         earlier = _event_files(place)
         self.held_step = last_whole_step(_last_step(earlier), step)
         number = 1 + max((int(path.name.rpartition(".")[2]) for path in earlier), default=0)
@@ -44,14 +45,14 @@ class TensorBoard:
         if not self.held_step:
             self._write(Event(step=0, summary=text_pb("recipe", markdown_block(recipe.to_yaml()))))
 
-    def write(self, records: Sequence[Record]) -> None:
+    def write(self, records: Sequence[Shown]) -> None:
         for record in records:
             summary = Summary(
                 value=[Summary.Value(tag=name, simple_value=number) for name, number in numbers(record).items()]
             )
             for name, text in texts(record).items():
                 summary.MergeFrom(text_pb(name, markdown_block(text)))
-            self._write(Event(step=record["step"], summary=summary))
+            self._write(Event(step=record.step, summary=summary))
 
     def close(self) -> None:
         self._file.close()

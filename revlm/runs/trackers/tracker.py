@@ -1,14 +1,14 @@
 """The face of a tracker."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol, TypeAlias
 
 from revlm.recipe import Recipe
+from revlm.records import Samples, Step, Validation
 from revlm.runs.folder import RunFolder
 
-Record = dict[str, Any]
-"""A record of the journal, its event `step` or `evaluate`; or of event `samples`, with `step` and `samples`, a list
-of `prompt` and `text`."""
+Shown: TypeAlias = Step | Validation | Samples
+"""What a tracker shows: the records of the journal, and the samples of a step."""
 
 
 class Tracker(Protocol):
@@ -20,7 +20,7 @@ class Tracker(Protocol):
     def __init__(self, folder: RunFolder, recipe: Recipe, step: int) -> None:
         """Opens what it has of the run in `folder`, which goes on after `step`: later records are taken back."""
 
-    def write(self, records: Sequence[Record]) -> None:
+    def write(self, records: Sequence[Shown]) -> None:
         """Returns when a kill of the process cannot undo the records any more."""
 
     def close(self) -> None:

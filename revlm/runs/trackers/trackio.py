@@ -16,7 +16,7 @@ from trackio.sqlite_storage import SQLiteStorage
 
 from revlm.recipe import Recipe
 from revlm.runs.folder import RunFolder
-from revlm.runs.trackers.tracker import Record, last_whole_step
+from revlm.runs.trackers.tracker import Shown, last_whole_step
 from revlm.runs.trackers.values import markdown_block, numbers, texts
 from revlm.storage import json_bytes, replace_file
 
@@ -39,9 +39,9 @@ class Trackio:
         if last_step > self.held_step:
             self._take_back()
 
-    def write(self, records: Sequence[Record]) -> None:
+    def write(self, records: Sequence[Shown]) -> None:
         shown = [{**numbers(record), **_markdown(texts(record))} for record in records]
-        self._log(shown, [record["step"] for record in records])
+        self._log(shown, [record.step for record in records])
 
     def close(self) -> None:
         """Every write was whole: nothing is left to do."""

@@ -1,41 +1,36 @@
 """What a tracker shows of a record: numbers and texts, each under a name whose part before the slash is its group."""
 
-import math
 from typing import Any
 
-from revlm.runs.trackers.tracker import Record
+from revlm.records import LayerUse, Samples, Step, Validation
+from revlm.runs.trackers.tracker import Shown
 
 _GROUPS = {
     "speed": ("tokens_per_second", "seconds", "data_seconds"),
     "data": ("epoch", "tokens", "documents"),
-    "attention": ("bucket_fill", "empty_query_share", "sink_share"),
+    "attention": tuple(key for key in LayerUse.model_fields if key in Step.model_fields),
 }
 _GROUP_OF = {key: group for group, keys in _GROUPS.items() for key in keys}
 
 
-def numbers(record: Record) -> dict[str, float]:
-    """The finite numbers of a record by name, such as `train/loss`, `memory/peak_bytes`, `bucket_fill/layer_03`.
-
-    A number that a later version adds to the records is shown too: of a step under `train`.
-    """
-    if record["event"] == "evaluate":
-        return {f"evaluate/{key}": value for key, value in _numbers(record).items()}
-    if record["event"] != "step":
+def numbers(record: Shown) -> dict[str, float]:
+    """The numbers of a record by name, such as `train/loss`, `memory/peak_bytes`, `bucket_fill/layer_03`."""
+    if isinstance(record, Samples):
         return {}
+    if isinstance(record, Validation):
+        return {f"evaluate/{key}": value for key, value in _numbers(record).items()}
     named = {_name(key): value for key, value in _numbers(record).items()}
-    for layer in record.get("layers", ()):
-        for key, value in _numbers(layer).items():
-            named[f"{key}/layer_{layer['layer']:02d}"] = value
+    for use in record.layers:
+        for key, value in _numbers(use).items():
+            named[f"{key}/layer_{use.layer:02d}"] = value
     return named
 
 
-def texts(record: Record) -> dict[str, str]:
+def texts(record: Shown) -> dict[str, str]:
     """The samples of a record by name, prompt and continuation as one text."""
-    if record["event"] != "samples":
+    if not isinstance(record, Samples):
         return {}
-    return {
-        f"samples/{place}": sample["prompt"] + sample["text"] for place, sample in enumerate(record["samples"], start=1)
-    }
+    return {f"samples/{place}": sample.prompt + sample.text for place, sample in enumerate(record.samples, start=1)}
 
 
 def markdown_block(text: str) -> str:
@@ -49,9 +44,10 @@ def _name(key: str) -> str:
     return f"{_GROUP_OF.get(key, 'train')}/{key}"
 
 
-def _numbers(values: dict[str, Any]) -> dict[str, float]:
+def _numbers(record: Step | Validation | LayerUse) -> dict[str, float]:
+    values: dict[str, Any] = vars(record)
     return {
         key: float(value)
         for key, value in values.items()
-        if key not in {"step", "layer"} and type(value) in {int, float} and math.isfinite(value)
+        if key not in {"step", "layer"} and isinstance(value, int | float)
     }

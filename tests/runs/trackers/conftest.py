@@ -1,36 +1,28 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from revlm.recipe import Recipe
 from revlm.runs import Journal, RunFolder, Trackers
 from revlm.runs.trackers import Tracker
+from tests import journal_records
+from tests.journal_records import validation_record
 
 
-def step_record(step: int, loss: float = 0.0) -> dict:
-    """What training writes of a step, shortened."""
-    return {
-        "event": "step",
-        "step": step,
-        "tokens": 512,
-        "loss": loss or 8 / step,
-        "grad_norm": None,
-        "tokens_per_second": 100.0 * step,
-        "memory_baseline_bytes": 2**28,
-        "memory_forward_peak_bytes": 2**30,
-        "memory_peak_bytes": 2**31,
-        "stream_max": 1.5,
-        "bucket_fill": 0.5,
-        "layers": [
-            {"layer": 1, "bucket_fill": 0.25, "sink_share": 0.1},
-            {"layer": 3, "bucket_fill": 0.75, "sink_share": 0.2},
-        ],
-    }
+def step_record(step: int, **changes: Any) -> dict[str, Any]:
+    """What training writes of a step with two hash layers."""
+    layers = [
+        {"layer": 1, "bucket_fill": 0.25, "empty_query_share": 0.0, "sink_share": 0.1},
+        {"layer": 3, "bucket_fill": 0.75, "empty_query_share": 0.0, "sink_share": 0.2},
+    ]
+    shown = {"grad_norm": None, "tokens_per_second": 100.0 * step, "bucket_fill": 0.5, "layers": layers}
+    return journal_records.step_record(step, **shown, **changes)
 
 
-def evaluation_record(step: int) -> dict:
-    return {"event": "evaluate", "step": step, "loss": 9 / step, "bits_per_byte": None, "tokens": 7}
+def evaluation_record(step: int) -> dict[str, Any]:
+    return validation_record(step, loss=9 / step, bits_per_byte=None, tokens=7)
 
 
 def samples_of(step: int) -> list[dict[str, str]]:
@@ -53,13 +45,10 @@ class Run:
         self.folder.remove_samples_after(step)
         trackers = Trackers(self.classes, self.folder, self.recipe, step, self.messages.append)
         for number in range(step + 1, until + 1):
-            record = step_record(number, **loss)
-            journal.append(record)
-            trackers.append(record)
+            trackers.append(journal.append(step_record(number, **loss)))
             if number % 2 == 0:
                 self.folder.write_samples(number, samples_of(number))
-                journal.append(evaluation_record(number))
-                trackers.append(evaluation_record(number), samples_of(number))
+                trackers.append(journal.append(evaluation_record(number)), samples_of(number))
         journal.close()
 
 

@@ -5,7 +5,9 @@ import pytest
 
 from revlm.errors import UsageError
 from revlm.recipe import LoggingBackend
-from revlm.runs import read_journal, require_trackers
+from revlm.records import Samples, read_journal
+from revlm.runs import require_trackers
+from revlm.runs.trackers import Shown
 from revlm.runs.trackers.table import TRACKERS, TRACKIO_ELSEWHERE
 from revlm.runs.trackers.tracker import last_whole_step
 
@@ -13,17 +15,17 @@ from revlm.runs.trackers.tracker import last_whole_step
 class InMemory:
     """Keeps what it is given in a list that outlives it, and fails where it is told to."""
 
-    kept: list[dict]
+    kept: list[Shown]
     fails_at: int
 
     def __init__(self, folder, recipe, step):
-        last_step = max((record["step"] for record in self.kept), default=0)
+        last_step = max((record.step for record in self.kept), default=0)
         self.held_step = last_whole_step(last_step, step)
-        self.kept[:] = [record for record in self.kept if record["step"] <= self.held_step]
+        self.kept[:] = [record for record in self.kept if record.step <= self.held_step]
 
     def write(self, records):
         for record in records:
-            if record["step"] == self.fails_at:
+            if record.step == self.fails_at:
                 raise OSError("disk full\nsecond line")
             self.kept.append(record)
 
@@ -42,7 +44,7 @@ def broken():
 
 
 def shown(records) -> list[tuple[str, int]]:
-    return [(record["event"], record["step"]) for record in records]
+    return [(getattr(record, "event", "samples"), record.step) for record in records]
 
 
 def whole(until: int) -> list[tuple[str, int]]:
@@ -60,7 +62,9 @@ def test_the_table_has_every_word_of_the_recipe():
 def test_trackers_take_the_records_of_the_journal_and_the_samples(run_with, memory):
     run = run_with(memory)
     run.go_on(0, 4)
-    assert [record for record in memory.kept if record["event"] != "samples"] == list(read_journal(run.folder.metrics))
+    assert [record for record in memory.kept if not isinstance(record, Samples)] == list(
+        read_journal(run.folder.metrics)
+    )
     assert shown(memory.kept) == whole(4)
 
 

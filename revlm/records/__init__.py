@@ -1,0 +1,77 @@
+"""What a run writes: a schema for each record, the names of the files, and the one way to read them back.
+
+`runs` and `evaluation` write these records; `report`, `cli` and the trackers read them. The schema of a file is
+declared here and nowhere else.
+
+    journal     metrics.jsonl: `Step` and `Validation`, one a line
+    plan        plan.json: `Plan`
+    evaluation  evaluation.json: `Evaluation`, with the results of its probes
+    files       the names of the files of a run folder
+    reading     from bytes to records; whatever the bytes are, one sentence names the file that cannot be read
+"""
+
+from revlm.records.evaluation import DocumentScore, Evaluation, PositionLoss, Total
+from revlm.records.journal import PHASES, JournalRecord, LayerUse, Sample, Samples, Step, Validation, peak_key
+from revlm.records.plan import Plan
+from revlm.records.probes import (
+    Ablation,
+    Ablations,
+    ContextGain,
+    ContextLoss,
+    CopyAccuracy,
+    Copying,
+    Found,
+    LayerRecall,
+    NeedleDistance,
+    NeedleTest,
+    Recall,
+    RoundsLoss,
+)
+from revlm.records.reading import (
+    last_records,
+    offset_after,
+    read_file,
+    read_journal,
+    read_record,
+    read_rows,
+    read_samples,
+    whole_bytes,
+)
+from revlm.records.record import Record
+
+__all__ = [
+    "PHASES",
+    "Ablation",
+    "Ablations",
+    "ContextGain",
+    "ContextLoss",
+    "CopyAccuracy",
+    "Copying",
+    "DocumentScore",
+    "Evaluation",
+    "Found",
+    "JournalRecord",
+    "LayerRecall",
+    "LayerUse",
+    "NeedleDistance",
+    "NeedleTest",
+    "Plan",
+    "PositionLoss",
+    "Recall",
+    "Record",
+    "RoundsLoss",
+    "Sample",
+    "Samples",
+    "Step",
+    "Total",
+    "Validation",
+    "last_records",
+    "offset_after",
+    "peak_key",
+    "read_file",
+    "read_journal",
+    "read_record",
+    "read_rows",
+    "read_samples",
+    "whole_bytes",
+]

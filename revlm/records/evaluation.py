@@ -1,0 +1,66 @@
+"""What `revlm evaluate` found, as evaluation.json holds it; losses are nats a token."""
+
+from pydantic import Field
+
+from revlm.records.probes import Ablations, ContextGain, Copying, NeedleTest, Recall
+from revlm.records.record import Count, Many, Number, Positive, Record
+
+_MOST_BINS = 64  # positions double from bin to bin
+
+
+class Total(Record):
+    """The score of all documents."""
+
+    tokens: Count
+    bytes: Count
+    loss: Number
+    bits_per_byte: Number
+
+
+class DocumentScore(Total):
+    """The score of one document, or of what was held out of one."""
+
+    title: str
+
+
+class PositionLoss(Record):
+    """The loss of the tokens between two positions of their documents, counted from 1."""
+
+    first: Positive
+    last: Positive
+    tokens: Count
+    loss: Number
+
+
+class Evaluation(Record):
+    """An evaluation of the weights of a step, and the results of the probes that were asked for.
+
+    `data` is where the documents are; `seq_len` bounds the context of the scores: a longer document is scored in pieces
+    of that many tokens.
+    """
+
+    step: Count
+    data: str
+    seq_len: Positive
+    total: Total
+    documents: Many[DocumentScore]
+    positions: list[PositionLoss] = Field(max_length=_MOST_BINS)
+    context: ContextGain | None = None
+    ablations: Ablations | None = None
+    recall: Recall | None = None
+    copying: Copying | None = None
+    needle: NeedleTest | None = None
+
+    @property
+    def in_pieces(self) -> bool:
+        """Whether a document was scored in several pieces."""
+        return any(document.tokens > self.seq_len for document in self.documents)
+
+    @property
+    def second_piece(self) -> int | None:
+        """The position in the document at which second pieces begin; None where none does, or no document at its own.
+
+        What is held out of a single document is its end, whose pieces begin at any position.
+        """
+        at_own = self.in_pieces and bool(self.positions) and self.positions[0].first == 1
+        return self.seq_len + 1 if at_own else None

@@ -1,0 +1,31 @@
+"""The names of the files of a run folder."""
+
+from pathlib import Path
+
+RECIPE = "recipe.yaml"
+ENVIRONMENT = "environment.json"
+PLAN = "plan.json"
+METRICS = "metrics.jsonl"
+EVALUATION = "evaluation.json"
+SAMPLES = "samples"
+CHECKPOINTS = "checkpoints"
+TENSORBOARD = "tensorboard"
+TRACKIO = "trackio.json"
+MEMORY_SNAPSHOT = "memory-snapshot.pickle"
+
+
+def step_name(step: int) -> str:
+    """The name of a step in a run folder: step-00000200."""
+    return f"step-{step:08d}"
+
+
+def step_of(path: Path) -> int | None:
+    """The step in a name such as step-00000200 or step-00000200.json; None where it is another name."""
+    digits = path.stem.removeprefix("step-")
+    is_step = digits != path.stem and digits.isascii() and digits.isdigit() and len(digits) <= 18
+    return int(digits) if is_step else None
+
+
+def samples_file(folder: Path, step: int) -> Path:
+    """Where the samples of a step lie."""
+    return folder / SAMPLES / f"{step_name(step)}.json"

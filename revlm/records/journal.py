@@ -1,0 +1,88 @@
+"""The records of metrics.jsonl, one object a line: the steps of training and the passes over held-out documents."""
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from revlm.records.record import MOST_LAYERS, Count, Layer, Many, Number, Positive, Record
+
+PHASES = ("forward", "backward", "optimizer")
+"""The phases of a step whose memory is measured."""
+
+
+def peak_key(phase: str) -> str:
+    """The key of a step that holds the peak memory of a phase."""
+    return f"memory_{phase}_peak_bytes"
+
+
+class LayerUse(Record):
+    """How one hash layer used its buckets in one step; the descriptions are the captions of its picture."""
+
+    layer: Layer
+    bucket_fill: Number | None = Field(description="share of the window that is filled")
+    empty_query_share: Number | None = Field(description="share of queries that find no key")
+    sink_share: Number | None = Field(description="share of weight that goes to the sink")
+
+
+class Step(Record):
+    """One training step: sums over the step, losses in nats a token, memory in absolute bytes.
+
+    The keys after `memory_peak_bytes` are not in every record: memory beyond it is of CUDA alone, `skipped` and
+    `skipped_documents` are of a step without an update, and what follows them of a step with one.
+    """
+
+    event: Literal["step"]
+    step: Positive
+    epoch: Count
+    tokens: Count
+    documents: Count
+    loss: Number | None
+    bits_per_byte: Number | None
+    learning_rate: Number | None
+    grad_norm: Number | None
+    seconds: Number | None
+    tokens_per_second: Number | None
+    data_seconds: Number | None
+    memory_baseline_bytes: Count | None
+    memory_forward_peak_bytes: Count | None
+    memory_backward_peak_bytes: Count | None
+    memory_optimizer_peak_bytes: Count | None
+    memory_peak_bytes: Count | None
+    memory_reserved_bytes: Count | None = None
+    memory_allocation_retries: Count | None = None
+    skipped: str | None = None
+    skipped_documents: Many[str] = Field(default=[])
+    stream_max: Number | None = None
+    bucket_fill: Number | None = None
+    empty_query_share: Number | None = None
+    sink_share: Number | None = None
+    layers: list[LayerUse] = Field(default=[], max_length=MOST_LAYERS)
+
+
+class Validation(Record):
+    """One pass over the held-out documents after a step."""
+
+    event: Literal["evaluate"]
+    step: Count
+    loss: Number | None
+    bits_per_byte: Number | None
+    tokens: Count
+    documents: Count
+    seconds: Number | None
+
+
+JournalRecord: TypeAlias = Annotated[Step | Validation, Field(discriminator="event")]
+
+
+class Sample(Record):
+    """What the model wrote after a prompt."""
+
+    prompt: str
+    text: str
+
+
+class Samples(Record):
+    """The samples of a step, as samples/step-00000200.json holds them."""
+
+    step: Count
+    samples: Many[Sample]

@@ -1,0 +1,129 @@
+"""What the probes of `revlm evaluate` found, each under its own key of evaluation.json; losses are nats a token."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from revlm.records.record import MOST_ENTRIES, MOST_LAYERS, Count, Layer, Many, Number, Positive, Record
+
+_Layers = Annotated[list[Layer], Field(min_length=1, max_length=MOST_LAYERS)]
+
+
+class ContextLoss(Record):
+    """The loss with a context of so many tokens, or of all the text before (None): means over documents.
+
+    `gain` is what the loss with the smallest context is above it, on the same targets of the same documents; `interval`
+    is its 95% confidence interval over documents, None for one document. `seen` is the mean number of tokens before a
+    target.
+    """
+
+    context: Positive | None
+    documents: Count
+    targets: Count
+    seen: Number
+    loss: Number
+    gain: Number
+    interval: tuple[Number, Number] | None
+
+
+class ContextGain(Record):
+    """The gain of each context over the smallest; the titles of sampled documents that are too short for any."""
+
+    lengths: list[ContextLoss] = Field(max_length=MOST_ENTRIES)
+    too_short: Many[str]
+
+
+class Ablation(Record):
+    """The loss without the attention of some layers, all of one kind, and what it is above the whole model's."""
+
+    kind: str = Field(max_length=100)
+    layers: _Layers
+    loss: Number
+    increase: Number
+
+
+class RoundsLoss(Record):
+    """The loss with so many rounds of hashing, and what it is above that with the model's own."""
+
+    rounds: Positive
+    loss: Number
+    increase: Number
+
+
+class Ablations(Record):
+    """Of the same texts each time: the whole model's loss, without each layer, without each kind, by rounds.
+
+    `kinds` are those of several layers; `rounds` is empty where no layer hashes; `own_rounds` is the model's number,
+    which is among them.
+    """
+
+    documents: Count
+    tokens: Count
+    loss: Number
+    layers: list[Ablation] = Field(max_length=MOST_LAYERS)
+    kinds: list[Ablation] = Field(max_length=MOST_ENTRIES)
+    own_rounds: Positive
+    rounds: list[RoundsLoss] = Field(max_length=MOST_ENTRIES)
+
+
+class LayerRecall(Record):
+    """Means over the sampled queries and the heads of a layer: shares of weight, and the keys of S(t)."""
+
+    layer: Layer
+    found: Number
+    best: Number
+    chance: Number
+    keys: Number
+
+
+class Recall(Record):
+    """The recall of each hash layer, and of how many queries of texts of how many tokens."""
+
+    queries: Count
+    tokens: Count
+    layers: list[LayerRecall] = Field(max_length=MOST_LAYERS)
+
+
+class CopyAccuracy(Record):
+    """The share of the second copies' tokens that were predicted, with so many rounds of hashing.
+
+    `length` is that of one copy, so the distance over which each token is copied; `rounds` is None in a model without
+    hash layers.
+    """
+
+    length: Positive
+    rounds: Positive | None
+    accuracy: Number
+
+
+class Copying(Record):
+    """Accuracies by length and rounds; `chance` is that of guessing among the tokens that were drawn from."""
+
+    chance: Number
+    own_rounds: Positive
+    accuracies: list[CopyAccuracy] = Field(max_length=MOST_ENTRIES)
+
+
+class Found(Record):
+    """The share of targets that were predicted, their mean rank among all tokens (1: predicted) and their loss."""
+
+    accuracy: Number
+    rank: Number
+    loss: Number
+
+
+class NeedleDistance(Record):
+    """What was found over a distance in tokens, over so many needles, and what without the needles."""
+
+    distance: Positive
+    needles: Count
+    found: Found
+    without: Found
+
+
+class NeedleTest(Record):
+    """Results by distance, what chance gives, and the titles of sampled documents too short for any distance."""
+
+    chance: Found
+    distances: list[NeedleDistance] = Field(max_length=MOST_ENTRIES)
+    too_short: Many[str]

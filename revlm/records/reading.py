@@ -1,0 +1,236 @@
+"""From bytes to records. Whatever the bytes are, what cannot be read is one StorageError that names the file.
+
+A journal may have a million lines: it is streamed from a place in it, and where its end is asked for it is read from
+there backwards. A last line without its end is being written, or was torn: it does not count.
+"""
+
+import os
+import stat
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, NotRequired, TypeVar, cast, get_args, get_origin
+
+from pydantic import ConfigDict, Field, RootModel, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from revlm.errors import StorageError
+from revlm.records.files import step_of
+from revlm.records.journal import JournalRecord, Sample, Samples, Step, Validation
+from revlm.records.record import Many, Record
+from revlm.storage import storage_errors
+
+MOST_LINE_BYTES = 1 << 22
+MOST_FILE_BYTES = 1 << 25
+_BLOCK_BYTES = 1 << 18
+_LONGEST_PROBLEM = 300
+
+Kind = TypeVar("Kind")
+_SampleList = RootModel[Many[Sample]]
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a regular file of at most 32 MiB; raises StorageError for anything else."""
+    with storage_errors(f"reading {path}"), os.fdopen(_opened(path), "rb") as file:
+        content = file.read(MOST_FILE_BYTES + 1)
+    if len(content) > MOST_FILE_BYTES:
+        raise StorageError(f"{path} is larger than {MOST_FILE_BYTES >> 20} MiB: restore it, or remove it")
+    return content
+
+
+def read_record(kind: type[Kind], path: Path) -> Kind:
+    """The record in a JSON file; raises StorageError where the file does not hold one as it is written."""
+    try:
+        found: Kind = _adapter(cast(Hashable, kind)).validate_json(read_file(path))
+    except ValidationError as error:
+        raise StorageError(f"{path} {_problem(error)}: restore it, or remove it") from error
+    return found
+
+
+def read_samples(path: Path) -> Samples:
+    """The samples of the step that a file is named after; raises StorageError."""
+    step = step_of(path)
+    if step is None:
+        raise StorageError(f"{path} is not named after a step, such as step-00000200.json: rename or remove it")
+    return Samples(step=step, samples=read_record(_SampleList, path).root)
+
+
+def record_of(content: Any) -> Step | Validation:
+    """The record of a mapping that is to be written; pydantic's ValidationError where the schema does not know it."""
+    return _adapter(JournalRecord).validate_python(content, extra="forbid")
+
+
+def read_journal(path: Path, after: int = 0) -> Iterator[Step | Validation]:
+    """Yields the records of a journal that are later than the step `after`, oldest first; none where there is none.
+
+    Raises:
+        StorageError: a whole line is no record, or the journal cannot be read.
+    """
+    yield from _records(path, offset_after(path, after) if after > 0 else 0, _adapter(JournalRecord))
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yields the records of a journal as dictionaries of the same schema, in half the time of `read_journal`."""
+    yield from _records(path, 0, _row_adapter())
+
+
+def _records(path: Path, offset: int, adapter: TypeAdapter[Any]) -> Iterator[Any]:
+    parse = adapter.validator.validate_json
+    with _opened_journal(path) as lines:
+        lines.seek(offset)
+        number = 0
+        while line := lines.readline(MOST_LINE_BYTES):
+            number += 1
+            if not line.endswith(b"\n"):
+                if len(line) == MOST_LINE_BYTES:
+                    raise _unreadable(path, offset, number, f"is longer than {MOST_LINE_BYTES >> 20} MiB")
+                return
+            try:
+                record = parse(line)
+            except ValidationError as error:
+                raise _unreadable(path, offset, number, _problem(error)) from error
+            yield record
+
+
+def last_records(path: Path, count: int) -> list[Step | Validation]:
+    """The last records of a journal, oldest first; none where there is no journal."""
+    found: list[Step | Validation] = []
+    for _, line in _backwards(path):
+        if len(found) == count:
+            break
+        found.append(_parse(path, line))
+    return found[::-1]
+
+
+def offset_after(path: Path, step: int) -> int:
+    """The offset in bytes at which the records later than a step begin; only these are read."""
+    offset = None
+    for start, line in _backwards(path):
+        if _parse(path, line).step <= step:
+            return start + len(line)
+        offset = start
+    return offset or 0
+
+
+def whole_bytes(path: Path) -> int:
+    """The bytes of a journal up to its last whole record: all of them, but for a last line that was torn."""
+    with _opened_journal(path) as file:
+        size = file.seek(0, os.SEEK_END)
+        start = _start_of_last_line(file, size)
+        file.seek(start)
+        last = file.read(min(size - start, MOST_LINE_BYTES))
+    try:
+        _adapter(dict[str, Any]).validate_json(last if last.endswith(b"\n") else b"")
+    except ValidationError:
+        return start
+    return size
+
+
+def _backwards(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yields where each whole line of a journal starts, and the line, the last one first."""
+    with _opened_journal(path) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        end = size if file.read(1) == b"\n" else _start_of_last_line(file, size)
+        while end > 0:
+            start = _start_of_last_line(file, end)
+            file.seek(start)
+            yield start, file.read(end - start)
+            end = start
+
+
+@contextmanager
+def _opened_journal(path: Path) -> Iterator[BinaryIO]:
+    """A journal for a block; an empty one where there is none yet."""
+    with storage_errors(f"reading the journal {path}"):
+        try:
+            file: BinaryIO = os.fdopen(_opened(path), "rb")
+        except FileNotFoundError:
+            file = BytesIO()
+        with file:
+            yield file
+
+
+def _start_of_last_line(file: BinaryIO, end: int) -> int:
+    """Where the last line of the first `end` bytes of a file starts; its own end does not count."""
+    stop, length = max(end - 1, 0), 0
+    while stop > 0:
+        start = max(0, stop - _BLOCK_BYTES)
+        file.seek(start)
+        found = file.read(stop - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        length += stop - start
+        if length > MOST_LINE_BYTES:
+            raise StorageError(
+                f"{file.name} has a line of more than {MOST_LINE_BYTES >> 20} MiB: remove it, or restore the file"
+            )
+        stop = start
+    return 0
+
+
+def _opened(path: Path) -> int:
+    """A descriptor of a regular file; a pipe would be waited for without end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise StorageError(f"{path} is no regular file: restore it, or remove it")
+    return descriptor
+
+
+def _parse(path: Path, line: bytes) -> Step | Validation:
+    try:
+        return _adapter(JournalRecord).validate_json(line)
+    except ValidationError as error:
+        raise StorageError(
+            f"{path}: a record near its end {_problem(error)}: remove that line, or restore the file"
+        ) from error
+
+
+def _unreadable(path: Path, offset: int, number: int, problem: str) -> StorageError:
+    """The error of a line, counted from the beginning of the file."""
+    with os.fdopen(_opened(path), "rb") as file:
+        while offset > 0 and (block := file.read(min(offset, _BLOCK_BYTES))):
+            number += block.count(b"\n")
+            offset -= len(block)
+    return StorageError(f"{path}, line {number} {problem}: remove that line, or restore the file")
+
+
+@cache
+def _adapter(kind: Hashable) -> TypeAdapter[Any]:
+    return TypeAdapter(cast(Any, kind))
+
+
+@cache
+def _row_adapter() -> TypeAdapter[Any]:
+    step, validation = _as_typed_dict(Step), _as_typed_dict(Validation)
+    row: Any = Annotated[step | validation, Field(discriminator="event")]
+    return TypeAdapter(row)
+
+
+def _as_typed_dict(kind: type[Record]) -> Any:
+    """The schema of a record for dictionaries: objects of a class take twice the time to make."""
+    keys: dict[str, Any] = {}
+    for key, field in kind.model_fields.items():
+        annotation: Any = field.annotation
+        if get_origin(annotation) is list and issubclass(get_args(annotation)[0], Record):
+            annotation = list[_as_typed_dict(get_args(annotation)[0])]  # type: ignore[misc]
+        constrained = Annotated[annotation, *field.metadata] if field.metadata else annotation
+        keys[key] = constrained if field.is_required() else NotRequired[constrained]
+    row: Any = cast(Any, TypedDict)(kind.__name__, keys)
+    row.__pydantic_config__ = ConfigDict(strict=True, extra="ignore")
+    return row
+
+
+def _problem(error: ValidationError) -> str:
+    """What is wrong with a record, as the end of a sentence that names the file."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if first["type"] == "json_invalid":
+        return f"is not the JSON that a run writes ({first['msg'].removeprefix('Invalid JSON: ')})"
+    place = first["loc"]
+    if len(place) > 1 and place[0] in ("step", "evaluate"):  # the event, by which the schema was chosen
+        place = place[1:]
+    key = ".".join(map(str, place))
+    return f"is not what a run writes ({f'{key}: ' if key else ''}{first['msg']})"[:_LONGEST_PROBLEM]

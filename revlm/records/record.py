@@ -1,0 +1,34 @@
+"""The base of all records, and the numbers that a record can hold.
+
+Every number has a bound, so that whoever reads a record can add, draw and print it without a check of its own.
+"""
+
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, FailFast, Field
+
+# Beyond the largest float32: nothing that is measured on a model is larger.
+_LARGEST = 1e39
+_LARGEST_COUNT = 2**60
+
+Number = Annotated[float, Field(ge=-_LARGEST, le=_LARGEST, allow_inf_nan=False)]
+"""A finite number. What is not finite is written as null: JSON has no word for it."""
+Count = Annotated[int, Field(ge=0, le=_LARGEST_COUNT)]
+"""A number of tokens, bytes or steps."""
+Positive = Annotated[int, Field(ge=1, le=_LARGEST_COUNT)]
+"""A count of one or more."""
+Layer = Annotated[int, Field(ge=0, le=99_999)]
+"""The number of a layer, from 0 at the input."""
+MOST_LAYERS = 1000
+MOST_ENTRIES = 1000
+"""Of a list that is drawn: more entries than any command writes."""
+
+Entry = TypeVar("Entry")
+Many = Annotated[list[Entry], FailFast()]
+"""A list without a bound of its own: reading ends at its first wrong entry."""
+
+
+class Record(BaseModel):
+    """A frozen record. Types are strict: a string is never taken for a number. Unknown keys are ignored on reading."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
