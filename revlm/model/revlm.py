@@ -74,33 +74,33 @@ class RevLM(nn.Module):
     def forward(
         self,
         inputs: Int[Tensor, "tokens"],
-        document: Int[Tensor, "tokens"] | None = None,
+        document_ids: Int[Tensor, "tokens"] | None = None,
         *,
         step: int | None = None,
         with_statistics: bool = False,
     ) -> Float[Tensor, "tokens d_model"]:
         """Returns the hidden state of each token: the norm of the two streams' sum.
 
-        `document` numbers the documents in contiguous runs (None: all are one); `step` is the training step from which
-        the hashes are drawn.
+        `document_ids` numbers the documents in contiguous runs (None: all are one); `step` is the training step from
+        which the hashes are drawn.
 
         Raises:
             UsageError: on an example without tokens, and on more documents than bucket numbers can tell apart.
         """
         if inputs.numel() == 0:
             raise UsageError("inputs holds no token: give an example of at least one")
-        if document is None:
-            document = torch.zeros_like(inputs)
+        if document_ids is None:
+            document_ids = torch.zeros_like(inputs)
         assert isinstance(self.recipe.n_buckets, int)
-        if (int(document.max()) + 1) * self.recipe.n_buckets >= 2**31:
+        if (int(document_ids.max()) + 1) * self.recipe.n_buckets >= 2**31:
             raise UsageError(
-                f"an example of {int(document.max()) + 1:,} documents is more than {self.recipe.n_buckets} buckets "
+                f"an example of {int(document_ids.max()) + 1:,} documents is more than {self.recipe.n_buckets} buckets "
                 "can keep apart: lower data.seq_len or model.n_buckets"
             )
         self.statistics = {}
         drawn = step if self.training else None
         context = Context(
-            document=document,
+            document_ids=document_ids,
             rotations=lambda layer: self._current_rotations(layer, drawn),
             statistics=self.statistics if with_statistics else None,
         )

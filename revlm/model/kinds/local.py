@@ -41,7 +41,7 @@ class LocalAttention(Mix):
     def forward(self, *read: Tensor, context: Context) -> Float[Tensor, "heads tokens head_dim"]:
         """Returns the attention's output from q, k, v [heads, tokens, head_dim]."""
         q, k, v = read
-        bucket = context.document[None, None].expand(q.shape[0], 1, -1)
+        bucket = context.document_ids[None, None].expand(q.shape[0], 1, -1)
         return attention_with_log_sum_exp(
             q,
             k,

@@ -80,8 +80,8 @@ class ReadKeysValues(Read):
         following = normed[1:]
         if not context.ends_within(span):
             return following
-        document = context.document[span.start : span.stop + 1]
-        continues = (document[1:] == document[:-1])[:, None]
+        document_ids = context.document_ids[span.start : span.stop + 1]
+        continues = (document_ids[1:] == document_ids[:-1])[:, None]
         return nn.functional.pad(following * continues, (0, 0, 0, span.stop - span.start - len(following)))
 
 
@@ -121,7 +121,7 @@ class HashAttention(Mix):
     ) -> Int[Tensor, "heads rounds tokens"]:
         """Returns the numbers of the pairs (document, hash) of the keys."""
         hashed = hash_buckets(k, context.rotations(self.layer), self.n_buckets)
-        return hashed.add_(context.document.int() * self.n_buckets)
+        return hashed.add_(context.document_ids.int() * self.n_buckets)
 
     @torch.no_grad()
     def _statistics(
