@@ -20,7 +20,7 @@ from revlm.errors import DataError
 from revlm.evaluation.switches import rounds_of_hashing
 from revlm.generation import TrainedModel, load_model
 from revlm.model import RevLM
-from revlm.model.attention.lsh import HashAttention
+from revlm.model.kinds.lsh import HashAttention
 from revlm.model.precision import autocast
 
 FULL = "full"

@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "records": {"errors", "storage"},
     "fetching": {"errors", "bundled", "storage"},
     "corpus": {*GROUND, "imports", "launch", "storage"},
-    "ops": {"errors"},
+    "ops": {"errors", "storage"},
     "model": {*GROUND, "ops"},
     "runs": {*GROUND, "launch", "storage", "records", "ops", "model"},
     "planning": {*GROUND, "launch", "ops", "model", "runs"},

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from revlm.corpus import Example
 from revlm.evaluation.held_out import Score, token_losses
-from revlm.model import RevLM
+from revlm.model import RevLM, evaluating
 
 
 @dataclass
@@ -57,15 +57,12 @@ def score_document(
     comes before it in its piece, and nothing else.
     """
     device = model.head_weight.device
-    was_training = model.training
-    model.eval()
     nats, tokens, size = 0.0, 0, 0
     for start, example in pieces:
         inputs, targets = (torch.from_numpy(part).to(device) for part in (example.inputs, example.targets))
-        with autocast:
+        with evaluating(model), autocast:
             losses = token_losses(model, model(inputs), targets)
         by_position.add(losses, start)
         nats += float(losses.double().sum())
         tokens, size = tokens + len(example), size + example.target_bytes
-    model.train(was_training)
     return Score(nats, tokens, size, 1)

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from revlm.corpus import Example
-from revlm.model import RevLM
+from revlm.model import RevLM, evaluating
 
 # Tokens whose logits exist at one time.
 TILE = 2048
@@ -56,15 +56,11 @@ def token_losses(
     return torch.cat(losses)
 
 
-@torch.no_grad()
 def score_example(model: RevLM, example: Example, autocast: AbstractContextManager[None]) -> Score:
     """Returns the score of one example."""
     device = model.head_weight.device
-    was_training = model.training
-    model.eval()
     parts = (example.inputs, example.targets, example.document)
     inputs, targets, document = (torch.from_numpy(part).to(device) for part in parts)
-    with autocast:
+    with evaluating(model), autocast:
         nats = float(model.loss(model(inputs, document), targets))
-    model.train(was_training)
     return Score(nats, len(example), example.target_bytes, len(example.titles))

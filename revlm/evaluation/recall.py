@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from revlm.evaluation.scorer import Scorer
 from revlm.evaluation.texts import Text
 from revlm.model import Context, RevLM
-from revlm.model.attention.lsh import HashAttention
+from revlm.model.kinds.lsh import HashAttention
 
 # Of a layer on one text: each is a row of all the tokens, for every head.
 QUERIES = 128

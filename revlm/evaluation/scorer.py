@@ -1,7 +1,6 @@
 """A model as the questions of an evaluation see it: hidden states, and losses of the rows that they choose."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,23 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from revlm.evaluation.held_out import TILE, token_losses
-from revlm.model import RevLM
+from revlm.model import RevLM, evaluating
 
 Tokens = NDArray[np.int32]
 """Token ids, [tokens]."""
 Numbers = NDArray[np.float64]
-
-
-@contextmanager
-def evaluating(model: RevLM) -> Iterator[None]:
-    """Holds a model in evaluation mode and without gradients for a block."""
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(was_training)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from revlm.generation.decoding import Decoder
 from revlm.model import Context, RevLM
-from revlm.model.attention.lsh import HashAttention
+from revlm.model.kinds.lsh import HashAttention
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from revlm.model.context import Context
-from revlm.model.sublayer import Sublayer
+from revlm.model.parts.context import Context
+from revlm.model.parts.sublayer import Sublayer
 from revlm.model.tiles import Gradients, Kept, SublayerPass, sublayer_parameters
 from revlm.ops.fixed_point import FixedPoint
 
@@ -39,7 +39,9 @@ class ReversibleStack(nn.Module):
         sublayers = [layer for layer in self.sublayers if isinstance(layer, Sublayer)]
         parameters = [parameter for layer in sublayers for parameter in sublayer_parameters(layer)]
         passes = [SublayerPass(layer, context, self.tile, fixed, embedding) for layer in sublayers]
-        return _Stack.apply(passes, fixed, self.reversible, embedding, *parameters), fixed
+        # Asked here: inside the Function gradients are off, and `needs_input_grad` is true under `no_grad` too.
+        differentiable = torch.is_grad_enabled()
+        return _Stack.apply(passes, fixed, self.reversible, differentiable, embedding, *parameters), fixed
 
 
 class _Stack(torch.autograd.Function):
@@ -49,13 +51,14 @@ class _Stack(torch.autograd.Function):
         passes: list[SublayerPass],
         fixed: FixedPoint,
         reversible: bool,
+        differentiable: bool,
         embedding: Tensor,
         *parameters: Tensor,
     ) -> Tensor:
         first = torch.zeros_like(embedding, dtype=torch.int32)
         fixed.add_(first, embedding)
         streams = [first, first.clone()]
-        keep = not reversible and any(ctx.needs_input_grad)
+        keep = not reversible and differentiable and any(ctx.needs_input_grad)
         kept = [each.add_(streams[1 - turn % 2], streams[turn % 2], keep=keep) for turn, each in enumerate(passes)]
         ctx.passes, ctx.kept, ctx.reversible = passes, kept, reversible
         ctx.streams = streams if reversible else None
@@ -74,14 +77,16 @@ class _Stack(torch.autograd.Function):
         d_streams = [d_out.clone(), d_out.clone()]
         gradients: list[Gradients] = []
         random_state = passes[0].random_state() if passes else None
-        for turn in reversed(range(len(passes))):
-            target, source = turn % 2, 1 - turn % 2
-            pair = None if streams is None else (streams[source], streams[target])
-            gradients.append(
-                passes[turn].backward(pair, kept[turn], d_source=d_streams[source], d_target=d_streams[target])
-            )
-            kept[turn] = None
-        if random_state is not None:
-            passes[0].set_random_state(random_state)
+        try:
+            for turn in reversed(range(len(passes))):
+                target, source = turn % 2, 1 - turn % 2
+                pair = None if streams is None else (streams[source], streams[target])
+                gradients.append(
+                    passes[turn].backward(pair, kept[turn], d_source=d_streams[source], d_target=d_streams[target])
+                )
+                kept[turn] = None
+        finally:  # a pass that fails leaves the generators where they were, too
+            if random_state is not None:
+                passes[0].set_random_state(random_state)
         d_parameters = [gradient for of_sublayer in reversed(gradients) for gradient in of_sublayer]
-        return None, None, None, d_streams[0].add_(d_streams[1]), *d_parameters
+        return None, None, None, None, d_streams[0].add_(d_streams[1]), *d_parameters

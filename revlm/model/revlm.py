@@ -5,19 +5,20 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from revlm.errors import UsageError
-from revlm.model.attention import ATTENTION_LAYERS
-from revlm.model.context import Context, LayerStatistics
-from revlm.model.feed_forward import FeedForward
-from revlm.model.norm import RMSNorm
+from revlm.model.kinds import KINDS
+from revlm.model.parts.context import Context, LayerStatistics
+from revlm.model.parts.feed_forward import FeedForward
+from revlm.model.parts.norm import RMSNorm
+from revlm.model.parts.sublayer import Sublayer, Write
 from revlm.model.reversible import ReversibleStack
 from revlm.model.shape import tile_tokens
-from revlm.model.sublayer import Sublayer
 from revlm.ops.fixed_point import FixedPoint
 from revlm.ops.hashing import draw_rotations
 from revlm.ops.linear_cross_entropy import linear_cross_entropy
 from revlm.recipe import Model as ModelRecipe
 
-# Of the increments of the whole stack together, beside an embedding of standard deviation 0.02: 30 steps on a novel
+_EMBEDDING_STD = 0.02
+# Of the increments of the whole stack together, beside the embedding: 30 steps on a novel
 # end 0.2 nats a token lower than with a gain of 1.
 _INITIAL_WRITTEN_GAIN = 0.01
 
@@ -43,7 +44,7 @@ class RevLM(nn.Module):
         self.embedding = nn.Embedding(vocab_size, recipe.d_model)
         sublayers: list[Sublayer] = []
         for layer, kind in enumerate(self.kinds):
-            sublayers.append(ATTENTION_LAYERS[kind](recipe, layer))
+            sublayers.append(KINDS[kind].layer(recipe, layer))
             sublayers.append(Sublayer(write=FeedForward(recipe.d_model, recipe.d_ff, recipe.dropout)))
         self.stack = ReversibleStack(
             sublayers,
@@ -62,7 +63,7 @@ class RevLM(nn.Module):
     @property
     def hash_layers(self) -> tuple[int, ...]:
         """The numbers of the layers that hash."""
-        return tuple(layer for layer, kind in enumerate(self.kinds) if kind == "lsh")
+        return tuple(layer for layer, kind in enumerate(self.kinds) if KINDS[kind].hashes)
 
     def attention(self, layer: int) -> Sublayer:
         """Returns the attention sublayer of a layer."""
@@ -73,31 +74,33 @@ class RevLM(nn.Module):
     def forward(
         self,
         inputs: Int[Tensor, "tokens"],
-        document: Int[Tensor, "tokens"] | None = None,
+        document_ids: Int[Tensor, "tokens"] | None = None,
         *,
         step: int | None = None,
         with_statistics: bool = False,
     ) -> Float[Tensor, "tokens d_model"]:
         """Returns the hidden state of each token: the norm of the two streams' sum.
 
-        `document` numbers the documents in contiguous runs (None: all are one); `step` is the training step from which
-        the hashes are drawn.
+        `document_ids` numbers the documents in contiguous runs (None: all are one); `step` is the training step from
+        which the hashes are drawn.
 
         Raises:
-            UsageError: on more documents than bucket numbers can tell apart.
+            UsageError: on an example without tokens, and on more documents than bucket numbers can tell apart.
         """
-        if document is None:
-            document = torch.zeros_like(inputs)
+        if inputs.numel() == 0:
+            raise UsageError("inputs holds no token: give an example of at least one")
+        if document_ids is None:
+            document_ids = torch.zeros_like(inputs)
         assert isinstance(self.recipe.n_buckets, int)
-        if (int(document.max()) + 1) * self.recipe.n_buckets >= 2**31:
+        if (int(document_ids.max()) + 1) * self.recipe.n_buckets >= 2**31:
             raise UsageError(
-                f"an example of {int(document.max()) + 1:,} documents is more than {self.recipe.n_buckets} buckets "
+                f"an example of {int(document_ids.max()) + 1:,} documents is more than {self.recipe.n_buckets} buckets "
                 "can keep apart: lower data.seq_len or model.n_buckets"
             )
         self.statistics = {}
         drawn = step if self.training else None
         context = Context(
-            document=document,
+            document_ids=document_ids,
             rotations=lambda layer: self._current_rotations(layer, drawn),
             statistics=self.statistics if with_statistics else None,
         )
@@ -136,8 +139,12 @@ class RevLM(nn.Module):
         """
         generator = torch.Generator().manual_seed(self.seed)
         written_gain = _INITIAL_WRITTEN_GAIN * (2 * self.recipe.n_layers) ** -0.5
-        for name, weight in self.named_parameters():
-            if weight.dim() == 2:
-                written = ".write." in name and "widen" not in name
-                std = 0.02 if weight.shape[0] == self.vocab_size else weight.shape[1] ** -0.5
-                nn.init.normal_(weight, std=std * (written_gain if written else 1.0), generator=generator)
+        writers = {writer for each in self.modules() if isinstance(each, Write) for writer in each.writers()}
+        for module in self.modules():
+            if module in (self.embedding, self.head):
+                std = _EMBEDDING_STD
+            elif isinstance(module, nn.Linear):
+                std = module.in_features**-0.5 * (written_gain if module in writers else 1.0)
+            else:
+                continue
+            nn.init.normal_(module.weight, std=std, generator=generator)

@@ -13,8 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from revlm.model.context import Context
-from revlm.model.sublayer import Sublayer
+from revlm.model.parts.context import Context
+from revlm.model.parts.sublayer import Sublayer
 from revlm.ops.fixed_point import FixedPoint
 from revlm.ops.heap import return_freed_memory
 

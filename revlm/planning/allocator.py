@@ -4,10 +4,10 @@ The constants below were measured on Linux with PyTorch 2.13; `scripts/check_pla
 steps.
 """
 
+from revlm.model.parts.memory import FULL_BYTES, StageMemory
 from revlm.ops.heap import LARGE_BLOCK_BYTES
 from revlm.planning.ledger import Ledger
-from revlm.planning.sizes import FULL_BYTES, Sizes
-from revlm.planning.stages import Stage
+from revlm.planning.sizes import Sizes
 
 _MIB = 2**20
 
@@ -42,7 +42,7 @@ def categories_in_heap(sizes: Sizes) -> frozenset[str]:
     )
 
 
-def tile_holes(sizes: Sizes, stage: Stage, backward: bool) -> int:
+def tile_holes(sizes: Sizes, stage: StageMemory, backward: bool) -> int:
     """Returns the bytes of freed memory that lie in the heap while the tiles of a stage are worked on.
 
     They are what a second tile, which may be shorter, could not find in the place of the first.

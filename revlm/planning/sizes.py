@@ -2,84 +2,41 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from revlm.launch import ALONE, Launch
 from revlm.model import resolve_model
-from revlm.model.attention import ATTENTION_LAYERS
-from revlm.model.feed_forward import FeedForward
+from revlm.model.kinds import KINDS
+from revlm.model.parts.feed_forward import FeedForward
+from revlm.model.parts.memory import FULL_BYTES, LayerSizes, Weights
 from revlm.model.shape import tile_tokens
-from revlm.ops.attention import triton
-from revlm.ops.compiled import library
 from revlm.ops.hashing import bucket_factors
 from revlm.ops.linear_cross_entropy import TILE as LOSS_TILE
 from revlm.recipe import LayerKind, Recipe
 from revlm.recipe import Model as ModelRecipe
 
-FULL_BYTES = 4
-"""An element of the weights, the streams and everything that is summed: float32 or int32."""
-
-
-class Weights(NamedTuple):
-    """Elements of the weights of one sublayer: all of them, and the matrices of its two token-wise stages."""
-
-    total: int
-    read_matrices: int
-    write_matrices: int
-
 
 @dataclass(frozen=True)
-class Sizes:
-    """Sizes of a run: counts of tokens, elements and layers, and `product_bytes`, an element of a matrix product.
+class Sizes(LayerSizes):
+    """Sizes of a run: those of its layers, counts of elements and layers.
 
-    `kinds` are the attention layers in their order; `tile` is the tokens of one tile; `directions` are those that a
-    vector is compared with in one round of hashing; `examples_ahead` are prepared on the device beside those of a step;
-    `device_kind` is "cpu" or "cuda". `processes` train together, of whose optimizer's state this one keeps a part of
-    `optimizer_elements`.
+    `kinds` are the attention layers in their order; `examples_ahead` are prepared on the device beside those of a step.
+    `processes` train together, of whose optimizer's state this one keeps a part of `optimizer_elements`.
     """
 
-    tokens: int
-    d_model: int
-    d_ff: int
-    n_heads: int
-    n_rounds: int
-    directions: int
-    window: int
-    block: int
-    tile: int
     vocab_size: int
     kinds: tuple[LayerKind, ...]
     attention_weights: dict[LayerKind, Weights]
     feed_forward_weights: Weights
     other_weights: int
     muon: bool
-    product_bytes: int
     micro_batches: int
     processes: int
     sharded: bool
     examples_ahead: int
     reversible: bool
-    dropout: bool
-    successor_values: bool
-    device_kind: str
-
-    @property
-    def head_dim(self) -> int:
-        """The width of a head."""
-        return self.d_model // self.n_heads
-
-    @property
-    def compiled(self) -> bool:
-        """Whether the operations are those compiled for the CPU."""
-        return self.device_kind == "cpu" and library.is_available()
-
-    @property
-    def in_triton(self) -> bool:
-        """Whether attention and hashing are Triton's kernels."""
-        return triton.is_planned_for(self.device_kind, self.head_dim)
 
     @property
     def parameters(self) -> int:
@@ -106,32 +63,12 @@ class Sizes:
     @property
     def rotations(self) -> int:
         """Elements of the random directions of all hash layers, for all heads and rounds."""
-        return self.kinds.count("lsh") * self.n_rounds * self.d_model * self.directions
-
-    @property
-    def hidden_bytes(self) -> int:
-        """A whole [tokens, d_model] in full precision."""
-        return FULL_BYTES * self.tokens * self.d_model
-
-    @property
-    def product_hidden_bytes(self) -> int:
-        """A whole [tokens, d_model] in the precision of the products."""
-        return self.product_bytes * self.tokens * self.d_model
-
-    @property
-    def tile_tokens(self) -> int:
-        """Tokens of the largest tile."""
-        return min(self.tile, self.tokens)
+        return sum(KINDS[kind].hashes for kind in self.kinds) * self.n_rounds * self.d_model * self.directions
 
     @property
     def loss_tile(self) -> int:
         """Tokens whose logits exist at one time."""
         return min(LOSS_TILE, self.tokens)
-
-    @property
-    def tiles(self) -> int:
-        """How many tiles an example has."""
-        return -(-self.tokens // self.tile)
 
 
 def sizes_of(recipe: Recipe, vocab_size: int, device_kind: str, launch: Launch = ALONE) -> Sizes:
@@ -173,7 +110,7 @@ def sizes_of(recipe: Recipe, vocab_size: int, device_kind: str, launch: Launch =
 
 def _attention_weights(model: ModelRecipe, kind: LayerKind) -> Weights:
     with torch.device("meta"):  # the layer itself, with shapes and without memory
-        sublayer = ATTENTION_LAYERS[kind](model, 0)
+        sublayer = KINDS[kind].layer(model, 0)
     assert sublayer.read is not None
     return Weights(
         _elements(sublayer.parameters()),

@@ -7,17 +7,18 @@ there the plan is an upper bound to within the rounding of the allocator.
 
 from collections.abc import Callable, Collection
 
+from revlm.model.kinds import KINDS
+from revlm.model.parts import feed_forward
+from revlm.model.parts.memory import FULL_BYTES, AttentionMemory, StageMemory
 from revlm.ops.linear_cross_entropy import workspace_bytes as loss_workspace_bytes
 from revlm.planning.ledger import Ledger
-from revlm.planning.mixing import Mixing, mixing
-from revlm.planning.sizes import FULL_BYTES, Sizes
-from revlm.planning.stages import Stage, feed_forward_stage, read_stage, write_stage
+from revlm.planning.sizes import Sizes
 from revlm.recipe import LayerKind
 
 # Muon works on one matrix at a time: its update in full precision, and three of its size in bf16 to make it orthogonal.
 _MUON_BYTES = FULL_BYTES + 3 * 2
 
-Holes = Callable[[Stage, bool], int]
+Holes = Callable[[StageMemory, bool], int]
 """Returns the bytes of freed memory that lie between the tensors of a stage's tiles, forwards or (True) backwards."""
 
 
@@ -52,11 +53,11 @@ class _MicroBatch:
 
     def __init__(self, sizes: Sizes, ledger: Ledger, holes: Holes) -> None:
         self.sizes, self.ledger, self.holes = sizes, ledger, holes
-        self._holes_of: dict[Stage, int] = {}
-        self.feed_forward = feed_forward_stage(sizes)
-        self.reads: dict[LayerKind, Stage] = {kind: read_stage(sizes, kind) for kind in set(sizes.kinds)}
-        self.writes: dict[LayerKind, Stage] = {kind: write_stage(sizes, kind) for kind in set(sizes.kinds)}
-        self.mixings: dict[LayerKind, Mixing] = {kind: mixing(sizes, kind) for kind in set(sizes.kinds)}
+        self._holes_of: dict[StageMemory, int] = {}
+        self.feed_forward = feed_forward.memory(sizes, sizes.feed_forward_weights.write_matrices)
+        self.attention: dict[LayerKind, AttentionMemory] = {
+            kind: KINDS[kind].memory(sizes, sizes.attention_weights[kind]) for kind in set(sizes.kinds)
+        }
 
     def run(self) -> None:
         sizes, ledger = self.sizes, self.ledger
@@ -115,7 +116,7 @@ class _MicroBatch:
             ledger.give_back("streams", streams)
 
     def _attention_forward(self, kind: LayerKind) -> None:
-        ledger, read, write, mix = self.ledger, self.reads[kind], self.writes[kind], self.mixings[kind]
+        ledger, (read, mix, write) = self.ledger, self.attention[kind]
         keep = not self.sizes.reversible
         if keep:
             weights = FULL_BYTES * self.sizes.attention_weights[kind].total
@@ -157,7 +158,7 @@ class _MicroBatch:
             ledger.give_back("streams", 2 * sizes.hidden_bytes)
 
     def _attention_backward(self, kind: LayerKind) -> None:
-        ledger, read, write, mix = self.ledger, self.reads[kind], self.writes[kind], self.mixings[kind]
+        ledger, (read, mix, write) = self.ledger, self.attention[kind]
         reversible = self.sizes.reversible
         if reversible:
             ledger.take("gradients", FULL_BYTES * self.sizes.attention_weights[kind].total)
@@ -181,20 +182,20 @@ class _MicroBatch:
         if not reversible:
             ledger.give_back("kept", self._graphs(read) + mix.read + mix.mixed + mix.saved + self._graphs(write))
 
-    def _graphs(self, stage: Stage) -> int:
+    def _graphs(self, stage: StageMemory) -> int:
         """The kept graphs of all tiles; the last tile is shorter, its casts of weights are not."""
         return stage.graph * self.sizes.tokens // self.sizes.tile_tokens
 
-    def _stale(self, stage: Stage) -> int:
+    def _stale(self, stage: StageMemory) -> int:
         """What the tile before has left, while the next one is worked on."""
         return stage.left if self.sizes.tiles > 1 else 0
 
-    def _backward_of_tiles(self, stage: Stage) -> None:
+    def _backward_of_tiles(self, stage: StageMemory) -> None:
         """The most held while a tile is differentiated: its graph is rebuilt, or it was kept."""
         rebuilt = stage.graph + self._stale(stage) if self.sizes.reversible else 0
         self._tiles(stage, rebuilt + stage.backward, backward=True)
 
-    def _tiles(self, stage: Stage, most_bytes: int, *, backward: bool = False) -> None:
+    def _tiles(self, stage: StageMemory, most_bytes: int, *, backward: bool = False) -> None:
         """The most held while a tile is worked on; what holes a stage leaves are there until the heap is trimmed."""
         before = self._holes_of.get(stage, 0)
         self._holes_of[stage] = max(before, self.holes(stage, backward))

@@ -59,8 +59,8 @@ def launches(head_dim: int, dtype: torch.dtype, rounds: int) -> list[Launch]:
     from revlm.ops.attention.triton.key_gradients import key_launch
     from revlm.ops.attention.triton.order import SortedOrder, order_launch
     from revlm.ops.attention.triton.query_gradients import query_launch
-    from revlm.ops.triton.fixed_point import StreamKernel
-    from revlm.ops.triton.hashing import hash_launch
+    from revlm.ops.fixed_point.triton import Streams
+    from revlm.ops.hashing.triton import hash_launch
 
     def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.empty(shape, dtype=dtype, device="meta")
@@ -82,12 +82,12 @@ def launches(head_dim: int, dtype: torch.dtype, rounds: int) -> list[Launch]:
         order_launch(order.token, sorted_token, order, 64),
         hash_launch(k, rotations, order.token, _FACTORS),
         *_norms(empty(_TOKENS, 512), empty(_TOKENS, 512, dtype=dtype)),
-        StreamKernel(20, k.device).launch(empty(_TOKENS, 512, dtype=torch.int32), empty(_TOKENS, 512, dtype=dtype), 1),
+        Streams(20, k.device).launch(empty(_TOKENS, 512, dtype=torch.int32), empty(_TOKENS, 512, dtype=dtype), 1),
     ]
 
 
 def _norms(x: Tensor, y: Tensor) -> list[Launch]:
-    from revlm.ops.triton.normalization import backward_launch, forward_launch
+    from revlm.ops.normalization.triton import backward_launch, forward_launch
 
     x, y, weight = x[:, None], y[:, None], x[0]
     return [

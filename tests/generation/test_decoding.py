@@ -10,7 +10,7 @@ from revlm.generation.agreement import compare_with_forward
 from revlm.model import RevLM
 from revlm.recipe import LayerKind
 from tests.apart import peak_bytes, run_apart
-from tests.model.decoding.networks import WINDOW, network, tokens
+from tests.model.decoded import WINDOW, network, tokens
 
 
 def drawn(model: RevLM, prompt: Tensor, seeds: list[int], block: int) -> list[list[int]]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from revlm.model import RevLM
-from revlm.model.context import Context
+from revlm.model.parts.context import Context
 from revlm.recipe import LayerKind
 from tests.model.networks import example, model
 

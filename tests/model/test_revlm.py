@@ -4,9 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from revlm.errors import NonFiniteError
+from revlm.errors import NonFiniteError, UsageError
 from revlm.model import RevLM
+from revlm.model.decoding import CachedStack
+from revlm.model.tiles import SublayerPass
 from revlm.ops.hashing import draw_rotations
+from revlm.recipe import Model
+from tests.allocations import peaks
 from tests.model.networks import example, model
 
 
@@ -99,3 +103,66 @@ def test_a_stream_that_nears_its_range_names_the_key() -> None:
     assert network.fixed is not None
     with pytest.raises(NonFiniteError, match="stream_fraction_bits"):
         network.fixed.check_range()
+
+
+@pytest.mark.parametrize("reversible", [True, False])
+def test_without_gradients_depth_takes_no_memory(reversible: bool) -> None:
+    def forward_bytes(n_layers: int) -> int:
+        network, (inputs, document) = model(n_layers=n_layers, reversible=reversible).eval(), example(1000)
+        with torch.no_grad():
+            return peaks(lambda: network(inputs, document))[""]
+
+    assert forward_bytes(12) < 1.1 * forward_bytes(3)
+
+
+def test_a_backward_pass_that_fails_leaves_the_random_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = model(dropout=0.1)
+    loss = network(*example()).sum()
+    torch.rand(7)  # the forward pass began elsewhere
+    before = torch.get_rng_state()
+
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(SublayerPass, "_backward_of_read", fail)
+    with pytest.raises(MemoryError):
+        loss.backward()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("layers", [("local",), ("lsh",), ("full",)])
+def test_a_model_in_half_precision_is_that_of_float32_to_rounding(layers: tuple[str, ...]) -> None:
+    inputs, document = example()
+    found = []
+    for network in (model(layers), model(layers).half()):
+        with torch.no_grad():  # streams of some size: the largest are far beyond float16's range on the grid
+            network.embedding.weight.mul_(50)
+        loss = network.loss(network(inputs, document), inputs.roll(-1)) / len(inputs)
+        loss.backward()
+        found.append([loss.detach().float(), network.embedding.weight.grad.float()])
+        assert network.fixed.is_finite()
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=0.05, atol=float(one.abs().max()) / 20)
+
+
+def test_an_example_without_tokens_is_refused() -> None:
+    with pytest.raises(UsageError, match="no token"):
+        model()(torch.zeros(0, dtype=torch.int64))
+    with pytest.raises(UsageError, match="no token"):
+        CachedStack(model(), torch.float32).extend(torch.zeros(0, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("vocabulary", [50, 32, 64, 96])
+@pytest.mark.parametrize("tied", [True, False])
+def test_weights_are_drawn_by_what_they_are_for_and_not_by_their_shape(vocabulary: int, tied: bool) -> None:
+    """Also where the vocabulary is as large as d_model, d_ff or a projection of several parts."""
+    recipe = Model(d_model=32, n_layers=2, n_heads=2, d_ff=64, n_buckets=4, tie_embeddings=tied)
+    network = RevLM(recipe, vocab_size=vocabulary, seed=1)
+    matrices = {name: weight.detach() for name, weight in network.named_parameters() if weight.dim() == 2}
+    written = 0.01 / 4**0.5
+    for name, matrix in matrices.items():
+        of_parts = {"embedding": 0.02, "head": 0.02, "narrow": 64**-0.5 * written, "widen": 32**-0.5}
+        expected = next((std for part, std in of_parts.items() if part in name), 32**-0.5)
+        if "write.project" in name:
+            expected *= written
+        assert float(matrix.std()) == pytest.approx(expected, rel=0.15), name

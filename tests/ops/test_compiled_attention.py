@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from revlm.errors import UsageError
+from revlm.ops import backends
 from revlm.ops.attention import attention_with_log_sum_exp, bucketed_window_attention
-from revlm.ops.attention.compiled import require
 from revlm.ops.compiled import library
+from revlm.ops.compiled.cache import cache_folder
 
 needs_compiler = pytest.mark.skipif(not library.is_available(), reason="there is no C++ compiler")
 
@@ -183,12 +184,14 @@ def small_attention(backend: str = "auto") -> Tensor:
     return bucketed_window_attention(q, k, v, bucket, window=4, include_self=True, backend=backend)
 
 
-def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REVLM_COMPILER", "none")
-    assert not library.is_available()
+@pytest.mark.parametrize(("variable", "value"), [("REVLM_COMPILER", "none"), ("REVLM_BACKEND", "pytorch")])
+def test_it_can_be_switched_off(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, value)
     assert torch.equal(small_attention(), small_attention("blocked"))
-    with pytest.raises(UsageError, match="CXX"):
-        small_attention("compiled")
+    if variable == "REVLM_COMPILER":
+        assert not library.is_available()
+        with pytest.raises(UsageError, match="CXX"):
+            small_attention("compiled")
 
 
 @needs_compiler
@@ -204,8 +207,8 @@ def test_a_compiler_that_is_named_and_missing_is_said(monkeypatch: pytest.Monkey
 
 
 def test_it_is_for_the_cpu_alone() -> None:
-    with pytest.raises(UsageError, match="blocked"):
-        require(torch.device("cuda"))
+    with pytest.raises(UsageError, match="for the CPU and the tensors are on cuda"):
+        backends.require("compiled", torch.device("cuda"))
 
 
 @pytest.fixture
@@ -248,6 +251,7 @@ def test_it_is_built_once_and_again_when_anything_changed(
         f"sys.exit(subprocess.call([*{list(real)!r}, *given, *arguments]))"
     )
     command = library.compiler()
+    monkeypatch.setattr(library, "_require_sizes", lambda built: None)
 
     def builds() -> int:
         library.load.cache_clear()
@@ -258,7 +262,7 @@ def test_it_is_built_once_and_again_when_anything_changed(
     assert builds() == 1
     monkeypatch.setattr(library, "_FLAGS", (*library._FLAGS, "-DREVLM_TEST"))
     assert builds() == 2
-    assert len(list(library._cache_folder().iterdir())) == 2
+    assert len(list(cache_folder().glob("*.so"))) == 2
 
 
 @needs_compiler

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from revlm.errors import NonFiniteError
+from revlm.ops import backends
 from revlm.ops.compiled import library
 from revlm.ops.fixed_point import FixedPoint
 from tests.allocations import peaks
@@ -19,12 +20,8 @@ compiled_only = pytest.mark.skipif(not library.is_available(), reason="there is 
 
 
 def fixed_point(*, compiled: bool, fraction_bits: int = BITS) -> FixedPoint:
-    with pytest.MonkeyPatch.context() as patch:
-        if not compiled:
-            patch.setenv("REVLM_COMPILER", "none")
-        fixed = FixedPoint(fraction_bits, CPU)
-    assert fixed._compiled == compiled
-    return fixed
+    with backends.using("compiled" if compiled else "pytorch"):
+        return FixedPoint(fraction_bits, CPU)
 
 
 def increments(size: int) -> Tensor:

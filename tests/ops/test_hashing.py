@@ -1,8 +1,12 @@
+from typing import ClassVar
+
 import pytest
 import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from revlm.ops.compiled import library
-from revlm.ops.hashing import bucket_factors, draw_rotations, hash_buckets, plain_hash_buckets
+from revlm.ops.hashing import HashOfFew, bucket_factors, draw_rotations, hash_buckets, reference
 
 
 def test_factors_multiply_to_the_number_of_buckets() -> None:
@@ -34,7 +38,7 @@ def test_the_hash_is_the_argmax_over_both_signs_of_each_factor() -> None:
 def test_the_compiled_hash_is_the_plain_one(tokens: int, head_dim: int, n_buckets: int, dtype: torch.dtype) -> None:
     x = torch.randn(tokens, 3, head_dim, generator=torch.Generator().manual_seed(0)).to(dtype).transpose(0, 1)
     rotations = draw_rotations(1, 0, 0, 3, 3, head_dim, n_buckets)
-    found, plain = hash_buckets(x, rotations, n_buckets), plain_hash_buckets(x, rotations, n_buckets)
+    found, plain = hash_buckets(x, rotations, n_buckets), reference.hash_buckets(x, rotations, n_buckets)
     # Where two directions are equally near to rounding, either may win.
     assert found.shape == plain.shape == (3, 3, tokens)
     assert (found == plain).float().mean() >= 1 - 1e-3
@@ -47,3 +51,29 @@ def test_a_hash_does_not_depend_on_the_tokens_beside_it() -> None:
     whole = hash_buckets(x, rotations, 256)
     parts = [hash_buckets(x[:, start : start + 77], rotations, 256) for start in range(0, 1000, 77)]
     assert torch.equal(whole, torch.cat(parts, dim=-1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_hash_of_a_few_tokens_is_of_full_precision_whatever_is_set_for_other_products(dtype: torch.dtype) -> None:
+    class Watch(TorchFunctionMode):
+        seen: ClassVar[set[str]] = set()
+
+        def __torch_function__(self, function, types, given=(), options=None):
+            if function in (Tensor.matmul, Tensor.__matmul__, torch.matmul):
+                backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+                self.seen.update(backend.fp32_precision for backend in backends)
+                assert not torch.is_autocast_enabled("cpu")
+            return function(*given, **(options or {}))
+
+    hash_few = HashOfFew(draw_rotations(1, 0, 0, 2, 2, 32, 256), 256)
+    x = torch.randn(2, 5, 32, generator=torch.Generator().manual_seed(0)).to(dtype)
+    expected, before = hash_few(x), torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("high")
+        with Watch(), torch.autocast("cpu", torch.bfloat16):
+            found = hash_few(x)
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert Watch.seen == {"ieee"}
+    assert torch.equal(found, expected)

@@ -7,13 +7,9 @@ from torch.nn.functional import cross_entropy, linear
 from revlm.errors import UsageError
 from revlm.model import RevLM, resolve_model
 from revlm.ops.compiled import library
-from revlm.ops.linear_cross_entropy import (
-    linear_cross_entropy,
-    plain_softmax_gradient_,
-    softmax_gradient_,
-    tiled_linear_cross_entropy,
-)
+from revlm.ops.linear_cross_entropy import compiled, linear_cross_entropy, reference, tiled_linear_cross_entropy
 from revlm.recipe import Model
+from tests import allocations
 from tests.apart import peak_bytes, run_apart
 
 # Logits of 512 MiB in float32; those of one tile are 16 MiB.
@@ -48,8 +44,8 @@ def test_the_compiled_softmax_is_the_plain_one(classes: int) -> None:
     logits = (20 * torch.randn(150, classes, generator=generator)).bfloat16()
     targets = torch.randint(0, classes, (150,), generator=generator)
     plain, found = logits.clone(), logits.clone()
-    expected = plain_softmax_gradient_(plain, targets)
-    torch.testing.assert_close(softmax_gradient_(found, targets), expected, rtol=1e-5, atol=1e-5)
+    expected = reference.softmax_gradient_(plain, targets)
+    torch.testing.assert_close(compiled.softmax_gradient_(found, targets), expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found, plain, rtol=2**-8, atol=1e-5)
 
 
@@ -57,7 +53,7 @@ def test_the_compiled_softmax_is_the_plain_one(classes: int) -> None:
 def test_a_logit_that_is_not_finite_makes_the_loss_say_so() -> None:
     logits = torch.zeros(4, 40).bfloat16()
     logits[0, 3], logits[1, 3], logits[2, 3] = torch.nan, torch.inf, -torch.inf
-    losses = softmax_gradient_(logits, torch.tensor([0, 0, 0, 0]))
+    losses = compiled.softmax_gradient_(logits, torch.tensor([0, 0, 0, 0]))
     assert not losses[:2].isfinite().any()
     assert losses[2:].isfinite().all()
 
@@ -118,3 +114,14 @@ def test_the_logits_are_never_whole_in_memory() -> None:
     assert found.pop("whole logits") > 0.99 * LOGITS_BYTES
     for name, peak in found.items():
         assert peak < LOGITS_BYTES / 4, f"{name}: {peak / 2**20:.0f} MiB"
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_without_gradients_none_are_computed(half: bool) -> None:
+    """That of the weight would be as large as the weight itself."""
+    hidden, weight = torch.randn(64, 256, requires_grad=True), torch.randn(4096, 256, requires_grad=True)
+    targets = torch.zeros(64, dtype=torch.int64)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+        evaluated = allocations.peaks(lambda: linear_cross_entropy(hidden, weight, targets))[""]
+    logits, casts = 64 * 4096 * 4, (4096 + 64) * 256 * 2 if half else 0
+    assert evaluated < 3 * logits + casts

@@ -4,7 +4,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torch.nn.functional import rms_norm as torch_rms_norm
 
-from revlm.ops import normalization
+from revlm.ops import backends
 from revlm.ops.compiled import library
 from revlm.ops.normalization import rms_norm, unit_heads
 from revlm.ops.triton import availability
@@ -38,9 +38,7 @@ def test_gradients_are_those_of_the_values() -> None:
 @pytest.mark.parametrize("out", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("width", [36, 256])
-def test_compiled_or_not_they_are_the_same(
-    width: int, dtype: torch.dtype, out: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_compiled_or_not_they_are_the_same(width: int, dtype: torch.dtype, out: torch.dtype) -> None:
     # Wider in memory than it is, as a part of a projection is.
     x, weight = randn(300, width + 4)[:, :width].to(dtype), randn(width).float()
     ops = {
@@ -49,15 +47,14 @@ def test_compiled_or_not_they_are_the_same(
     }
     for op in ops.values():
         found = []
-        for can_be in (normalization._can_be_compiled, lambda *_: False):
-            monkeypatch.setattr(normalization, "_can_be_compiled", can_be)
+        for backend in ("compiled", "pytorch"):
             leaves = x.clone().requires_grad_(), weight.clone().requires_grad_()
-            result = op(*leaves)
+            with backends.using(backend):
+                result = op(*leaves)
             found.append([result, *torch.autograd.grad(result, leaves, result.detach().flip(-2))])
         for one, other in zip(*found, strict=True):
             low = torch.bfloat16 in (dtype, out)
             torch.testing.assert_close(one, other, rtol=2**-6 if low else 1e-5, atol=1e-2 if low else 1e-4)
-        monkeypatch.undo()
 
 
 @pytest.mark.skipif(not library.is_available(), reason="there is no C++ compiler")
@@ -80,31 +77,32 @@ def test_the_bits_do_not_depend_on_the_number_of_threads() -> None:
 @pytest.mark.parametrize(("dtype", "out"), [(torch.float32, torch.bfloat16), (torch.bfloat16, torch.float32)])
 def test_kernels_for_cuda_do_the_same(dtype: torch.dtype, out: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     """In Triton's interpreter; on blocks that several programs share, and a width that is no power of two."""
-    from revlm.ops.triton import normalization as kernels
+    from revlm.ops.normalization import triton as kernels
 
     monkeypatch.setattr(kernels, "_PROGRAMS", 2)
     monkeypatch.setattr(kernels, "_ELEMENTS", 256)
-    monkeypatch.setattr(normalization, "_can_be_compiled", lambda *_: False)
     x, weight = randn(37, 44)[:, :36].to(dtype), randn(36).float()
     for op in (
         lambda x, weight: rms_norm(x, weight, out),
         lambda x, weight: unit_heads(x * 1, 3, out) + 0 * weight[0],
     ):
         found = []
-        for is_kernel in (True, False):
-            monkeypatch.setattr(normalization, "_can_be_kernel", lambda *_, is_kernel=is_kernel: is_kernel)
+        for backend in ("triton", "pytorch"):
             leaves = x.clone().requires_grad_(), weight.clone().requires_grad_()
-            result = op(*leaves)
+            with backends.using(backend):
+                result = op(*leaves)
             found.append([result, *torch.autograd.grad(result, leaves, randn(*result.shape).to(out))])
         for one, other in zip(*found, strict=True):
             torch.testing.assert_close(one, other, rtol=2**-7, atol=1e-3)
 
 
-def test_a_kernel_takes_what_it_was_made_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(availability, "runs_on", lambda device: True)
+@pytest.mark.skipif(not availability.is_available(), reason="there is no triton")
+def test_a_kernel_takes_what_it_was_made_for() -> None:
+    from revlm.ops.normalization.triton import takes
+
     x, weight = torch.ones(3, 1, 8), torch.ones(8)
-    assert normalization._can_be_kernel(x, weight, torch.bfloat16)
-    assert normalization._can_be_kernel(x, None, torch.float32)
+    assert takes(x, weight, torch.bfloat16)
+    assert takes(x, None, torch.float32)
     for refused in (x.double(), x[:0], x.transpose(0, 2), torch.ones(1, 1, 5000)):
-        assert not normalization._can_be_kernel(refused, weight, torch.float32)
-    assert not normalization._can_be_kernel(x, weight.double(), torch.float32)
+        assert not takes(refused, weight, torch.float32)
+    assert not takes(x, weight.double(), torch.float32)

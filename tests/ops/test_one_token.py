@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from revlm.errors import UsageError
 from revlm.ops.attention.one_token import hash_layer_token, local_layer_token
 from revlm.ops.compiled import library
 from revlm.ops.hashing import HashOfFew, draw_rotations
@@ -74,3 +75,44 @@ def test_samples_of_a_local_layer(dtype: torch.dtype, position: int) -> None:
     for sample in range(SAMPLES):
         one = slice(sample, sample + 1)
         assert torch.equal(found(one), out[:, one])
+
+
+def fits(dtype: torch.dtype) -> dict[str, dict[str, object]]:
+    return {
+        "hash": {
+            "projected": numbers(SAMPLES, 2 * HEADS * HEAD_DIM, dtype=dtype),
+            "latest_bucket": torch.zeros(HEADS, SAMPLES, ROUNDS, dtype=torch.int64),
+            "records": numbers(SLOTS, HEADS, 2, HEAD_DIM, dtype=dtype),
+            "first_slot": SLOTS - SAMPLES,
+            "rings": torch.zeros(SAMPLES * HEADS * ROUNDS * BUCKETS, WINDOW, dtype=torch.int32),
+            **of_heads(dtype),
+        },
+        "local": {
+            "projected": numbers(SAMPLES, 3 * HEADS * HEAD_DIM, dtype=dtype),
+            "cosine": torch.ones(1, HEAD_DIM // 2),
+            "sine": torch.zeros(1, HEAD_DIM // 2),
+            "ring": numbers(HEADS, SAMPLES, WINDOW, 2, HEAD_DIM, dtype=dtype),
+            "position": 7,
+            **of_heads(dtype),
+        },
+    }
+
+
+def call(kind: str, given: dict) -> None:
+    positional = {"hash": ("projected", "latest_bucket"), "local": ("projected", "cosine", "sine")}[kind]
+    function = {"hash": hash_layer_token, "local": local_layer_token}[kind]
+    hash_few = HashOfFew(draw_rotations(0, None, 0, HEADS, ROUNDS, HEAD_DIM, BUCKETS), BUCKETS)
+    more = {"hash_few": hash_few} if kind == "hash" else {}
+    function(*(given[name] for name in positional), **{k: v for k, v in given.items() if k not in positional}, **more)
+
+
+@pytest.mark.parametrize("kind", ["hash", "local"])
+def test_what_does_not_fit_is_named(kind: str, dtype: torch.dtype) -> None:
+    given = fits(dtype)[kind]
+    call(kind, given)
+    for name, value in given.items():
+        wrong = value[..., :-1] if isinstance(value, Tensor) else -1
+        if name in ("latest_bucket", "records", "ring"):
+            wrong = value.to(torch.int16)
+        with pytest.raises(UsageError, match=f"^{name} "):
+            call(kind, {**given, name: wrong})

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from revlm.errors import UsageError
+from revlm.ops import backends
 from revlm.ops.attention import attention_with_log_sum_exp, bucketed_window_attention, triton, workspace_bytes
+from revlm.ops.attention.arguments import checked_arguments
 from revlm.ops.attention.triton import workspace
 from revlm.ops.attention.triton.order import SortedOrder, order_launch
 from revlm.ops.triton import availability
@@ -194,7 +196,7 @@ def test_it_is_the_same_to_the_bit_each_time() -> None:
 
 def test_wrong_use_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     q, k, v, bucket = inputs(4, 4, 1, 2, head_dim=130)
-    with pytest.raises(UsageError, match="head_dim of at most 128 and this one is 130"):
+    with pytest.raises(UsageError, match="head_dim of 130"):
         bucketed_window_attention(q, k, v, bucket, window=2, include_self=True, backend="triton")
     monkeypatch.setenv("TRITON_INTERPRET", "0")
     with pytest.raises(UsageError, match="is for CUDA and the tensors are on cpu"):
@@ -211,7 +213,7 @@ def test_auto_on_cuda_needs_triton_and_says_so(monkeypatch: pytest.MonkeyPatch) 
     with pytest.warns(RuntimeWarning, match="triton cannot be imported"):
         assert not availability.runs_on(cuda)
     with pytest.raises(UsageError, match="it is not there"):
-        availability.require(cuda)
+        backends.require("triton", cuda)
 
 
 @pytest.mark.parametrize("backward", [False, True])
@@ -255,8 +257,14 @@ def test_a_launch_is_within_the_limits_of_cuda() -> None:
 
 
 def test_it_takes_what_it_was_made_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triton, "runs_on", lambda device: True)
-    narrow, wide = torch.empty(1, 1, 128), torch.empty(1, 1, 136)
-    assert triton.takes(narrow, narrow, narrow.bfloat16())
-    assert not triton.takes(wide, wide, wide)
-    assert not triton.takes(narrow, narrow, narrow.double())
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+
+    def takes(head_dim: int, dtype: torch.dtype) -> bool:
+        x, bucket = torch.empty(1, 1, head_dim, dtype=dtype), torch.zeros(1, 1, 1, dtype=torch.int32)
+        options = {"window": 1, "scale": 1.0, "sink": None, "include_self": True, "block": 16}
+        return triton.takes(checked_arguments(x, x, x, bucket, **options))
+
+    assert takes(128, torch.bfloat16)
+    assert takes(128, torch.float32)
+    assert not takes(136, torch.float32)
+    assert not takes(128, torch.float64)

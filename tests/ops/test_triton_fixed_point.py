@@ -2,22 +2,21 @@ import pytest
 import torch
 from torch import Tensor
 
+from revlm.ops import backends
 from revlm.ops.fixed_point import FixedPoint
 from revlm.ops.triton import availability
 
 if not availability.is_available():
     pytest.skip("there is no triton", allow_module_level=True)
 
-from revlm.ops.triton import fixed_point
-from revlm.ops.triton.fixed_point import StreamKernel
+from revlm.ops.fixed_point import triton as kernels
 
 BITS = 20
 
 
 def by_kernel() -> FixedPoint:
-    fixed = FixedPoint(BITS, torch.device("cpu"))
-    fixed._kernel = StreamKernel(BITS, torch.device("cpu"))
-    return fixed
+    with backends.using("triton"):
+        return FixedPoint(BITS, torch.device("cpu"))
 
 
 def increments(dtype: torch.dtype) -> Tensor:
@@ -31,9 +30,10 @@ def increments(dtype: torch.dtype) -> Tensor:
 def test_it_does_what_the_plain_operations_do(
     dtype: torch.dtype, programs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fixed_point, "_PROGRAMS", programs)
-    monkeypatch.setenv("REVLM_COMPILER", "none")
-    plain, fused, increment = FixedPoint(BITS, torch.device("cpu")), by_kernel(), increments(dtype)
+    monkeypatch.setattr(kernels, "_PROGRAMS", programs)
+    with backends.using("pytorch"):
+        plain = FixedPoint(BITS, torch.device("cpu"))
+    fused, increment = by_kernel(), increments(dtype)
     streams = [torch.arange(increment.numel(), dtype=torch.int32) for _ in range(2)]
     for stream, fixed in zip(streams, (plain, fused), strict=True):
         fixed.add_(stream, increment)

@@ -1,10 +1,19 @@
+from collections.abc import Iterator
+
 import pytest
 import torch
 
-from revlm.ops.hashing import bucket_factors, draw_rotations, plain_hash_buckets, triton_hash_buckets
+from revlm.ops import backends
+from revlm.ops.hashing import HashOfFew, bucket_factors, draw_rotations, hash_buckets, reference
 from revlm.ops.triton import availability
 
 pytestmark = pytest.mark.skipif(not availability.is_available(), reason="there is no triton")
+
+
+@pytest.fixture(autouse=True)
+def _kernels() -> Iterator[None]:
+    with backends.using("triton"):
+        yield
 
 
 @pytest.mark.parametrize(("n_buckets", "head_dim"), [(2, 16), (30, 20), (4096, 32), (160, 64)])
@@ -13,9 +22,9 @@ def test_every_bucket_is_of_the_nearest_directions(n_buckets: int, head_dim: int
     heads, tokens, rounds = 2, 70, 2
     x = torch.randn(heads, tokens, head_dim, generator=torch.Generator().manual_seed(0)).bfloat16()
     rotations = draw_rotations(0, None, 0, heads, rounds, head_dim, n_buckets)
-    found = triton_hash_buckets(x, rotations, n_buckets)
+    found = hash_buckets(x, rotations, n_buckets)
     assert found.dtype == torch.int32
-    assert (found != plain_hash_buckets(x, rotations, n_buckets)).sum() <= 1
+    assert (found != reference.hash_buckets(x, rotations, n_buckets)).sum() <= 1
     n1, n2 = bucket_factors(n_buckets)
     projected = torch.einsum("htd,hrdn->hrtn", x.double(), rotations.double())
     for number, part in ((found // n2, projected[..., : n1 // 2]), (found % n2, projected[..., n1 // 2 :])):
@@ -28,5 +37,13 @@ def test_every_bucket_is_of_the_nearest_directions(n_buckets: int, head_dim: int
 def test_heads_that_are_strided_and_nothing_at_all() -> None:
     x = torch.randn(9, 2, 16).transpose(0, 1)
     rotations = draw_rotations(0, None, 0, 2, 3, 16, 8)
-    assert torch.equal(triton_hash_buckets(x, rotations, 8), triton_hash_buckets(x.contiguous(), rotations, 8))
-    assert triton_hash_buckets(x[:, :0], rotations, 8).shape == (2, 3, 0)
+    assert torch.equal(hash_buckets(x, rotations, 8), hash_buckets(x.contiguous(), rotations, 8))
+    assert hash_buckets(x[:, :0], rotations, 8).shape == (2, 3, 0)
+
+
+def test_a_few_vectors_are_hashed_as_whole_sequences_are() -> None:
+    x = torch.randn(2, 40, 16, generator=torch.Generator().manual_seed(0))
+    rotations = draw_rotations(0, None, 0, 2, 3, 16, 64)
+    few = torch.cat([HashOfFew(rotations, 64)(x[:, t : t + 1]) for t in range(40)], dim=1)
+    assert few.dtype == torch.int64
+    assert torch.equal(few.transpose(1, 2).int(), hash_buckets(x, rotations, 64))

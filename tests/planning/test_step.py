@@ -62,7 +62,7 @@ def real_step(recipe: Recipe) -> dict[str, int]:
 )
 def test_the_plan_is_what_a_step_asks_for(example: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     # The compiled attention asks the system and not PyTorch's allocator; tests/ops/test_workspaces.py measures it.
-    monkeypatch.setenv("REVLM_COMPILER", "none")
+    monkeypatch.setenv("REVLM_BACKEND", "pytorch")
     sizes = sizes_of(example, VOCAB_SIZE, "cpu")
     planned, lasting = replay_step(sizes).peaks, 4 * 3 * sizes.parameters
     lasting += 4 * sizes.rotations + 12 * sizes.tokens * (sizes.micro_batches + sizes.examples_ahead)

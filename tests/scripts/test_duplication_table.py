@@ -6,7 +6,7 @@ import torch
 
 from revlm.corpus import Example
 from revlm.model import RevLM
-from revlm.model.attention.lsh import HashAttention
+from revlm.model.kinds.lsh import HashAttention
 from revlm.recipe import Model
 from scripts.duplication_table import accuracy, everything_earlier
 

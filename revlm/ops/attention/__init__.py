@@ -4,15 +4,16 @@ Each query attends to the `window` most recent earlier positions of its own buck
 buckets; a key found in several rounds counts once. The definition is `reference`; every other backend equals it.
 """
 
-from collections.abc import Callable
+from types import ModuleType
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from revlm.errors import UsageError
+from revlm.ops import backends
 from revlm.ops.attention import blocked, compiled, reference, triton
+from revlm.ops.attention.arguments import Arguments, checked_arguments, checks_its_arguments, require_bucket_numbers
 from revlm.ops.attention.statistics import BucketStatistics, bucket_statistics
-from revlm.ops.compiled import library
 
 __all__ = [
     "BucketStatistics",
@@ -22,29 +23,26 @@ __all__ = [
     "workspace_bytes",
 ]
 
-_BACKENDS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
-    "reference": reference.attention_with_log_sum_exp,
-    "blocked": blocked.attention_with_log_sum_exp,
-    "compiled": compiled.attention_with_log_sum_exp,
-    "triton": triton.attention_with_log_sum_exp,
+_BACKENDS: dict[str, ModuleType] = {
+    "reference": reference,
+    "blocked": blocked,
+    "compiled": compiled,
+    "triton": triton,
 }
-# For the backends that `auto` can be.
-_WORKSPACES: dict[str, Callable[..., int]] = {
-    "blocked": blocked.workspace_bytes,
-    "compiled": compiled.workspace_bytes,
-    "triton": triton.workspace_bytes,
-}
+# What `auto` is by the choice of all operations.
+_OF_CHOICE = {"pytorch": "blocked", "compiled": "compiled", "triton": "triton"}
 
 
+@checks_its_arguments
 def bucketed_window_attention(
     q: Float[Tensor, "rows queries head_dim"],
     k: Float[Tensor, "rows tokens head_dim"],
     v: Float[Tensor, "rows tokens head_dim"],
-    bucket: Int[Tensor, "rows rounds tokens"],
+    bucket: Int[Tensor, "#rows rounds tokens"],
     *,
     window: int,
-    scale: float | Float[Tensor, "rows"] = 1.0,
-    sink: Float[Tensor, "rows"] | None = None,
+    scale: float | Float[Tensor, "#rows"] = 1.0,
+    sink: Float[Tensor, "#rows"] | None = None,
     include_self: bool,
     backend: str = "auto",
 ) -> Float[Tensor, "rows queries head_dim"]:
@@ -56,31 +54,36 @@ def bucketed_window_attention(
     is one more logit that takes weight and gives no value. Where S(t) is empty the output is zero.
 
     With fewer queries than tokens, the queries are the last positions. Bucket numbers lie in 0..2^31-1; documents
-    whose numbers differ never meet. Gradients reach q, k, v, the sink and a scale that is a tensor.
+    whose numbers differ never meet. A scale, a sink or buckets of one row are those of all rows. Gradients reach q, k,
+    v, the sink and a scale that is a tensor. The result is of q's dtype, and empty where there is no query.
 
-    The backend `auto` is `compiled` on a CPU for which there is a compiler; `triton` on CUDA for bfloat16 and float32
-    and a head_dim of at most 128, where triton can be imported (a warning says where it cannot); else `blocked`.
+    The backend `auto` is what `revlm.ops.backends` chooses: `compiled` on a CPU for which there is a compiler; `triton`
+    on CUDA for bfloat16 and float32 and a head_dim of at most 128; else `blocked`, which is PyTorch's own operations.
 
     Raises:
-        UsageError: on a window below 1, more queries than tokens, an unknown backend, or one that cannot be here.
+        UsageError: naming the argument whose shape, dtype, device or numbers do not fit; on an unknown backend, or one
+            that cannot be here. On CUDA the check of the bucket numbers waits for them.
 
     Source: the buckets are those of Kitaev, Kaiser and Levskaya, arXiv 2001.04451, section 2; windows in place of
     chunks of the sorted order make the result strictly causal.
     """
-    return attention_with_log_sum_exp(
+    require_bucket_numbers(bucket)
+    out, _ = attention_with_log_sum_exp(
         q, k, v, bucket, window=window, scale=scale, sink=sink, include_self=include_self, backend=backend
-    )[0]
+    )
+    return out
 
 
+@checks_its_arguments
 def attention_with_log_sum_exp(
     q: Float[Tensor, "rows queries head_dim"],
     k: Float[Tensor, "rows tokens head_dim"],
     v: Float[Tensor, "rows tokens head_dim"],
-    bucket: Int[Tensor, "rows rounds tokens"],
+    bucket: Int[Tensor, "#rows rounds tokens"],
     *,
     window: int,
-    scale: float | Float[Tensor, "rows"] = 1.0,
-    sink: Float[Tensor, "rows"] | None = None,
+    scale: float | Float[Tensor, "#rows"] = 1.0,
+    sink: Float[Tensor, "#rows"] | None = None,
     include_self: bool,
     backend: str = "auto",
     block: int = 64,
@@ -94,26 +97,35 @@ def attention_with_log_sum_exp(
     """
     if backend not in ("auto", *_BACKENDS):
         raise UsageError(f"unknown attention backend {backend!r}: choose one of auto, {', '.join(sorted(_BACKENDS))}")
-    if window < 1:
-        raise UsageError(f"window is {window}: a query must be allowed at least one position, so give 1 or more")
-    if q.shape[1] > k.shape[1]:
-        raise UsageError(f"{q.shape[1]} queries for {k.shape[1]} tokens: queries are the last positions of the tokens")
-    if backend == "compiled":
-        compiled.require(q.device)
-    elif backend == "auto":
-        backend = _best(q, k, v)
-    options = {} if backend == "reference" else {"block": block}
-    if backend in ("compiled", "triton"):
-        options["may_overwrite"] = may_overwrite
-    return _BACKENDS[backend](
-        q, k, v, bucket, window=window, scale=scale, sink=sink, include_self=include_self, **options
+    arguments = checked_arguments(
+        q, k, v, bucket, window=window, scale=scale, sink=sink, include_self=include_self, block=block
     )
+    if arguments.is_empty():
+        out, log_sum_exp = arguments.empty_result()
+    else:
+        attend = _backend(backend, arguments).attention_with_log_sum_exp
+        out, log_sum_exp = attend(**arguments._asdict(), may_overwrite=may_overwrite)
+    return out.to(q.dtype), log_sum_exp
 
 
-def _best(q: Tensor, k: Tensor, v: Tensor) -> str:
-    if q.device.type == "cpu" and library.builds():
-        return "compiled"
-    return "triton" if triton.takes(q, k, v) else "blocked"
+def _backend(name: str, arguments: Arguments) -> ModuleType:
+    """Returns the backend of a name; `auto` is one that takes the arguments.
+
+    Raises:
+        UsageError: where a backend that is asked for cannot be here or does not take them.
+    """
+    device = arguments.q.device
+    if name == "auto":
+        module = _BACKENDS[_OF_CHOICE[backends.chosen(device)]]
+        return module if module.takes(arguments) else blocked
+    if name in backends.BACKENDS:
+        backends.require(name, device)
+    if not _BACKENDS[name].takes(arguments):
+        raise UsageError(
+            f"backend '{name}' is not made for {arguments.q.dtype} and a head_dim of {arguments.q.shape[2]}: use "
+            "'blocked', or more heads"
+        )
+    return _BACKENDS[name]
 
 
 def workspace_bytes(
@@ -136,18 +148,17 @@ def workspace_bytes(
     on a kind of device, "cpu" or "cuda", as far as can be told before anything is built.
     """
     if backend == "auto":
-        compiles = device_kind == "cpu" and library.is_available()
-        by_card = "triton" if triton.is_planned_for(device_kind, head_dim) else "blocked"
-        backend = "compiled" if compiles else by_card
-    options = {} if backend == "blocked" else {"queries_are_keys": queries_are_keys}
-    return _WORKSPACES[backend](
+        backend = _OF_CHOICE[backends.planned(device_kind)]
+        if not _BACKENDS[backend].takes_head_dim(head_dim):
+            backend = "blocked"
+    return _BACKENDS[backend].workspace_bytes(
         rows=rows,
         tokens=tokens,
         head_dim=head_dim,
         rounds=rounds,
-        window=window,
-        block=block,
+        window=min(window, tokens),
+        block=min(block, tokens),
         element_bytes=element_bytes,
         backward=backward,
-        **options,
+        queries_are_keys=queries_are_keys,
     )

@@ -14,10 +14,21 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from revlm.ops.attention.arguments import Arguments
 from revlm.ops.attention.order import BucketOrder, bucket_order
 
 # Logits worked on at one time: 2 MiB in float32, so that the passes over them stay in the cache.
 _CHUNK_ELEMENTS = 2**19
+
+
+def takes(arguments: Arguments) -> bool:
+    """Returns whether the arguments are what the backend is made for: any."""
+    return True
+
+
+def takes_head_dim(head_dim: int) -> bool:
+    """Returns whether heads are of a width that the backend is made for: any."""
+    return True
 
 
 def attention_with_log_sum_exp(
@@ -27,27 +38,35 @@ def attention_with_log_sum_exp(
     bucket: Int[Tensor, "rows rounds tokens"],
     *,
     window: int,
-    scale: float | Float[Tensor, "rows"] = 1.0,
-    sink: Float[Tensor, "rows"] | None = None,
+    scale: Float[Tensor, "rows"],
+    sink: Float[Tensor, "rows"] | None,
     include_self: bool,
-    block: int = 64,
+    block: int,
+    may_overwrite: bool,
 ) -> tuple[Float[Tensor, "rows queries head_dim"], Float[Tensor, "rows queries"]]:
     """Returns what `reference.attention_with_log_sum_exp` returns, in time linear in the tokens."""
-    if not isinstance(scale, Tensor):
-        scale = torch.full((q.shape[0],), scale, dtype=torch.promote_types(q.dtype, torch.float32), device=q.device)
     out, log_sum_exp = _BlockedAttention.apply(q, k, v, scale, sink, bucket, window, include_self, block)
     return out, log_sum_exp
 
 
 def workspace_bytes(
-    *, rows: int, tokens: int, head_dim: int, rounds: int, window: int, block: int, element_bytes: int, backward: bool
+    *,
+    rows: int,
+    tokens: int,
+    head_dim: int,
+    rounds: int,
+    window: int,
+    block: int,
+    element_bytes: int,
+    backward: bool,
+    queries_are_keys: bool,
 ) -> int:
     """Returns the most bytes that one call holds beside its inputs, its results and its gradients.
 
-    The rows do not count: they are worked off one at a time. `element_bytes` is the size of an element of q, k and v.
+    The rows do not count: they are worked off one at a time; nor does it help that queries are keys. `element_bytes` is
+    the size of an element of q, k and v.
     """
     size = max(element_bytes, 4)
-    window, block = min(window, tokens), min(block, tokens)
     reach = -(-window // block) * block
     queries, width = -(-tokens // block) * block, block + reach
     place_size = 4 if 2 * (tokens + (window + 1) * (tokens + 1)) < 2**31 else 8
@@ -82,9 +101,9 @@ class _Blocks:
 
     def __init__(self, k: Tensor, rounds: int, window: int, include_self: bool, block: int) -> None:
         self.tokens, self.head_dim = k.shape[1], k.shape[2]
-        self.window = min(window, self.tokens)
+        self.window = window
         self.include_self = include_self
-        self.block = max(1, min(block, self.tokens))
+        self.block = block
         self.count = -(-self.tokens // self.block)
         # Keys reach back by whole blocks, so that gradients of overlapping blocks add up as shifted views.
         self.reach = -(-self.window // self.block) * self.block
@@ -266,7 +285,8 @@ def _forward(
         assert total_lse is not None
         if sink is not None:
             with_sink = torch.logaddexp(total_lse, sink[row].to(total_lse.dtype))
-            total.mul_(torch.exp(total_lse - with_sink)[:, None])
+            # Finite, so that neither a key nor a sink leaves zero and not NaN.
+            total.mul_(torch.exp(total_lse - with_sink.clamp(min=torch.finfo(with_sink.dtype).min))[:, None])
             total_lse = with_sink
         out[row] = total[tokens - queries :]
         log_sum_exp[row] = total_lse.masked_fill_(total_lse == -torch.inf, torch.inf)[tokens - queries :]

@@ -4,7 +4,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from revlm.ops.attention.arguments import FLOATS, checks_its_arguments, require_axes, require_shape, require_tensor
 
+
+@checks_its_arguments
 def one_query_attention(
     q: Float[Tensor, "heads samples head_dim"],
     k: Float[Tensor, "heads samples keys head_dim"],
@@ -18,7 +21,24 @@ def one_query_attention(
 
     Keys that are not `visible` (None: all are) do not count; where none is, the output is zero. Sums are in float32 or
     better.
+
+    Raises:
+        UsageError: naming the argument whose shape or dtype does not fit.
     """
+    for name, x in (("q", q), ("k", k), ("v", v), ("scale", scale), ("sink", sink)):
+        if x is not None:
+            require_tensor(name, x, FLOATS)
+    require_axes("q", q, "heads samples head_dim")
+    require_axes("k", k, "heads samples keys head_dim")
+    (heads, samples, head_dim), keys = q.shape, k.shape[2]
+    require_shape("k", k, (heads, samples, keys, head_dim), "the heads, samples and head_dim of q")
+    require_shape("v", v, k.shape, "the shape of k")
+    require_shape("scale", scale, (heads,), "[heads]")
+    if sink is not None:
+        require_shape("sink", sink, (heads,), "[heads]")
+    if visible is not None:
+        require_tensor("visible", visible, (torch.bool,))
+        require_shape("visible", visible, (heads, samples, keys), "the shape of k but for head_dim")
     in_full = torch.promote_types(q.dtype, torch.float32)
     # Autocast would turn the products into half-precision ones.
     with torch.autocast(q.device.type, enabled=False):

@@ -5,13 +5,15 @@ calls equal is the step of each cache in `revlm.model.decoding` without them. A 
 and among others, and whatever the number of threads.
 """
 
-import ctypes
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from revlm.errors import UsageError
+from revlm.ops import backends
+from revlm.ops.attention.arguments import checks_its_arguments, require_axes, require_shape, require_tensor
 from revlm.ops.compiled import library
+from revlm.ops.compiled.structures import HashToken, LocalToken
 from revlm.ops.hashing import HashOfFew
 from revlm.ops.normalization import UNIT_EPSILON
 
@@ -22,9 +24,10 @@ _SAMPLES_OF_A_THREAD = 4
 
 def can_be_compiled(kept: Tensor) -> bool:
     """Returns whether the calls can be used, by the tensor in which a layer keeps its keys and values."""
-    return kept.device.type == "cpu" and kept.dtype in _NAMES and library.builds()
+    return kept.dtype in _NAMES and backends.chosen(kept.device) == "compiled"
 
 
+@checks_its_arguments
 def hash_layer_token(
     projected: Float[Tensor, "samples two_d_model"],
     latest_bucket: Int[Tensor, "heads samples rounds"] | None,
@@ -41,15 +44,32 @@ def hash_layer_token(
     `projected` are its keys, of any length, and its values; its record is written to the slots from `first_slot` on.
     Before it looks at the rings of its own buckets, the token before, whose slots and buckets are the latest ones,
     enters those of its (None: there is no token before).
+
+    Raises:
+        UsageError: naming the argument whose shape or dtype does not fit.
     """
-    samples, (_, heads, _, head_dim) = projected.shape[0], records.shape
+    _require_kept("records", records, "slots heads two head_dim")
+    samples, (slots, heads, _, head_dim) = _samples_of(projected, records, parts=2), records.shape
+    rounds, (n1, n2) = hash_few.rounds, hash_few.factors
+    require_tensor("rings", rings, (torch.int32,))
+    require_axes("rings", rings, "rings window")
+    _require_contiguous("rings", rings)
+    require_shape("rings", rings, (samples * heads * rounds * n1 * n2, rings.shape[1]), "a ring for each bucket")
+    require_shape("the rotations", hash_few.directions, (heads, head_dim, rounds * (n1 // 2 + n2 // 2)), "one model's")
+    if latest_bucket is not None:
+        require_tensor("latest_bucket", latest_bucket, (torch.int64,))
+        require_shape("latest_bucket", latest_bucket, (heads, samples, rounds), "[heads, samples, rounds]")
+    first_of_all = samples if latest_bucket is not None else 0
+    if not first_of_all <= first_slot <= slots - samples:
+        raise UsageError(f"first_slot is {first_slot}: give {first_of_all} to {slots - samples}, as records has room")
+    require_shape("scale", scale, (heads,), "[heads]")
+    require_shape("sink", sink, (heads,), "[heads]")
     projected, sums = projected.contiguous(), _sums(records)
     scale, sink = scale.to(sums), sink.to(sums)
     latest_bucket = None if latest_bucket is None else latest_bucket.contiguous()
     out = torch.empty(heads, samples, head_dim, dtype=records.dtype)
     bucket = torch.empty(heads, samples, hash_few.rounds, dtype=torch.int64)
-    n1, n2 = hash_few.factors
-    token = _HashToken(
+    token = HashToken(
         samples=samples,
         heads=heads,
         head_dim=head_dim,
@@ -74,6 +94,7 @@ def hash_layer_token(
     return out, bucket
 
 
+@checks_its_arguments
 def local_layer_token(
     projected: Float[Tensor, "samples three_d_model"],
     cosine: Float[Tensor, "one half_head_dim"],
@@ -88,12 +109,23 @@ def local_layer_token(
 
     `projected` are its queries and keys, of any length and not yet turned by its position, and its values; its record
     is written to the ring, over that of the token that leaves the window.
+
+    Raises:
+        UsageError: naming the argument whose shape or dtype does not fit.
     """
+    _require_kept("ring", ring, "heads samples window two head_dim")
     heads, samples, window, _, head_dim = ring.shape
+    require_shape("ring", ring, (heads, _samples_of(projected, ring, parts=3), window, 2, head_dim), "a ring a sample")
+    for name, turn in (("cosine", cosine), ("sine", sine)):
+        require_shape(name, turn, (1, head_dim // 2), "[one, half_head_dim]")
+    require_shape("scale", scale, (heads,), "[heads]")
+    require_shape("sink", sink, (heads,), "[heads]")
+    if position < 0 or window < 1:
+        raise UsageError(f"position is {position} in a window of {window}: give 0 or more, in a window of 1 or more")
     projected, sums = projected.contiguous(), _sums(ring)
     cosine, sine, scale, sink = (each.to(sums) for each in (cosine, sine, scale, sink))
     out = torch.empty(heads, samples, head_dim, dtype=ring.dtype)
-    token = _LocalToken(
+    token = LocalToken(
         samples=samples,
         heads=heads,
         head_dim=head_dim,
@@ -114,33 +146,36 @@ def local_layer_token(
     return out
 
 
+def _require_kept(name: str, kept: Tensor, axes: str) -> None:
+    """Returns where a tensor can hold records of keys and values for the compiled calls.
+
+    Raises:
+        UsageError: naming the argument.
+    """
+    require_tensor(name, kept, tuple(_NAMES))
+    require_axes(name, kept, axes)
+    _require_contiguous(name, kept)
+    if kept.shape[-2] != 2:
+        raise UsageError(f"{name} has shape {list(kept.shape)}: give [{axes.replace(' ', ', ')}], a key and a value")
+
+
+def _samples_of(projected: Tensor, kept: Tensor, *, parts: int) -> int:
+    """Returns the number of samples whose `parts` projections are given."""
+    heads, head_dim = kept.shape[1 if parts == 2 else 0], kept.shape[-1]
+    require_tensor("projected", projected, (kept.dtype,))
+    require_axes("projected", projected, "samples projections")
+    require_shape("projected", projected, (projected.shape[0], parts * heads * head_dim), f"{parts} * d_model a sample")
+    return projected.shape[0]
+
+
+def _require_contiguous(name: str, x: Tensor) -> None:
+    if not x.is_contiguous():
+        raise UsageError(f"{name} is not contiguous: give x.contiguous()")
+
+
 def _sums(kept: Tensor) -> torch.dtype:
     return torch.promote_types(kept.dtype, torch.float32)
 
 
 def _threads(samples: int) -> int:
     return min(torch.get_num_threads(), -(-samples // _SAMPLES_OF_A_THREAD))
-
-
-class _HashToken(ctypes.Structure):
-    """The fields of `HashToken` in `one_token.hpp`, in the same order."""
-
-    _fields_ = [
-        *((name, ctypes.c_int64) for name in ("samples", "heads", "head_dim", "rounds", "window")),
-        *((name, ctypes.c_int64) for name in ("first", "second", "slot", "threads")),
-        ("projected", ctypes.c_void_p),
-        ("epsilon", ctypes.c_double),
-        *((name, ctypes.c_void_p) for name in ("records", "rings", "directions", "latest_bucket", "bucket")),
-        *((name, ctypes.c_void_p) for name in ("scale", "sink", "out")),
-    ]
-
-
-class _LocalToken(ctypes.Structure):
-    """The fields of `LocalToken` in `one_token.hpp`, in the same order."""
-
-    _fields_ = [
-        *((name, ctypes.c_int64) for name in ("samples", "heads", "head_dim", "window", "place", "held", "threads")),
-        ("projected", ctypes.c_void_p),
-        ("epsilon", ctypes.c_double),
-        *((name, ctypes.c_void_p) for name in ("cosine", "sine", "ring", "scale", "sink", "out")),
-    ]

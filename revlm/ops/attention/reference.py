@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from revlm.ops.attention.arguments import Arguments
+
 
 def window_mask(
     bucket: Int[Tensor, "rows rounds tokens"], window: int, include_self: bool
@@ -16,6 +18,11 @@ def window_mask(
     return (candidate & (candidates_from_here_on <= window)).any(dim=1)
 
 
+def takes(arguments: Arguments) -> bool:
+    """Returns whether the arguments are what the backend is made for: any."""
+    return True
+
+
 def attention_with_log_sum_exp(
     q: Float[Tensor, "rows queries head_dim"],
     k: Float[Tensor, "rows tokens head_dim"],
@@ -23,18 +30,26 @@ def attention_with_log_sum_exp(
     bucket: Int[Tensor, "rows rounds tokens"],
     *,
     window: int,
-    scale: float | Float[Tensor, "rows"] = 1.0,
-    sink: Float[Tensor, "rows"] | None = None,
+    scale: Float[Tensor, "rows"],
+    sink: Float[Tensor, "rows"] | None,
     include_self: bool,
+    block: int,
+    may_overwrite: bool,
 ) -> tuple[Float[Tensor, "rows queries head_dim"], Float[Tensor, "rows queries"]]:
-    """Returns the attention output and log-sum-exp; see `revlm.ops.bucketed_window_attention`."""
+    """Returns the attention output and log-sum-exp; see `revlm.ops.attention.attention_with_log_sum_exp`.
+
+    The arguments are those of `Arguments`. Here `block` and `may_overwrite` change nothing.
+    """
     rows, queries, tokens = q.shape[0], q.shape[1], k.shape[1]
     mask = window_mask(bucket, window, include_self)[:, tokens - queries :]
-    factor = torch.as_tensor(scale, dtype=q.dtype, device=q.device).reshape(-1, 1, 1)
+    factor = scale.to(q.dtype)[:, None, None]
     logits = (factor * (q @ k.transpose(1, 2))).masked_fill(~mask, -torch.inf)
     nothing = q.new_full((rows,), -torch.inf)
     sink_logit = (nothing if sink is None else sink.to(q.dtype))[:, None, None].expand(rows, queries, 1)
-    log_sum_exp = torch.cat([logits, sink_logit], dim=-1).logsumexp(dim=-1)
-    log_sum_exp = log_sum_exp.masked_fill(log_sum_exp == -torch.inf, torch.inf)
+    all_logits = torch.cat([logits, sink_logit], dim=-1)
+    # The gradient of a sum of nothing is NaN, so the sum is taken elsewhere.
+    nothing_seen = (all_logits == -torch.inf).all(dim=-1)
+    log_sum_exp = all_logits.masked_fill(nothing_seen[..., None], 0.0).logsumexp(dim=-1)
+    log_sum_exp = log_sum_exp.masked_fill(nothing_seen, torch.inf)
     weights = torch.exp(logits - log_sum_exp[..., None])
     return weights @ v, log_sum_exp.detach()

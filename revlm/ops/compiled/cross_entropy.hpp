@@ -7,7 +7,7 @@
 #include "parallel.hpp"
 #include "vectors.hpp"
 
-// The fields are those of `_CrossEntropy` in `linear_cross_entropy.py`, in the same order.
+// The fields are those of `CrossEntropy` in `structures.py`, in the same order.
 struct CrossEntropy {
     int64_t rows, classes, threads;
     void* logits;            // [rows, classes]

@@ -8,7 +8,7 @@
 #include "problem.hpp"
 #include "vectors.hpp"
 
-// The fields are those of `_Addition` in `fixed_point.py`, in the same order.
+// The fields are those of `Addition` in `structures.py`, in the same order.
 struct Addition {
     int64_t elements, threads;
     int32_t* stream;

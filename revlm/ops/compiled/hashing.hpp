@@ -7,7 +7,7 @@
 #include "parallel.hpp"
 #include "tiles.hpp"
 
-// The fields are those of `_Hash` in `hashing.py`, in the same order.
+// The fields are those of `Hash` in `structures.py`, in the same order.
 struct Hash {
     // `first` and `second` are the directions of the two factors, in one round; the second may be none.
     int64_t rows, tokens, head_dim, rounds, first, second, threads;
@@ -25,7 +25,7 @@ class Hashing {
     explicit Hashing(const Hash& hash)
         : hash_(hash),
           in_round_(hash.first + hash.second),
-          directions_(rounded_up(hash.rounds * in_round_, 8)),
+          directions_(rounded_up(hash.rounds * in_round_, tile_rows)),
           stride_(rounded_up(hash.head_dim, n)) {
         for (long thread = 0; thread < hash.threads; ++thread) spaces_.emplace_back(stride_, directions_);
     }

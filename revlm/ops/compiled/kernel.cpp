@@ -1,5 +1,8 @@
 // The entry points for Python, each by the type of its inputs. They return 0, or 1 where memory is short.
 
+#include <string>
+#include <unordered_map>
+
 #include "backward.hpp"
 #include "cross_entropy.hpp"
 #include "fixed_point.hpp"
@@ -39,6 +42,18 @@ int normalize(const Normalization* problem) {
 }  // namespace
 
 extern "C" {
+// The bytes of a structure that Python fills, by its name; 0 for a name that is not known.
+int64_t size_of(const char* name) {
+    static const std::unordered_map<std::string, int64_t> sizes{
+        {"Tensor", sizeof(Tensor)},       {"Problem", sizeof(Problem)},
+        {"Hash", sizeof(Hash)},           {"Normalization", sizeof(Normalization)},
+        {"Addition", sizeof(Addition)},   {"CrossEntropy", sizeof(CrossEntropy)},
+        {"HashToken", sizeof(HashToken)}, {"LocalToken", sizeof(LocalToken)},
+    };
+    const auto found = sizes.find(name);
+    return found == sizes.end() ? 0 : found->second;
+}
+
 // Attention sums in float, or in double for double.
 int attention_forward_float32(const Problem* problem) { return run_attention<Forward<float, float>>(problem); }
 int attention_forward_bfloat16(const Problem* problem) { return run_attention<Forward<BFloat16, float>>(problem); }

@@ -1,8 +1,9 @@
 """Builds the C++ beside this file with the machine's own compiler, at first use, and loads it.
 
 The library is kept in `$XDG_CACHE_HOME/revlm` (else `~/.cache/revlm`) under a hash of the source, the flags and what
-the compiler says of itself and of this machine's instructions, so that none of them can go stale; it is written under
-another name and renamed, so that two processes may build at once.
+the compiler says of itself and of this machine's instructions, so that none of them can go stale. It is built in a
+folder of its own and renamed, so that two processes may build at once, and built again where it is no longer what was
+kept (`cache`).
 
 The compiler is the command in the environment's `REVLM_COMPILER` or `CXX`, else the first of c++, g++ and clang++ that
 is found. `REVLM_COMPILER=none` switches it off: everything then goes on in PyTorch's own operations.
@@ -16,35 +17,22 @@ import platform
 import shlex
 import shutil
 import subprocess
-import tempfile
 import warnings
 from pathlib import Path
 
-from torch import Tensor
-
 from revlm.errors import UsageError
+from revlm.ops.compiled.cache import cache_folder, folder_to_build_in, is_whole, keep, require_private
+from revlm.ops.compiled.structures import CONSTANTS, SIZES
 
 _FOLDER = Path(__file__).parent
 _SOURCE = _FOLDER / "kernel.cpp"
 _NATIVE = "-mcpu=native" if platform.machine() in ("arm64", "aarch64", "ppc64le") else "-march=native"
 # No -ffast-math: an infinite logit means a key that is not seen. Threads are the library's own; OpenMP's would be a
 # second pool beside PyTorch's.
-_FLAGS = ("-std=c++17", "-O3", _NATIVE, "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared", "-pthread")
-
-
-TILE_ROWS = 8
-"""Of `key_rows` in tiles.hpp a multiple: matrices that are multiplied by rows are filled up to it."""
-
-
-class StridedTensor(ctypes.Structure):
-    """`Tensor` in problem.hpp: where a tensor of three dimensions begins, and its strides in elements."""
-
-    _fields_ = [("data", ctypes.c_void_p), ("strides", 3 * ctypes.c_int64)]
-
-    @classmethod
-    def of(cls, tensor: Tensor) -> "StridedTensor":
-        """Returns the structure for a tensor, which must outlive it."""
-        return cls(tensor.data_ptr(), tensor.stride())
+_FLAGS = (
+    *("-std=c++17", "-O3", _NATIVE, "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared", "-pthread"),
+    *(f"-DREVLM_{name.upper()}={value}" for name, value in CONSTANTS.items()),
+)
 
 
 class BuildError(UsageError):
@@ -108,19 +96,31 @@ def load(command: tuple[str, ...]) -> ctypes.CDLL:
     """
     name = f"revlm-{_key(command)}.so"
     try:
-        path = _cache_folder() / name
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-                built = Path(folder) / name
-                _run([*command, *_FLAGS, str(_SOURCE), "-o", str(built)])
-                built.replace(path)
-        return ctypes.CDLL(str(path))
+        folder = cache_folder()
+        require_private(folder)
+        if not is_whole(folder / name):
+            with folder_to_build_in(folder) as staging:
+                _run([*command, *_FLAGS, str(_SOURCE), "-o", str(staging / name)])
+                keep(staging / name, folder / name)
+        library = ctypes.CDLL(str(folder / name))
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
         raise BuildError(
             f"the compiled operations cannot be kept in the cache ({error}): set XDG_CACHE_HOME to a folder that is "
             "writable and allows execution"
         ) from error
+    _require_sizes(library)
+    return library
+
+
+def _require_sizes(library: ctypes.CDLL) -> None:
+    """Returns where the structures that Python fills are those that the library reads."""
+    library.size_of.argtypes, library.size_of.restype = (ctypes.c_char_p,), ctypes.c_int64
+    for name, size in SIZES.items():
+        if (found := library.size_of(name.encode())) != size:
+            raise BuildError(
+                f"the compiled operations do not fit to this revlm, {name} has {found} bytes in C++ and {size} in "
+                "Python: install revlm anew"
+            )
 
 
 def _key(command: tuple[str, ...]) -> str:
@@ -147,7 +147,3 @@ def _run(command: list[str]) -> str:
             f"{done.stderr.strip()}"
         )
     return done.stdout
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "revlm"

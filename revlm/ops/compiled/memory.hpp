@@ -51,7 +51,7 @@ class Records {
     template <class Element>
     long add(long size) {
         const long offset = bytes_;
-        bytes_ += rounded_up(size * sizeof(Element), 64);
+        bytes_ += rounded_up(size * sizeof(Element), field_bytes);
         return offset;
     }
 

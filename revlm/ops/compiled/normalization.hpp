@@ -7,7 +7,7 @@
 #include "parallel.hpp"
 #include "vectors.hpp"
 
-// The fields are those of `_Normalization` in `normalization.py`, in the same order. Tensors are [tokens, groups, width].
+// The fields are those of `Normalization` in `structures.py`, in the same order. Tensors are [tokens, groups, width].
 struct Normalization {
     int64_t tokens, groups, width, threads;
     Tensor x, y, d_y, d_x;

@@ -9,7 +9,7 @@
 #include "vectors.hpp"
 
 // A record is the key and behind it the value of one head of one token, `head_dim` elements each. The fields are those
-// of `_HashToken` in `one_token.py`, in the same order.
+// of `HashToken` in `structures.py`, in the same order.
 struct HashToken {
     int64_t samples, heads, head_dim, rounds, window;
     int64_t first, second;  // directions of the two factors of a hash, in one round; the second may be none
@@ -25,7 +25,7 @@ struct HashToken {
     void* out;                     // [heads, samples, head_dim]
 };
 
-// The fields are those of `_LocalToken` in `one_token.py`, in the same order.
+// The fields are those of `LocalToken` in `structures.py`, in the same order.
 struct LocalToken {
     int64_t samples, heads, head_dim, window;
     int64_t place, held, threads;  // where the new token goes, and the number of places in use with it

@@ -10,6 +10,7 @@
 struct Place {
     int32_t at, lowest;
 };
+static_assert(sizeof(Place) == place_bytes);
 
 // The order of one row: `token[round][place]` is the position that stands at a place, `place[position][round]` is where
 // a position stands. s lies in S_r(t) exactly when place[t][r].lowest <= place[s][r].at < place[t][r].at (<= where the

@@ -4,6 +4,10 @@
 #include <cstdint>
 #include <cstring>
 
+// What `structures.py` says of these numbers; it counts memory with them.
+constexpr long tile_rows = REVLM_TILE_ROWS, least_segment = REVLM_SEGMENT, field_bytes = REVLM_FIELD_BYTES,
+               place_bytes = REVLM_PLACE_BYTES;
+
 // A tensor [rows, tokens, head_dim] (or [rows, rounds, tokens]); strides count elements, the last dimension of the
 // former is contiguous.
 struct Tensor {
@@ -11,7 +15,7 @@ struct Tensor {
     int64_t row_stride, second_stride, third_stride;
 };
 
-// The fields are those of `_Problem` in `function.py`, in the same order.
+// The fields are those of `Problem` in `structures.py`, in the same order.
 struct Problem {
     int64_t rows, queries, tokens, rounds, head_dim, window, block, include_self, threads;
     Tensor q, k, v, bucket;  // no q: the keys are the queries, too

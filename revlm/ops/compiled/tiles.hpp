@@ -2,6 +2,7 @@
 #pragma once
 
 #include "ahead.hpp"
+#include "problem.hpp"
 #include "vectors.hpp"
 
 // How the rows of `a` lie: each row of steps contiguous, or each step's rows contiguous.
@@ -53,6 +54,7 @@ void multiply(const Real* a, long a_stride, const Real* b, long b_stride, long s
 }
 
 // Tiles that fill the registers: keys x vectors of queries for logits, rows x vectors of the head for the rest.
-// `key_rows` is a multiple of `head_rows`.
+// `key_rows` is a multiple of `head_rows`, and a divisor of `tile_rows`.
 constexpr int key_rows = vector_registers == 32 ? 8 : 4, key_columns = vector_registers == 32 ? 3 : 2;
 constexpr int head_rows = 4, head_columns = vector_registers == 32 ? 4 : 2;
+static_assert(tile_rows % key_rows == 0);

@@ -20,7 +20,7 @@ class Work {
 
     explicit Work(const Problem& problem)
         : problem(problem),
-          segment(std::max({2048L, long(problem.window), long(problem.block)})),
+          segment(std::max({least_segment, long(problem.window), long(problem.block)})),
           segments((problem.tokens + segment - 1) / segment),
           group(std::clamp(4 * long(problem.threads) / segments, 1L, long(problem.rows))) {
         for (long i = 0; i < (shared() ? 1 : group); ++i) orders_.emplace_back(problem);

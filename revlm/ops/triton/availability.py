@@ -8,8 +8,6 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from revlm.errors import UsageError
-
 
 def is_available() -> bool:
     """Returns whether `triton` can be imported."""
@@ -33,19 +31,13 @@ def runs_on(device: torch.device) -> bool:
     return is_for(device.type)
 
 
-def require(device: torch.device) -> None:
-    """Returns where kernels can run on a device.
-
-    Raises:
-        UsageError: where they cannot, with the reason.
-    """
+def obstacle(device: torch.device) -> str | None:
+    """Returns why kernels cannot run on a device; None where they can."""
     if (failure := _failure()) is not None:
-        raise UsageError(f"attention backend 'triton' cannot import it ({failure}): install triton, or use 'blocked'")
+        return f"cannot import triton ({failure}; install it)"
     if device.type != "cuda" and not is_interpreted():
-        raise UsageError(
-            f"attention backend 'triton' is for CUDA and the tensors are on {device}: use 'blocked', or set "
-            "TRITON_INTERPRET=1 to run it slowly in Triton's interpreter"
-        )
+        return f"is for CUDA and the tensors are on {device} (TRITON_INTERPRET=1 runs it slowly in an interpreter)"
+    return None
 
 
 def on_device(device: torch.device) -> AbstractContextManager[object]:

@@ -14,8 +14,8 @@ from bench.parts.part import Part, Work
 from bench.rates import DTYPES
 from bench.shape import Shape
 from bench.systems.reversible import recipe_of
-from revlm.model.feed_forward import FeedForward
-from revlm.model.norm import RMSNorm
+from revlm.model.parts.feed_forward import FeedForward
+from revlm.model.parts.norm import RMSNorm
 from revlm.model.shape import tile_tokens
 from revlm.ops.fixed_point import FixedPoint
 from revlm.ops.normalization import unit_heads

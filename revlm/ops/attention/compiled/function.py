@@ -11,7 +11,6 @@ the backward pass of q, k, v, d_out and three sums, `head_dim` elements each a t
 and for each thread, whose logits these are, `2 * (window + block) * (2 * head_dim + block)` numbers.
 """
 
-import ctypes
 from typing import Any, NamedTuple
 
 import torch
@@ -19,10 +18,21 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from revlm.errors import UsageError
+from revlm.ops.attention.arguments import Arguments
 from revlm.ops.compiled import library
+from revlm.ops.compiled.structures import Problem, StridedTensor
 
 _NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float64: "float64"}
+
+
+def takes(arguments: Arguments) -> bool:
+    """Returns whether the arguments are what the backend is made for: any."""
+    return True
+
+
+def takes_head_dim(head_dim: int) -> bool:
+    """Returns whether heads are of a width that the backend is made for: any."""
+    return True
 
 
 def attention_with_log_sum_exp(
@@ -32,11 +42,11 @@ def attention_with_log_sum_exp(
     bucket: Int[Tensor, "rows rounds tokens"],
     *,
     window: int,
-    scale: float | Float[Tensor, "rows"] = 1.0,
-    sink: Float[Tensor, "rows"] | None = None,
+    scale: Float[Tensor, "rows"],
+    sink: Float[Tensor, "rows"] | None,
     include_self: bool,
-    block: int = 64,
-    may_overwrite: bool = False,
+    block: int,
+    may_overwrite: bool,
 ) -> tuple[Float[Tensor, "rows queries head_dim"], Float[Tensor, "rows queries"]]:
     """Returns what `reference.attention_with_log_sum_exp` returns; on a CPU with a C++ compiler.
 
@@ -47,35 +57,10 @@ def attention_with_log_sum_exp(
         BuildError: where the compiler refuses the source.
         MemoryError: where there is not enough.
     """
-    inputs = torch.promote_types(torch.promote_types(q.dtype, k.dtype), v.dtype)
-    inputs = inputs if inputs in _NAMES else torch.float32
-    sums = torch.promote_types(inputs, torch.float32)
-    if not isinstance(scale, Tensor):
-        scale = torch.full((q.shape[0],), scale, dtype=sums)
-    sink = None if sink is None else sink.to(sums)
-    options = _Options(min(window, k.shape[1]), include_self, min(block, k.shape[1]), may_overwrite)
+    inputs = k.dtype if k.dtype in _NAMES else torch.float32
+    options = _Options(window, include_self, block, may_overwrite)
     own_q = None if q is k else q.to(inputs)
-    out, log_sum_exp = _CompiledAttention.apply(
-        own_q, k.to(inputs), v.to(inputs), scale.to(sums), sink, _as_int32(bucket), options
-    )
-    return out.to(q.dtype), log_sum_exp
-
-
-def require(device: torch.device) -> None:
-    """Returns where this backend can be used.
-
-    Raises:
-        UsageError: where the tensors are not the CPU's, there is no compiler, or it fails.
-    """
-    if device.type != "cpu":
-        raise UsageError(f"attention backend 'compiled' is for the CPU and the tensors are on {device}: use 'blocked'")
-    command = library.compiler()
-    if command is None:
-        raise UsageError(
-            "attention backend 'compiled' finds no C++ compiler: install g++, name one in CXX, unset "
-            "REVLM_COMPILER=none, or use 'blocked'"
-        )
-    library.load(command)
+    return _CompiledAttention.apply(own_q, k.to(inputs), v.to(inputs), scale, sink, _as_int32(bucket), options)
 
 
 class _Options(NamedTuple):
@@ -83,21 +68,6 @@ class _Options(NamedTuple):
     include_self: bool
     block: int
     may_overwrite: bool
-
-
-class _Problem(ctypes.Structure):
-    """The fields of `Problem` in `problem.hpp`, in the same order."""
-
-    _fields_ = [
-        *((name, ctypes.c_int64) for name in ("rows", "queries", "tokens", "rounds", "head_dim")),
-        *((name, ctypes.c_int64) for name in ("window", "block", "include_self", "threads")),
-        *((name, library.StridedTensor) for name in ("q", "k", "v", "bucket")),
-        *((name, ctypes.c_void_p) for name in ("scale", "sink")),
-        ("out", library.StridedTensor),
-        ("log_sum_exp", ctypes.c_void_p),
-        *((name, library.StridedTensor) for name in ("d_out", "d_q", "d_k", "d_v")),
-        *((name, ctypes.c_void_p) for name in ("d_scale", "d_sink")),
-    ]
 
 
 class _CompiledAttention(torch.autograd.Function):
@@ -148,7 +118,7 @@ def _call(function: str, tensors: dict[str, Tensor | None], options: _Options) -
     assert out is not None
     assert k is not None
     assert bucket is not None
-    problem = _Problem(
+    problem = Problem(
         rows=k.shape[0],
         queries=out.shape[1],
         tokens=k.shape[1],
@@ -160,8 +130,8 @@ def _call(function: str, tensors: dict[str, Tensor | None], options: _Options) -
         threads=torch.get_num_threads(),
     )
     for name, tensor in tensors.items():
-        if tensor is not None and isinstance(getattr(problem, name), library.StridedTensor):
-            setattr(problem, name, library.StridedTensor.of(tensor))
+        if tensor is not None and isinstance(getattr(problem, name), StridedTensor):
+            setattr(problem, name, StridedTensor.of(tensor))
         elif tensor is not None:
             setattr(problem, name, tensor.data_ptr())
     library.call(

@@ -2,8 +2,8 @@
 
 import torch
 
-_SEGMENT = 2048  # places of the sorted order that a task takes, at least: `Work` in work.hpp
-_PLACE = 8  # `Place` in order.hpp
+from revlm.ops.compiled.structures import CONSTANTS
+
 _REAL = 4  # sums of float32 and bfloat16 inputs
 
 
@@ -17,7 +17,7 @@ def workspace_bytes(
     block: int,
     element_bytes: int,
     backward: bool,
-    queries_are_keys: bool = False,
+    queries_are_keys: bool,
 ) -> int:
     """Returns the most bytes that one call holds beside its inputs, its results and its gradients.
 
@@ -26,10 +26,9 @@ def workspace_bytes(
     """
     threads = torch.get_num_threads()
     real = max(element_bytes, _REAL)
-    window, block = min(window, tokens), min(block, tokens)
-    segments = -(-tokens // max(_SEGMENT, window, block))
+    segments = -(-tokens // max(CONSTANTS["segment"], window, block))
     group = min(max(4 * threads // segments, 1), rows)
-    orders = group * rounds * tokens * (4 + _PLACE)
+    orders = group * rounds * tokens * (4 + CONSTANTS["place_bytes"])
     # A sort's numbers, sorted numbers and sorted tokens, of each thread.
     sorting = min(threads, group * rounds) * 3 * 4 * tokens
     in_records = rounds > 1
@@ -45,5 +44,6 @@ def workspace_bytes(
 
 
 def _vectors(size_bytes: int) -> int:
-    """A field of a record takes whole vectors of 64 bytes."""
-    return -(-size_bytes // 64) * 64
+    """The bytes of a field of a record: whole vectors."""
+    whole = CONSTANTS["field_bytes"]
+    return -(-size_bytes // whole) * whole

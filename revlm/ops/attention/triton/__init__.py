@@ -4,25 +4,24 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from revlm.errors import UsageError
+from revlm.ops.attention.arguments import Arguments
 from revlm.ops.attention.triton.workspace import workspace_bytes
-from revlm.ops.triton.availability import is_for, require, runs_on
+from revlm.ops.triton.availability import is_interpreted
 
-__all__ = ["attention_with_log_sum_exp", "is_planned_for", "takes", "workspace_bytes"]
+__all__ = ["attention_with_log_sum_exp", "takes", "takes_head_dim", "workspace_bytes"]
 
 _LARGEST_HEAD_DIM = 128
 _DTYPES = (torch.bfloat16, torch.float32)
 
 
-def takes(q: Tensor, k: Tensor, v: Tensor) -> bool:
-    """Returns whether these tensors are on CUDA beside Triton, of a head_dim and in a precision that is made for."""
-    fits = k.shape[2] <= _LARGEST_HEAD_DIM and all(x.dtype in _DTYPES for x in (q, k, v))
-    return fits and runs_on(q.device)
+def takes(arguments: Arguments) -> bool:
+    """Returns whether the arguments are of a head_dim and a precision that the backend is made for."""
+    return takes_head_dim(arguments.k.shape[2]) and (is_interpreted() or arguments.k.dtype in _DTYPES)
 
 
-def is_planned_for(device_kind: str, head_dim: int) -> bool:
-    """Returns whether `auto` will be this backend on "cpu" or "cuda", as far as this machine tells."""
-    return head_dim <= _LARGEST_HEAD_DIM and is_for(device_kind)
+def takes_head_dim(head_dim: int) -> bool:
+    """Returns whether heads are of a width that the backend is made for."""
+    return head_dim <= _LARGEST_HEAD_DIM
 
 
 def attention_with_log_sum_exp(
@@ -32,35 +31,19 @@ def attention_with_log_sum_exp(
     bucket: Int[Tensor, "rows rounds tokens"],
     *,
     window: int,
-    scale: float | Float[Tensor, "rows"] = 1.0,
-    sink: Float[Tensor, "rows"] | None = None,
+    scale: Float[Tensor, "rows"],
+    sink: Float[Tensor, "rows"] | None,
     include_self: bool,
-    block: int = 64,
-    may_overwrite: bool = False,
+    block: int,
+    may_overwrite: bool,
 ) -> tuple[Float[Tensor, "rows queries head_dim"], Float[Tensor, "rows queries"]]:
     """Returns what `reference.attention_with_log_sum_exp` returns, on CUDA (elsewhere in Triton's interpreter).
 
     `block` becomes the power of two below it, between 16 and 128. Where q is k, the same tensor, one sum holds both of
     its gradients. With `may_overwrite` the backward pass, which is then possible once, may write the gradients over q,
     k and v.
-
-    Raises:
-        UsageError: where Triton cannot run on these tensors, or for a head_dim beyond 128.
     """
-    require(q.device)
-    if k.shape[2] > _LARGEST_HEAD_DIM:
-        raise UsageError(
-            f"attention backend 'triton' is for a head_dim of at most {_LARGEST_HEAD_DIM} and this one is "
-            f"{k.shape[2]}: use 'blocked', or more heads"
-        )
     from revlm.ops.attention.triton.function import Options, TritonAttention
 
-    inputs = torch.promote_types(torch.promote_types(q.dtype, k.dtype), v.dtype)
-    sums = torch.promote_types(inputs, torch.float32)
-    if not isinstance(scale, Tensor):
-        scale = torch.full((q.shape[0],), scale, dtype=sums, device=q.device)
-    sink = None if sink is None else sink.to(sums)
-    options = Options(min(window, k.shape[1]), include_self, block, may_overwrite)
-    own_q = None if q is k else q.to(inputs)
-    out, log_sum_exp = TritonAttention.apply(own_q, k.to(inputs), v.to(inputs), scale.to(sums), sink, bucket, options)
-    return out.to(q.dtype), log_sum_exp
+    options = Options(window, include_self, block, may_overwrite)
+    return TritonAttention.apply(None if q is k else q, k, v, scale, sink, bucket, options)

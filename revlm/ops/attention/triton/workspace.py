@@ -22,7 +22,7 @@ def workspace_bytes(
     block: int,
     element_bytes: int,
     backward: bool,
-    queries_are_keys: bool = False,
+    queries_are_keys: bool,
 ) -> int:
     """Returns the most bytes that one call holds beside its inputs, its results and its gradients.
 

@@ -1,0 +1,190 @@
+"""Local attention: the window is the token itself and those just before it in its document."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from revlm.model.kinds.kind import Kind
+from revlm.model.parts.cache import Cache, joined
+from revlm.model.parts.context import Context
+from revlm.model.parts.heads import (
+    ReadQueriesKeysValues,
+    Rotary,
+    Temperature,
+    WriteHeads,
+    memory_of_reading,
+    memory_of_writing,
+)
+from revlm.model.parts.memory import (
+    FULL_BYTES,
+    AttentionMemory,
+    LayerSizes,
+    MixMemory,
+    Weights,
+    gradients_lie_over_inputs,
+)
+from revlm.model.parts.sublayer import Mix, Sublayer
+from revlm.ops.attention import attention_with_log_sum_exp, one_token, workspace_bytes
+from revlm.ops.attention.one_query import one_query_attention
+from revlm.recipe import Model as ModelRecipe
+
+
+class LocalAttention(Mix):
+    """Bucketed window attention with the document as the one bucket."""
+
+    def __init__(self, n_heads: int, window: int, block: int) -> None:
+        super().__init__()
+        self.window, self.block = window, block
+        self.temperature = Temperature(n_heads)
+        self.sink = nn.Parameter(torch.zeros(n_heads))
+
+    def forward(self, *read: Tensor, context: Context) -> Float[Tensor, "heads tokens head_dim"]:
+        """Returns the attention's output from q, k, v [heads, tokens, head_dim]."""
+        q, k, v = read
+        bucket = context.document_ids[None, None].expand(q.shape[0], 1, -1)
+        return attention_with_log_sum_exp(
+            q,
+            k,
+            v,
+            bucket,
+            window=self.window,
+            scale=self.temperature(),
+            sink=self.sink,
+            include_self=True,
+            block=self.block,
+            may_overwrite=True,
+        )[0]
+
+
+def layer(recipe: ModelRecipe, number: int) -> Sublayer:
+    """Returns the local attention sublayer that a recipe describes."""
+    return Sublayer(
+        read=ReadQueriesKeysValues(recipe.d_model, recipe.n_heads),
+        mix=LocalAttention(recipe.n_heads, recipe.window, recipe.attention_block),
+        write=WriteHeads(recipe.d_model, recipe.dropout),
+    )
+
+
+class LocalCache(Cache):
+    """A ring of keys and values: the token at position p stands in place p modulo the window."""
+
+    def __init__(self, read: ReadQueriesKeysValues, mix: LocalAttention, dtype: torch.dtype) -> None:
+        self._read, self._mix = read, mix
+        device = mix.sink.device
+        self._ring = torch.zeros(read.n_heads, 1, mix.window, 2, read.head_dim, dtype=dtype, device=device)
+        self._tokens = 0
+        self._unmixed: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def reserve(self, tokens: int) -> None:
+        """Needs no room: the ring stays as it is."""
+
+    def read(self, x: Float[Tensor, "tile d_model"], rotary: Rotary) -> None:
+        """Takes in a tile of the stream."""
+        self._unmixed.append(self._read.at(x, rotary))
+
+    def mix(self) -> Float[Tensor, "heads tokens head_dim"]:
+        """Returns the output of the training path, over the ring and the new tokens."""
+        q, new_k, new_v = (joined(list(parts)) for parts in zip(*self._unmixed, strict=True))
+        self._unmixed = []
+        earlier = self._ring[:, 0, self._places(self._tokens, self._mix.window - 1)]
+        k, v = (torch.cat([earlier[:, :, turn], new], dim=1) for turn, new in enumerate((new_k, new_v)))
+        out, _ = attention_with_log_sum_exp(
+            q,
+            k,
+            v,
+            torch.zeros(1, 1, 1, dtype=torch.int32, device=q.device).expand(q.shape[0], 1, k.shape[1]),
+            window=self._mix.window,
+            scale=self._mix.temperature(),
+            sink=self._mix.sink,
+            include_self=True,
+            block=self._mix.block,
+        )
+        self._tokens += q.shape[1]
+        places = self._places(self._tokens, min(self._mix.window, q.shape[1]))
+        self._ring[:, 0, places] = torch.stack([new_k, new_v], dim=2)[:, -len(places) :]
+        return out
+
+    def step(self, x: Float[Tensor, "samples d_model"], rotary: Rotary) -> Float[Tensor, "heads samples head_dim"]:
+        """Returns the output of one token of each sample."""
+        if one_token.can_be_compiled(self._ring):
+            return self._compiled_step(self._read.project(self._read.norm(x)), rotary)
+        q, k, v = self._read.at(x, rotary)
+        place = self._tokens % self._mix.window
+        self._ring[:, :, place, 0] = k
+        self._ring[:, :, place, 1] = v
+        self._tokens += 1
+        held = self._ring[:, :, : self._tokens]
+        return one_query_attention(
+            q, held[..., 0, :], held[..., 1, :], scale=self._mix.temperature(), sink=self._mix.sink
+        )
+
+    def _compiled_step(
+        self, projected: Float[Tensor, "samples three_d_model"], rotary: Rotary
+    ) -> Float[Tensor, "heads samples head_dim"]:
+        position, self._tokens = self._tokens, self._tokens + 1
+        return one_token.local_layer_token(
+            projected,
+            rotary.cosine,
+            rotary.sine,
+            ring=self._ring,
+            position=position,
+            scale=self._mix.temperature(),
+            sink=self._mix.sink,
+        )
+
+    def fork(self, samples: int) -> None:
+        """Gives each sample a ring of its own."""
+        self._ring = self._ring.repeat(1, samples, 1, 1, 1)
+
+    def tensors(self) -> list[Tensor]:
+        """Returns the ring."""
+        return [self._ring]
+
+    def _places(self, stop: int, most: int) -> Int[Tensor, "some"]:
+        """Returns where the last tokens before a position stand, the oldest first."""
+        return torch.arange(max(stop - most, 0), stop, device=self._ring.device) % self._mix.window
+
+
+def cache(sublayer: Sublayer, rotations: Tensor | None, dtype: torch.dtype) -> LocalCache:
+    """Returns an empty cache of a sublayer, which keeps keys and values in a dtype."""
+    assert isinstance(sublayer.read, ReadQueriesKeysValues)
+    assert isinstance(sublayer.mix, LocalAttention)
+    return LocalCache(sublayer.read, sublayer.mix, dtype)
+
+
+def memory(sizes: LayerSizes, weights: Weights) -> AttentionMemory:
+    """Returns the bytes of one sublayer."""
+    forward, backward = (
+        workspace_bytes(
+            rows=sizes.n_heads,
+            tokens=sizes.tokens,
+            head_dim=sizes.head_dim,
+            rounds=1,
+            window=sizes.window,
+            block=sizes.block,
+            element_bytes=sizes.product_bytes,
+            backward=backward,
+            device_kind=sizes.device_kind,
+        )
+        for backward in (False, True)
+    )
+    whole, over = sizes.product_hidden_bytes, gradients_lie_over_inputs(sizes, 1)
+    mix = MixMemory(
+        read=3 * whole,
+        mixed=whole,
+        saved=FULL_BYTES * sizes.n_heads * sizes.tokens,  # the log-sum-exp
+        made=0 if over else 3 * whole,
+        summed=0,
+        gradients=0 if over else 3 * whole,
+        overwritten=3 * whole if over else 0,
+        forward_workspace=forward,
+        backward_workspace=backward,
+    )
+    return AttentionMemory(
+        read=memory_of_reading(sizes, weights.read_matrices),
+        mix=mix,
+        write=memory_of_writing(sizes, weights.write_matrices),
+    )
+
+
+LOCAL = Kind(layer=layer, cache=cache, memory=memory)

@@ -1,0 +1,1 @@
+"""What layers of several kinds are made of: sublayers, heads, norms, caches, and counts of their memory."""

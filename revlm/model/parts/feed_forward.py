@@ -1,0 +1,45 @@
+"""The feed-forward sublayer: token-wise, so that its wide middle exists for one tile of tokens at a time."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from revlm.model.parts.memory import LayerSizes, StageMemory, adding_bytes, stage_memory
+from revlm.model.parts.norm import RMSNorm
+from revlm.model.parts.sublayer import Write
+from revlm.ops.squared_relu import squared_relu
+
+
+class FeedForward(Write):
+    """Returns `W_out relu(W_in norm(x))^2`."""
+
+    def __init__(self, d_model: int, d_ff: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = RMSNorm(d_model)
+        self.widen = nn.Linear(d_model, d_ff, bias=False)
+        self.narrow = nn.Linear(d_ff, d_model, bias=False)
+        self.dropout = nn.Dropout(dropout)
+
+    def writers(self) -> tuple[nn.Linear, ...]:
+        """Returns the linear map whose result goes into the stream."""
+        return (self.narrow,)
+
+    def forward(self, x: Float[Tensor, "tile d_model"]) -> Float[Tensor, "tile d_model"]:
+        """Returns the increment of a tile of the stream."""
+        return self.dropout(self.narrow(squared_relu(self.widen(self.norm(x)))))
+
+
+def memory(sizes: LayerSizes, matrices: int) -> StageMemory:
+    """Returns the bytes of a tile of the feed-forward sublayer, whose matrices have so many elements."""
+    d, f, p = sizes.d_model, sizes.d_ff, sizes.product_bytes
+    dropped = p * d if sizes.dropout else 0
+    return stage_memory(
+        sizes,
+        matrices=matrices,
+        # At its square the wide middle is there three times.
+        forward=max(4 * d + 3 * p * f, adding_bytes(sizes, 4 * d + p * d + dropped)),
+        left=(4 + p) * d,
+        # The stream, its normed vectors, two wide tensors, the increment.
+        graph=4 * d + p * d + 2 * p * f + p * d + dropped,
+        backward=2 * p * f + p * d,
+        wide=4 * p * f,
+    )

@@ -1,0 +1,124 @@
+"""What Python and the C++ share: the structures that a call passes, and the numbers that both count with.
+
+Each structure has the fields of the one of its name in C++, in the same order. `library.load` compares the sizes of all
+of them with what the built library says of itself.
+"""
+
+import ctypes
+
+from torch import Tensor
+
+CONSTANTS = {"tile_rows": 8, "segment": 2048, "field_bytes": 64, "place_bytes": 8}
+"""Numbers of the C++ that Python counts with, which the compiler is given (`REVLM_TILE_ROWS` and so on).
+
+`tile_rows`: matrices that are multiplied by rows in tiles are filled up to a multiple of it. `segment`: places of the
+sorted order that a task of attention takes, at least. `field_bytes`: a field of a record takes a multiple of it.
+`place_bytes`: a token's place in the order of one round.
+"""
+
+
+def _numbers(*names: str) -> list[tuple[str, type]]:
+    return [(name, ctypes.c_int64) for name in names]
+
+
+def _addresses(*names: str) -> list[tuple[str, type]]:
+    return [(name, ctypes.c_void_p) for name in names]
+
+
+class StridedTensor(ctypes.Structure):
+    """`Tensor` in problem.hpp: where a tensor of three dimensions begins, and its strides in elements."""
+
+    _fields_ = [("data", ctypes.c_void_p), ("strides", 3 * ctypes.c_int64)]
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> "StridedTensor":
+        """Returns the structure for a tensor, which must outlive it."""
+        return cls(tensor.data_ptr(), tensor.stride())
+
+
+def _tensors(*names: str) -> list[tuple[str, type]]:
+    return [(name, StridedTensor) for name in names]
+
+
+class Problem(ctypes.Structure):
+    """Attention, in problem.hpp."""
+
+    _fields_ = [
+        *_numbers("rows", "queries", "tokens", "rounds", "head_dim", "window", "block", "include_self", "threads"),
+        *_tensors("q", "k", "v", "bucket"),
+        *_addresses("scale", "sink"),
+        *_tensors("out"),
+        *_addresses("log_sum_exp"),
+        *_tensors("d_out", "d_q", "d_k", "d_v"),
+        *_addresses("d_scale", "d_sink"),
+    ]
+
+
+class Hash(ctypes.Structure):
+    """Hashing, in hashing.hpp."""
+
+    _fields_ = [
+        *_numbers("rows", "tokens", "head_dim", "rounds", "first", "second", "threads"),
+        *_tensors("x"),
+        *_addresses("directions", "bucket"),
+    ]
+
+
+class Normalization(ctypes.Structure):
+    """A norm, in normalization.hpp."""
+
+    _fields_ = [
+        *_numbers("tokens", "groups", "width", "threads"),
+        *_tensors("x", "y", "d_y", "d_x"),
+        *_addresses("weight", "d_weight"),
+        ("divisor", ctypes.c_double),
+        ("epsilon", ctypes.c_double),
+    ]
+
+
+class CrossEntropy(ctypes.Structure):
+    """The loss of some rows of logits, in cross_entropy.hpp."""
+
+    _fields_ = [*_numbers("rows", "classes", "threads"), *_addresses("logits", "targets", "loss")]
+
+
+class Addition(ctypes.Structure):
+    """An increment of a stream, in fixed_point.hpp."""
+
+    _fields_ = [
+        *_numbers("elements", "threads"),
+        *_addresses("stream", "increment", "largest_increment", "largest_stream"),
+        ("factor", ctypes.c_double),
+    ]
+
+
+class HashToken(ctypes.Structure):
+    """One token of a hash layer, in one_token.hpp."""
+
+    _fields_ = [
+        *_numbers("samples", "heads", "head_dim", "rounds", "window", "first", "second", "slot", "threads"),
+        *_addresses("projected"),
+        ("epsilon", ctypes.c_double),
+        *_addresses("records", "rings", "directions", "latest_bucket", "bucket", "scale", "sink", "out"),
+    ]
+
+
+class LocalToken(ctypes.Structure):
+    """One token of a local layer, in one_token.hpp."""
+
+    _fields_ = [
+        *_numbers("samples", "heads", "head_dim", "window", "place", "held", "threads"),
+        *_addresses("projected"),
+        ("epsilon", ctypes.c_double),
+        *_addresses("cosine", "sine", "ring", "scale", "sink", "out"),
+    ]
+
+
+SIZES = {
+    "Tensor": ctypes.sizeof(StridedTensor),
+    **{
+        structure.__name__: ctypes.sizeof(structure)
+        for structure in (Problem, Hash, Normalization, CrossEntropy, Addition, HashToken, LocalToken)
+    },
+}
+"""The bytes of each structure, by its name in C++."""

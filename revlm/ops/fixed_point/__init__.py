@@ -1,0 +1,85 @@
+"""Fixed-point streams: float increments rounded to a grid, on which addition is exact and can be undone.
+
+A backend is a class `Streams(fraction_bits, device)`, which adds increments (`add_`) where it `takes` them, and keeps a
+watch over the largest of all that it has added.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from revlm.errors import NonFiniteError
+from revlm.ops import backends
+from revlm.ops.fixed_point import reference
+
+__all__ = ["FixedPoint"]
+
+# Half the range of int32: a stream and an increment below it can not wrap when they are added.
+_LIMIT = 2**30
+
+
+class FixedPoint:
+    """A grid of 2^-fraction_bits in int32, and a watch over what is added on it.
+
+    The watch keeps, as tensors on the device, the largest magnitude of any increment and of any stream; a value that
+    is not finite makes it not finite, since the conversion to integers would hide it.
+    """
+
+    def __init__(self, fraction_bits: int, device: torch.device) -> None:
+        self.fraction_bits = fraction_bits
+        self._plain = reference.Streams(fraction_bits, device)
+        module = backends.implementation(__name__, device)
+        self._quick = self._plain if module is reference else module.Streams(fraction_bits, device)
+
+    def add_(self, stream: Int[Tensor, "*shape"], increment: Float[Tensor, "*shape"]) -> None:
+        """Adds an increment, rounded to the grid, to a stream."""
+        self._backend(stream, increment).add_(stream, increment.detach(), 1)
+
+    def subtract_(self, stream: Int[Tensor, "*shape"], increment: Float[Tensor, "*shape"]) -> None:
+        """Undoes `add_` of the same increment, to the bit."""
+        self._backend(stream, increment).add_(stream, increment.detach(), -1)
+
+    def to_float(self, stream: Int[Tensor, "*shape"], dtype: torch.dtype) -> Float[Tensor, "*shape"]:
+        """Returns a stream as floating-point numbers."""
+        if dtype == torch.float16:  # its range ends below what a stream of integers holds
+            return stream.float().mul_(2.0**-self.fraction_bits).to(dtype)
+        return stream.to(dtype).mul_(2.0**-self.fraction_bits)
+
+    def poison(self) -> Float[Tensor, ""]:
+        """Returns 0, or NaN once an increment was not finite: added to an output it makes the loss say so."""
+        return self._watched()[0] * 0
+
+    def is_finite(self) -> bool:
+        """Returns whether every increment was finite."""
+        return math.isfinite(float(self._watched()[0]))
+
+    def largest(self) -> float:
+        """Returns the largest magnitude that a stream has had."""
+        return float(self._watched()[1]) * 2.0**-self.fraction_bits
+
+    def check_range(self) -> None:
+        """Stops where a stream has neared the range of the grid.
+
+        Raises:
+            NonFiniteError: naming the key of the recipe that gives more range.
+        """
+        largest = max(map(float, self._watched()))
+        if _LIMIT <= largest < float("inf"):
+            raise NonFiniteError(
+                f"a residual stream reached {largest * 2.0**-self.fraction_bits:,.0f}, beyond the range of "
+                f"{_LIMIT * 2.0**-self.fraction_bits:,.0f} that model.stream_fraction_bits: {self.fraction_bits} "
+                "leaves: lower it by 2 or more, or lower optimizer.lr"
+            )
+
+    def _backend(self, stream: Tensor, increment: Tensor) -> reference.Streams:
+        return self._quick if self._quick.takes(stream, increment) else self._plain
+
+    def _watched(self) -> tuple[Tensor, Tensor]:
+        """Returns the largest magnitude of any increment, not finite once one was not, and of any stream."""
+        if self._quick is self._plain:
+            return self._plain.watched()
+        pairs = zip(self._plain.watched(), self._quick.watched(), strict=True)
+        increment, stream = (torch.maximum(*pair) for pair in pairs)
+        return increment, stream

@@ -1,0 +1,27 @@
+"""The update of a fixed-point stream in one pass, compiled for this machine's CPU."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from revlm.ops.compiled import library
+from revlm.ops.compiled.structures import Addition
+from revlm.ops.fixed_point import reference
+
+_NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
+
+
+class Streams(reference.Streams):
+    """Does what `reference.Streams` does."""
+
+    def takes(self, stream: Tensor, increment: Tensor) -> bool:
+        """Returns whether these are what the backend is made for."""
+        fits = stream.shape == increment.shape and stream.is_contiguous() and increment.is_contiguous()
+        return fits and increment.dtype in _NAMES
+
+    def add_(self, stream: Int[Tensor, "*shape"], increment: Float[Tensor, "*shape"], sign: int) -> None:
+        """Adds an increment, rounded to the grid, `sign` times (1 or -1)."""
+        tensors = stream, increment, self._increment, self._stream
+        addresses = (tensor.data_ptr() for tensor in tensors)
+        problem = Addition(stream.numel(), torch.get_num_threads(), *addresses, sign * 2.0**self._fraction_bits)
+        library.call(f"add_to_stream_{_NAMES[increment.dtype]}", problem, "a stream")

@@ -1,0 +1,33 @@
+"""The update of a fixed-point stream by PyTorch's own operations."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+class Streams:
+    """Adds increments to streams, and keeps the largest magnitudes in steps of the grid."""
+
+    def __init__(self, fraction_bits: int, device: torch.device) -> None:
+        self._fraction_bits = fraction_bits
+        self._increment = torch.zeros((), dtype=torch.float64, device=device)
+        self._stream = torch.zeros((), dtype=torch.int64, device=device)
+
+    def takes(self, stream: Tensor, increment: Tensor) -> bool:
+        """Returns whether these are what the backend is made for."""
+        return True
+
+    def add_(self, stream: Int[Tensor, "*shape"], increment: Float[Tensor, "*shape"], sign: int) -> None:
+        """Adds an increment, rounded to the grid, `sign` times (1 or -1)."""
+        in_full = increment.to(torch.promote_types(increment.dtype, torch.float32))
+        scaled = in_full * 2.0**self._fraction_bits
+        smallest, largest = scaled.aminmax()
+        self._increment = torch.maximum(self._increment, torch.maximum(-smallest, largest).double())
+        stream.add_(scaled.round_().to(torch.int32), alpha=sign)
+        if sign > 0:  # what is taken back leaves what was seen before
+            lowest, highest = (end.long() for end in stream.aminmax())
+            self._stream = torch.maximum(self._stream, torch.maximum(-lowest, highest))
+
+    def watched(self) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
+        """Returns the largest magnitude of any increment, not finite once one was not, and of any stream."""
+        return self._increment, self._stream

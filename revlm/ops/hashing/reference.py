@@ -1,0 +1,75 @@
+"""Hashing by PyTorch's own operations, in float32 at float32's own precision."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from revlm.ops.hashing.rotations import bucket_factors
+
+TILE = 4096
+"""Tokens hashed at one time: the projections of a tile stay in the cache."""
+
+
+def hash_buckets(
+    x: Float[Tensor, "heads tokens head_dim"],
+    rotations: Float[Tensor, "heads rounds head_dim directions"],
+    n_buckets: int,
+) -> Int[Tensor, "heads rounds tokens"]:
+    """Returns, of each vector in each round, the number of its nearest direction, int32."""
+    directions = side_by_side(rotations)
+    heads, tokens, _ = x.shape
+    buckets = torch.empty(heads, rotations.shape[1], tokens, dtype=torch.int32, device=x.device)
+    for start in range(0, tokens, TILE):
+        tile = slice(start, start + TILE)
+        buckets[:, :, tile] = nearest(x[:, tile], directions, rotations.shape[1], n_buckets).transpose(1, 2)
+    return buckets
+
+
+def side_by_side(
+    rotations: Float[Tensor, "heads rounds head_dim directions"],
+) -> Float[Tensor, "heads head_dim directions_of_all"]:
+    """Returns the directions of all rounds side by side, those of a round's two factors one behind the other."""
+    return rotations.float().transpose(1, 2).flatten(2).contiguous()
+
+
+def nearest(
+    x: Float[Tensor, "heads tokens head_dim"],
+    directions: Float[Tensor, "heads head_dim directions_of_all"],
+    rounds: int,
+    n_buckets: int,
+) -> Int[Tensor, "heads tokens rounds"]:
+    """Returns the bucket of each vector in each round, int64."""
+    n1, n2 = bucket_factors(n_buckets)
+    with _float32_products(x.device):
+        products = (x.float() @ directions).unflatten(-1, (rounds, -1))
+    first, second = products.split([n1 // 2, n2 // 2], dim=-1)
+    bucket = _nearest_direction(first)
+    return bucket if n2 == 1 else bucket.mul_(n2).add_(_nearest_direction(second))
+
+
+@contextmanager
+def _float32_products(device: torch.device) -> Iterator[None]:
+    """Holds products in float32 at float32's own precision, whatever autocast and the user's settings make of others.
+
+    `torch.set_float32_matmul_precision("high")` would have them in TF32 or bf16, whose hashes are other ones.
+    """
+    settings = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
+    before = [each.fp32_precision for each in settings]
+    try:
+        for each in settings:
+            each.fp32_precision = "ieee"
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        for each, precision in zip(settings, before, strict=True):
+            each.fp32_precision = precision
+
+
+def _nearest_direction(projection: Tensor) -> Tensor:
+    """Returns argmax([p; -p]) along the last dimension, without writing -p."""
+    largest, at_largest = projection.max(-1)
+    smallest, at_smallest = projection.min(-1)
+    return torch.where(largest >= -smallest, at_largest, at_smallest + projection.shape[-1])

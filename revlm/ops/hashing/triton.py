@@ -1,0 +1,127 @@
+"""Hashing in one kernel: projections and their argmax meet in registers, so that no [tokens, n_buckets] exists."""
+
+from typing import no_type_check
+
+import torch
+import triton
+import triton.language as tl
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from revlm.ops.hashing.rotations import bucket_factors
+from revlm.ops.triton.availability import on_device
+from revlm.ops.triton.launch import Launch, blocks, padded
+from revlm.ops.triton.product import product
+
+_BLOCK = 64
+_MOST_DIRECTIONS = 32  # in registers at one time
+_LARGEST_HEAD_DIM = 256
+
+
+def takes(x: Tensor) -> bool:
+    """Returns whether these vectors are what the backend is made for: a block of tokens fits into registers."""
+    return x.shape[2] <= _LARGEST_HEAD_DIM
+
+
+def hash_buckets(
+    x: Float[Tensor, "heads tokens head_dim"],
+    rotations: Float[Tensor, "heads rounds head_dim directions"],
+    n_buckets: int,
+) -> Int[Tensor, "heads rounds tokens"]:
+    """Returns what `reference.hash_buckets` returns, where no two projections are within rounding."""
+    factors = bucket_factors(n_buckets)
+    x = x if x.stride(-1) == 1 else x.contiguous()
+    bucket = torch.empty(x.shape[0], rotations.shape[1], x.shape[1], dtype=torch.int32, device=x.device)
+    if x.shape[1]:
+        with on_device(x.device):
+            hash_launch(x, rotations.float().contiguous(), bucket, factors).run()
+    return bucket
+
+
+def hash_launch(x: Tensor, rotations: Tensor, bucket: Tensor, factors: tuple[int, int]) -> Launch:
+    """Returns the kernel."""
+    heads, tokens, head_dim = x.shape
+    first, second = factors
+    arguments = {
+        "x": x,
+        "rotations": rotations,
+        "bucket": bucket,
+        "tokens": tokens,
+        "rounds": rotations.shape[1],
+        "x_row": x.stride(0),
+        "x_token": x.stride(1),
+        "FIRST": first // 2,
+        "SECOND": second // 2,
+        "HEAD_DIM": head_dim,
+        "BLOCK_D": padded(head_dim),
+        "BLOCK": _BLOCK,
+        "BLOCK_DIRECTIONS": min(padded(max(first, second) // 2), _MOST_DIRECTIONS),
+    }
+    return Launch(_hash, (blocks(tokens, _BLOCK), heads), arguments, {"num_warps": 4, "num_stages": 1})
+
+
+@triton.jit
+@no_type_check
+def _hash(
+    x,
+    rotations,
+    bucket,
+    tokens,
+    rounds,
+    x_row,
+    x_token,
+    FIRST: tl.constexpr,
+    SECOND: tl.constexpr,
+    HEAD_DIM: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK: tl.constexpr,
+    BLOCK_DIRECTIONS: tl.constexpr,
+):
+    """A block of tokens of one head, in all of its rounds."""
+    head = tl.program_id(1).to(tl.int64)
+    t = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    d = tl.arange(0, BLOCK_D)
+    inside = (t < tokens)[:, None] & (d < HEAD_DIM)[None, :]
+    tile = tl.load((x + head * x_row + t.to(tl.int64) * x_token)[:, None] + d[None, :], mask=inside, other=0.0)
+    tile = tile.to(tl.float32)
+    for round_ in range(rounds):
+        directions = rotations + (head * rounds + round_) * HEAD_DIM * (FIRST + SECOND)
+        number = _nearest(tile, directions, FIRST, FIRST + SECOND, HEAD_DIM, BLOCK_D, BLOCK, BLOCK_DIRECTIONS)
+        if SECOND > 0:
+            other = _nearest(
+                tile, directions + FIRST, SECOND, FIRST + SECOND, HEAD_DIM, BLOCK_D, BLOCK, BLOCK_DIRECTIONS
+            )
+            number = number * (2 * SECOND) + other
+        tl.store(bucket + (head * rounds + round_) * tokens + t, number, mask=t < tokens)
+
+
+@triton.jit
+@no_type_check
+def _nearest(
+    tile,
+    directions,
+    COUNT: tl.constexpr,
+    ALL: tl.constexpr,
+    HEAD_DIM: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK: tl.constexpr,
+    BLOCK_DIRECTIONS: tl.constexpr,
+):
+    """Returns argmax([p; -p]) of each token's projections p on `COUNT` directions, the first of equal ones."""
+    d = tl.arange(0, BLOCK_D)
+    largest = tl.full([BLOCK], float("-inf"), tl.float32)
+    largest_negative = tl.full([BLOCK], float("-inf"), tl.float32)
+    at = tl.zeros([BLOCK], tl.int32)
+    at_negative = tl.zeros([BLOCK], tl.int32)
+    for start in range(0, COUNT, BLOCK_DIRECTIONS):
+        n = start + tl.arange(0, BLOCK_DIRECTIONS)
+        inside = (d < HEAD_DIM)[:, None] & (n < COUNT)[None, :]
+        rotation = tl.load(directions + d[:, None] * ALL + n[None, :], mask=inside, other=0.0)
+        projection = product(tile, rotation, tl.float32)
+        value, index = tl.max(tl.where((n < COUNT)[None, :], projection, float("-inf")), 1, return_indices=True)
+        at = tl.where(value > largest, start + index, at)
+        largest = tl.maximum(value, largest)
+        value, index = tl.max(tl.where((n < COUNT)[None, :], -projection, float("-inf")), 1, return_indices=True)
+        at_negative = tl.where(value > largest_negative, start + index, at_negative)
+        largest_negative = tl.maximum(value, largest_negative)
+    return tl.where(largest >= largest_negative, at, at_negative + COUNT)

@@ -1,0 +1,133 @@
+"""The loss of a language model's head, without its logits ever being whole in memory."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from revlm.errors import UsageError
+from revlm.ops import backends
+
+# Tokens whose logits exist at one time.
+TILE = 2048
+
+
+def linear_cross_entropy(
+    hidden: Float[Tensor, "tokens d_model"],
+    weight: Float[Tensor, "vocabulary d_model"],
+    targets: Int[Tensor, "tokens"],
+    tile: int = TILE,
+) -> Float[Tensor, ""]:
+    """Returns the sum of the cross-entropies of `hidden @ weight.T`, in nats; only [tile, vocabulary] logits exist.
+
+    Without autocast this is PyTorch's own chunked operation where PyTorch has it. That one ignores autocast, and in
+    half precision would sum the loss in half precision; so under autocast, and on older versions, our tiles do the
+    work: products in the dtype of autocast, softmax and sums in float32.
+
+    Raises:
+        UsageError: where a target is not a number of the vocabulary.
+    """
+    if targets.numel():
+        smallest, largest = (int(end) for end in targets.aminmax())
+        if smallest < 0 or largest >= weight.shape[0]:
+            raise UsageError(
+                f"targets lie between {smallest} and {largest}, beyond a vocabulary of {weight.shape[0]} tokens: "
+                "tokenize with this model's tokenizer"
+            )
+    device = hidden.device.type
+    product = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+    options = getattr(torch.nn, "LinearCrossEntropyOptions", None)
+    if options is not None and product in (torch.float32, torch.float64):
+        return torch.nn.functional.linear_cross_entropy(
+            hidden,
+            weight,
+            targets.long(),
+            reduction="sum",
+            options=options(batch_chunk_size=tile, chunking_method=None),
+        )
+    return tiled_linear_cross_entropy(hidden, weight, targets, tile, product)
+
+
+def workspace_bytes(
+    *, tokens: int, vocab_size: int, d_model: int, product_bytes: int, device_kind: str, tile: int = TILE
+) -> int:
+    """Returns the most bytes that the forward pass holds beside its inputs and the gradients that it makes.
+
+    `product_bytes` is the size of an element in the products: 4 without autocast, 2 under it; `device_kind` is "cpu"
+    or "cuda".
+    """
+    rows = min(tile, tokens)
+    if product_bytes == 4:
+        return 4 * rows * (vocab_size + d_model) + 8 * tokens  # logits, and the gradient of a tile's hidden states
+    logits = product_bytes * rows * vocab_size
+    # PyTorch's own softmax: logits in full precision, and the gradient or the parts of its log-sum-exp.
+    softmax = 0 if backends.planned(device_kind) == "compiled" else 8 * rows * vocab_size
+    # The gradient of the weight from one tile, and once more in the precision of the sum to which it is added.
+    of_products = max(product_bytes * rows, (product_bytes + 4) * vocab_size) * d_model
+    return logits + max(softmax, of_products) + product_bytes * (vocab_size + rows) * d_model
+
+
+def tiled_linear_cross_entropy(
+    hidden: Float[Tensor, "tokens d_model"],
+    weight: Float[Tensor, "vocabulary d_model"],
+    targets: Int[Tensor, "tokens"],
+    tile: int,
+    product: torch.dtype,
+) -> Float[Tensor, ""]:
+    """Returns what `linear_cross_entropy` returns, with the products in the given dtype.
+
+    Gradients are computed in the forward pass, tile by tile; those of the weight are summed in float32 (float64 for
+    float64) in a fixed order.
+    """
+    # Asked here: inside the Function gradients are off, and `needs_input_grad` is true under `no_grad` too.
+    differentiable = torch.is_grad_enabled()
+    return _LinearCrossEntropy.apply(hidden, weight, targets, tile, product, differentiable)
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, tile: int, product: torch.dtype, differentiable: bool
+    ) -> Tensor:
+        need_hidden, need_weight = (differentiable and need for need in ctx.needs_input_grad[:2])
+        with torch.autocast(hidden.device.type, enabled=False):
+            loss, *gradients = _tiled_loss(hidden, weight, targets, tile, product, need_hidden, need_weight)
+        ctx.save_for_backward(*gradients)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_loss: Tensor) -> tuple[Tensor | None, ...]:
+        # In place: a second backward pass is refused, as PyTorch does where a saved tensor was changed.
+        scaled = (None if gradient is None else gradient.mul_(d_loss) for gradient in ctx.saved_tensors)
+        return (*scaled, None, None, None, None)
+
+
+def _tiled_loss(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    tile: int,
+    product: torch.dtype,
+    need_hidden: bool,
+    need_weight: bool,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Returns the loss and, where they are needed, the gradients of the hidden states and of the weight."""
+    summed = torch.promote_types(hidden.dtype, torch.float32)
+    d_hidden = torch.empty_like(hidden) if need_hidden else None
+    d_weight = torch.zeros_like(weight, dtype=summed) if need_weight else None
+    product_weight, targets = weight.to(product), targets.long()
+    buffer = hidden.new_empty(min(tile, hidden.shape[0]), weight.shape[0], dtype=product)
+    backend = backends.implementation(__name__, hidden.device, buffer)
+    loss = hidden.new_zeros((), dtype=torch.float64)
+    for start in range(0, hidden.shape[0], tile):
+        rows, target = hidden[start : start + tile].to(product), targets[start : start + tile]
+        logits = torch.mm(rows, product_weight.T, out=buffer[: rows.shape[0]])
+        loss += backend.softmax_gradient_(logits, target).sum()
+        if d_hidden is not None:
+            d_hidden[start : start + tile] = logits @ product_weight
+        if d_weight is not None:
+            d_weight += logits.T @ rows
+    return loss.to(summed), d_hidden, None if d_weight is None else d_weight.to(weight.dtype)

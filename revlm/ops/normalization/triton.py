@@ -1,0 +1,168 @@
+"""Norms in one pass over their input forwards and one backwards, in registers."""
+
+from typing import Any, no_type_check
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from revlm.ops.triton.availability import on_device
+from revlm.ops.triton.launch import Launch, blocks
+
+_DTYPES = (torch.float32, torch.bfloat16)
+_WIDEST = 4096  # of a vector that a program holds in registers
+_ELEMENTS = 4096  # of a block of vectors
+_PROGRAMS = 1024  # each of which sums a gradient of the weight
+
+
+def takes(x: Tensor, weight: Tensor | None, dtype: torch.dtype) -> bool:
+    """Returns whether these are what the backend is made for."""
+    dtypes = x.dtype in _DTYPES and dtype in _DTYPES and (weight is None or weight.dtype == torch.float32)
+    return dtypes and x.numel() > 0 and x.shape[-1] <= _WIDEST and x.stride(-1) == 1
+
+
+def normalize(x: Tensor, weight: Tensor | None, out: Tensor, divisor: int, epsilon: float) -> None:
+    """Fills `out` [groups, tokens, width] from x [tokens, groups, width]."""
+    with on_device(x.device):
+        forward_launch(x, out.transpose(0, 1), weight, divisor, epsilon).run()
+
+
+def normalize_backward(
+    x: Tensor, weight: Tensor | None, d_out: Tensor, d_x: Tensor, divisor: int, epsilon: float
+) -> Tensor | None:
+    """Fills d_x with the gradient of x, [tokens, groups, width]; returns the weight's, summed in a fixed order."""
+    programs = min(_PROGRAMS, _row_blocks(x))
+    parts = None if weight is None else x.new_empty(programs, x.shape[2], dtype=torch.float32)
+    with on_device(x.device):
+        backward_launch(x, d_out.transpose(0, 1), d_x, weight, parts, divisor, epsilon, programs).run()
+    return None if parts is None else parts.sum(0)
+
+
+def forward_launch(x: Tensor, y: Tensor, weight: Tensor | None, divisor: int, epsilon: float) -> Launch:
+    """Returns the kernel of the forward pass."""
+    return Launch(_normalize, (_row_blocks(x),), _arguments(x, weight, divisor, epsilon, y=y), {"num_warps": 4})
+
+
+def backward_launch(
+    x: Tensor,
+    d_y: Tensor,
+    d_x: Tensor,
+    weight: Tensor | None,
+    parts: Tensor | None,
+    divisor: int,
+    epsilon: float,
+    programs: int,
+) -> Launch:
+    """Returns the kernel of the backward pass; `parts` are the sums of each program for the weight."""
+    arguments = {**_arguments(x, weight, divisor, epsilon, d_y=d_y, d_x=d_x), "parts": parts}
+    return Launch(_normalize_gradients, (programs,), arguments, {"num_warps": 4})
+
+
+def _arguments(x: Tensor, weight: Tensor | None, divisor: int, epsilon: float, **others: Tensor) -> dict[str, Any]:
+    tensors = {"x": x, **others}
+    strides = {
+        f"{name}_{axis}": tensor.stride(dimension)
+        for name, tensor in tensors.items()
+        for dimension, axis in enumerate(("token", "group"))
+    }
+    tokens, groups, width = x.shape
+    return {
+        **tensors,
+        "weight": weight,
+        "vectors": tokens * groups,
+        **strides,
+        "divisor": float(divisor),
+        "epsilon": epsilon,
+        "GROUPS": groups,
+        "WIDTH": width,
+        "BLOCK_WIDTH": triton.next_power_of_2(width),
+        "BLOCK": _block(width),
+    }
+
+
+def _block(width: int) -> int:
+    return max(1, _ELEMENTS // triton.next_power_of_2(width))
+
+
+def _row_blocks(x: Tensor) -> int:
+    return blocks(x.shape[0] * x.shape[1], _block(x.shape[2]))
+
+
+@triton.jit
+@no_type_check
+def _normalize(
+    x,
+    y,
+    weight,
+    vectors,
+    x_token,
+    x_group,
+    y_token,
+    y_group,
+    divisor,
+    epsilon,
+    GROUPS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    BLOCK_WIDTH: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """A block of vectors."""
+    vector = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    token, group = vector // GROUPS, vector % GROUPS
+    along = tl.arange(0, BLOCK_WIDTH)
+    inside = (vector < vectors)[:, None] & (along < WIDTH)[None, :]
+    value = tl.load(x + (token * x_token + group * x_group)[:, None] + along[None, :], mask=inside, other=0.0)
+    value = value.to(tl.float32)
+    unit = value * tl.rsqrt(tl.sum(value * value, 1) / divisor + epsilon)[:, None]
+    if weight is not None:
+        unit *= tl.load(weight + along, mask=along < WIDTH, other=0.0)[None, :]
+    y_at = (token * y_token + group * y_group)[:, None] + along[None, :]
+    tl.store(y + y_at, unit.to(y.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+@no_type_check
+def _normalize_gradients(
+    x,
+    d_y,
+    d_x,
+    weight,
+    parts,
+    vectors,
+    x_token,
+    x_group,
+    d_y_token,
+    d_y_group,
+    d_x_token,
+    d_x_group,
+    divisor,
+    epsilon,
+    GROUPS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    BLOCK_WIDTH: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Every so manyth block of vectors, and what they add to the gradient of the weight."""
+    along = tl.arange(0, BLOCK_WIDTH)
+    of_weight = tl.zeros([BLOCK, BLOCK_WIDTH], tl.float32)
+    step = tl.num_programs(0).to(tl.int64) * BLOCK
+    for start in range(tl.program_id(0).to(tl.int64) * BLOCK, vectors, step):
+        vector = start + tl.arange(0, BLOCK)
+        token, group = vector // GROUPS, vector % GROUPS
+        inside = (vector < vectors)[:, None] & (along < WIDTH)[None, :]
+        value = tl.load(x + (token * x_token + group * x_group)[:, None] + along[None, :], mask=inside, other=0.0)
+        value = value.to(tl.float32)
+        d_y_at = (token * d_y_token + group * d_y_group)[:, None] + along[None, :]
+        gradient = tl.load(d_y + d_y_at, mask=inside, other=0.0).to(tl.float32)
+        inverse = tl.rsqrt(tl.sum(value * value, 1) / divisor + epsilon)
+        unit = value * inverse[:, None]
+        if weight is not None:
+            of_weight += gradient * unit
+            gradient *= tl.load(weight + along, mask=along < WIDTH, other=0.0)[None, :]
+        in_direction = tl.sum(gradient * unit, 1) / divisor
+        change = (gradient - unit * in_direction[:, None]) * inverse[:, None]
+        d_x_at = (token * d_x_token + group * d_x_group)[:, None] + along[None, :]
+        tl.store(d_x + d_x_at, change.to(d_x.dtype.element_ty), mask=inside)
+    if weight is not None:
+        tl.store(parts + tl.program_id(0) * WIDTH + along, tl.sum(of_weight, 0), mask=along < WIDTH)

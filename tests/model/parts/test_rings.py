@@ -1,0 +1,64 @@
+import torch
+
+from revlm.model.parts.rings import Rings
+
+HEADS, ROUNDS, BUCKETS, WINDOW, TOKENS = 2, 3, 5, 4, 90
+
+
+def rings() -> Rings:
+    return Rings(HEADS, ROUNDS, BUCKETS, WINDOW, torch.device("cpu"))
+
+
+def buckets() -> torch.Tensor:
+    # Uneven: some buckets overflow within a run, others stay almost empty.
+    drawn = torch.randint(0, BUCKETS**2, (HEADS, ROUNDS, TOKENS), generator=torch.Generator().manual_seed(0))
+    return drawn.sqrt().int()
+
+
+def expected(bucket: torch.Tensor) -> torch.Tensor:
+    held = torch.zeros(HEADS, ROUNDS, BUCKETS, WINDOW, dtype=torch.int32)
+    for head in range(HEADS):
+        for round_ in range(ROUNDS):
+            for number in range(BUCKETS):
+                slots = (bucket[head, round_] == number).nonzero()[:, 0] + 1
+                latest = slots[-WINDOW:]
+                held[head, round_, number, WINDOW - len(latest) :] = latest
+    return held
+
+
+def content(found: Rings, sample: int = 0) -> torch.Tensor:
+    return found.tensors()[0].view(-1, HEADS, ROUNDS, BUCKETS, WINDOW)[sample]
+
+
+def test_the_latest_of_each_bucket_stay_oldest_first_however_they_come() -> None:
+    bucket = buckets()
+    for run in (1, 2, 30, TOKENS):
+        found = rings()
+        for start in range(0, TOKENS, run):
+            found.push_run(bucket[..., start : start + run], first_slot=start + 1)
+        assert torch.equal(content(found), expected(bucket))
+    one_by_one = rings()
+    for token in range(TOKENS):
+        rows = one_by_one.rows(bucket[..., token : token + 1].transpose(1, 2).long())
+        one_by_one.push(rows, torch.tensor([token + 1], dtype=torch.int32))
+    assert torch.equal(content(one_by_one), expected(bucket))
+
+
+def test_an_empty_run_changes_nothing() -> None:
+    found = rings()
+    found.push_run(buckets()[..., :0], first_slot=1)
+    assert not content(found).any()
+
+
+def test_samples_have_rings_of_their_own() -> None:
+    bucket = buckets()
+    found = rings()
+    found.push_run(bucket, first_slot=1)
+    found.fork(2)
+    latest = torch.tensor([[[0, 1, 2], [3, 4, 0]]]).expand(HEADS, -1, -1)
+    found.push(found.rows(latest), torch.tensor([91, 92], dtype=torch.int32))
+    held = found.of_rows(found.rows(latest))
+    assert torch.equal(held[..., -1], torch.tensor([91, 92], dtype=torch.int32)[None, :, None].expand(HEADS, 2, ROUNDS))
+    assert torch.equal(held[:, 0, 0, :-1], expected(bucket)[:, 0, 0, 1:])
+    assert 92 not in content(found, 0)
+    assert 91 not in content(found, 1)
