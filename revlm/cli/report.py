@@ -39,19 +39,22 @@ def report(
 
 def _print_text(histories: "list[History]", reports: "list[RunReport]", comparison: "Comparison | None") -> None:
     from revlm.report import summarize
-    from revlm.report.units import figure_text, human_bytes, plural
+    from revlm.report.units import figure_text, human_bytes, plural, visible_text
+
+    def print_files(files: "RunReport | Comparison") -> None:
+        for file in files.files().values():
+            typer.echo(f"  {visible_text(str(file))}")
 
     for history, files in zip(histories, reports, strict=True):
         summary = summarize(history)
         first, last = figure_text(summary.first_loss), figure_text(summary.last_loss)
         peak = human_bytes(summary.peak_memory_bytes)
-        typer.echo(f"{history.folder}: {plural(summary.steps, 'step')}, loss {first} to {last}, peak memory {peak}")
-        for file in files.files().values():
-            typer.echo(f"  {file}")
+        folder = visible_text(str(history.folder))
+        typer.echo(f"{folder}: {plural(summary.steps, 'step')}, loss {first} to {last}, peak memory {peak}")
+        print_files(files)
     if comparison:
         typer.echo("comparison:")
-        for file in comparison.files().values():
-            typer.echo(f"  {file}")
+        print_files(comparison)
 
 
 def _print_json(histories: "list[History]", reports: "list[RunReport]", comparison: "Comparison | None") -> None:

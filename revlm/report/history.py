@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
+from itertools import chain, groupby, islice, pairwise
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,6 +41,7 @@ SAMPLED_STEPS = 20
 USES = tuple(key for key in LayerUse.model_fields if key != "layer")
 """What is recorded of each hash layer."""
 _MOST_RECIPE_BYTES = 1 << 18
+_ROWS_AT_ONCE = 512
 
 _COLUMNS = (
     "step", "tokens", "loss", "bits_per_byte", "seconds", "tokens_per_second",
@@ -71,52 +72,50 @@ class Journal:
     best: Mapping[str, Any] | None = None
     skipped: int = 0
     first_skipped: int = 0
-    _most_bytes: int = -1
-    _layers: list[int] = field(default_factory=list)
+    _most_bytes: float = -1.0
 
-    def take(self, row: Mapping[str, Any]) -> None:
-        """Takes in the next record."""
-        if row["event"] == "step":
-            self._take_step(row)
-            return
-        self.validations.add([row[column] for column in _VALIDATION_COLUMNS])
-        bits = row["bits_per_byte"]
-        if bits is not None and (self.best is None or bits < self.best["bits_per_byte"]):
-            self.best = row
+    def take(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Takes in the next records."""
+        steps = [row for row in rows if row["event"] == "step"]
+        if steps:
+            self._take_steps(steps)
+        validations = [row for row in rows if row["event"] != "step"]
+        if validations:
+            self.validations.add([_of_validation(row) for row in validations])
+        known = [row for row in validations if row["bits_per_byte"] is not None]
+        self.best = min([*filter(None, [self.best]), *known], key=itemgetter("bits_per_byte"), default=None)
 
-    def _take_step(self, row: Mapping[str, Any]) -> None:
+    def _take_steps(self, steps: Sequence[Mapping[str, Any]]) -> None:
         if not self.n_steps:
-            self.first_loss = row["loss"]
-        self.n_steps += 1
-        self.last_step = row["step"]
-        self.last_losses.append(row["loss"])
-        self.steps.add((*_of_step(row), row.get(_RESERVED)))
-        most = max(filter(None, _peaks(row)), default=0)
-        if most > self._most_bytes:
-            self._most_bytes, self.largest = most, row
-        if row.get("skipped"):
-            self.skipped += 1
-            self.first_skipped = self.first_skipped or row["step"]
-        self._take_uses(row["step"], row.get("layers", ()))
+            self.first_loss = steps[0]["loss"]
+        self.n_steps += len(steps)
+        self.last_step = steps[-1]["step"]
+        self.last_losses.extend(row["loss"] for row in steps[-LAST_LOSSES:])
+        table = self.steps.add([(*_of_step(row), row.get(_RESERVED)) for row in steps])
+        peaks = np.nan_to_num(table[:, _PEAKS]).max(axis=1)
+        if peaks.max() > self._most_bytes:
+            self._most_bytes, self.largest = peaks.max(), steps[int(peaks.argmax())]
+        if skipped := [row["step"] for row in steps if "skipped" in row]:
+            self.skipped += len(skipped)
+            self.first_skipped = self.first_skipped or skipped[0]
+        for layers, some in groupby(steps, key=lambda row: [use["layer"] for use in row.get("layers", ())]):
+            self._take_uses([(layer, key) for layer in layers for key in USES], list(some))
 
-    def _take_uses(self, step: int, uses: Sequence[Mapping[str, Any]]) -> None:
-        """The uses of the layers of a step, which stand in the same order in every record of a run."""
-        layers = [use["layer"] for use in uses]
-        if layers == self._layers:
-            self.uses.add([step, *chain.from_iterable(map(_of_use, uses))])
-            return
-        columns = [(layer, key) for layer in layers for key in USES]
-        self.uses.widen(columns)
+    def _take_uses(self, columns: Sequence[tuple[int, str]], steps: Sequence[Mapping[str, Any]]) -> None:
+        """The uses of the layers of steps, which recorded the same layers in the same order."""
+        rows = [(row["step"], *chain.from_iterable(map(_of_use, row.get("layers", ())))) for row in steps]
         if self.uses.columns == ["step", *columns]:
-            self._layers = layers
-        values: dict[Any, float | None] = {"step": step}
-        values |= zip(columns, chain.from_iterable(map(_of_use, uses)), strict=True)
-        self.uses.add([values.get(column) for column in self.uses.columns])
+            self.uses.add(rows)
+            return
+        self.uses.widen(columns)
+        named = [dict(zip(("step", *columns), row, strict=True)) for row in rows]
+        self.uses.add([[row.get(column) for column in self.uses.columns] for row in named])  # type: ignore[call-overload]
 
 
 _of_step = itemgetter(*_COLUMNS)
-_peaks = itemgetter(*map(peak_key, PHASES))
 _of_use = itemgetter(*USES)
+_of_validation = itemgetter(*_VALIDATION_COLUMNS)
+_PEAKS = [_COLUMNS.index(peak_key(phase)) for phase in PHASES]
 
 
 @dataclass(frozen=True)
@@ -211,13 +210,15 @@ def read_history(folder: Path) -> History:
 
 def _read_journal(file: Path) -> Journal:
     journal = Journal()
-    for row in read_rows(file):
-        if row["event"] == "step" and row["step"] <= journal.last_step:
-            raise StorageError(
-                f"{file}: step {row['step']:,} stands after step {journal.last_step:,}: remove its line, or restore "
-                "the file"
-            )
-        journal.take(row)
+    records = read_rows(file)
+    while rows := list(islice(records, _ROWS_AT_ONCE)):
+        steps = [journal.last_step, *(row["step"] for row in rows if row["event"] == "step")]
+        for before, step in pairwise(steps):
+            if step <= before:
+                raise StorageError(
+                    f"{file}: step {step:,} stands after step {before:,}: remove its line, or restore the file"
+                )
+        journal.take(rows)
     return journal
 
 
