@@ -1,12 +1,13 @@
 """Train a language model on whole long documents, on one device.
 
-The public names are imported when they are first used: `import revlm` alone loads neither torch nor datasets.
+The public names are imported when they are first used: `import revlm` alone loads neither torch nor datasets. It loads
+nothing at all: under `python -m revlm`, the working directory is on the search path until `revlm.__main__` runs.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from revlm.corpus import PackedCorpus, Tokenizer
     from revlm.generation import generate
     from revlm.model import RevLM
@@ -27,7 +28,9 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
+    from importlib import import_module
+
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_MODULES[name]), name)

@@ -1,5 +1,9 @@
-"""Which process of how many this one is, as `torchrun` or `srun` tell those that they start; torch is not loaded."""
+"""Which process of how many this one is, as `torchrun` or `srun` tell those that they start, and its share of cores.
 
+Torch is not loaded.
+"""
+
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -116,3 +120,10 @@ def _of_srun(environment: Mapping[str, str]) -> Launch:
         address=f"tcp://{environment.get('MASTER_ADDR', host)}:{environment.get('MASTER_PORT', port)}",
         bound=True,
     )
+
+
+def usable_cores() -> int:
+    """Returns how many cores this process may use; all of the machine's where the system does not tell (macOS)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -20,6 +20,7 @@ from bench.parts import parts_of
 from bench.rates import measure_rates, timed
 from bench.shape import Shape, random_example
 from bench.systems.reversible import build
+from revlm.model.precision import autocast
 
 
 def main(
@@ -43,7 +44,7 @@ def main(
         parts = []
         for part in parts_of(shape, precision):
             messages.print(f"{precision}: {part.name}")
-            with _autocast(precision):
+            with autocast(precision, "cpu"):
                 seconds = median(timed(part.prepare(), repeats))
             parts.append(MeasuredPart(part, seconds, rates.product_flops[precision], rates.copy_bytes))
         messages.print(f"{precision}: forward and backward")
@@ -55,17 +56,13 @@ def main(
     console.print(str(output / "core.json"))
 
 
-def _autocast(precision: str) -> torch.autocast:
-    return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
-
-
 def _step(shape: Shape, precision: str) -> Callable[[], None]:
     model, loss = build(shape, reversible=True)
     inputs, targets = random_example(shape, 0)
 
     def forward_and_backward() -> None:
         model.zero_grad(set_to_none=True)
-        with _autocast(precision):
+        with autocast(precision, "cpu"):
             nats = loss(inputs, targets)
         nats.backward()
 

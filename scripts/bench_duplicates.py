@@ -21,7 +21,7 @@ from rich.table import Table
 
 from bench.command import run
 from revlm.corpus import read_documents
-from revlm.corpus.duplicates import Duplicates, sampled_shingles, similarities, sketch_of
+from revlm.corpus.store.duplicates import Duplicates, sampled_shingles, similarities, sketch_of
 from revlm.errors import DataError
 
 BLOCK_CHARACTERS = 1 << 20

@@ -21,6 +21,7 @@ from revlm.evaluation.switches import rounds_of_hashing
 from revlm.generation import TrainedModel, load_model
 from revlm.model import RevLM
 from revlm.model.attention.lsh import HashAttention
+from revlm.model.precision import autocast
 
 FULL = "full"
 
@@ -45,13 +46,13 @@ def everything_earlier(model: RevLM) -> Iterator[None]:
 
 
 @torch.no_grad()
-def accuracy(model: RevLM, texts: Iterable[Example], autocast: torch.autocast) -> float:
+def accuracy(model: RevLM, texts: Iterable[Example], precision: torch.autocast) -> float:
     """Returns the share of the second w of all texts 0w0w that the model predicts."""
     right = symbols = 0
     for text in texts:
         inputs, targets = (torch.from_numpy(part).to(model.head_weight.device) for part in (text.inputs, text.targets))
         repeated = slice(len(text) // 2 + 1, None)
-        with autocast:
+        with precision:
             predicted = model.logits(model(inputs)[repeated]).argmax(-1)
         right += int((predicted == targets[repeated]).sum())
         symbols += len(predicted)
@@ -82,13 +83,12 @@ def main(
     for folder in runs:
         trained = load_model(folder)
         judged = held_out_texts(trained, texts)
-        half = trained.recipe.train.precision == "bf16"
-        autocast = torch.autocast(trained.device.type, dtype=torch.bfloat16, enabled=half, cache_enabled=False)
+        precision = autocast(trained.recipe.train.precision, trained.device)
         with everything_earlier(trained.model):
-            shares = [accuracy(trained.model, judged, autocast)]
+            shares = [accuracy(trained.model, judged, precision)]
         for column in columns if trained.model.hash_layers else ():
             with rounds_of_hashing(trained.model, column):
-                shares.append(accuracy(trained.model, judged, autocast))
+                shares.append(accuracy(trained.model, judged, precision))
         print(f"{folder!s:24}", *(f"{share:>6.1%}" for share in shares), flush=True)
 
 

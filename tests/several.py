@@ -39,7 +39,7 @@ def ends_of_ranks(count: int, work: Callable[..., Any], arguments: Sequence[Sequ
     # Forks of a process that has imported everything once and computed nothing.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["datasets", "revlm.training", "revlm.cli.train", "revlm.cli.display", "tests.several"]
+        ["datasets", "revlm.training", "revlm.cli.train", "revlm.cli.terminal.display", "tests.several"]
     )
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:

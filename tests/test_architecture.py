@@ -14,27 +14,31 @@ import revlm
 PACKAGE_FOLDER = Path(revlm.__file__).parent
 
 # What each room may import besides itself, from the ground up; `revlm` is the face of the package.
-GROUND = {"errors", "bundled", "recipe"}
+GROUND = {"errors", "bundled", "recipe", "storage"}
 COMPUTE = {"ops", "model", "runs", "planning"}
 MAY_IMPORT = {
     "errors": set(),
     "bundled": {"errors"},
     "launch": {"errors"},
-    "recipe": {"errors", "bundled"},
+    "imports": set(),
     "storage": {"errors"},
+    "recipe": {"errors", "bundled", "storage", "records"},
     "records": {"errors", "storage"},
-    "fetching": {"errors", "bundled"},
-    "corpus": {*GROUND, "storage"},
+    "fetching": {"errors", "bundled", "storage"},
+    "corpus": {*GROUND, "imports", "launch", "storage"},
     "ops": {"errors"},
     "model": {*GROUND, "ops"},
-    "runs": {*GROUND, "storage", "records", "ops", "model"},
+    "runs": {*GROUND, "launch", "storage", "records", "ops", "model"},
     "planning": {*GROUND, "launch", "ops", "model", "runs"},
     "generation": {*GROUND, *COMPUTE, "corpus"},
     "evaluation": {*GROUND, *COMPUTE, "records", "corpus", "generation"},
-    "training": {*GROUND, *COMPUTE, "records", "launch", "corpus", "generation", "evaluation"},
-    "report": {"errors", "recipe", "storage", "records", "evaluation"},
+    "training": {
+        *GROUND, *COMPUTE, "records", "imports", "storage", "launch", "corpus", "generation", "evaluation",
+    },
+    "report": {"errors", "imports", "recipe", "storage", "records", "evaluation"},
     "cli": {
-        *GROUND, *COMPUTE, "records", "launch", "fetching", "corpus", "generation", "evaluation", "training", "report",
+        *GROUND, *COMPUTE, "records", "imports", "launch", "fetching", "corpus", "generation", "evaluation", "training",
+        "report",
         "revlm",
     },
     "revlm": {*GROUND, "corpus", "model", "generation", "training"},
@@ -42,6 +46,7 @@ MAY_IMPORT = {
 }  # fmt: skip
 WITHOUT_TORCH = (
     "errors",
+    "imports",
     "bundled",
     "launch",
     "recipe",

@@ -1,9 +1,11 @@
 """The place of a process among those of its run, as torchrun and srun tell it."""
 
+import os
+
 import pytest
 
 from revlm.errors import UsageError
-from revlm.launch import Launch, first_host, launch_of, tasks_by_node
+from revlm.launch import Launch, first_host, launch_of, tasks_by_node, usable_cores
 
 TORCHRUN = {
     "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "9",
@@ -68,3 +70,9 @@ def test_the_first_machine_of_a_list(nodes: str, first: str) -> None:
 
 def test_the_tasks_of_each_machine() -> None:
     assert tasks_by_node("2(x3),1,4(x2)") == [2, 2, 2, 1, 4, 4]
+
+
+def test_the_usable_cores_are_known_where_the_system_does_not_tell_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 1 <= usable_cores() <= (os.cpu_count() or 1)
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert usable_cores() == os.cpu_count()

@@ -16,8 +16,10 @@ import typer
 from typer.core import TyperGroup
 
 from revlm import __version__
-from revlm.cli.errors import failure_of
+from revlm.cli.terminal.failures import failure_of
+from revlm.cli.terminal.streams import guarded_streams
 from revlm.errors import UsageError
+from revlm.imports import safe_path_in_children
 from revlm.launch import launch_of
 
 COMMANDS = {
@@ -97,24 +99,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _let_waiting_threads_sleep()
     _let_segments_grow()
     arguments, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
+    with guarded_streams():
+        try:
+            exit_code = _run(arguments)
+            sys.stdout.flush()
+            return exit_code
+        except SystemExit:
+            raise
+        except BaseException as error:
+            if debug:
+                traceback.print_exc()
+            failure = failure_of(error)
+            if failure.sentence:
+                print(f"revlm: {_speaker()}{failure.sentence}", file=sys.stderr)
+            return failure.exit_code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    command = typer.main.get_command(app)
     try:
-        command = typer.main.get_command(app)
-        with command.make_context("revlm", arguments or ["--help"]) as context:
+        # With colour, typer hands texts on as they are, and the guard of the streams alone decides what is printed.
+        context = command.make_context("revlm", list(arguments) or ["--help"], color=True)
+        with safe_path_in_children(), context:
             command.invoke(context)
-        sys.stdout.flush()
     except typer.Exit as end:
         return end.exit_code
-    except SystemExit:
-        raise
-    except BaseException as error:
-        if debug:
-            traceback.print_exc()
-        failure = failure_of(error)
-        if failure.sentence:
-            _say(f"revlm: {_speaker()}{failure.sentence}")
-        if isinstance(error, BrokenPipeError):
-            _forget_the_unread()
-        return failure.exit_code
     return 0
 
 
@@ -172,22 +181,3 @@ def _with_examples_as_written(docstring: str) -> str:
     return "\n\n".join(
         f"\b\n{paragraph}" if re.search(r"^\s", paragraph, re.MULTILINE) else paragraph for paragraph in paragraphs
     )
-
-
-def _say(sentence: str) -> None:
-    """Prints to standard error; where its reader has left, the exit code says it alone."""
-    try:
-        print(sentence, file=sys.stderr, flush=True)
-    except OSError:
-        _forget_the_unread()
-
-
-def _forget_the_unread() -> None:
-    """Lets the interpreter end in peace where the reader of its output, such as `head`, has left."""
-    from revlm.cli.streams import forget
-
-    for stream in filter(None, (sys.stdout, sys.stderr)):  # None: a shell's `>&-`
-        try:
-            stream.flush()
-        except OSError:
-            forget(stream)

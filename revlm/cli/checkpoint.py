@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from revlm.cli.paths import PATH
+from revlm.cli.terminal.streams import print_json
+
 if TYPE_CHECKING:
     from revlm.runs import RunFolder
 
@@ -20,7 +23,7 @@ app = typer.Typer(
 
 Run = Annotated[
     Path | None,
-    typer.Option("--run", metavar="DIR", help="The run folder; by default the newest under ./runs."),
+    typer.Option("--run", metavar="DIR", **PATH, help="The run folder; by default the newest under ./runs."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -38,7 +41,7 @@ def list_command(run: Run = None, as_json: AsJson = False) -> None:
         with suppress(FileNotFoundError):  # a run that trains has removed it meanwhile
             rows.append({"path": str(path), "bytes": sum(file.stat().st_size for file in path.iterdir())})
     if as_json:
-        typer.echo(json.dumps({"checkpoints": rows}, indent=2))
+        print_json({"checkpoints": rows}, indent=2)
         return
     for row in rows:
         typer.echo(f"{row['path']}  {row['bytes']:>15,} bytes")
@@ -50,15 +53,18 @@ def list_command(run: Run = None, as_json: AsJson = False) -> None:
 def verify_command(run: Run = None, as_json: AsJson = False) -> None:
     """Compare every file of every checkpoint with its sha256; exit code 6 where one is not whole.
 
+    The recipe and the tokenizer of the run are compared with those of its newest whole checkpoint.
+
     Example: revlm checkpoint verify --run runs/demo
     """
+    from revlm.corpus import Tokenizer
     from revlm.errors import StorageError
-    from revlm.runs import list_checkpoints, verify_checkpoint
+    from revlm.runs import list_checkpoints, load_checkpoint, load_own_recipe, require_own, verify_checkpoint
 
     folder = _open(run)
     found = {str(path): verify_checkpoint(path) for path in list_checkpoints(folder)}
     if as_json:
-        typer.echo(json.dumps({"checkpoints": found}, indent=2))
+        print_json({"checkpoints": found}, indent=2)
     else:
         for path, problems in found.items():
             typer.echo(f"{path}  {'; '.join(problems) or 'whole'}")
@@ -70,11 +76,14 @@ def verify_command(run: Run = None, as_json: AsJson = False) -> None:
         )
     if not found:
         raise StorageError(f"no checkpoint in {folder}: train it first with `revlm train`")
+    checkpoint = load_checkpoint(list_checkpoints(folder)[-1], groups=())
+    fingerprint = Tokenizer.load(folder.path).fingerprint
+    require_own(folder, load_own_recipe(folder), fingerprint, checkpoint.step, checkpoint.state)
 
 
 @app.command("export")
 def export_command(
-    target: Annotated[Path, typer.Argument(metavar="FILE", help="The new safetensors file.")],
+    target: Annotated[Path, typer.Argument(metavar="FILE", **PATH, help="The new safetensors file.")],
     run: Run = None,
     step: Annotated[
         int | None, typer.Option(metavar="N", help="The checkpoint's step; by default the newest whole one.")

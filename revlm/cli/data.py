@@ -1,11 +1,12 @@
 """`revlm data`: what is in a token store, and stores joined."""
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from revlm.cli.paths import PATH
 
 if TYPE_CHECKING:
     from revlm.corpus.store import TokenStore
@@ -23,7 +24,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 @app.command("show")
 def show_command(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A token store.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", **PATH, help="A token store.")],
     document: Annotated[
         str | None,
         typer.Option(
@@ -31,7 +32,7 @@ def show_command(
         ),
     ] = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Compare every file and every document's text with its sha256.")
+        bool, typer.Option("--verify", help="Compare every document's text with its sha256, too, not only every file.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -45,12 +46,11 @@ def show_command(
       revlm data show data/novels --document whale > whale.txt
     """
     from revlm.cli.store_contents import contents_as_dict, print_contents
-    from revlm.corpus.inspection import inspect_store
-    from revlm.corpus.store import TokenStore
+    from revlm.corpus.store import TokenStore, inspect_store
 
     if verify:
         _verify(folder, as_json)
-    store = TokenStore(folder)
+    store = TokenStore(folder, verified=verify)
     if document is not None:
         _print_document(store, document, as_json)
     elif as_json:
@@ -63,14 +63,18 @@ def show_command(
 @app.command("merge")
 def merge_command(
     stores: Annotated[
-        list[Path], typer.Argument(metavar="SHARD...", help="All shards of a corpus, or whole stores in their order.")
+        list[Path],
+        typer.Argument(metavar="SHARD...", **PATH, help="All shards of a corpus, or whole stores in their order."),
     ],
-    output_dir: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The merged token store.")],
+    output_dir: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", **PATH, help="The merged token store.")],
     deduplicate: Annotated[
         bool, typer.Option("--deduplicate", help="Leave out texts that are there already, also as another edition.")
     ] = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Compare every file with its sha256 before, not only its size.")
+        bool, typer.Option("--verify", help="Compare every document's text with its sha256, too, not only every file.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace a token store of other corpora that stands there.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -80,9 +84,9 @@ def merge_command(
 
     Example: revlm data merge data/novels-*-of-5 -o data/novels
     """
-    from revlm.cli.signals import StopSignals
     from revlm.cli.store_summary import print_summary
-    from revlm.cli.tokenize_progress import TokenizeProgress
+    from revlm.cli.terminal.signals import StopSignals
+    from revlm.cli.terminal.tokenize_progress import TokenizeProgress
     from revlm.corpus import merge_stores
 
     with TokenizeProgress() as bar, StopSignals(bar.message, "stopping after this document") as signals:
@@ -91,6 +95,7 @@ def merge_command(
             output_dir,
             deduplicate=deduplicate,
             verify=verify,
+            replace=replace,
             progress=bar.show,
             message=bar.message,
             stop=lambda: signals.name,
@@ -99,12 +104,12 @@ def merge_command(
 
 
 def _verify(folder: Path, as_json: bool) -> None:
-    from revlm.cli.tokenize_progress import TokenizeProgress
-    from revlm.corpus.inspection import verify_store
+    from revlm.cli.terminal.tokenize_progress import TokenizeProgress
+    from revlm.corpus.store import find_damage
     from revlm.errors import DataError
 
     with TokenizeProgress() as bar:
-        damage = verify_store(folder, bar.show)
+        damage = find_damage(folder, bar.show)
     if not damage:
         typer.echo(f"{folder}: every file and every document's text has its sha256", err=True)
         return
@@ -120,7 +125,8 @@ def _print_document(store: "TokenStore", choice: str, as_json: bool) -> None:
     from itertools import islice
 
     from revlm.cli.store_contents import document_as_dict
-    from revlm.corpus.inspection import decoded, find_document
+    from revlm.cli.terminal.streams import print_content
+    from revlm.corpus.store import decoded, find_document
 
     number = find_document(store, choice)
     if as_json:
@@ -129,5 +135,4 @@ def _print_document(store: "TokenStore", choice: str, as_json: bool) -> None:
         typer.echo(json.dumps({**document_as_dict(number, known), "text": text}, ensure_ascii=False))
         return
     for piece in decoded(store, number):
-        sys.stdout.buffer.write(piece)
-    sys.stdout.buffer.flush()
+        print_content(piece)

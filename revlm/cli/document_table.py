@@ -6,26 +6,25 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from revlm.report.units import visible_text
-
 if TYPE_CHECKING:
-    from revlm.corpus.store import TokenStore
+    from revlm.corpus.store import StoreFolder
 
 # More lines than this nobody reads: the rest is in documents.jsonl.
 MOST_ROWS = 100
 
 
-def document_table(store: "TokenStore") -> Table:
+def document_table(store: "StoreFolder") -> Table:
     """Returns a table of at most `MOST_ROWS` documents with their tokens, bytes and what was removed, and the sums."""
     table = Table("document", show_footer=True)
-    table.columns[0].footer = f"{len(store):,} document{'s' * (len(store) != 1)}"
-    removed = store.cleaning.removed_bytes
-    totals = {"tokens": store.manifest["tokens"], "bytes": store.manifest["bytes"], "bytes removed": removed}
+    manifest = store.manifest
+    table.columns[0].footer = f"{manifest.documents:,} document{'s' * (manifest.documents != 1)}"
+    removed = manifest.cleaning.removed_bytes
+    totals = {"tokens": manifest.tokens, "bytes": manifest.bytes, "bytes removed": removed}
     for heading, total in totals.items():
         table.add_column(heading, footer=f"{total:,}", justify="right")
     for document in islice(store.documents(), MOST_ROWS):
         sizes = (document.tokens, document.bytes, document.cleaning.removed_bytes)
-        table.add_row(Text(visible_text(document.title)), *(f"{size:,}" for size in sizes))
-    if len(store) > MOST_ROWS:
-        table.add_row(Text(f"... and {len(store) - MOST_ROWS:,} more, in documents.jsonl"))
+        table.add_row(Text(document.title), *(f"{size:,}" for size in sizes))
+    if manifest.documents > MOST_ROWS:
+        table.add_row(Text(f"... and {manifest.documents - MOST_ROWS:,} more, in documents.jsonl"))
     return table

@@ -1,9 +1,10 @@
 """`revlm environment`: versions and device, for a bug report."""
 
-import json
 from typing import Annotated
 
 import typer
+
+from revlm.cli.terminal.streams import print_json
 
 
 def environment(
@@ -17,7 +18,7 @@ def environment(
 
     described = describe_environment()
     if as_json:
-        typer.echo(json.dumps(described, indent=2))
+        print_json(described, indent=2)
         return
     lines = {key: value for key, value in described.items() if key != "packages"} | described["packages"]
     width = max(map(len, lines))

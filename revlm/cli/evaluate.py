@@ -1,18 +1,23 @@
 """`revlm evaluate`: bits per byte of held-out documents, loss by position, and what the probes find in the model."""
 
 import inspect
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from revlm.cli.paths import PATH
+from revlm.cli.terminal.streams import print_json
 from revlm.evaluation.probes import PROBES
 
 
 def evaluate(
-    run: Annotated[Path | None, typer.Option(help="run folder; by default the newest under ./runs")] = None,
-    data: Annotated[Path | None, typer.Option(help="score all documents of this token folder instead")] = None,
+    run: Annotated[
+        Path | None, typer.Option(metavar="DIR", **PATH, help="run folder; by default the newest under ./runs")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", **PATH, help="score all documents of this token folder instead")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="all of these probes")] = False,
     lengths: Annotated[
         str, typer.Option("--context-lengths", help="contexts, and distances of needles, in tokens")
@@ -40,11 +45,10 @@ def evaluate(
     from revlm.evaluation import ProbeOptions, evaluate_run
     from revlm.generation import load_model
     from revlm.records import Evaluation, read_record
-    from revlm.report.units import visible_text
     from revlm.runs import RunFolder, newest_run
 
     def tell(message: str) -> None:
-        typer.echo(visible_text(message), err=True)
+        typer.echo(message, err=True)
 
     asked = [name for name in PROBES if everything or probes[name]]
     options = ProbeOptions(frozenset(asked), _lengths(lengths), samples, tokens, seed)
@@ -59,9 +63,9 @@ def evaluate(
     record = evaluation.model_dump(mode="json", exclude_unset=True)
     try:
         if as_json:
-            typer.echo(json.dumps({"run": str(folder), **record}, indent=2, ensure_ascii=False))
+            print_json({"run": str(folder), **record}, indent=2)
         else:
-            typer.echo(visible_text(f"{folder}, step {trained.step:,}, on {evaluation.data}"))
+            typer.echo(f"{folder}, step {trained.step:,}, on {evaluation.data}")
             print_tables(evaluation, asked)
     finally:  # what took minutes outlasts a reader that leaves, such as `head`
         folder.write_evaluation(record)

@@ -3,15 +3,14 @@
 from collections.abc import Iterable
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from revlm.cli.terminal.tables import print_table
 from revlm.evaluation import views
 from revlm.evaluation.probes import PROBES
 from revlm.evaluation.score_views import score_tables
 from revlm.records import Evaluation
-from revlm.report.units import visible_text
 
 
 def print_tables(evaluation: Evaluation, probes: Iterable[str]) -> None:
@@ -25,11 +24,11 @@ def print_tables(evaluation: Evaluation, probes: Iterable[str]) -> None:
 
 def _print(table: views.Table) -> None:
     if table.title:
-        typer.echo(f"\n{visible_text(table.title)}")
+        typer.echo(f"\n{table.title}")
     if table.columns:
-        Console().print(_rich(table))
+        print_table(_rich(table))
     if table.note:
-        typer.echo(visible_text(table.note))
+        typer.echo(table.note)
 
 
 def _rich(table: views.Table) -> Table:
@@ -40,6 +39,6 @@ def _rich(table: views.Table) -> Table:
         drawn.add_column(name, justify="right")
     for section in table.sections:
         for row in section:
-            drawn.add_row(*(Text(visible_text(cell)) for cell in row))
+            drawn.add_row(*(Text(cell) for cell in row))
         drawn.add_section()
     return drawn

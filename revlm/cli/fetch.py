@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from revlm.cli.paths import PATH
+from revlm.cli.terminal.streams import print_json
+
 if TYPE_CHECKING:
     from revlm.fetching import Fetched, Title
 
@@ -19,11 +22,15 @@ def fetch(
     ] = None,
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", metavar="DIR", help="The folder for the texts, one NAME.txt each."),
+        typer.Option("-o", "--output", metavar="DIR", **PATH, help="The folder for the texts, one NAME.txt each."),
     ] = DEFAULT_FOLDER,
     mirror: Annotated[
         str | None,
         typer.Option(metavar="URL", help="A mirror of Project Gutenberg, in place of https://www.gutenberg.org."),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=1, max=86_400, help="The longest that one source may take; default 60."),
     ] = None,
     list_titles: Annotated[bool, typer.Option("--list", help="Show the known titles and their sources.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
@@ -36,8 +43,8 @@ def fetch(
     Example: revlm fetch crime-and-punishment 2600 -o data/texts/russian
     """
     from revlm.errors import DataError, UsageError
+    from revlm.fetching import TIMEOUT_SECONDS, find_title, known_titles
     from revlm.fetching import fetch as fetch_title
-    from revlm.fetching import find_title, known_titles
 
     if list_titles:
         _print_titles(list(known_titles().values()), as_json)
@@ -50,7 +57,9 @@ def fetch(
     fetched, failures = [], []
     for name in names:
         try:
-            fetched.append(fetch_title(name, output, mirror=mirror, report=_say))
+            fetched.append(
+                fetch_title(name, output, mirror=mirror, timeout_seconds=timeout or TIMEOUT_SECONDS, report=_say)
+            )
         except DataError as error:
             failures.append(str(error))
     _print_fetched(fetched, as_json)
@@ -95,6 +104,5 @@ def _print_titles(titles: "list[Title]", as_json: bool) -> None:
 
 
 def _print_json(result: dict[str, object]) -> None:
-    import json
 
-    typer.echo(json.dumps(result, indent=2, ensure_ascii=False))
+    print_json(result, indent=2)

@@ -1,6 +1,5 @@
 """`revlm generate`: goes on from a prompt, streams, samples, or writes in turns with the user."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -9,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from revlm.cli.paths import PATH
+from revlm.cli.terminal.streams import print_json
 from revlm.errors import ResourceError, UsageError, is_out_of_memory
 
 if TYPE_CHECKING:
-    from revlm.cli.prompt import Prompt
-    from revlm.cli.samples import Sample
-    from revlm.generation import Pace, TrainedModel, Writing
+    from revlm.cli.terminal.prompt import Prompt
+    from revlm.cli.terminal.samples import Sample
+    from revlm.generation import Throughput, TrainedModel, Writing
 
 
 def generate(
@@ -22,10 +23,10 @@ def generate(
         str | None, typer.Option(metavar="TEXT", help="The text to continue; empty: begin one. `-`: standard input.")
     ] = None,
     prompt_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A file with the text to continue; `-`: standard input.")
+        Path | None, typer.Option(metavar="FILE", **PATH, help="A file with the text to continue; `-`: standard input.")
     ] = None,
     run: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The run folder; by default the newest under ./runs.")
+        Path | None, typer.Option(metavar="DIR", **PATH, help="The run folder; by default the newest under ./runs.")
     ] = None,
     step: Annotated[
         int | None, typer.Option(metavar="N", help="The checkpoint's step; by default the newest whole one.")
@@ -72,7 +73,7 @@ def generate(
       revlm generate --prompt-file chapter.txt --min-p 0.1 --stop "CHAPTER" > next.txt
       revlm generate --interactive --run runs/demo --step 40
     """
-    from revlm.cli.prompt import STANDARD_INPUT, read_prompt
+    from revlm.cli.terminal.prompt import STANDARD_INPUT, read_prompt
     from revlm.generation import Sampling, TextStream, Writing, load_model
     from revlm.runs import newest_run
 
@@ -96,8 +97,12 @@ def generate(
     writing = Writing(trained.model, trained.tokenizer, sampling, seed, range(samples))
     with _out_of_memory_explained(samples):
         if given is None or interactive:
-            from revlm.cli.interactive import write_in_turns
+            from revlm.cli.terminal.interactive import write_in_turns
+            from revlm.generation import beyond_training
 
+            beginning = trained.tokenizer.encode(given.text) if given is not None else ()
+            if notice := beyond_training(len(beginning), trained.recipe):
+                _say(notice)
             write_in_turns(writing, trained.tokenizer, given, stop, max_tokens)
         elif as_json:
             drawn = _drawn(writing, trained, given, stop, max_tokens, is_printed=False)
@@ -105,44 +110,49 @@ def generate(
                 "run": str(folder),
                 "step": trained.step,
                 "prompt": given.text,
-                "prompt_tokens": writing.prefill.tokens - 1,
+                "prompt_tokens": _prompt_tokens(writing),
                 "seed": seed,
                 "sampling": asdict(sampling),
                 "samples": [sample.described() for sample in drawn],
                 "prefill": _described(writing.prefill),
                 "decoding": _described(writing.decoding),
             }
-            typer.echo(json.dumps(described, ensure_ascii=False))
+            print_json(described)
         else:
             _drawn(writing, trained, given, stop, max_tokens, is_printed=True)
     if writing.decoding.tokens:
-        _say(f"prompt: {_in_words(writing.prefill)}; written: {_in_words(writing.decoding)}")
+        _say(f"prompt: {_in_words(writing.prefill, _prompt_tokens(writing))}; written: {_in_words(writing.decoding)}")
 
 
 def _drawn(
     writing: "Writing", trained: "TrainedModel", prompt: "Prompt", stop: list[str], max_tokens: int, *, is_printed: bool
 ) -> list["Sample"]:
     """Returns the samples, each printed: the first as it comes, the others after it, under headings."""
-    from revlm.cli.prefill_progress import PrefillProgress
-    from revlm.cli.samples import Sample, draw_samples, print_text
+    from revlm.cli.terminal.prefill_progress import PrefillProgress
+    from revlm.cli.terminal.samples import Sample, draw_samples
+    from revlm.cli.terminal.streams import print_content
+    from revlm.generation import beyond_training
 
+    tokens = trained.tokenizer.encode(prompt.text)
+    if notice := beyond_training(len(tokens), trained.recipe):
+        _say(notice)
     with PrefillProgress() as progress:
-        writing.take(trained.tokenizer.encode(prompt.text), progress.show)
+        writing.take(tokens, progress.show)
     samples = [Sample(trained.tokenizer, stop) for _ in range(writing.samples)]
     if not is_printed:
         draw_samples(writing, samples, max_tokens)
         return samples
     beginning = prompt.text if prompt.is_printed else ""
     _print_heading(1, len(samples))
-    print_text(beginning)
+    print_content(beginning)
     try:
-        draw_samples(writing, samples, max_tokens, print_text)
+        draw_samples(writing, samples, max_tokens, print_content)
     finally:
         typer.echo()
     for number, sample in enumerate(samples[1:], 2):
         typer.echo()
         _print_heading(number, len(samples))
-        print_text(beginning + sample.text)
+        print_content(beginning + sample.text)
         typer.echo()
     return samples
 
@@ -172,14 +182,20 @@ def _out_of_memory_explained(samples: int) -> Iterator[None]:
         raise ResourceError(f"out of memory: {remedy}") from error
 
 
-def _described(pace: "Pace") -> dict[str, Any]:
+def _described(pace: "Throughput") -> dict[str, Any]:
     return {"tokens": pace.tokens, "seconds": pace.seconds, "tokens_per_second": pace.tokens_per_second}
 
 
-def _in_words(pace: "Pace") -> str:
+def _prompt_tokens(writing: "Writing") -> int:
+    """The tokens that were given, without the one that begins a document."""
+    return max(writing.prefill.tokens - 1, 0)
+
+
+def _in_words(pace: "Throughput", tokens: int | None = None) -> str:
     from revlm.report.units import plural
 
-    return f"{plural(pace.tokens, 'token')} in {pace.seconds:.2f} s, {pace.tokens_per_second or 0:,.1f} tokens/s"
+    counted = plural(pace.tokens if tokens is None else tokens, "token")
+    return f"{counted} in {pace.seconds:.2f} s, {pace.tokens_per_second or 0:,.1f} tokens/s"
 
 
 def _say(text: str) -> None:

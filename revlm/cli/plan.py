@@ -1,10 +1,12 @@
 """`revlm plan`: the memory of a recipe by category and phase, whether it fits, and sweeps over a key."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from revlm.cli.paths import PATH
+from revlm.cli.terminal.streams import print_json
 
 if TYPE_CHECKING:
     from revlm.recipe import Recipe
@@ -13,9 +15,9 @@ DEFAULT_VOCAB_SIZE = 2048
 
 
 def plan(
-    recipe: Annotated[str, typer.Argument(help="a recipe file, or the name of a bundled recipe")],
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="a recipe file, or the name of a bundled recipe")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="such as data.seq_len=131072")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="such as data.seq_len=131072")
     ] = None,
     vocab_size: Annotated[
         int | None,
@@ -25,7 +27,7 @@ def plan(
         str | None,
         typer.Option(metavar="KEY=N,N,...", help="plan several values of a key, reversible beside stored"),
     ] = None,
-    output: Annotated[Path | None, typer.Option(metavar="FILE.png", help="draw the sweep")] = None,
+    output: Annotated[Path | None, typer.Option(metavar="FILE.png", **PATH, help="draw the sweep")] = None,
     measure: Annotated[bool, typer.Option("--measure", help="run real steps on random tokens beside the plan")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
@@ -56,7 +58,7 @@ def plan(
         return
     described = describe_plan(loaded, chosen_vocab_size, measure)
     if as_json:
-        typer.echo(json.dumps(described, indent=2))
+        print_json(described, indent=2)
     else:
         _print_plan(described)
 
@@ -66,13 +68,12 @@ def _vocab_size(recipe: "Recipe", given: int | None) -> int:
         return given
     from revlm.corpus import open_tokenizer
     from revlm.corpus.store import read_manifest
-    from revlm.corpus.store_folder import is_store
 
     if recipe.data.tokenizer is not None:
         return open_tokenizer(recipe.data.tokenizer).vocab_size
     path = recipe.data.paths[0]  # all of them have the same tokenizer
-    if is_store(path):
-        return int(read_manifest(path)["tokenizer"]["vocab_size"])
+    if path.exists():
+        return read_manifest(path).tokenizer.vocab_size
     typer.echo(
         f"no tokens in {path} yet: planning for a vocabulary of {DEFAULT_VOCAB_SIZE:,} (--vocab-size)",
         err=True,
@@ -81,9 +82,9 @@ def _vocab_size(recipe: "Recipe", given: int | None) -> int:
 
 
 def _print_plan(described: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from revlm.cli.terminal.tables import print_line, print_table
     from revlm.planning import CATEGORIES
     from revlm.report.units import human_bytes
 
@@ -105,14 +106,12 @@ def _print_plan(described: dict[str, Any]) -> None:
     table.add_row("planned", *(human_bytes(sum(peak.values())) for peak in peaks.values()), style="bold")
     if described["measured"]:
         table.add_row("measured", *(human_bytes(described["measured"][phase]) for phase in peaks), style="bold")
-    console = Console()
-    console.print(table)
-    console.print(
+    print_table(table)
+    print_line(
         f"peak {human_bytes(described['peak_bytes'])}, with the process before the model "
-        f"{human_bytes(described['total_bytes'])}",
-        highlight=False,
+        f"{human_bytes(described['total_bytes'])}"
     )
-    console.print(_verdict(described), highlight=False, soft_wrap=True)
+    print_line(_verdict(described))
 
 
 def _verdict(described: dict[str, Any]) -> str:

@@ -1,6 +1,5 @@
 """The table and the picture of `revlm plan --sweep`: one key over several values, reversible beside stored."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import typer
 
 from revlm.cli.planned import describe_plan
+from revlm.cli.terminal.streams import print_json
 from revlm.errors import UsageError
 
 MODES = {"reversible": True, "stored": False}
@@ -42,7 +42,7 @@ def run_sweep(
         rows.append(row)
     # Printed first: what took long to measure is not lost where the picture cannot be written.
     if as_json:
-        typer.echo(json.dumps({"key": key, "vocab_size": vocab_size, "rows": rows}, indent=2))
+        print_json({"key": key, "vocab_size": vocab_size, "rows": rows}, indent=2)
     else:
         _print_table(key, rows)
     if output is not None:
@@ -61,9 +61,9 @@ def _parse(sweep: str) -> tuple[str, list[int]]:
 
 def _print_table(key: str, rows: list[dict[str, Any]]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
+    from revlm.cli.terminal.tables import print_table
     from revlm.report.units import human_bytes
 
     with_measured = any(row[mode]["measured_peak_bytes"] for row in rows for mode in MODES)
@@ -94,7 +94,7 @@ def _print_table(key: str, rows: list[dict[str, Any]]) -> None:
             else:
                 cells.append({True: "yes", False: "no", None: "?"}[entry["fits"]])
         table.add_row(*cells)
-    Console().print(table)
+    print_table(table)
 
 
 def _draw(key: str, rows: list[dict[str, Any]], output: Path) -> None:

@@ -1,10 +1,10 @@
 """`revlm recipes`: the bundled recipes, and the schema of all recipes."""
 
-import json
 from typing import Annotated
 
 import typer
 
+from revlm.cli.terminal.streams import print_json
 from revlm.errors import UsageError
 
 
@@ -27,9 +27,9 @@ def recipes(
     if schema and name is not None:
         raise UsageError(f"--schema is that of all recipes; leave {name} out")
     if schema:
-        typer.echo(json.dumps(recipe_schema(), indent=2))
+        print_json(recipe_schema(), indent=2)
     elif name is not None and as_json:
-        typer.echo(json.dumps(load_recipe(name).model_dump(mode="json"), indent=2, ensure_ascii=False))
+        print_json(load_recipe(name).model_dump(mode="json"), indent=2)
     elif name is not None:
         load_recipe(name)  # a file that is no recipe is not printed as one
         typer.echo(find_recipe(name).read_text(encoding="utf-8"), nl=False)
@@ -40,7 +40,7 @@ def recipes(
 
 def _print_list(first_comments: dict[str, str], as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps({"recipes": first_comments}, indent=2, ensure_ascii=False))
+        print_json({"recipes": first_comments}, indent=2)
         return
     width = max(map(len, first_comments))
     for name, comment in first_comments.items():

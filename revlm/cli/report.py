@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from revlm.cli.paths import PATH
+from revlm.cli.terminal.streams import print_json
+
 if TYPE_CHECKING:
     from revlm.report import Comparison, History, RunReport
 
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
 def report(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="RUN", help="Run folders; by default the newest under ./runs."),
+        typer.Argument(metavar="RUN", **PATH, help="Run folders; by default the newest under ./runs."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print files and key figures as one JSON object.")] = False,
 ) -> None:
@@ -39,18 +42,17 @@ def report(
 
 def _print_text(histories: "list[History]", reports: "list[RunReport]", comparison: "Comparison | None") -> None:
     from revlm.report import summarize
-    from revlm.report.units import figure_text, human_bytes, plural, visible_text
+    from revlm.report.units import figure_text, human_bytes, plural
 
     def print_files(files: "RunReport | Comparison") -> None:
         for file in files.files().values():
-            typer.echo(f"  {visible_text(str(file))}")
+            typer.echo(f"  {file}")
 
     for history, files in zip(histories, reports, strict=True):
         summary = summarize(history)
         first, last = figure_text(summary.first_loss), figure_text(summary.last_loss)
         peak = human_bytes(summary.peak_memory_bytes)
-        folder = visible_text(str(history.folder))
-        typer.echo(f"{folder}: {plural(summary.steps, 'step')}, loss {first} to {last}, peak memory {peak}")
+        typer.echo(f"{history.folder}: {plural(summary.steps, 'step')}, loss {first} to {last}, peak memory {peak}")
         print_files(files)
     if comparison:
         typer.echo("comparison:")
@@ -58,8 +60,6 @@ def _print_text(histories: "list[History]", reports: "list[RunReport]", comparis
 
 
 def _print_json(histories: "list[History]", reports: "list[RunReport]", comparison: "Comparison | None") -> None:
-    import json
-
     from revlm.report import summarize
 
     def paths(files: "RunReport | Comparison") -> dict[str, Any]:
@@ -72,4 +72,4 @@ def _print_json(histories: "list[History]", reports: "list[RunReport]", comparis
         ],
         "comparison": paths(comparison) if comparison else None,
     }
-    typer.echo(json.dumps(content, indent=2, allow_nan=False))
+    print_json(content, indent=2)

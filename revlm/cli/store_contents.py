@@ -5,15 +5,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from revlm.report.units import visible_text
+from revlm.cli.terminal.console import Terminal
+from revlm.cli.terminal.tables import print_line, print_table
 
 if TYPE_CHECKING:
-    from revlm.corpus.inspection import LengthBin, StoreContents
-    from revlm.corpus.store import StoredDocument
+    from revlm.corpus.store import LengthBin, StoreContents, StoredDocument
 
 BAR_WIDTH = 24
 MOST_LINES = 20  # of duplicates, and of what was skipped
@@ -21,17 +20,17 @@ MOST_LINES = 20  # of duplicates, and of what was skipped
 
 def print_contents(folder: Path, contents: "StoreContents") -> None:
     """Prints sums, a histogram of lengths, the longest and shortest documents, duplicates and what was skipped."""
-    console = Console()
+    console = Terminal()
     for line in _sums(folder, contents):
-        console.print(Text(line), soft_wrap=True)
+        print_line(line)
     if contents.lengths:
-        console.print(_histogram(contents.lengths, "#" if console.options.ascii_only else "█"))
-        console.print(_ends(contents))
+        print_table(_histogram(contents.lengths, "#" if console.options.ascii_only else "█"))
+        print_table(_ends(contents))
     duplicates = [f"{number} {each.title} ({each.source}): {each.duplicate}" for number, each in contents.duplicates]
     skipped = [f"{each.path}: {each.reason}" for each in contents.skipped]
     for heading, file, lines in (("duplicates", "documents", duplicates), ("skipped", "skipped", skipped)):
         for line in _listed(heading, lines, f"{file}.jsonl"):
-            console.print(Text(visible_text(line)), soft_wrap=True)
+            print_line(line)
 
 
 def contents_as_dict(contents: "StoreContents") -> dict[str, Any]:
@@ -81,11 +80,11 @@ def _ends(contents: "StoreContents") -> Table:
     longest = dict(contents.longest)
     shortest = {number: each for number, each in reversed(contents.shortest) if number not in longest}
     for number, each in longest.items():
-        table.add_row(str(number), Text(visible_text(each.title)), f"{each.tokens:,}", f"{each.bytes:,}")
+        table.add_row(str(number), Text(each.title), f"{each.tokens:,}", f"{each.bytes:,}")
     if len(longest) + len(shortest) < contents.documents:
         table.add_row("...")
     for number, each in shortest.items():
-        table.add_row(str(number), Text(visible_text(each.title)), f"{each.tokens:,}", f"{each.bytes:,}")
+        table.add_row(str(number), Text(each.title), f"{each.tokens:,}", f"{each.bytes:,}")
     return table
 
 

@@ -20,9 +20,9 @@ def print_summary(summary: "StoreSummary", as_json: bool) -> None:
 def _as_dict(summary: "StoreSummary") -> dict[str, object]:
     from dataclasses import asdict
 
-    from revlm.corpus.store import TokenStore
+    from revlm.corpus.store import StoreFolder
 
-    documents = [asdict(document) for document in TokenStore(summary.output_dir).documents()]
+    documents = [asdict(document) for document in StoreFolder(summary.output_dir).documents()]
     for document in documents:
         del document["sketch"]
     duplicates = [{"source": source, "duplicate": duplicate} for source, duplicate in summary.duplicates]
@@ -35,15 +35,11 @@ def _as_dict(summary: "StoreSummary") -> dict[str, object]:
 
 def _print(summary: "StoreSummary") -> None:
     """A table of the documents and what was removed, and a list of what was skipped."""
-    from rich.console import Console
-    from rich.text import Text
-
     from revlm.cli.document_table import document_table
-    from revlm.corpus.store import TokenStore
-    from revlm.report.units import visible_text
+    from revlm.cli.terminal.tables import print_line, print_table
+    from revlm.corpus.store import StoreFolder
 
-    console = Console()
-    console.print(document_table(TokenStore(summary.output_dir)))
+    print_table(document_table(StoreFolder(summary.output_dir)))
     cleaning = summary.cleaning
     lines = [
         f"normalised: {cleaning.byte_order_marks:,} byte order marks, "
@@ -57,4 +53,4 @@ def _print(summary: "StoreSummary") -> None:
         f"{summary.tokenizer} vocabulary {summary.vocab_size:,}, {summary.seconds:.1f} s",
     ]
     for line in lines:
-        console.print(Text(visible_text(line)), soft_wrap=True)
+        print_line(line)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from revlm.cli.paths import CORPUS, PATH
 from revlm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ def tokenize(
         str,
         typer.Argument(
             metavar="CORPUS",
+            **CORPUS,
             help="A folder, a quoted pattern such as 'books/**/*.txt', or one file: "
             ".txt, .md, .jsonl (.gz or .zst after it), .parquet, .epub; or hf:owner/name, a dataset of the hub.",
         ),
@@ -28,6 +30,7 @@ def tokenize(
             "-o",
             "--output",
             metavar="DIR",
+            **PATH,
             help="The token store; default data/<name of CORPUS>, for a shard data/<name of CORPUS>-3-of-64.",
         ),
     ] = None,
@@ -35,13 +38,21 @@ def tokenize(
         str | None,
         typer.Option(
             metavar="FILE",
+            **CORPUS,
             help="A SentencePiece model, a folder with a tokenizer such as tokens or a run, or `bytes`; "
             "default: train one on the corpus.",
         ),
     ] = None,
     vocab_size: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Vocabulary of the tokenizer that is trained.")
-    ] = 2048,
+        int | None,
+        typer.Option(metavar="N", min=1, help="Vocabulary of the tokenizer that is trained; default 2048."),
+    ] = None,
+    character_coverage: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE", help="Of the text; the rest, its rarest characters, is stored as bytes; default 0.9995."
+        ),
+    ] = None,
     errors: Annotated[
         Literal["strict", "skip"],
         typer.Option(help="At a file or text that cannot be used: stop, or list it and go on."),
@@ -63,6 +74,9 @@ def tokenize(
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on where the same work was killed, or begin again.")
     ] = True,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace a token store of another corpus that stands there.")
+    ] = False,
     shard: Annotated[
         str | None,
         typer.Option(metavar="N/COUNT", help="Only one of so many parts of the files, for `revlm data merge`."),
@@ -84,9 +98,9 @@ def tokenize(
       revlm tokenize novels --only-tokenizer -o data/novels-tokenizer
       revlm tokenize novels --tokenizer data/novels-tokenizer --shard 3/64
     """
-    from revlm.cli.signals import StopSignals
     from revlm.cli.store_summary import print_summary
-    from revlm.cli.tokenize_progress import TokenizeProgress
+    from revlm.cli.terminal.signals import StopSignals
+    from revlm.cli.terminal.tokenize_progress import TokenizeProgress
     from revlm.corpus import tokenize_corpus
     from revlm.corpus.sources import open_source
 
@@ -98,6 +112,7 @@ def tokenize(
         "revision": revision,
         "config": config,
     }
+    training: dict[str, Any] = {"vocab_size": vocab_size, "character_coverage": character_coverage}
     if show_removed:
         if as_json:
             raise UsageError("--show-removed prints texts for people; leave --json out")
@@ -106,17 +121,18 @@ def tokenize(
     if only_tokenizer:
         _refuse_with_only_tokenizer({"--tokenizer": tokenizer, "--shard": shard, "--deduplicate": deduplicate})
         folder = output_dir or default_output(corpus, "-tokenizer")
-        _write_tokenizer(corpus, folder, as_json, vocab_size=vocab_size, **reading)
+        _write_tokenizer(corpus, folder, as_json, **training, **reading)
         return
     with TokenizeProgress() as bar, StopSignals(bar.message, "stopping after this block") as signals:
         summary = tokenize_corpus(
             corpus,
             output_dir or default_output(corpus, f"-{part[0]}-of-{part[1]}" if part else ""),
             tokenizer=tokenizer,
-            vocab_size=vocab_size,
+            **training,
             deduplicate=deduplicate,
             workers=workers,
             resume=resume,
+            replace=replace,
             progress=bar.show,
             message=bar.message,
             stop=lambda: signals.name,
@@ -155,8 +171,8 @@ def _write_tokenizer(corpus: str, output_dir: Path, as_json: bool, **options: An
     """Trains the tokenizer, and says what takes it."""
     from dataclasses import asdict
 
-    from revlm.cli.signals import StopSignals
-    from revlm.cli.tokenize_progress import TokenizeProgress
+    from revlm.cli.terminal.signals import StopSignals
+    from revlm.cli.terminal.tokenize_progress import TokenizeProgress
     from revlm.corpus import write_tokenizer
 
     with TokenizeProgress() as bar, StopSignals(bar.message, "stopping after this text") as signals:
@@ -189,3 +205,5 @@ def _print_removed(source: "Source") -> None:
             for name, removed in (("front", event.front), ("back", event.back)):
                 if removed:
                     typer.echo(f"-- {name}: {len(removed.encode()):,} bytes\n{removed.rstrip()}")
+            for warning in event.warnings:
+                typer.echo(f"-- {warning}")

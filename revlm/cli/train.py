@@ -6,9 +6,9 @@ import typer
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="a recipe file, or the name of a bundled recipe")],
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="a recipe file, or the name of a bundled recipe")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="such as train.max_steps=10")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="such as train.max_steps=10")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="do one step and write nothing")] = False,
     allow_change: Annotated[
@@ -21,7 +21,8 @@ def train(
     """Train a model, or go on where its run stands.
 
     A run whose recipe, tokenizer or tokens have changed is refused, with what changed; --allow-change goes on.
-    SIGTERM, SIGINT (Ctrl-C), SIGUSR1 and SIGUSR2 save the run and end with exit code 75: the same command goes on.
+    SIGTERM, SIGINT (Ctrl-C), SIGHUP, SIGUSR1 and SIGUSR2 save the run and end with exit code 75: run the same command
+    again to go on.
     Under torchrun and srun the processes train together, each on its part of the train.gradient_accumulation_steps
     examples of a step.
 
@@ -31,9 +32,10 @@ def train(
     """
     import os
 
-    from revlm.cli.display import Display
-    from revlm.cli.signals import StopSignals
-    from revlm.cli.streams import StandardError
+    from revlm.cli.terminal.console import Terminal
+    from revlm.cli.terminal.display import Display
+    from revlm.cli.terminal.signals import StopSignals
+    from revlm.cli.terminal.streams import print_outcome
     from revlm.launch import launch_of
     from revlm.recipe import load_recipe
 
@@ -41,7 +43,7 @@ def train(
     total_steps = 1 if dry_run else loaded.train.max_steps
     is_first = launch_of(os.environ).is_first
     with (
-        Display(total_steps, StandardError(quiet=not is_first), loaded.logging.every) as display,
+        Display(total_steps, Terminal(stderr=True, quiet=not is_first), loaded.logging.every) as display,
         StopSignals(display.message, "stopping after this example, with a checkpoint") as signals,
     ):
         from revlm.training import train as train_records  # takes seconds, in which signals are already heard
@@ -53,4 +55,4 @@ def train(
             if "console" in loaded.logging.backends:
                 display.show(record)
     if is_first:
-        typer.echo("dry run: one step was done and nothing written" if dry_run else str(loaded.output_dir))
+        print_outcome("dry run: one step was done and nothing written" if dry_run else str(loaded.output_dir))

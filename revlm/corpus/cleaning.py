@@ -6,9 +6,19 @@ Nothing else is touched: Unicode stays as it is. All that is taken away is count
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 
-from revlm.corpus.gutenberg import HEAD_CHARACTERS, TAIL_CHARACTERS, back_start, front_end, title_in
+from revlm.corpus.gutenberg import (
+    HEAD_CHARACTERS,
+    TAIL_CHARACTERS,
+    back_matter,
+    front_matter,
+    prose_in_header,
+    remaining_mark,
+    title_in,
+)
 
 BYTE_ORDER_MARK = "\ufeff"
+_LONGEST_MARK = 200  # characters of a line that a warning about what is left is found by
+_SHOWN = 60
 
 
 @dataclass(frozen=True)
@@ -44,28 +54,44 @@ class CleanedText:
         title: what Project Gutenberg's header names; known from the start.
         front, back: what was taken away at both ends, line ends normalised; `back` is known at the end.
         cleaning: what was done to the text; whole at the end.
+        warnings: where the cuts may not be what the reader expects, a sentence each; whole at the end.
     """
 
     def __init__(self, pieces: Iterable[str]) -> None:
         self._crlf = self._lone = self._marks = self._raw_bytes = 0
         self._pieces = self._normalised(iter(pieces))
         self._beginning = self._take(HEAD_CHARACTERS + TAIL_CHARACTERS)
-        end = front_end(self._beginning)
-        self.front, self._beginning = self._beginning[:end], self._beginning[end:]
+        front = front_matter(self._beginning)
+        self.front = self._beginning[front]
+        self._beginning = self._beginning[: front.start] + self._beginning[front.stop :]
         self.back = ""
         self.title = title_in(self.front)
+        self.warnings: list[str] = []
+        if prose := prose_in_header(self.front):
+            self.warnings.append(f"text inside Project Gutenberg's header is removed with it ({_shown(prose)})")
+        if front.start:
+            self.warnings.append(f"{front.start:,} characters above Project Gutenberg's header are kept as text")
 
     def __iter__(self) -> Iterator[str]:
         held = self._beginning
+        marks = _Marks()
         for piece in self._pieces:
             held += piece
             if len(held) > TAIL_CHARACTERS:
-                yield held[:-TAIL_CHARACTERS]
+                yield marks.seen(held[:-TAIL_CHARACTERS])
                 held = held[-TAIL_CHARACTERS:]
-        end = back_start(held, 0)
-        self.back = held[end:]
-        if end:
-            yield held[:end]
+        back = back_matter(held)
+        self.back = held[back]
+        if behind := held[back.stop :]:
+            self.warnings.append(f"{len(behind):,} characters below Project Gutenberg's licence are kept as text")
+        kept = held[: back.start] + behind
+        if kept:
+            yield marks.seen(kept)
+        if marks.first:
+            self.warnings.append(
+                f"a line of Project Gutenberg's is left inside the text ({_shown(marks.first)}): where the file holds "
+                "several books, save each to a file of its own, or their licences stay in the text"
+            )
 
     @property
     def cleaning(self) -> Cleaning:
@@ -106,6 +132,27 @@ class CleanedText:
         crlf = text.count("\r\n")
         self._crlf, self._lone = self._crlf + crlf, self._lone + carriage_returns - crlf
         return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+class _Marks:
+    """The first line of Project Gutenberg's in a text that passes by in pieces."""
+
+    def __init__(self) -> None:
+        self.first: str | None = None
+        self._line = ""
+
+    def seen(self, piece: str) -> str:
+        """Returns the piece, looked through."""
+        if self.first is None:
+            self.first = remaining_mark(self._line + piece)
+            self._line = (self._line + piece[-_LONGEST_MARK:])[-_LONGEST_MARK:].rpartition("\n")[2]
+        return piece
+
+
+def _shown(text: str) -> str:
+    """The beginning of a text, for a message."""
+    words = " ".join(text.split())
+    return repr(words if len(words) <= _SHOWN else words[:_SHOWN] + "...")
 
 
 def utf8_length(text: str) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from revlm.corpus.readers import READERS, printable, reader_of, unreadable, why
-from revlm.corpus.store_folder import is_store
+from revlm.corpus.reading import is_store
 from revlm.errors import DataError, UsageError
 
 OnError = Literal["strict", "skip"]
@@ -26,6 +26,18 @@ class Skipped:
 
     path: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Which part of a corpus a store holds: `number` of `count`, from 1; `corpus` is the whole's fingerprint."""
+
+    number: int
+    count: int
+    corpus: str
+
+    def __str__(self) -> str:
+        return f"shard {self.number} of {self.count}"
 
 
 @dataclass(frozen=True)

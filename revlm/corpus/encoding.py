@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from revlm.corpus.duplicates import sampled_shingles
 from revlm.corpus.events import Dropped, Ended, Event, Piece
+from revlm.corpus.store.duplicates import sampled_shingles
 from revlm.corpus.tokenizer import TokenIds, Tokenizer
-from revlm.corpus.workers import Workers
+from revlm.corpus.tokenizing.workers import Workers
 
 # Enough work to make passing it on cheap, little enough to share out a short novel.
 BLOCK_CHARACTERS = 1 << 18

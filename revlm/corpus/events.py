@@ -30,7 +30,10 @@ class Piece(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """The pieces since the last end are a document. `front` and `back` are what was taken from its ends."""
+    """The pieces since the last end are a document.
+
+    `front` and `back` are what was taken from its ends, `warnings` where that may not be what the reader expects.
+    """
 
     place: Place
     title: str
@@ -39,6 +42,7 @@ class Ended(NamedTuple):
     read_bytes: int
     front: str = ""
     back: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 class Dropped(NamedTuple):
@@ -68,7 +72,8 @@ def text_events(
         share -= min(share, utf8_length(piece))
     before_end()
     if has_text:
-        yield Ended(place, title, source, cleaned.cleaning, found.read_bytes, cleaned.front, cleaned.back)
+        cleaning, warnings = cleaned.cleaning, tuple(cleaned.warnings)
+        yield Ended(place, title, source, cleaning, found.read_bytes, cleaned.front, cleaned.back, warnings)
     else:
         yield Dropped(place, Skipped(source, "empty or only white space"), found.read_bytes)
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from revlm.corpus.corpus_files import CorpusFiles, OnError, Skipped, find_corpus_files
+from revlm.corpus.corpus_files import CorpusFiles, OnError, Shard, Skipped, find_corpus_files
 from revlm.corpus.documents import TEXT_COLUMN, stream_documents
 from revlm.corpus.events import START, Dropped, Event, Place, text_events
 from revlm.corpus.readers import RawText, printable
 from revlm.corpus.readers.hub import HubDataset
 from revlm.corpus.readers.hub_address import PREFIX
-from revlm.corpus.store import Shard
 from revlm.errors import DataError, UsageError
 
 

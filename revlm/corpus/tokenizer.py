@@ -253,11 +253,6 @@ class SentencePieceTokenizer(Tokenizer):
         return self._model
 
 
-def open_tokenizer(choice: Path | str) -> Tokenizer:
-    """Returns the tokenizer that a user names: `bytes`, or a file or folder as for `Tokenizer.load`."""
-    return ByteTokenizer() if str(choice) == ByteTokenizer.kind else Tokenizer.load(choice)
-
-
 def _utf8(text: str) -> bytes:
     """The UTF-8 bytes of `text`; raises DataError naming the place of a lone surrogate."""
     try:

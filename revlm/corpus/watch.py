@@ -10,7 +10,7 @@ Stop = Callable[[], str | None]
 
 
 class Watch:
-    """Shows how far the work is, in bytes over one or two passes of the corpus, and heeds what asks it to stop."""
+    """Shows how far the work is, in bytes over one or two passes of a corpus; raises Interrupted when asked to stop."""
 
     def __init__(self, corpus_bytes: int | None, passes: int, progress: Progress, stop: Stop) -> None:
         self._total = None if corpus_bytes is None else passes * corpus_bytes
@@ -37,10 +37,10 @@ class Watch:
             self._done, self._within = self._done + event.read_bytes, 0
         title = event.skipped.path if isinstance(event, Dropped) else event.title
         self._progress(self._done + self._within, self._total, prefix + title)
-        heed(self._stop)
+        raise_if_stopped(self._stop)
 
 
-def heed(stop: Stop) -> None:
+def raise_if_stopped(stop: Stop) -> None:
     """Raises Interrupted where `stop` names what asks the work to stop."""
     if name := stop():
         raise Interrupted(f"stopped by {name}: run the same command again to go on")

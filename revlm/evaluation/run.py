@@ -6,9 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from revlm.corpus import Corpus, open_corpus, require_undamaged
+from revlm.corpus import Corpus, open_corpus
 from revlm.errors import DataError, NonFiniteError
 from revlm.evaluation.documents import PositionLosses, score_document
 from revlm.evaluation.held_out import Score
@@ -16,6 +14,7 @@ from revlm.evaluation.probes import PROBES, ProbeInput, ProbeOptions
 from revlm.evaluation.scorer import Scorer
 from revlm.evaluation.texts import TextSample
 from revlm.generation import TrainedModel
+from revlm.model.precision import autocast
 from revlm.recipe import Data
 from revlm.records import DocumentScore, Evaluation, PositionLoss, Total
 
@@ -40,8 +39,6 @@ def evaluate_run(
     options = options or ProbeOptions()
     recipe = trained.recipe
     chosen = _data(trained, data)
-    for path in chosen.paths:
-        require_undamaged(path)
     corpus = open_corpus(chosen, recipe.seed)
     if corpus.tokenizer.fingerprint != trained.tokenizer.fingerprint:
         raise DataError(
@@ -50,15 +47,14 @@ def evaluate_run(
         )
     if data is None:
         _require_that_of_the_run(trained, corpus)
-    half = recipe.train.precision == "bf16"
-    autocast = torch.autocast(trained.device.type, dtype=torch.bfloat16, enabled=half, cache_enabled=False)
+    precision = autocast(recipe.train.precision, trained.device)
     by_position = PositionLosses()
     scored: list[tuple[str, Score]] = []
     sample = TextSample(options.samples, options.seed)
     for title, pieces in corpus.documents(held_out=data is None):
         progress(f"scoring {title}")
         watched = sample.watch(title, pieces)
-        scored.append((title, score_document(trained.model, watched, autocast, by_position)))
+        scored.append((title, score_document(trained.model, watched, precision, by_position)))
         if not math.isfinite(scored[-1][1].nats):
             raise NonFiniteError(
                 f"the loss on {title!r} is not finite with the weights of step {trained.step:,}: look at them with "
@@ -70,7 +66,7 @@ def evaluate_run(
             "give --data DIR with other tokens"
         )
     given = ProbeInput(
-        Scorer(trained.model, autocast),
+        Scorer(trained.model, precision),
         sample.texts(),
         options,
         begin_id=trained.tokenizer.begin_id,

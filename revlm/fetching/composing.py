@@ -16,7 +16,7 @@ def compose(title: str, files: Sequence[str], contents: Sequence[bytes]) -> byte
             text = _verses(title, contents[0].decode("utf-8"))
         else:
             text = "\n\n\n".join(content.decode("utf-8").strip("\n") for content in contents) + "\n"
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SourceFailure(f"{' '.join(files)} cannot be read ({error!r})") from None
     return text.encode("utf-8")
 

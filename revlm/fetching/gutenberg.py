@@ -1,22 +1,29 @@
 """One e-book of Project Gutenberg, over HTTPS, checked before it counts as had."""
 
-import http.client
 import re
 import unicodedata
 import urllib.error
-import urllib.request
 
-from revlm.fetching.failure import SourceFailure
+from revlm.fetching.deadline import Deadline
+from revlm.fetching.download import download
+from revlm.fetching.failure import SourceFailure, printable
 
 GUTENBERG = "https://www.gutenberg.org"
-TIMEOUT_SECONDS = 6.0  # of each wait for the network: to connect, and for the next bytes
 LARGEST_TEXT_BYTES = 64 * 2**20  # the longest novels have about 7 MB
-CHUNK_BYTES = 1 << 16
 HEAD_CHARACTERS = 6_000
 TAIL_CHARACTERS = 40_000  # the licence at the end has about 20,000
+LONGEST_TITLE_CHARACTERS = 200
+_START = re.compile(r"start of (?:th(?:e|is) )?(?:copyrighted )?project gutenberg", re.IGNORECASE)
+# A tag or comment, which may begin a page; and the tags that no plain text has before its start line.
+_MARKUP = re.compile(r"\s*<[!?/a-z]", re.IGNORECASE)
+_TAGS = re.compile(
+    r"<(?:!doctype|\?xml|/?(?:html|head|body|title|meta|link|script|style|div|p|br|hr|table|a|h[1-6]|pre|span|center"
+    r"|frameset|form|iframe|noscript)(?=[\s/>]))",
+    re.IGNORECASE,
+)
 
 
-def fetch_gutenberg(number: str, *, title: str | None, mirror: str | None) -> bytes:
+def fetch_gutenberg(number: str, deadline: Deadline, *, title: str | None, mirror: str | None) -> bytes:
     """The UTF-8 text of an e-book exactly as Project Gutenberg ships it, with its front and back matter.
 
     `mirror` replaces https://www.gutenberg.org. Raises SourceFailure where the text cannot be had, or is not
@@ -27,7 +34,7 @@ def fetch_gutenberg(number: str, *, title: str | None, mirror: str | None) -> by
     for path in text_paths(number):
         url = f"{base}/{path}"
         try:
-            text = _download(url)
+            text = download(url, deadline, limit_bytes=LARGEST_TEXT_BYTES, accept="text/plain").body
         except urllib.error.HTTPError as error:
             missing.append(f"{url} answered {error.code}")
             continue
@@ -50,7 +57,7 @@ def header_title(text: bytes) -> str | None:
     """What the front matter names as the title, or None where it names none."""
     head = text.decode("utf-8-sig", errors="replace")[:HEAD_CHARACTERS]
     found = re.search(r"^Title:[ \t]*(\S.*?)[ \t\r]*$", head, re.MULTILINE)
-    return found.group(1) if found else None
+    return printable(found.group(1), LONGEST_TITLE_CHARACTERS) if found else None
 
 
 def check_text(text: bytes, url: str, title: str | None) -> None:
@@ -60,7 +67,8 @@ def check_text(text: bytes, url: str, title: str | None) -> None:
     except UnicodeDecodeError as error:
         raise SourceFailure(f"{url} is not UTF-8 text (byte {error.start})") from None
     head, tail = decoded[:HEAD_CHARACTERS], decoded[-TAIL_CHARACTERS:]
-    if re.match(r"\s*<(!doctype|html|\?xml)", head, re.IGNORECASE):
+    start = _START.search(head)
+    if _MARKUP.match(head.lstrip("\ufeff")) or _TAGS.search(head, 0, start.start() if start else len(head)):
         raise SourceFailure(f"{url} is a web page, not the text")
     if "\0" in decoded or not decoded.strip():
         raise SourceFailure(f"{url} is no text")
@@ -68,40 +76,8 @@ def check_text(text: bytes, url: str, title: str | None) -> None:
     if title is not None and not _mentions(named, title):
         other = header_title(text) or "something else"
         raise SourceFailure(f"{url} is {other!r}, not {title!r}")
-    if re.search(r"start of th(e|is) project gutenberg", head, re.IGNORECASE) and not re.search(
-        r"end of (the |this )?project gutenberg", tail, re.IGNORECASE
-    ):
+    if start and not re.search(r"end of (?:the |this )?(?:copyrighted )?project gutenberg", tail, re.IGNORECASE):
         raise SourceFailure(f"{url} is cut off: the mark at the end of the text is missing")
-
-
-def _download(url: str) -> bytes:
-    try:
-        request = urllib.request.Request(url, headers={"User-Agent": "revlm fetch", "Accept": "text/plain"})
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
-            return _read_whole(response, url)
-    except urllib.error.HTTPError:
-        raise
-    except urllib.error.URLError as error:
-        reason = getattr(error.reason, "strerror", None) or error.reason
-        raise SourceFailure(f"{url} cannot be reached ({reason})") from None
-    except (OSError, http.client.HTTPException) as error:
-        raise SourceFailure(f"{url} broke off ({error or type(error).__name__})") from None
-    except ValueError as error:  # urllib's word for a URL that is none
-        raise SourceFailure(f"{url} is no usable address ({error})") from None
-
-
-def _read_whole(response: http.client.HTTPResponse, url: str) -> bytes:
-    announced = response.headers.get("Content-Length")
-    if announced is not None and not announced.isdecimal():
-        raise SourceFailure(f"{url} cannot be checked: its server announces a length of {announced!r}")
-    received = bytearray()
-    while chunk := response.read(CHUNK_BYTES):
-        received += chunk
-        if len(received) > LARGEST_TEXT_BYTES:
-            raise SourceFailure(f"{url} is larger than {LARGEST_TEXT_BYTES:,} bytes, too large for a novel")
-    if announced is not None and len(received) != int(announced):
-        raise SourceFailure(f"{url} is cut off: {len(received):,} of {int(announced):,} bytes came")
-    return bytes(received)
 
 
 def _mentions(text: str, title: str) -> bool:

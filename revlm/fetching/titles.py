@@ -8,6 +8,7 @@ from revlm.bundled import bundled_path
 from revlm.errors import UsageError
 
 TABLE = "data/titles.tsv"
+LONGEST_NUMBER = 9  # digits
 GUTENBERG_LICENSE = "whatever the text's own front matter says; Project Gutenberg licence"
 
 
@@ -67,7 +68,7 @@ def find_title(name_or_number: str) -> Title:
     titles = known_titles()
     wanted = name_or_number.strip()
     if wanted.isascii() and wanted.isdigit():
-        return _numbered(str(int(wanted)), titles)
+        return _numbered(wanted.lstrip("0") or "0", titles)
     name = wanted.casefold().replace(" ", "-").replace("_", "-")
     if name in titles:
         return titles[name]
@@ -82,6 +83,8 @@ def find_title(name_or_number: str) -> Title:
 def _numbered(number: str, titles: dict[str, Title]) -> Title:
     if number == "0":
         raise UsageError("0 is no Project Gutenberg number: they start at 1, as in `revlm fetch 2554`")
+    if len(number) > LONGEST_NUMBER:
+        raise UsageError(f"{number[:LONGEST_NUMBER]}... is no Project Gutenberg number: they have up to 6 digits yet")
     for title in titles.values():
         if any(source.kind == "gutenberg" and source.location == number for source in title.sources):
             return title

@@ -9,6 +9,17 @@ from revlm.generation.sampling import Sampling
 from revlm.generation.text_stream import TextStream
 from revlm.generation.writing import Writing
 from revlm.model import RevLM
+from revlm.recipe import Recipe
+
+
+def beyond_training(prompt_tokens: int, recipe: Recipe) -> str | None:
+    """Returns a sentence where a prompt is longer than every example that the model was trained on."""
+    if prompt_tokens <= recipe.data.seq_len:
+        return None
+    return (
+        f"the prompt has {prompt_tokens:,} tokens, and no example in training had more than {recipe.data.seq_len:,} "
+        "(data.seq_len): the model has not learnt from texts this long"
+    )
 
 
 def continue_text(

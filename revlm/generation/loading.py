@@ -7,11 +7,19 @@ from typing import NamedTuple
 
 import torch
 
-from revlm.corpus import Tokenizer
+from revlm.corpus import Tokenizer, open_tokenizer
 from revlm.errors import StorageError
 from revlm.model import RevLM, tile_tokens
-from revlm.recipe import Recipe, load_recipe
-from revlm.runs import RunFolder, checkpoint_path, choose_device, load_checkpoint, newest_checkpoint
+from revlm.recipe import Recipe
+from revlm.runs import (
+    RunFolder,
+    checkpoint_path,
+    choose_device,
+    load_checkpoint,
+    load_own_recipe,
+    newest_checkpoint,
+    require_own,
+)
 
 
 class TrainedModel(NamedTuple):
@@ -52,13 +60,14 @@ def load_model(
     """
     chosen = choose_device(device, "--device")
     folder = RunFolder.open(run)
-    recipe = load_recipe(folder.recipe)
+    recipe = load_own_recipe(folder)
     path = newest_checkpoint(folder, message) if step is None else checkpoint_path(folder, step)
     if path is None:
         raise StorageError(f"{folder} has no whole checkpoint to load: train on with `revlm train`")
     tokenizer_place = _tokenizer_place(folder, recipe)
-    tokenizer = Tokenizer.load(tokenizer_place)
+    tokenizer = open_tokenizer(tokenizer_place)
     checkpoint = load_checkpoint(path, groups=["model"])
+    require_own(folder, recipe, tokenizer.fingerprint, checkpoint.step, checkpoint.state)
     tile = tile_tokens(recipe.model, recipe.train.tile, chosen.type)
     model = RevLM(recipe.model, vocab_size=tokenizer.vocab_size, seed=recipe.seed, tile=tile)
     try:

@@ -51,7 +51,7 @@ class Sampling:
             )
 
 
-class Chance:
+class SampleRng:
     """The random numbers of one sample, from the counter-based generator Philox (Salmon et al., 2011).
 
     They depend on the seed and the sample's number alone, and each token takes one of them: what else is drawn beside

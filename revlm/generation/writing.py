@@ -13,7 +13,7 @@ from torch import Tensor
 from revlm.corpus import Tokenizer
 from revlm.errors import NonFiniteError, UsageError
 from revlm.generation.decoding import Decoder
-from revlm.generation.sampling import Chance, Sampling, log_probabilities, next_tokens
+from revlm.generation.sampling import SampleRng, Sampling, log_probabilities, next_tokens
 from revlm.model import RevLM
 
 Progress = Callable[[int, int], None]
@@ -32,7 +32,7 @@ class Drawn(NamedTuple):
 
 
 @dataclass
-class Pace:
+class Throughput:
     """Tokens, and the seconds that the model took for them."""
 
     tokens: int = 0
@@ -66,11 +66,11 @@ class Writing:
         """
         if not 0 <= seed < 2**64:
             raise UsageError(f"seed is {seed}: give a number from 0 to 2^64 - 1")
-        self.samples, self.prefill, self.decoding = len(samples), Pace(), Pace()
+        self.samples, self.prefill, self.decoding = len(samples), Throughput(), Throughput()
         self._sampling = sampling
         self._decoder = Decoder(model)
         self._device = model.head_weight.device
-        self._chances = [Chance(seed, sample) for sample in samples]
+        self._generators = [SampleRng(seed, sample) for sample in samples]
         self._silent = torch.from_numpy(tokenizer.byte_lengths == 0)
         self._seen = torch.zeros(len(samples), tokenizer.vocab_size, dtype=torch.bool)
         self._logits: Tensor | None = None  # after all that the decoder has taken in; one row until the first draw
@@ -134,7 +134,9 @@ class Writing:
     def _drawn(self, ended: Sequence[bool]) -> list[Drawn | None]:
         logits = self._next_logits()
         # One that has ended draws as well, without a random number, to keep its place in the batch.
-        numbers = [0.0 if over else chance.uniform() for over, chance in zip(ended, self._chances, strict=True)]
+        numbers = [
+            0.0 if over else generator.uniform() for over, generator in zip(ended, self._generators, strict=True)
+        ]
         allowed = logits.masked_fill(self._silent, -torch.inf)
         tokens = next_tokens(allowed, self._seen, self._sampling, torch.tensor(numbers, dtype=torch.float64))
         self._seen[torch.arange(self.samples), tokens] = True

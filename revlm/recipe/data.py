@@ -1,12 +1,12 @@
 """The section `data`: tokens of folders, or texts that are tokenized while training."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, StringConstraints, Tag, model_validator
 
 from revlm.recipe.section import RecipePath, Section, Share
+from revlm.storage.paths import user_text
 
 
 class WeightedPath(Section):
@@ -36,7 +36,7 @@ DataPath = Annotated[
 
 
 def _corpus(name: str) -> str:
-    return name if name.startswith("hf:") else os.path.expanduser(name)
+    return name if name.startswith("hf:") else user_text(name)
 
 
 class Stream(Section):

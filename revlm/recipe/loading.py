@@ -11,31 +11,36 @@ from pydantic import ValidationError
 
 from revlm.bundled import bundled_path
 from revlm.errors import UsageError
+from revlm.recipe.of_run import look_where_trained, run_folder_of
 from revlm.recipe.overrides import apply_override, leave_one_of_path_and_stream
 from revlm.recipe.problems import problems_of
 from revlm.recipe.recipe import Recipe
-from revlm.recipe.yaml_text import read_yaml, yaml_problem
+from revlm.recipe.yaml_text import read_yaml_file, yaml_problem
+
+MOST_LISTED = 20  # problems of one recipe that are listed
 
 
 def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe of a YAML file, or the bundled one of that name, with overrides such as `optimizer.lr=3e-4`.
 
+    A recipe.yaml in a run folder means that folder, wherever it lies now, and data from where the run was trained.
     An override of `data.stream` takes the place of the file's `data.path`, and the other way round.
 
     Raises UsageError that lists everything wrong with it, unknown keys with the nearest known one.
     """
     path = find_recipe(path_or_name)
     try:
-        values = read_yaml(path.read_text(encoding="utf-8"))
+        values = read_yaml_file(path)
     except yaml.YAMLError as error:
         raise UsageError(f"{path} is not YAML: {yaml_problem(error)}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 at byte {error.start}: save it as UTF-8") from error
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}): give a readable recipe") from error
     values = {} if values is None else values
     if not isinstance(values, dict):
         raise UsageError(f"{path} should hold sections such as `model:` and `data:`, see `revlm recipes demo`")
+    if (run := run_folder_of(path)) is not None:
+        values["output_dir"] = str(run)
+        look_where_trained(values, run)
     problems = [problem for override in overrides if (problem := apply_override(values, override))]
     leave_one_of_path_and_stream(values, overrides)
     try:
@@ -43,7 +48,8 @@ def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Reci
     except ValidationError as error:
         problems += [problem for problem in problems_of(error) if problem not in problems]
     if problems:
-        listed = problems[0] if len(problems) == 1 else "".join(f"\n  {problem}" for problem in problems)
+        listed = problems[0] if len(problems) == 1 else "".join(f"\n  {problem}" for problem in problems[:MOST_LISTED])
+        listed += f"\n  and {len(problems) - MOST_LISTED:,} more" if len(problems) > MOST_LISTED else ""
         count = "" if len(problems) == 1 else f"{len(problems)} problems:"
         raise UsageError(f"recipe {path}: {count}{listed}")
     return recipe
@@ -56,8 +62,9 @@ def bundled_recipes() -> dict[str, Path]:
 
 def find_recipe(path_or_name: str | Path) -> Path:
     """The file of a recipe: the path itself where a file stands there, else the bundled one of that name."""
-    if os.path.isfile(path_or_name):
-        return Path(path_or_name)
+    name = os.path.expanduser(path_or_name)
+    if "\0" not in str(name) and os.path.isfile(name):
+        return Path(name)
     bundled = bundled_recipes()
     name = str(path_or_name)
     if name in bundled:

@@ -7,19 +7,21 @@ import yaml
 
 from revlm.recipe.data import as_stream
 from revlm.recipe.problems import is_known, suggestion
-from revlm.recipe.yaml_text import read_yaml, yaml_problem
+from revlm.recipe.yaml_text import MOST_DEPTH, read_yaml, shown, yaml_problem
 
 
 def apply_override(values: dict[str, Any], override: str) -> str | None:
     """Sets one `key=value` in the nested values; returns what is wrong with it, if anything."""
     key, equals, text = override.partition("=")
     *sections, leaf = _parts(override)
+    if len(sections) >= MOST_DEPTH:
+        return f"{shown(key)}: unknown key, it has {len(sections) + 1:,} parts"
     if not equals or not all([*sections, leaf]):
-        return f"override {override!r} should be key=value, such as train.max_steps=10"
+        return f"override {shown(override)} should be key=value, such as train.max_steps=10"
     try:
         value = read_yaml(text)
     except yaml.YAMLError as error:
-        return f"override {override!r} has no YAML value: {yaml_problem(error)}"
+        return f"override {shown(override)} has no YAML value: {yaml_problem(error)}"
     place = values
     for depth, section in enumerate(sections, 1):
         inner = place.get(section)
@@ -29,7 +31,7 @@ def apply_override(values: dict[str, Any], override: str) -> str | None:
             inner = place[section] = as_stream(inner)
         if not isinstance(inner, dict):
             if is_known(key.strip()):
-                return f"{'.'.join(sections[:depth])}: should be a section of keys, not {inner!r}"
+                return f"{'.'.join(sections[:depth])}: should be a section of keys, not {shown(inner)}"
             return f"{key.strip()}: unknown key{suggestion(key.strip())}"
         place = inner
     place[leaf] = value

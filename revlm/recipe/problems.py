@@ -10,11 +10,14 @@ from pydantic_core import ErrorDetails
 
 from revlm.recipe.data import FORMS
 from revlm.recipe.recipe import Recipe
+from revlm.recipe.yaml_text import MOST_SHOWN, shown
+
+MOST_ERRORS = 1000  # of one recipe that are looked at
 
 
 def problems_of(invalid: ValidationError) -> list[str]:
     """One line for each error, less those about a list's length that only follow from errors inside it."""
-    errors = invalid.errors(include_url=False)
+    errors = invalid.errors(include_url=False)[:MOST_ERRORS]
     with_inner_errors = {error["loc"][:length] for error in errors for length in range(len(error["loc"]))}
     return [
         _problem(error) for error in errors if error["type"] != "too_short" or error["loc"] not in with_inner_errors
@@ -22,24 +25,31 @@ def problems_of(invalid: ValidationError) -> list[str]:
 
 
 def _problem(error: ErrorDetails) -> str:
-    key = ".".join(str(part) for part in error["loc"] if part not in FORMS)
+    key = ".".join(str(part) for part in error["loc"] if part not in FORMS)[:MOST_SHOWN]
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key{suggestion(key)}"
     if error["type"] == "missing":
         return f"{key}: missing, it has no default"
     if error["type"] == "model_type":
-        return f"{key}: should be a section of keys, not {error['input']!r}"
+        return f"{key}: should be a section of keys, not {shown(error['input'])}"
     if error["type"] == "value_error":
         cause = str(error["ctx"]["error"])
         of_section = isinstance(error["input"], dict)
-        return f"{key}: {cause}" if of_section else f"{key}: {cause}, not {error['input']!r}"
+        return f"{key}: {cause}" if of_section else f"{key}: {cause}, not {shown(error['input'])}"
+    if error["type"] in {"bool_type", "bool_parsing"}:
+        return f"{key}: should be true or false, not {shown(error['input'])}"
+    if error["type"] == "tuple_type" and isinstance(error["input"], str):
+        listed = ", ".join(part.strip() for part in error["input"].split(","))
+        return f"{key}: should be a list, not {shown(error['input'])}: write [{listed[:MOST_SHOWN]}]"
     cause = re.sub(r"^(Input|String|Tuple|Value) ", "", error["msg"]).replace(" after validation", "")
     cause = cause.replace("a valid tuple", "a list")
-    return f"{key}: {cause}" if ", not " in cause else f"{key}: {cause}, not {error['input']!r}"
+    return f"{key}: {cause}" if ", not " in cause else f"{key}: {cause}, not {shown(error['input'])}"
 
 
 def suggestion(key: str) -> str:
     """`, did you mean ...?`: the key of that name in another section, else the nearest spelling."""
+    if len(key) >= MOST_SHOWN:
+        return ", see `revlm recipes --schema`"
     by_leaf = {known.rsplit(".", 1)[-1]: known for known in reversed(_known_keys())}
     leaf = key.rsplit(".", 1)[-1]
     near = (

@@ -1,11 +1,12 @@
 """What the sections of a recipe have in common, and the kinds of values that their keys hold."""
 
-import os
 import re
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+from revlm.storage.paths import user_path
 
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Every = Annotated[int, Field(ge=0, le=2**31 - 1)]
@@ -19,7 +20,7 @@ def parse_size(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
     match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None or float(match[1]) == 0:
+    if match is None or not 0 < float(match[1]) < 2**63:
         raise ValueError("should be a size such as 4GB, 4GiB or a number of bytes")
     power = " kmgt".index(match[2].lower() or " ")
     return round(float(match[1]) * (1024 if match[3] else 1000) ** power)
@@ -30,9 +31,9 @@ def _size_or_none(value: object) -> int | None:
 
 
 def _path(value: object) -> object:
-    if value == "" or not isinstance(value, str | Path):
+    if not isinstance(value, str | Path):
         raise ValueError("should be a path")
-    return Path(os.path.expanduser(value))
+    return user_path(value)
 
 
 def _device(value: str) -> str:

@@ -22,7 +22,7 @@ class Optimizer(Section):
     name: Literal["adamw", "muon"] = "adamw"
     """adamw, or muon: Muon for the matrices of the layers and AdamW for the rest, with one learning rate"""
     lr: Annotated[float, Field(gt=0, le=10)] = 3e-4
-    """learning rate after the warm-up"""
+    """the highest learning rate, at the end of the warm-up"""
     betas: Annotated[tuple[Share, Share], Field(strict=False)] = (0.9, 0.95)
     """decay of the two running means of AdamW"""
     eps: Annotated[float, Field(gt=0, le=1)] = 1e-8
@@ -45,9 +45,9 @@ class LearningRateScheduler(Section):
     name: Literal["cosine"] = "cosine"
     """linear warm-up, then half a cosine"""
     warmup_steps: Every = 100
-    """steps until the learning rate reaches optimizer.lr"""
+    """steps until the learning rate reaches optimizer.lr; 0: the first step has it"""
     min_lr_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """learning rate at the end, as a share of optimizer.lr"""
+    """the share of optimizer.lr that the learning rate falls to at the end"""
 
 
 class Train(Section):

@@ -12,7 +12,10 @@ Names are resolved when they are first used: who only wants `revlm.report.units`
 """
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from revlm.imports import inside
 
 if TYPE_CHECKING:
     from revlm.report.files import Comparison, RunReport, write_comparison, write_report, write_sweep
@@ -44,5 +47,6 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     for module, names in _MODULES.items():
         if name in names:
-            return getattr(import_module(f"revlm.report.{module}"), name)
+            with inside(Path(__file__).parent):  # matplotlib obeys a matplotlibrc where it is imported
+                return getattr(import_module(f"revlm.report.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from revlm.errors import StorageError
 from revlm.evaluation.probes import PROBES
 from revlm.report.compare import compared_evaluations, comparison_page, comparison_picture
 from revlm.report.history import History
@@ -99,13 +98,8 @@ def comparison_folder(histories: Sequence[History]) -> Path:
 def _remove_old(pictures: Iterable[Path]) -> None:
     """Removes pictures of an earlier evaluation, which the page no longer speaks of. Raises StorageError."""
     for picture in pictures:
-        try:
+        with storage_errors(f"removing {picture}, which is of an earlier evaluation,"):
             picture.unlink(missing_ok=True)
-        except OSError as error:
-            raise StorageError(
-                f"{picture} is of an earlier evaluation and cannot be removed ({error.strerror}): make the folder "
-                "writable, then report again"
-            ) from error
 
 
 def write_whole(file: Path, content: bytes) -> None:

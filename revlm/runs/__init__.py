@@ -18,6 +18,7 @@ from revlm.runs.inventory import (
 from revlm.runs.journal import Journal
 from revlm.runs.machine import MemoryLimit, choose_device, memory_limit, memory_limit_bytes
 from revlm.runs.memory import MemoryMeter
+from revlm.runs.own import load_own_recipe, require_own
 from revlm.runs.snapshot import memory_snapshot_on_failure
 from revlm.runs.trackers import Trackers, require_trackers
 
@@ -36,6 +37,7 @@ __all__ = [
     "is_kept_for_ever",
     "list_checkpoints",
     "load_checkpoint",
+    "load_own_recipe",
     "memory_limit",
     "memory_limit_bytes",
     "memory_snapshot_on_failure",
@@ -44,6 +46,7 @@ __all__ = [
     "prune_checkpoints",
     "prune_to_whole",
     "read_journal",
+    "require_own",
     "require_room",
     "require_trackers",
     "save_checkpoint",

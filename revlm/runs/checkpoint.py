@@ -8,8 +8,8 @@ manifest first. There is no pickle, in either direction.
 
 import json
 import re
-import shutil
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -18,22 +18,23 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from revlm.errors import StorageError
-from revlm.records.files import step_name
-from revlm.runs.inventory import FORMAT, MANIFEST, STATE, names_of, prune_checkpoints, verify_checkpoint
-from revlm.storage import (
-    json_bytes,
-    require_free_space,
-    sha256_of,
-    storage_errors,
-    sync_file,
-    sync_folder,
-    write_file,
+from revlm.records.files import CHECKPOINTS, step_name
+from revlm.runs.inventory import (
+    FORMAT,
+    MANIFEST,
+    STATE,
+    names_of,
+    note_saved,
+    prune_checkpoints,
+    read_manifest,
+    remove_staging,
+    verify_checkpoint,
 )
+from revlm.storage import Folder, json_bytes, require_free_space, staging_name, storage_errors, sync_file
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_STAGING = ".staging-"
 _HEADER_BYTES = 1 << 20  # room for headers, manifest and file-system blocks beside the tensors' own bytes
 
 
@@ -62,41 +63,46 @@ def save_checkpoint(
     hold exactly (its tuples come back as lists). Raises StorageError, leaving older checkpoints as they were,
     where the disk is full or cannot be written.
     """
-    folder = Path(run) / "checkpoints"
-    target = folder / step_name(step)
+    target = Path(run) / CHECKPOINTS / step_name(step)
     state_content = json_bytes(dict(state))
-    staging = folder / f"{_STAGING}{target.name}"
-    with storage_errors(f"saving the checkpoint {target}"):
-        folder.mkdir(parents=True, exist_ok=True)
-        _remove_staging(folder)  # of a save that was killed: whoever saves holds the run's lock
+    staging = staging_name(target.name)
+    with (
+        storage_errors(f"saving the checkpoint {target}"),
+        Folder(run) as root,
+        root.inside(CHECKPOINTS, create=True) as folder,
+    ):
+        remove_staging(folder)
         tensor_bytes = sum(tensor.nbytes for group in tensors.values() for tensor in group.values())
-        require_free_space(folder, tensor_bytes + len(state_content) + _HEADER_BYTES, f"the checkpoint {target}")
+        require_free_space(folder.path, tensor_bytes + len(state_content) + _HEADER_BYTES, f"the checkpoint {target}")
         try:
-            staging.mkdir()
-            for group, named in tensors.items():
-                _write_tensors(staging / f"{group}.safetensors", named)
-            write_file(staging / STATE, state_content)
-            files = {
-                path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
-                for path in sorted(staging.iterdir())
-            }
-            write_file(staging / MANIFEST, json_bytes({"format": FORMAT, "step": step, "files": files}))
-            sync_folder(staging)
-            if target.exists():  # such as one that did not verify, where the run went on from an older one
-                target.rename(folder / f"{_STAGING}replaced-{target.name}")
-            staging.rename(target)
+            with folder.make(staging) as made:
+                for group, named in tensors.items():
+                    _write_tensors(made.path / f"{group}.safetensors", named)
+                made.write_new(STATE, state_content)
+                files = {name: {"bytes": made.size_bytes(name), "sha256": made.sha256(name)} for name in made.names()}
+                made.write_new(MANIFEST, json_bytes({"format": FORMAT, "step": step, "files": files}))
+                made.sync()
+            if folder.kind(target.name):  # such as one that did not verify, where the run went on from an older one
+                folder.rename(target.name, staging_name(target.name))
+            folder.rename(staging, target.name)
         except BaseException:
-            shutil.rmtree(staging, ignore_errors=True)
+            with suppress(OSError):
+                folder.remove(staging)
             raise
-        sync_folder(folder)
+        folder.sync()
     end_save(run, step, keep_last, keep_every)
     return target
 
 
 def end_save(run: str | PathLike[str], step: int, keep_last: int, keep_every: int = 0) -> None:
     """Does what comes after the checkpoint of a step stands, again where a kill came in between: what is old goes."""
-    with storage_errors(f"removing what is old in {Path(run)}"):
-        _remove_staging(Path(run) / "checkpoints")
+    note_saved(run, step)
+    with (
+        storage_errors(f"removing what is old in {Path(run)}"),
+        Folder(run) as root,
+        root.inside(CHECKPOINTS) as folder,
+    ):
+        remove_staging(folder)
     prune_checkpoints(run, keep_last, keep_every, newest_step=step)
 
 
@@ -122,19 +128,14 @@ def load_checkpoint(path: str | PathLike[str], groups: Collection[str] | None = 
     from safetensors.torch import load_file
 
     with storage_errors(f"reading the checkpoint {path}"):
-        manifest = json.loads((path / MANIFEST).read_bytes())
-        state = json.loads((path / STATE).read_bytes())
+        with Folder(path, through_links=False) as folder:
+            manifest, state = read_manifest(folder), json.loads(folder.read(STATE))
         files = [path / name for name in names_of(manifest, groups) if name != STATE]
         try:
             tensors = {file.stem: load_file(file) for file in files}
         except SafetensorError as error:
             raise StorageError(f"checkpoint {path} cannot be read ({error}): go on from another one") from error
     return Checkpoint(path, manifest["step"], tensors, state)
-
-
-def _remove_staging(folder: Path) -> None:
-    for path in folder.glob(f"{_STAGING}*"):
-        shutil.rmtree(path)
 
 
 def _write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:

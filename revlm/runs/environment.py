@@ -2,10 +2,10 @@
 
 import os
 import platform
-import sys
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from revlm.launch import usable_cores
 from revlm.runs.machine import memory_limit_bytes
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def describe_environment(device: "torch.device | str | None" = None) -> dict[str
         "device_memory_bytes": memory_limit_bytes(chosen),
         "cuda": torch.version.cuda,
         "cores": os.cpu_count(),
-        "usable_cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+        "usable_cores": usable_cores(),
         "threads": torch.get_num_threads(),
         "memory_bytes": psutil.virtual_memory().total,
         "memory_limit_bytes": memory_limit_bytes("cpu"),

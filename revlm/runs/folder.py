@@ -10,8 +10,8 @@ from typing import Any, Self
 
 from revlm.errors import StorageError
 from revlm.records import files
-from revlm.records.files import samples_file, step_of
-from revlm.storage import folder_lock, json_bytes, remove_unfinished, replace_file, storage_errors
+from revlm.records.files import CHECKPOINTS, SAMPLES, samples_file, step_name, step_of
+from revlm.storage import Folder, FolderLock, folder_lock, json_bytes, replace_file, sealed, storage_errors
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,11 @@ class RunFolder:
         """The run folder at `path`, made where there is none; raises StorageError where it cannot be made."""
         folder = cls(Path(path))
         with storage_errors(f"making the run folder {folder.path}"):
-            folder.checkpoints.mkdir(parents=True, exist_ok=True)
-            folder.samples.mkdir(exist_ok=True)
+            folder.path.mkdir(parents=True, exist_ok=True)
+            with Folder(folder.path) as opened:
+                for name in (CHECKPOINTS, SAMPLES):
+                    with opened.inside(name, create=True):
+                        pass
         return folder
 
     @classmethod
@@ -87,19 +90,23 @@ class RunFolder:
         """What CUDA held when it ran out of memory, for pytorch.org/memory_viz."""
         return self.path / files.MEMORY_SNAPSHOT
 
-    def lock(self) -> AbstractContextManager[None]:
+    def lock(self) -> AbstractContextManager[FolderLock]:
         """Holds the folder for a block; StorageError where another process holds it."""
         return folder_lock(self.path, "run folder", "give another output_dir")
 
     def remove_unfinished(self) -> None:
         """Removes files that a killed process had not finished; the folder's lock must be held."""
-        with storage_errors(f"removing unfinished files in {self.path}"):
-            for folder in (self.path, self.samples):
-                remove_unfinished(folder)
+        with (
+            storage_errors(f"removing unfinished files in {self.path}"),
+            Folder(self.path) as folder,
+            folder.inside(SAMPLES) as samples,
+        ):
+            folder.remove_unfinished()
+            samples.remove_unfinished()
 
     def write_recipe(self, text: str) -> None:
-        """Writes recipe.yaml, whole or not at all."""
-        self._write(self.recipe, text.encode())
+        """Writes recipe.yaml, whole or not at all, with its own sha256."""
+        self._write(self.recipe, sealed(text).encode())
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
         """Writes environment.json, whole or not at all."""
@@ -126,15 +133,21 @@ class RunFolder:
     def write_samples(self, step: int, samples: Sequence[Mapping[str, str]]) -> Path:
         """Writes the prompts and texts of a step as samples/step-00000200.json; returns that path."""
         path = samples_file(self.path, step)
-        self._write(path, json_bytes([dict(sample) for sample in samples]))
+        with storage_errors(f"writing {path}"), Folder(self.path) as folder, folder.inside(SAMPLES) as inner:
+            inner.replace(path.name, json_bytes([dict(sample) for sample in samples]))
         return path
 
     def remove_samples_after(self, step: int) -> None:
         """Removes the samples of later steps, before a resumed run writes them again."""
-        with storage_errors(f"removing samples in {self.path}"):
-            for path in self.samples.glob("step-*.json"):
-                if (step_of(path) or 0) > step:
-                    path.unlink()
+        with (
+            storage_errors(f"removing samples in {self.path}"),
+            Folder(self.path) as folder,
+            folder.inside(SAMPLES) as samples,
+        ):
+            for name in samples.names():
+                found = step_of(Path(name))
+                if found is not None and found > step and name == f"{step_name(found)}.json":
+                    samples.remove(name)
 
     def _write(self, path: Path, content: bytes) -> None:
         with storage_errors(f"writing {path}"):

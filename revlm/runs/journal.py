@@ -12,9 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from revlm.errors import StorageError
 from revlm.records import Step, Validation, offset_after, whole_bytes
 from revlm.records.reading import record_of
-from revlm.storage import append_whole, storage_errors, sync_folder
+from revlm.storage import Folder, append_whole, storage_errors, sync_folder
 
 
 class Journal:
@@ -24,9 +25,8 @@ class Journal:
         """Opens the journal at `path`, or starts it; raises StorageError where it cannot be written."""
         self.path = path
         with storage_errors(f"opening the journal {path}"):
-            self._descriptor = os.open(
-                path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644
-            )
+            with Folder(path.parent) as folder:
+                self._descriptor = folder.open(path.name, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             size = os.fstat(self._descriptor).st_size
             self.repaired_bytes = size - whole_bytes(path)
             """bytes of a torn last line that were cut off"""
@@ -57,6 +57,15 @@ class Journal:
     def close(self) -> None:
         """Ends writing; the records stay."""
         os.close(self._descriptor)
+
+    def require_there(self) -> None:
+        """Raises StorageError where the file that records are appended to is no longer the one of that name."""
+        with storage_errors(f"looking for the journal {self.path}"), Folder(self.path.parent) as folder:
+            if not folder.holds(self.path.name, self._descriptor):
+                raise StorageError(
+                    f"the journal {self.path} was removed or replaced while the run wrote to it: put it back from a "
+                    "copy, or run the same command again to go on without what it held"
+                )
 
     def __enter__(self) -> Self:
         return self

@@ -1,8 +1,11 @@
 """What CUDA held when it ran out of memory, written for https://pytorch.org/memory_viz."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from revlm.storage import staging_name
 
 _MAXIMUM_EVENTS = 100_000
 
@@ -22,7 +25,9 @@ def memory_snapshot_on_failure(path: Path | None) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError:
-        torch.cuda.memory._dump_snapshot(str(path))
+        staging = path.with_name(staging_name(path.name))  # torch would write through a link of the file's name
+        torch.cuda.memory._dump_snapshot(str(staging))
+        os.replace(staging, path)
         raise
     finally:
         torch.cuda.memory._record_memory_history(enabled=None)

@@ -3,7 +3,6 @@
 from revlm.storage.files import (
     append_whole,
     json_bytes,
-    remove_unfinished,
     replace_file,
     require_free_space,
     sha256_of,
@@ -12,22 +11,34 @@ from revlm.storage.files import (
     sync_folder,
     write_file,
 )
-from revlm.storage.lock import LOCK_NAME, folder_lock
-from revlm.storage.placing import put_in_place, require_replaceable
+from revlm.storage.folder import Folder, staging_name, unfinished_name
+from revlm.storage.lock import LOCK_NAME, FolderLock, folder_lock
+from revlm.storage.placing import Ours, put_in_place, require_replaceable
+from revlm.storage.seal import is_sealed, sealed
+from revlm.storage.sealed import digest_of_json, read_sealed, sealed_json
 
 __all__ = [
     "LOCK_NAME",
+    "Folder",
+    "FolderLock",
+    "Ours",
     "append_whole",
+    "digest_of_json",
     "folder_lock",
+    "is_sealed",
     "json_bytes",
     "put_in_place",
-    "remove_unfinished",
+    "read_sealed",
     "replace_file",
     "require_free_space",
     "require_replaceable",
+    "sealed",
+    "sealed_json",
     "sha256_of",
+    "staging_name",
     "storage_errors",
     "sync_file",
     "sync_folder",
+    "unfinished_name",
     "write_file",
 ]

@@ -5,15 +5,15 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from revlm.errors import StorageError
+from revlm.storage.folder import Folder
 
 _CHUNK_BYTES = 1 << 20
-_STAGING = ".staging"
 
 
 @contextmanager
@@ -46,11 +46,9 @@ def sync_folder(path: Path) -> None:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Writes a new file and returns when its content is on the disk."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    """Writes a file that is not there yet, and returns when its content is on the disk."""
+    with Folder(path.parent) as folder:
+        folder.write_new(path.name, content)
 
 
 def append_whole(descriptor: int, content: bytes) -> None:
@@ -64,22 +62,10 @@ def append_whole(descriptor: int, content: bytes) -> None:
         raise
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes | Iterable[bytes]) -> None:
     """Writes a file so that a reader, even after a power cut, sees all the old content or all the new."""
-    staging = path.with_name(f".{path.name}.{os.getpid()}{_STAGING}")
-    try:
-        write_file(staging, content)
-        os.replace(staging, path)
-    except OSError:
-        staging.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Removes what killed calls of `replace_file` left in a folder; for whoever alone writes there."""
-    for path in folder.glob(f".*{_STAGING}"):
-        path.unlink()
+    with Folder(path.parent) as folder:
+        folder.replace(path.name, content)
 
 
 def json_bytes(value: Any) -> bytes:

@@ -10,12 +10,35 @@ from pathlib import Path
 
 from revlm.errors import StorageError
 from revlm.storage.files import storage_errors
+from revlm.storage.folder import Folder
 
 LOCK_NAME = ".lock"
+_BEGINNING = b'{"pid": '
+_MOST_BYTES = 4096
+
+
+class FolderLock:
+    """A lock that is held; see `folder_lock`."""
+
+    def __init__(self, folder: Path, kind: str, descriptor: int) -> None:
+        self._folder, self._kind, self._descriptor = folder, kind, descriptor
+
+    def require_held(self) -> None:
+        """Raises StorageError where the folder's path no longer leads to the folder that was locked."""
+        try:
+            with Folder(self._folder) as folder:
+                if folder.holds(LOCK_NAME, self._descriptor):
+                    return
+        except OSError:
+            pass
+        raise StorageError(
+            f"{self._kind} {self._folder} was moved, removed or replaced while this process worked in it, so nothing "
+            "more is written there: put it back and run the same command again"
+        )
 
 
 @contextmanager
-def folder_lock(folder: Path, kind: str, remedy: str) -> Iterator[None]:
+def folder_lock(folder: Path, kind: str, remedy: str) -> Iterator[FolderLock]:
     """Holds the lock of a folder of some kind ("run folder") for the block.
 
     Where another process holds it, a StorageError names that process and ends with the remedy.
@@ -23,27 +46,33 @@ def folder_lock(folder: Path, kind: str, remedy: str) -> Iterator[None]:
     The kernel holds the lock with the open file and releases it when the process ends, however it ends: the
     file that a killed process leaves behind locks nothing. Its content, process and host, is for the message.
     """
-    path = folder / LOCK_NAME
-    with storage_errors(f"locking the {kind} {folder}"):
-        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    with storage_errors(f"locking the {kind} {folder}"), Folder(folder) as opened:
+        lock = opened.open(LOCK_NAME, os.O_RDWR | os.O_CREAT)
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StorageError(
-                f"{kind} {folder} is in use by {_holder(path)}: wait for it to end, or {remedy}"
-            ) from error
         with storage_errors(f"locking the {kind} {folder}"):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise StorageError(
+                    f"{kind} {folder} is in use by {_holder(lock)}: wait for it to end, or {remedy}"
+                ) from error
+            if not _is_ours(os.pread(lock, _MOST_BYTES, 0)):
+                raise StorageError(f"{folder / LOCK_NAME} is no lock of revlm: move it away, or {remedy}")
             os.ftruncate(lock, 0)
             os.write(lock, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
-        yield
+        yield FolderLock(folder, kind, lock)
     finally:
         os.close(lock)
 
 
-def _holder(path: Path) -> str:
+def _is_ours(content: bytes) -> bool:
+    """Whether a lock file holds what this module writes, or as much of it as a kill left."""
+    return len(content) < _MOST_BYTES and content[: len(_BEGINNING)] == _BEGINNING[: len(content)]
+
+
+def _holder(lock: int) -> str:
     try:
-        holder = json.loads(path.read_text())
-        return f"process {holder['pid']} on {holder['host']}"
-    except (OSError, ValueError, KeyError, TypeError):
+        holder = json.loads(os.pread(lock, _MOST_BYTES, 0))
+        return f"process {int(holder['pid'])} on {holder['host']}"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "another process"  # it holds the lock and has not written its name yet

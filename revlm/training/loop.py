@@ -12,6 +12,8 @@ from revlm.model import resolve_model
 from revlm.ops.heap import keep_large_blocks_apart
 from revlm.planning import Plan, out_of_memory_explained, require_memory
 from revlm.recipe import Data, Recipe, Stream, load_recipe
+from revlm.recipe import Model as ModelRecipe
+from revlm.recipe.of_run import TRAINED_IN, trained_in
 from revlm.runs import (
     MemoryMeter,
     RunFolder,
@@ -26,10 +28,12 @@ from revlm.runs import (
     save_checkpoint,
     step_of,
 )
+from revlm.storage import FolderLock
+from revlm.training.checkpoint_schedule import CheckpointSchedule
 from revlm.training.process_group import joined
 from revlm.training.ranks import Ranks
 from revlm.training.run_log import RunLog, open_run_log
-from revlm.training.saving import Saving
+from revlm.training.schedule import Schedule, jump_notice
 from revlm.training.settings import require_same_checkpoint, require_same_settings
 from revlm.training.trainer import Record, Stop, Stopped, Trainer
 
@@ -44,7 +48,9 @@ def train(
     dry_run: bool = False,
     allow_change: bool = False,
 ) -> Iterator[Record]:
-    """Trains as the recipe says, yielding each record of the journal; goes on where the run stands.
+    """Trains as the recipe says, yielding each record of the journal, those of evaluations with their `samples`.
+
+    It goes on where the run stands.
 
     As one of several processes, which `torchrun` or `srun` has started, it trains with the others: each learns from its
     part of every step's examples, the first one writes, and all yield the same records but for times. What ends one of
@@ -56,7 +62,7 @@ def train(
 
     Raises:
         DataError: a token folder is not whole, or a file in it has changed since it was written.
-        ElsewhereError: another process failed, which raises its own error.
+        RemoteRankError: another process failed, which raises its own error.
         Interrupted: a stop was asked for; the same call goes on. Of several processes the first one raises it.
         NonFiniteError: a loss, a gradient or a stream left the finite numbers.
         RankError: another process has ended, or does not answer.
@@ -74,23 +80,21 @@ def _train(
     recipe: Recipe, message: Message, stop: Stop, ranks: Ranks, dry_run: bool, allow_change: bool
 ) -> Iterator[Record]:
     per_step = recipe.train.gradient_accumulation_steps
-    if ranks.together(lambda: ranks.numbers(per_step)) and per_step % ranks.count:
+    if ranks.run_on_all(lambda: ranks.numbers(per_step)) and per_step % ranks.count:
         message(
             f"the {per_step} examples of a step are not a multiple of the {ranks.count} processes: some take one more, "
             "while the others wait"
         )
-    trackers = ranks.together(lambda: require_trackers(recipe.logging.backends))
-    device = ranks.together(lambda: ranks.device(recipe.train.device))
-    recipe = recipe.model_copy(
-        update={"model": resolve_model(recipe.model, recipe.data.seq_len), "data": _pinned_data(recipe, ranks)}
-    )
-    ranks.together(lambda: _require_undamaged_tokens(recipe, ranks, stop))
-    corpus = ranks.together(lambda: open_corpus(recipe.data, recipe.seed, message))
+    trackers = ranks.run_on_all(lambda: require_trackers(recipe.logging.backends))
+    device = ranks.run_on_all(lambda: ranks.device(recipe.train.device))
+    recipe = recipe.model_copy(update={"model": _resolved_model(recipe, ranks), "data": _pinned_data(recipe, ranks)})
+    ranks.run_on_all(lambda: _require_undamaged_tokens(recipe, ranks, stop))
+    corpus = ranks.run_on_all(lambda: open_corpus(recipe.data, recipe.seed, message, verified=True))
     require_same_settings(recipe, corpus, ranks)
     for notice in corpus.notices:
         message(notice)
     vocab_size = corpus.tokenizer.vocab_size
-    plan = ranks.together(lambda: require_memory(recipe, vocab_size, device, corpus.longest_example, ranks.launch))
+    plan = ranks.run_on_all(lambda: require_memory(recipe, vocab_size, device, corpus.longest_example, ranks.launch))
     keep_large_blocks_apart()
     meter = MemoryMeter(device)
     if dry_run:
@@ -102,25 +106,35 @@ def _train(
                 yield trainer.train_step()
             except Stopped as stopped:
                 said = f"the dry run was stopped by {stopped.name}: nothing was written"
-                ranks.by_first(lambda: _interrupt(said))
+                ranks.run_on_rank0(lambda: _interrupt(said))
         return
     folder = RunFolder(recipe.output_dir)
-    ranks.by_first(lambda: RunFolder.create(recipe.output_dir))
+    ranks.run_on_rank0(lambda: RunFolder.create(recipe.output_dir))
     snapshot = folder.memory_snapshot if device.type == "cuda" and recipe.memory.snapshot_on_oom else None
     with (
-        ranks.held_by_first(folder.lock),
+        ranks.held_by_rank0(folder.lock) as lock,
         out_of_memory_explained(plan, recipe, vocab_size, device, meter.attainable_bytes, snapshot, ranks.launch),
         Trainer(recipe, corpus, ranks, device, meter, stop) as trainer,
     ):
-        ranks.by_first(folder.remove_unfinished)
+        ranks.run_on_rank0(folder.remove_unfinished)
         is_going_on = _go_on(trainer, folder, message, allow_change)
-        saving = Saving(recipe, trainer.step, trainer.step if is_going_on else None)
-        ranks.by_first(lambda: _prepare(folder, trainer, saving, plan))
+        saving = CheckpointSchedule(recipe, trainer.step, trainer.step if is_going_on else None)
+        ranks.run_on_rank0(lambda: _prepare(folder, trainer, saving, plan))
         with (
-            ranks.held_by_first(lambda: open_run_log(trackers, folder, recipe, trainer.step, message)) as log,
+            ranks.held_by_rank0(lambda: open_run_log(trackers, folder, recipe, trainer.step, message)) as log,
             memory_snapshot_on_failure(snapshot),
         ):
-            yield from _records(trainer, folder, log, saving)
+            yield from _records(trainer, folder, lock, log, saving)
+
+
+def _resolved_model(recipe: Recipe, ranks: Ranks) -> ModelRecipe:
+    """The recipe's model; a number of buckets that is to be derived is that of its run where one stands."""
+    folder = RunFolder(recipe.output_dir)
+    is_derived = recipe.model.n_buckets == "auto"
+    if is_derived and ranks.broadcast(lambda: folder.recipe.is_file() and bool(list_checkpoints(folder))):
+        n_buckets = ranks.broadcast(lambda: load_recipe(folder.recipe).model.n_buckets)
+        return recipe.model.model_copy(update={"n_buckets": n_buckets})
+    return resolve_model(recipe.model, recipe.data.seq_len)
 
 
 def _pinned_data(recipe: Recipe, ranks: Ranks) -> Data:
@@ -128,7 +142,7 @@ def _pinned_data(recipe: Recipe, ranks: Ranks) -> Data:
     stream = recipe.data.stream
     if stream is None:
         return recipe.data
-    revision = ranks.of_first(lambda: _pinned(stream, recipe.output_dir).revision)
+    revision = ranks.broadcast(lambda: _pinned(stream, recipe.output_dir).revision)
     return recipe.data.model_copy(update={"stream": stream.model_copy(update={"revision": revision})})
 
 
@@ -144,26 +158,40 @@ def _pinned(stream: Stream, output_dir: Path) -> Stream:
 def _require_undamaged_tokens(recipe: Recipe, ranks: Ranks, stop: Stop) -> None:
     """Verifies the token folders, once on each machine."""
     for tokens in recipe.data.paths if ranks.is_first_of_machine else ():
-        require_undamaged(tokens, lambda done, name: _heed_early(stop))
+        require_undamaged(tokens, lambda n_bytes, name: _heed_early(stop))
 
 
 def _go_on(trainer: Trainer, folder: RunFolder, message: Message, allow_change: bool) -> bool:
     """Takes up the newest whole checkpoint on every rank; returns whether there is one."""
     ranks, options = trainer.ranks, trainer.recipe.checkpoint
-    newest = ranks.of_first(lambda: None if (path := newest_checkpoint(folder, message)) is None else str(path))
+    newest = ranks.broadcast(lambda: None if (path := newest_checkpoint(folder, message)) is None else str(path))
     if newest is None:
         return False
-    checkpoint = ranks.together(lambda: load_checkpoint(newest))
+    checkpoint = ranks.run_on_all(lambda: load_checkpoint(newest))
     require_same_checkpoint(checkpoint, ranks)
-    changed = ranks.together(lambda: trainer.load(checkpoint, allow_change=allow_change))
-    ranks.by_first(lambda: end_save(folder, trainer.step, options.keep_last, options.keep_every))
-    message(f"going on from step {trainer.step} of {folder}")
+    changed = ranks.run_on_all(lambda: trainer.load(checkpoint, allow_change=allow_change))
+    ranks.run_on_rank0(lambda: end_save(folder, trainer.step, options.keep_last, options.keep_every))
+    message(_where_it_stands(trainer, folder))
+    before = Schedule.of_settings(checkpoint.state["settings"])
+    if before is not None and (notice := jump_notice(before, Schedule.of(trainer.recipe), trainer.step)):
+        message(notice)
     if changed:
         message(f"with other settings than {newest} was trained with: {'; '.join(changed)}")
     return True
 
 
-def _prepare(folder: RunFolder, trainer: Trainer, saving: Saving, plan: Plan) -> None:
+def _where_it_stands(trainer: Trainer, folder: RunFolder) -> str:
+    step, max_steps = trainer.step, trainer.recipe.train.max_steps
+    if step < max_steps:
+        return f"going on from step {step} of {folder}"
+    ended = "is finished" if step == max_steps else f"is beyond train.max_steps, which is {max_steps},"
+    return (
+        f"{folder} {ended} at step {step}, so nothing is left to train: raise train.max_steps and pass --allow-change "
+        "to go on, or give another output_dir for a new run"
+    )
+
+
+def _prepare(folder: RunFolder, trainer: Trainer, saving: CheckpointSchedule, plan: Plan) -> None:
     """Asks for room for the checkpoints to come, and writes what a run folder says of its run."""
     require_room(
         folder,
@@ -173,14 +201,18 @@ def _prepare(folder: RunFolder, trainer: Trainer, saving: Saving, plan: Plan) ->
     )
     folder.write_recipe(trainer.recipe.to_yaml())
     trainer.corpus.tokenizer.save(folder.path)
-    folder.write_environment(describe_environment(trainer.device) | {"processes": trainer.ranks.count})
+    folder.write_environment(
+        describe_environment(trainer.device) | {"processes": trainer.ranks.count, TRAINED_IN: trained_in(folder.path)}
+    )
     folder.write_plan(plan.to_json())
 
 
-def _records(trainer: Trainer, folder: RunFolder, log: RunLog, saving: Saving) -> Iterator[Record]:
+def _records(
+    trainer: Trainer, folder: RunFolder, lock: FolderLock, log: RunLog, saving: CheckpointSchedule
+) -> Iterator[Record]:
     """Yields the records of what is left to do, each of them logged, saving as the recipe says."""
     recipe, ranks = trainer.recipe, trainer.ranks
-    evaluated_step = ranks.of_first(lambda: log.evaluated_step)
+    evaluated_step = ranks.broadcast(lambda: log.evaluated_step)
     try:
         while True:
             is_last = trainer.step >= recipe.train.max_steps
@@ -188,9 +220,9 @@ def _records(trainer: Trainer, folder: RunFolder, log: RunLog, saving: Saving) -
                 record, samples = trainer.evaluate()
                 _log(log, record, ranks, samples)
                 evaluated_step = trainer.step
-                yield record
-            if ranks.of_first(lambda: saving.is_due(trainer.step)):
-                _save(trainer, folder, log, saving)
+                yield {**record, "samples": samples}
+            if ranks.broadcast(lambda: saving.is_due(trainer.step)):
+                _save(trainer, folder, lock, log, saving)
             if is_last:
                 return
             record = trainer.train_step()
@@ -198,31 +230,33 @@ def _records(trainer: Trainer, folder: RunFolder, log: RunLog, saving: Saving) -
             yield record
     except Stopped as stopped:
         if saving.saved_step != trainer.step:
-            _save(trainer, folder, log, saving)
+            _save(trainer, folder, lock, log, saving)
         said = (
             f"stopped by {stopped.name} with {folder} saved at step {trainer.step} of {recipe.train.max_steps}: "
             "run the same command again to go on"
         )
-        ranks.by_first(lambda: _interrupt(said))
+        ranks.run_on_rank0(lambda: _interrupt(said))
 
 
 def _log(log: RunLog, record: Record, ranks: Ranks, samples: Sequence[Mapping[str, str]] = ()) -> None:
-    ranks.by_first(lambda: log.append(record, samples))
+    ranks.run_on_rank0(lambda: log.append(record, samples))
 
 
 def _is_due(step: int, every: int, is_last: bool) -> bool:
     return every > 0 and (is_last or step % every == 0)
 
 
-def _save(trainer: Trainer, folder: RunFolder, log: RunLog, saving: Saving) -> None:
+def _save(trainer: Trainer, folder: RunFolder, lock: FolderLock, log: RunLog, saving: CheckpointSchedule) -> None:
     options = trainer.recipe.checkpoint
     tensors, state = trainer.state()
 
     def save() -> None:
+        lock.require_held()
         log.sync()
         save_checkpoint(folder, trainer.step, tensors, state, options.keep_last, options.keep_every)
+        log.require_there()
 
-    trainer.ranks.by_first(save)
+    trainer.ranks.run_on_rank0(save)
     saving.done(trainer.step)
 
 

@@ -8,9 +8,12 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import torch
 
+from revlm.corpus import Example
 from revlm.errors import ResourceError, UsageError
+from revlm.imports import python_module
 from revlm.model import RevLM, resolve_model, tile_tokens
 from revlm.ops.heap import keep_large_blocks_apart, return_freed_memory
 from revlm.recipe import Recipe
@@ -18,6 +21,7 @@ from revlm.records import PHASES
 from revlm.runs import MemoryMeter, choose_device
 from revlm.training.optimizer import make_optimizer
 from revlm.training.ranks import Ranks
+from revlm.training.step import Totals, TrainStep
 
 STEPS = 3
 
@@ -32,7 +36,7 @@ def measure_step(recipe: Recipe, vocab_size: int) -> dict[str, int]:
         ResourceError: the process ended before its steps did, as it does when memory runs out.
         UsageError: this system has no peaks by phase.
     """
-    command = [sys.executable, "-m", "revlm.training.measurement", str(vocab_size)]
+    command = python_module("revlm.training.measurement", vocab_size)
     finished = subprocess.run(command, input=recipe.model_dump_json(), capture_output=True, text=True)
     if finished.returncode:
         cause = (finished.stderr.strip().splitlines() or [f"exit code {finished.returncode}"])[-1]
@@ -53,34 +57,24 @@ def _measure_here(recipe: Recipe, vocab_size: int) -> dict[str, int] | None:
     tile = tile_tokens(model_recipe, recipe.train.tile, device.type)
     model = RevLM(model_recipe, vocab_size=vocab_size, seed=recipe.seed, tile=tile).to(device)
     optimizer = make_optimizer(model, recipe, Ranks())
-    inputs, targets = torch.randint(0, vocab_size, (2, tokens), dtype=torch.int32, device=device)
-    document = torch.zeros_like(inputs)
-    half = recipe.train.precision == "bf16"
+    examples = recipe.train.gradient_accumulation_steps
+    train_step = TrainStep(recipe, model, optimizer, Ranks(), meter, lambda: None)
     most = dict.fromkeys(PHASES, 0)
     for step in range(STEPS):
         meter.start_step()
-        for micro_batch in range(recipe.train.gradient_accumulation_steps):
-            drawn = step * recipe.train.gradient_accumulation_steps + micro_batch
-            with (
-                meter.phase("forward"),
-                torch.autocast(device.type, dtype=torch.bfloat16, enabled=half, cache_enabled=False),
-            ):
-                hidden = model(inputs, document, step=drawn, with_statistics=micro_batch == 0)
-                loss = model.loss(hidden, targets)
-            del hidden
-            with meter.phase("backward"):
-                (loss / tokens).backward()
-        return_freed_memory()
-        with meter.phase("optimizer"):
-            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.train.max_grad_norm)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        drawn = [_random_example(tokens, vocab_size) for _ in range(examples)]
+        train_step.update(drawn, step * examples, Totals.of(drawn, Ranks()), recipe.optimizer.lr)
         return_freed_memory()
         if step > 0:
             peaks = meter.peaks()
             for phase, before in most.items():
                 most[phase] = max(before, (peaks[f"memory_{phase}_peak_bytes"] or 0) - meter.baseline_bytes)
     return most
+
+
+def _random_example(tokens: int, vocab_size: int) -> Example:
+    inputs, targets = torch.randint(0, vocab_size, (2, tokens), dtype=torch.int32).numpy()
+    return Example(inputs, targets, np.zeros_like(inputs), ("random tokens",), epoch=1, target_bytes=tokens)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""AdamW, or Muon beside it; decay of the matrices alone, and a learning rate that is a pure function of the step.
+"""AdamW, or Muon beside it, with decay of the matrices alone.
 
 Where the recipe asks for it, each of several ranks keeps the state of some parameters, updates those, and gives them to
 the others (`ZeroRedundancyOptimizer`, after Rajbhandari et al., arXiv 1910.02054): the same numbers.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,7 +40,7 @@ def optimizer_state(optimizer: Optimizer, model: nn.Module, ranks: Ranks) -> dic
         for name, parameter in model.named_parameters()
         for key, value in own.state.get(parameter, {}).items()
     }
-    return state if own is optimizer else ranks.bring_to_first(state)
+    return state if own is optimizer else ranks.bring_to_rank0(state)
 
 
 def restore_optimizer(optimizer: Optimizer, model: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -62,15 +61,6 @@ def _own(optimizer: Optimizer) -> Optimizer:
     return getattr(optimizer, "optim", optimizer)
 
 
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """Returns the learning rate of a step, from 1: linear warm-up, then half a cosine down to the least ratio."""
-    warmup, least = recipe.lr_scheduler.warmup_steps, recipe.lr_scheduler.min_lr_ratio
-    if step <= warmup:
-        return recipe.optimizer.lr * step / warmup
-    progress = (step - warmup) / max(recipe.train.max_steps - warmup, 1)
-    return recipe.optimizer.lr * (least + (1 - least) * (1 + math.cos(math.pi * min(progress, 1.0))) / 2)
-
-
 def moment_bytes(optimizer: Optimizer) -> int:
     """Returns the bytes of an optimizer's state, also before it is made: AdamW keeps two moments, Muon one."""
     return sum(
@@ -84,7 +74,7 @@ class MuonBesideAdamW(Optimizer):
     """Muon for some matrices and AdamW for the other weights, with one state and one list of groups.
 
     Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon) makes the momentum of a matrix orthogonal, so
-    that a step changes all its directions alike. Updates are scaled to the size of AdamW's (Liu et al., arXiv
+    that a step changes all its directions alike. TrainStep are scaled to the size of AdamW's (Liu et al., arXiv
     2502.16982, section 2.2): both share learning rate and decay.
     """
 
@@ -96,7 +86,7 @@ class MuonBesideAdamW(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Updates every weight that has a gradient."""
+        """TrainStep every weight that has a gradient."""
         for part in self._parts:
             part.step()
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from revlm.errors import ElsewhereError, RankError, UsageError, exit_code_of, is_out_of_memory
+from revlm.errors import RankError, RemoteRankError, UsageError, exit_code_of, is_out_of_memory
 from revlm.launch import Launch
 from revlm.runs import choose_device
 from revlm.training.ranks import AgreedError, Ranks
@@ -25,8 +25,10 @@ from revlm.training.ranks import AgreedError, Ranks
 T = TypeVar("T")
 
 # A process that ends is noticed at once, since its connections close: these are for one that hangs. Gradients are
-# waited for while the others are at the same backward pass, all else while they may be at examples far longer.
+# waited for while the others are at the same backward pass, whose length the forward pass before it tells; all else
+# while they may be at examples far longer.
 _GRADIENTS_WAIT = timedelta(minutes=20)
+_BACKWARD_BY_FORWARD = 20  # a backward pass takes about three times its forward pass; machines vary
 _WAIT = timedelta(hours=2)
 
 
@@ -58,7 +60,7 @@ class _JoinedRanks(Ranks):
             dist.all_gather(contents, padded, group=self._telling)
         return [json.loads(bytes(each[: int(size)].numpy())) for each, size in zip(contents, sizes, strict=True)]
 
-    def together(self, work: Callable[[], T]) -> T:
+    def run_on_all(self, work: Callable[[], T]) -> T:
         result, error = None, None
         try:
             result = work()
@@ -75,7 +77,7 @@ class _JoinedRanks(Ranks):
             raise error
         raise _error_of(failure, speaker) from None
 
-    def bring_to_first(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def bring_to_rank0(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         brought = dict(tensors)
         kinds = self.gather({name: (_name_of(tensor.dtype), list(tensor.shape)) for name, tensor in tensors.items()})
         with self.exchange():
@@ -117,6 +119,10 @@ class _JoinedRanks(Ranks):
         assert isinstance(parallel, DistributedDataParallel)
         return parallel.no_sync()
 
+    def expect_backward(self, forward_seconds: float) -> None:
+        slowest = max(self.gather(forward_seconds))
+        dist.distributed_c10d._set_pg_timeout(gradients_wait(slowest), dist.group.WORLD)
+
     @contextmanager
     def exchange(self) -> Iterator[None]:
         try:
@@ -146,6 +152,11 @@ def joined(launch: Launch) -> Iterator[Ranks]:
         dist.destroy_process_group()
         raise
     dist.destroy_process_group()
+
+
+def gradients_wait(forward_seconds: float) -> timedelta:
+    """Returns how long to wait for the gradients of the others, the slowest of which took so long to go forward."""
+    return max(_GRADIENTS_WAIT, timedelta(seconds=_BACKWARD_BY_FORWARD * forward_seconds))
 
 
 def _sum_gradients(state: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
@@ -179,4 +190,4 @@ def _error_of(failure: dict[str, Any], rank: int) -> Exception:
     if "agreed" in failure:
         [kind] = (each for each in AgreedError.__subclasses__() if each.__name__ == failure["agreed"])
         return kind(*failure["arguments"])
-    return ElsewhereError(f"rank {rank} failed with {failure['said']}", failure["exit_code"])
+    return RemoteRankError(f"rank {rank} failed with {failure['said']}", failure["exit_code"])

@@ -59,7 +59,7 @@ class Ranks:
         if self.count > per_step:
             raise UsageError(
                 f"train.gradient_accumulation_steps is {per_step} and there are {self.count} processes, each of which "
-                f"needs an example of every step: set it to {self.count} or a multiple"
+                f"needs an example of every step: set it to {self.count} or more; a multiple keeps all of them at work"
             )
         return range(self.rank, per_step, self.count)
 
@@ -72,32 +72,32 @@ class Ranks:
         rows = zip_longest(*self.gather(list(values)))
         return [value for row in rows for value in row if value is not None]
 
-    def together(self, work: Callable[[], T]) -> T:
+    def run_on_all(self, work: Callable[[], T]) -> T:
         """Returns what `work` gives here, once it is done on every rank.
 
         Raises:
-            ElsewhereError: it failed on another rank, which raises its own error.
+            RemoteRankError: it failed on another rank, which raises its own error.
             AgreedError: raised on some rank.
         """
         return work()
 
-    def by_first(self, work: Callable[[], object]) -> None:
-        """Does the work on the first rank, while the others wait; raises as `together`."""
-        self.together(work if self.is_first else lambda: None)
+    def run_on_rank0(self, work: Callable[[], object]) -> None:
+        """Does the work on the first rank, while the others wait; raises as `run_on_all`."""
+        self.run_on_all(work if self.is_first else lambda: None)
 
-    def of_first(self, work: Callable[[], T]) -> T:
-        """Returns on every rank what `work` gives on the first one, of JSON's types; raises as `together`."""
-        return self.gather(self.together(work if self.is_first else lambda: cast(T, None)))[0]
+    def broadcast(self, work: Callable[[], T]) -> T:
+        """Returns on every rank what `work` gives on the first one, of JSON's types; raises as `run_on_all`."""
+        return self.gather(self.run_on_all(work if self.is_first else lambda: cast(T, None)))[0]
 
-    def bring_to_first(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def bring_to_rank0(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns on the first rank the tensors of all ranks, of which each has names of its own; elsewhere its own."""
         return dict(tensors)
 
     @contextmanager
-    def held_by_first(self, opening: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
+    def held_by_rank0(self, opening: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
         """Holds a context on the first rank for a block; what it gives is there alone, elsewhere None."""
         with ExitStack() as stack:
-            yield self.together(lambda: stack.enter_context(opening()) if self.is_first else cast(T, None))
+            yield self.run_on_all(lambda: stack.enter_context(opening()) if self.is_first else cast(T, None))
 
     def device(self, word: str) -> torch.device:
         """Returns the device of this rank for the recipe's `train.device`.
@@ -114,6 +114,13 @@ class Ranks:
     def apart(self, parallel: nn.Module) -> AbstractContextManager[None]:
         """For the forward and backward passes of a block, lets each rank keep what its own gradients sum up to."""
         return nullcontext()
+
+    def expect_backward(self, forward_seconds: float) -> None:
+        """Before a backward pass whose gradients are summed: tells how long this rank's forward pass took.
+
+        The ranks wait for each other in proportion, so that a rank with a short example does not give up on one that
+        has a long one.
+        """
 
     def exchange(self) -> AbstractContextManager[None]:
         """For a block in which ranks talk through PyTorch; raises RankError where one is gone."""

@@ -24,10 +24,22 @@ class RunLog:
         self._throughput = ThroughputWatch()
         self.evaluated_step = 0
         """step of the last evaluation before this start, 0 where there was none among the last records"""
+        self._logged_step = 0
         for record in last_records(folder.metrics, KNOWN_RECORDS):
             self._throughput.notice(record.model_dump())
             if isinstance(record, Validation):
                 self.evaluated_step = record.step
+            else:
+                self._logged_step = record.step
+
+    def say_what_is_missing(self, step: int) -> None:
+        """Tells where the records end before the step that the run goes on from, as after the end of a file was cut."""
+        if self._logged_step < step:
+            missing = f"step {step}" if step == self._logged_step + 1 else f"steps {self._logged_step + 1} to {step}"
+            self._message(
+                f"{self._folder.metrics} has no record of {missing}, which the run has trained: it was cut or removed, "
+                "and what follows is appended to the rest"
+            )
 
     def append(self, record: Record, samples: Sequence[Mapping[str, str]] = ()) -> None:
         """Logs a record, and the samples of an evaluation; raises StorageError where the run folder cannot take it."""
@@ -46,6 +58,10 @@ class RunLog:
         """Returns when every record of the journal is on the disk."""
         self._journal.sync()
 
+    def require_there(self) -> None:
+        """Raises StorageError where the journal was removed or replaced while the run wrote to it."""
+        self._journal.require_there()
+
 
 @contextmanager
 def open_run_log(
@@ -56,4 +72,6 @@ def open_run_log(
         journal.truncate_after(step)
         folder.remove_samples_after(step)
         with Trackers(trackers, folder, recipe, step, message) as opened:
-            yield RunLog(folder, journal, opened, message)
+            log = RunLog(folder, journal, opened, message)
+            log.say_what_is_missing(step)
+            yield log

@@ -9,42 +9,40 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import torch
+
 from revlm.corpus import Corpus
 from revlm.errors import UsageError
+from revlm.ops.compiled import library
+from revlm.ops.triton import availability
 from revlm.recipe import Recipe
 from revlm.runs import Checkpoint
 from revlm.runs.inventory import MANIFEST
+from revlm.runs.own import settings_of_recipe
 from revlm.training.ranks import Ranks
 
 Settings = dict[str, Any]
 
-# Of each section that decides the weights, what decides only memory and speed, how a run ends, or where something lies:
-# tokens, texts and tokenizer are told by their content.
-_FREE = {
-    "model": {"reversible", "attention_block"},
-    "data": {"path", "stream", "tokenizer", "workers"},
-    "optimizer": {"sharded"},
-    "lr_scheduler": set[str](),
-    "train": {"device", "tile", "on_nonfinite", "max_skipped"},
-}
+OPERATIONS = "operations"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHOWN_DIGITS = 12
 
 
 def settings_of(recipe: Recipe, corpus: Corpus) -> Settings:
     """Returns the settings of a run by key, as JSON gives them back; tokenizer and tokens are told by their sha256."""
-    settings = {
-        f"{section}.{key}": value
-        for section, free in _FREE.items()
-        for key, value in getattr(recipe, section).model_dump(mode="json", exclude=free).items()
-    }
     weights = None if recipe.data.weights is None else list(recipe.data.weights)
-    return settings | {
-        "seed": recipe.seed,
+    return settings_of_recipe(recipe) | {
         "data.weights": weights,
         "tokenizer": corpus.tokenizer.fingerprint,
         "corpus": corpus.fingerprint,
     }
+
+
+def operations_on(device: torch.device) -> str:
+    """Returns what computes the operations there: they differ in the last bits, and so do the weights that come out."""
+    if device.type == "cpu":
+        return "compiled" if library.builds() else "PyTorch's own"
+    return "Triton's" if availability.is_available() else "PyTorch's own"
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
@@ -61,14 +59,16 @@ def require_same_settings(recipe: Recipe, corpus: Corpus, ranks: Ranks) -> None:
     own = settings_of(recipe, corpus) | {
         f"evaluate.{key}": value for key, value in recipe.evaluate.model_dump(mode="json").items()
     }
-    ranks.by_first(partial(_require_same, ranks.gather(own), "give every process the same recipe and the same tokens"))
+    ranks.run_on_rank0(
+        partial(_require_same, ranks.gather(own), "give every process the same recipe and the same tokens")
+    )
 
 
 def require_same_checkpoint(checkpoint: Checkpoint, ranks: Ranks) -> None:
     """Raises UsageError where a rank has read another checkpoint, as without a disk that all machines share."""
     manifest = (checkpoint.path / MANIFEST).read_bytes()  # it names the sha256 of every file
     own = {"step": checkpoint.step, "manifest": hashlib.sha256(manifest).hexdigest()}
-    ranks.by_first(
+    ranks.run_on_rank0(
         partial(_require_same, ranks.gather(own), f"{checkpoint.path} must be on a disk that all machines share")
     )
 

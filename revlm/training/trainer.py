@@ -10,24 +10,25 @@ import torch
 from torch import Tensor
 
 from revlm.corpus import Corpus, Example, Loader, share
-from revlm.corpus.examples import Place
+from revlm.corpus.examples.corpus import StreamState
 from revlm.errors import StorageError
 from revlm.model import RevLM, tile_tokens
+from revlm.model.precision import autocast
 from revlm.ops.heap import return_freed_memory
 from revlm.recipe import Recipe
 from revlm.runs import Checkpoint, MemoryMeter
-from revlm.training.looking import Look
 from revlm.training.nonfinite import NonFinite, require_skippable
 from revlm.training.optimizer import (
-    learning_rate,
     make_optimizer,
     moment_bytes,
     optimizer_state,
     restore_optimizer,
 )
 from revlm.training.ranks import AgreedError, Ranks
-from revlm.training.settings import changes, decides_examples, settings_of
-from revlm.training.update import Record, Totals, Updates, autocast_of
+from revlm.training.schedule import Schedule
+from revlm.training.settings import OPERATIONS, changes, decides_examples, operations_on, settings_of
+from revlm.training.step import Record, Totals, TrainStep
+from revlm.training.validation import Validator
 
 Stop = Callable[[], str | None]
 """Tells what asks for a stop, such as the name of a signal; None as long as nothing does."""
@@ -54,13 +55,14 @@ class Trainer:
     ) -> None:
         self.recipe, self.corpus, self.ranks, self.device, self.meter = recipe, corpus, ranks, device, meter
         self._stop, self._numbers = stop, ranks.numbers(recipe.train.gradient_accumulation_steps)
-        self._settings = settings_of(recipe, corpus)
+        self._schedule = Schedule.of(recipe)
+        self._settings = settings_of(recipe, corpus) | {OPERATIONS: operations_on(device)}
         torch.manual_seed(recipe.seed)
         tile = tile_tokens(recipe.model, recipe.train.tile, device.type)
         self.model = RevLM(recipe.model, vocab_size=corpus.tokenizer.vocab_size, seed=recipe.seed, tile=tile).to(device)
         self.optimizer = make_optimizer(self.model, recipe, ranks)
-        self._updates = Updates(recipe, self.model, self.optimizer, ranks, meter, self._heed_stop)
-        self._look = Look(self.model, corpus, recipe, ranks, self._heed_stop)
+        self._step_work = TrainStep(recipe, self.model, self.optimizer, ranks, meter, self._heed_stop)
+        self._validator = Validator(self.model, corpus, recipe, ranks, self._heed_stop)
         self.step = 0
         self.trained_tokens = 0
         self.skipped_steps = 0
@@ -86,13 +88,13 @@ class Trainer:
         recipe, meter, step = self.recipe, self.meter, self.step + 1
         meter.start_step()
         start = time.perf_counter()
-        examples = self.ranks.together(self._next_examples)
+        examples = self.ranks.run_on_all(self._next_examples)
         data_seconds = time.perf_counter() - start
         totals = Totals.of(examples, self.ranks)
-        rate = learning_rate(recipe, step)
+        rate = self._schedule.learning_rate(step)
         try:
             first = self.step * recipe.train.gradient_accumulation_steps
-            learnt = self._updates.update(examples, first, totals, rate)
+            learnt = self._step_work.update(examples, first, totals, rate)
             self.trained_tokens += totals.tokens
         except NonFinite as found:
             self._require_skippable(found, step)
@@ -125,9 +127,9 @@ class Trainer:
         record = {
             "event": "evaluate",
             "step": self.step,
-            **self._look.evaluation(autocast_of(self.recipe, self.device)),
+            **self._validator.evaluation(autocast(self.recipe.train.precision, self.device)),
         }
-        return record, self._look.samples()
+        return record, self._validator.samples()
 
     def state(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
         """Returns, on the first rank, the groups of tensors and the JSON of a checkpoint, as of the last whole step."""
@@ -140,14 +142,14 @@ class Trainer:
     def load(self, checkpoint: Checkpoint, *, allow_change: bool = False) -> list[str]:
         """Takes up the state of a checkpoint; returns a phrase for each setting that has changed since.
 
-        Where a change gives other examples, they begin anew.
+        Where a change gives other examples, they begin anew. What computes the operations may always change.
 
         Raises:
             StorageError: a setting has changed and that is not allowed, or the weights do not fit any more.
         """
         changed = changes(checkpoint.state["settings"], self._settings)
-        phrases = [f"{key}: {change}" for key, change in changed.items()]
-        self._require_a_fit(checkpoint, phrases, allow_change)
+        phrases = {key: f"{key}: {change}" for key, change in changed.items()}
+        self._require_a_fit(checkpoint, [phrases[key] for key in changed if key != OPERATIONS], allow_change)
         self.model.load_state_dict(checkpoint.tensors["model"])
         restore_optimizer(self.optimizer, self.model, checkpoint.tensors["optimizer"])
         self.examples.close()
@@ -161,7 +163,7 @@ class Trainer:
             torch.cuda.set_rng_state(random["cuda"], self.device)
         self.step = checkpoint.step
         self._keep_place()
-        return phrases
+        return list(phrases.values())
 
     @property
     def state_bytes(self) -> int:
@@ -170,7 +172,7 @@ class Trainer:
         return weights + moment_bytes(self.optimizer)
 
     def _require_skippable(self, found: NonFinite, step: int) -> None:
-        self.ranks.by_first(lambda: require_skippable(found, step, self.skipped_steps, self.recipe.train))
+        self.ranks.run_on_rank0(lambda: require_skippable(found, step, self.skipped_steps, self.recipe.train))
 
     def _memory_peaks(self) -> dict[str, int | None]:
         """Those of the step; each of the rank where it is highest."""
@@ -179,16 +181,16 @@ class Trainer:
 
     def _require_a_fit(self, checkpoint: Checkpoint, changed: list[str], allow_change: bool) -> None:
         listed = "; ".join(changed)
-        if changed and not allow_change:
-            raise StorageError(
-                f"{checkpoint.path} was trained with other settings ({listed}): give the old values back, pass "
-                "--allow-change to go on with the new ones, or give another output_dir for a new run"
-            )
         old, new = checkpoint.tensors["model"], self.model.state_dict()
         if {name: tensor.shape for name, tensor in old.items()} != {name: each.shape for name, each in new.items()}:
             raise StorageError(
                 f"the weights of {checkpoint.path} do not fit the model any more ({listed}): give the old values "
                 "of model and tokenizer back, or another output_dir for a new run"
+            )
+        if changed and not allow_change:
+            raise StorageError(
+                f"{checkpoint.path} was trained with other settings ({listed}): give the old values back, pass "
+                "--allow-change to go on with the new ones, or give another output_dir for a new run"
             )
 
     def _next_examples(self) -> list[Example]:
@@ -203,7 +205,7 @@ class Trainer:
         if (name := self._stop()) is not None:
             raise Stopped(name if self.ranks.is_first else f"{name} to rank {self.ranks.rank}")
 
-    def _loader(self, place: Place | None = None) -> Loader:
+    def _loader(self, place: StreamState | None = None) -> Loader:
         ranks, per_step = self.ranks, self.recipe.train.gradient_accumulation_steps
         stream = share(self.corpus.training(place), ranks.rank, ranks.count, per_step)
         return Loader(stream, self.recipe.data.workers)

@@ -5,7 +5,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench.watched import MemoryWatch, python, resident_bytes, run_watched
+from bench.watched import MemoryWatch, resident_bytes, run_watched
+from revlm.imports import python_module
 
 # Between two looks at the resident memory of the process.
 _LOOK_SECONDS = 0.1
@@ -29,7 +30,7 @@ def measure_alone(
         task_file, result_file = Path(folder, "task"), Path(folder, "result")
         task_file.write_text(json.dumps(task.to_json()))
         ended = run_watched(
-            python(worker, task_file, result_file),
+            python_module(worker, task_file, result_file),
             seconds_limit=seconds_limit,
             memory=MemoryWatch(resident_bytes, _LOOK_SECONDS, memory_limit_bytes),
         )

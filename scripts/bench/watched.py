@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -84,11 +83,6 @@ def tree_bytes(process: psutil.Process) -> int:
             raise ResourceError("this system does not tell how processes share memory: measure on Linux")
         total += memory.pss
     return total
-
-
-def python(module: str, *arguments: object) -> list[str]:
-    """Returns the command that runs a module with this interpreter."""
-    return [sys.executable, "-m", module, *(str(argument) for argument in arguments)]
 
 
 def _watch(process: "subprocess.Popen[bytes]", deadline: float, memory: MemoryWatch | None) -> tuple[str | None, int]:

@@ -11,7 +11,7 @@ import torch
 import revlm
 from revlm import cli, runs
 from revlm.cli import COMMANDS, main
-from revlm.cli.errors import failure_of
+from revlm.cli.terminal.failures import failure_of
 from revlm.errors import DataError, Interrupted, NonFiniteError, ResourceError, StorageError
 from revlm.recipe import bundled_recipes, load_recipe
 from revlm.runs import RunFolder, list_checkpoints, save_checkpoint

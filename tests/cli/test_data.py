@@ -112,7 +112,9 @@ def test_verify_names_what_is_damaged_and_ends_with_exit_code_3(
     assert "every file and every document's text has its sha256" in err
     lines = (store / "documents.jsonl").read_text()
     (store / "documents.jsonl").write_text(lines.replace("dusk", "dust"))
-    assert run(capsys, "data", "show", store)[0] == 0
+    exit_code, out, err = run(capsys, "data", "show", store)
+    assert (exit_code, out) == (3, "")
+    assert err.startswith("revlm: documents.jsonl in data/texts changed since the tokens were written")
     exit_code, out, err = run(capsys, "data", "show", store, "--verify")
     assert (exit_code, out) == (3, "")
     assert err == "revlm: data/texts is damaged in documents.jsonl; tokenize it again\n"
@@ -143,7 +145,7 @@ def test_shards_are_made_shown_and_merged(store: Path, corpus: Path, capsys: pyt
     ("arguments", "exit_code", "words"),
     [
         (("data", "merge", "data/texts"), 2, "Missing option '-o'"),
-        (("data", "merge", "data/texts", "nowhere", "-o", "data/merged"), 3, "nowhere is no token store"),
+        (("data", "merge", "data/texts", "nowhere", "-o", "data/merged"), 3, "the token store nowhere does not exist"),
         (("data", "merge", "data/texts", "-o", "data/texts"), 2, "would be replaced by what it is merged into"),
         (("tokenize", "texts", "--shard", "1-2"), 2, "--shard 1-2 is not a number, a slash"),
         (("tokenize", "texts", "--shard", "1/2"), 2, "--only-tokenizer -o DIR"),
@@ -170,3 +172,34 @@ def test_only_the_tokenizer_as_json(corpus: Path, capsys: pytest.CaptureFixture[
     shown = json.loads(run(capsys, "tokenize", "texts", "--only-tokenizer", "--vocab-size", 300, "--json")[1])
     assert (shown["output_dir"], shown["vocab_size"]) == ("data/texts-tokenizer", 300)
     assert [path.name for path in Path("data/texts-tokenizer").iterdir()] == ["tokenizer.model"]
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "missing", "a folder"])
+@pytest.mark.parametrize("file", ["manifest.json", "tokenizer.json", "documents.jsonl", "data-00000-of-00001.arrow"])
+def test_every_command_names_a_damaged_file(
+    store: Path, capsys: pytest.CaptureFixture[str], file: str, damage: str
+) -> None:
+    path = store / file
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "flipped":
+        middle = len(content) // 2
+        path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    elif damage == "cut":
+        path.write_bytes(content[:-1])
+    elif damage == "a folder":
+        path.mkdir()
+    Path("recipe.yaml").write_text("data: {path: data/texts, seq_len: 64}\noutput_dir: run\n")
+    commands = [("data", "show", store), ("data", "show", store, "--verify"), ("data", "merge", store, "-o", "merged")]
+    commands += [("data", "show", store, "--document", "0")]
+    is_whole_but_for_content = damage == "flipped" and file in {"documents.jsonl", "data-00000-of-00001.arrow"}
+    if not is_whole_but_for_content:  # these read neither
+        commands += [("tokenize", "texts", "--tokenizer", store, "-o", "other")]
+        if file != "tokenizer.json":
+            commands += [("plan", "recipe.yaml")]
+    for command in commands:
+        exit_code, out, err = run(capsys, *command)
+        assert (exit_code, out) == (3, ""), command
+        assert file in err
+        assert len(err.strip().splitlines()) == 1
+    assert not Path("merged").exists()

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from revlm.cli import main, prefill_progress
-from revlm.cli.samples import print_text
+from revlm.cli import main
+from revlm.cli.terminal import prefill_progress
+from revlm.cli.terminal.streams import guarded_streams, print_content
 from revlm.generation import Decoder, Sampling, Writing, load_model, writing
-from revlm.generation.sampling import Chance
+from revlm.generation.sampling import SampleRng
 from revlm.model.decoding import CachedStack
 from tests.tiny_run import write_run
 
@@ -75,7 +76,7 @@ def test_the_text_follows_its_prompt_and_speeds_go_to_standard_error(generate: R
     assert out.startswith("the old")
     assert out.endswith("\n")
     speed = r"{} tokens? in [\d.]+ s, [\d.,]+ tokens/s"
-    assert re.fullmatch(f"prompt: {speed.format(8)}; written: {speed.format(5)}\n", err)
+    assert re.fullmatch(f"prompt: {speed.format(7)}; written: {speed.format(5)}\n", err)
 
 
 def test_json_holds_tokens_and_their_log_probabilities(
@@ -333,9 +334,9 @@ def test_lines_are_continued_in_turns_with_all_that_stands_before(
         text += line.encode() + drawn
         expected += whole_characters(drawn) + "\n"
     assert out == expected
-    # With the begin token, and the last token of each continuation but the last, which is taken in with the next line.
+    # With the last token of each continuation but the last, which is taken in with the next line.
     given = "the “old” clerk\n went".encode()
-    assert f"prompt: {1 + len(given) + 2} tokens" in err
+    assert f"prompt: {len(given) + 2} tokens" in err
     assert "written: 15 tokens" in err
     assert "Ctrl-D" not in err  # nobody sits there
 
@@ -371,14 +372,14 @@ def test_no_line_at_all_writes_nothing(generate: Run, monkeypatch: pytest.Monkey
 def test_an_interrupted_text_ends_its_line(generate: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = generate("--prompt", "the", "--max-tokens", 9)[1]
     numbers = iter(range(5))
-    uniform = Chance.uniform
+    uniform = SampleRng.uniform
 
-    def interrupted(chance: Chance) -> float:
+    def interrupted(chance: SampleRng) -> float:
         if next(numbers) == 4:
             raise KeyboardInterrupt
         return uniform(chance)
 
-    monkeypatch.setattr(Chance, "uniform", interrupted)
+    monkeypatch.setattr(SampleRng, "uniform", interrupted)
     code, out, err = generate("--prompt", "the", "--max-tokens", 9)
     assert code == 130
     assert out.endswith("\n")
@@ -388,11 +389,23 @@ def test_an_interrupted_text_ends_its_line(generate: Run, monkeypatch: pytest.Mo
     assert err == "revlm: interrupted\n"
 
 
-def test_control_characters_do_not_reach_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    for stream, expected in ((Terminal(), "a\ufffd[2J\n"), (io.StringIO(), "a\x1b[2J\n")):
-        monkeypatch.setattr("sys.stdout", stream)
-        print_text("a\x1b[2J\n")
-        assert stream.getvalue() == expected
+class Screen(io.BytesIO):
+    """A terminal's bytes."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("is_terminal", "expected"), [(True, b"a\xef\xbf\xbd[2J\n"), (False, b"a\x1b[2J\n")])
+def test_control_characters_do_not_reach_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, is_terminal: bool, expected: bytes
+) -> None:
+    content = Screen() if is_terminal else io.BytesIO()
+    stream = io.TextIOWrapper(content, encoding="utf-8")
+    monkeypatch.setattr("sys.stdout", stream)
+    with guarded_streams():
+        print_content("a\x1b[2J\n")
+    assert content.getvalue() == expected
 
 
 def test_a_long_prompt_tells_how_far_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -443,3 +456,16 @@ def test_ctrl_c_leaves_out_the_rest_of_a_long_line(generate: Run, monkeypatch: p
     code, out, err = generate("--interactive", "--max-tokens", 5)
     assert (code, out) == (0, "\n")
     assert "of this line's 25 tokens the first 15 were appended, the rest was left out" in err
+
+
+def test_a_prompt_is_counted_alike_for_people_and_programs(generate: Run, folder: Path) -> None:
+    given = ("--prompt", "the old", "--max-tokens", 2)
+    counted = json.loads(generate(*given, "--json")[1])["prompt_tokens"]
+    assert f"prompt: {counted} tokens in" in generate(*given)[2]
+
+
+@pytest.mark.parametrize("options", [(), ("--interactive",)])
+def test_a_prompt_longer_than_any_example_is_reported(generate: Run, folder: Path, options: tuple[str, ...]) -> None:
+    given = ("--max-tokens", 1, *options)
+    assert "no example in training had more than 512" in generate(*given, "--prompt", "the old " * 80)[2]
+    assert "no example in training" not in generate(*given, "--prompt", "the old")[2]

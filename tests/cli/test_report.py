@@ -61,7 +61,7 @@ def test_help_shows_an_example() -> None:
     assert "Example: revlm report" in CliRunner().invoke(app, ["--help"]).stdout
 
 
-@pytest.mark.parametrize("module", ["revlm.cli.report", "revlm.cli.display"])
+@pytest.mark.parametrize("module", ["revlm.cli.report", "revlm.cli.terminal.display"])
 def test_the_module_loads_nothing_heavy(module: str) -> None:
     heavy = {"torch", "matplotlib", "numpy", "pydantic"}
     program = f"import sys, {module}; print({heavy} & set(sys.modules))"

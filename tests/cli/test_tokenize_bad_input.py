@@ -19,7 +19,7 @@ import pytest
 from pyarrow import parquet
 
 from revlm.cli import main
-from revlm.corpus.store_folder import is_store
+from revlm.corpus.reading import is_store
 
 GOOD = "The keeper counted the ships twice, once at dusk and once before sleep.\n" * 5
 
@@ -238,11 +238,11 @@ def test_a_full_disk_loses_nothing(
         (texts / f"{number}.txt").write_text(f"{number} {GOOD}" * 600)
     assert revlm("tokenize", texts / "0.txt", "-o", store, "--tokenizer", "bytes").returncode == 0
     before = (store / "manifest.json").read_bytes()
-    sentence = revlm("tokenize", texts, "-o", store, "--tokenizer", "bytes").sentence(6)
+    sentence = revlm("tokenize", texts, "-o", store, "--tokenizer", "bytes", "--replace").sentence(6)
     assert "disk full" in sentence
     assert "run the same command again" in sentence
     assert (store / "manifest.json").read_bytes() == before
     assert is_store(store)
     remount("size=20m")
-    assert revlm("tokenize", texts, "-o", store, "--tokenizer", "bytes").returncode == 0
+    assert revlm("tokenize", texts, "-o", store, "--tokenizer", "bytes", "--replace").returncode == 0
     assert json.loads((store / "manifest.json").read_text())["documents"] == 4

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 from revlm.corpus.cleaning import Cleaning
 from revlm.corpus.corpus_files import Skipped
 from revlm.corpus.events import Dropped, Ended, Event, Piece, Place
-from revlm.corpus.sampling import PASSAGE_CHARACTERS, sample_passages
+from revlm.corpus.tokenizer_training import PASSAGE_CHARACTERS, sample_passages
 
 
 def events(*texts: str, pieces: int = 1, dropped: int | None = None) -> Iterator[Event]:

@@ -97,3 +97,42 @@ def test_lines_are_cut_before_a_space() -> None:
     parts = list(cut_line(line, 200))
     assert len(parts) > 10
     assert all(part.startswith(" ") for part in parts[1:])
+
+
+def test_rare_characters_go_through_bytes_and_come_back() -> None:
+    text = "the keeper counted the ships at dusk\n" * 500 + "ж щ\n"
+    for coverage, tokens in ((1.0, 1), (0.9995, 2)):
+        tokenizer = train_sentencepiece([text], vocab_size=300, character_coverage=coverage)
+        assert len(tokenizer.encode("ж")) == len(tokenizer.encode("щ")) == tokens
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+        assert tokenizer.decode(tokenizer.encode("字 ☃")) == "字 ☃"
+
+
+MANY = "".join(chr(0x4E00 + number) * (3000 - number) for number in range(3000))
+
+
+@pytest.mark.parametrize("coverage", [0.2, 0.5, 0.97, 0.9995, 1.0])
+def test_the_coverage_is_the_share_of_the_text_whose_characters_get_ids(coverage: float) -> None:
+    with pytest.raises(UsageError, match="too small") as error:
+        train_sentencepiece([MANY], vocab_size=261, character_coverage=coverage)
+    kept = bound_in(error) - 259 - 1  # the space is always kept
+    counts = [3000 - number for number in range(3000)]
+    assert sum(counts[: kept - 1]) < coverage * sum(counts) <= sum(counts[:kept])
+
+
+def test_without_options_characters_take_half_of_the_vocabulary_at_most_and_it_is_said() -> None:
+    said: list[str] = []
+    tokenizer = train_sentencepiece([MANY, "the keeper\n" * 99], message=said.append)
+    assert tokenizer.vocab_size == 2048
+    assert sum(len(piece.decode("utf-8", "ignore")) == 1 for piece in tokenizer.piece_bytes[258:]) == 894 + 1
+    assert ["894 most frequent" in line for line in said] == [True]
+    assert tokenizer.decode(tokenizer.encode(MANY)) == MANY
+
+
+def test_a_size_that_was_not_given_is_not_spoken_of() -> None:
+    with pytest.raises(UsageError, match=r"^the default vocabulary of 2,048 is too small.*--vocab-size") as error:
+        train_sentencepiece([MANY], character_coverage=1.0)
+    smallest = bound_in(error)
+    assert train_sentencepiece([MANY], vocab_size=smallest, character_coverage=1.0).vocab_size == smallest
+    with pytest.raises(UsageError, match=r"^the default vocabulary of 2,048 is more than this small corpus can fill"):
+        train_sentencepiece(["hello world"])

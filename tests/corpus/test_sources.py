@@ -9,7 +9,7 @@ from pyarrow import parquet
 from revlm.corpus import tokenize_corpus
 from revlm.corpus.events import START, Dropped, Ended, Piece
 from revlm.corpus.sources import Source, open_source
-from revlm.corpus.store import TokenStore
+from revlm.corpus.store.token_store import TokenStore
 from revlm.errors import DataError, Interrupted, UsageError
 
 ROWS = [

@@ -1,3 +1,4 @@
+import random
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,42 @@ def test_progress_counts_bytes_and_a_stop_is_heeded(corpus: Path, tmp_path: Path
     assert calls[-1] == (total, total, "vocabulary: 2")
     with pytest.raises(Interrupted, match="stopped by SIGTERM"):
         write_tokenizer(corpus, tmp_path / "tokenizer", **options, stop=lambda: "SIGTERM")
+
+
+def test_of_mixed_scripts_the_rarest_characters_become_bytes_and_it_is_said(tmp_path: Path, paragraph: str) -> None:
+    """English with a tenth of Chinese: more characters than the default vocabulary has ids."""
+    rng = random.Random(1)
+    chinese = "".join(chr(0x4E00 + int(rng.random() ** 3 * 4000)) for _ in range(40_000))
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "english.txt").write_text(paragraph * 2000, "utf-8")
+    (folder / "chinese.txt").write_text(chinese, "utf-8")
+    messages: list[str] = []
+    summary = tokenize_corpus(folder, tmp_path / "store", message=messages.append, workers=1)
+    assert summary.vocab_size == 2048
+    assert [("rarer ones are stored as bytes" in message) for message in messages] == [True]
+    store = Tokenizer.load(tmp_path / "store")
+    assert store.decode(store.encode(chinese)) == chinese
+    assert len(store.encode("the keeper")) < len("the keeper") // 2 + 1
+    with pytest.raises(UsageError, match=r"^--vocab-size 1000 is too small.*the smallest that works"):
+        write_tokenizer(folder, tmp_path / "tokenizer", vocab_size=1000)
+    with pytest.raises(UsageError, match=r"^the default vocabulary of 2,048 is too small"):
+        write_tokenizer(folder, tmp_path / "tokenizer", character_coverage=1.0)
+    assert write_tokenizer(folder, tmp_path / "tokenizer", character_coverage=0.95, vocab_size=1000).vocab_size == 1000
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"vocab_size": 259}, "--vocab-size 259 is too small"),
+        ({"character_coverage": 0.0}, "--character-coverage 0.0 is no share"),
+        ({"character_coverage": 1.5}, "--character-coverage 1.5 is no share"),
+        ({"character_coverage": float("nan")}, "--character-coverage nan is no share"),
+        ({"character_coverage": 0.9, "tokenizer": "bytes"}, "leave it or --tokenizer out"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_the_corpus_is_looked_at(
+    tmp_path: Path, options: dict[str, object], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        tokenize_corpus(tmp_path / "nowhere", tmp_path / "store", **options)  # type: ignore[arg-type]

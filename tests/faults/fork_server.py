@@ -17,11 +17,11 @@ import datasets  # noqa: F401
 import datasketch  # noqa: F401
 import torch
 
-import revlm.cli.display
+import revlm.cli.terminal.display
 import revlm.cli.train
 import revlm.training  # noqa: F401
 from revlm.cli import main
-from revlm.corpus import spool
+from revlm.corpus.store import spool
 from tests.faults.points import KillAt, SignalAt
 
 

@@ -17,13 +17,13 @@ Place = tuple[str, str, str]
 """A module, and in it a class (or nothing) and a function."""
 
 PLACES: dict[str, Place] = {
-    "opening": ("revlm.corpus.store", "TokenStore", "__init__"),
-    "loading": ("revlm.corpus.packed_corpus", "PackedCorpus", "_example"),
+    "opening": ("revlm.corpus.store.token_store", "TokenStore", "__init__"),
+    "loading": ("revlm.corpus.examples.packed", "PackedCorpus", "_example"),
     "forward": ("revlm.model.revlm", "RevLM", "forward"),
     "backward": ("torch", "Tensor", "backward"),
     "update": ("torch.optim", "AdamW", "step"),
     "evaluation": ("revlm.model.revlm", "RevLM", "loss"),  # that of a training example before, so the call matters
-    "sampling": ("revlm.generation.sampling", "Chance", "uniform"),
+    "sampling": ("revlm.generation.sampling", "SampleRng", "uniform"),
     "saving": ("safetensors.torch", "", "save_file"),
 }
 

@@ -89,14 +89,14 @@ def test_a_damaged_token_store_is_not_used(
     assert_undisturbed(outcome(copy), before, file)
 
 
-def test_a_changed_manifest_of_tokens_is_another_corpus(
+def test_a_changed_manifest_of_tokens_is_damage(
     copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(copy)
     manifest = copy / "tokens" / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"documents": 4', '"documents": 5'))
-    assert main([*TRAIN]) == 6
-    assert "was trained with other settings (corpus: " in capsys.readouterr().err
+    assert main([*TRAIN]) == 3
+    assert "manifest.json is damaged (its content changed since it was written)" in capsys.readouterr().err
 
 
 class Planted:

@@ -138,7 +138,7 @@ def test_too_many_ranks_are_said_once(copies: Copies) -> None:
     ended = run(copies.make("three"), ranks=3)
     assert [each.code for each in ended] == [2, 2, 2]
     [sentence] = said(ended)
-    assert "set it to 3 or a multiple" in sentence
+    assert "set it to 3 or more" in sentence
 
 
 def test_ranks_with_other_recipes_are_refused(copies: Copies) -> None:

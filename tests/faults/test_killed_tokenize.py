@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from revlm.corpus import tokenize_corpus
-from revlm.corpus.store_folder import is_store
+from revlm.corpus.reading import is_store
 from tests.faults.forks import Copies, Forks
 
 WORDS = ("the", "keeper", "counted", "ships", "twice", "at", "dusk", "and", "once", "before", "sleep", "nobody")
@@ -52,7 +52,7 @@ def killed_everywhere(forks: Forks, before: Path, step: int, *arguments: str) ->
     for copy, _ in runs:
         kills += 1
         for store in stores:
-            assert any(is_store(copy / place) for place in (store, f".{store}.previous")), copy
+            assert any(map(is_store, (copy / store, *copy.glob(f".{store}.*.previous")))), copy
         again = forks.run(copy, *arguments)
         assert again.code == 0, again.stderr
         assert contents(copy) == undisturbed, copy
@@ -69,7 +69,7 @@ def test_a_kill_at_any_point_of_the_writing(forks: Forks, corpus: Path, tmp_path
 @pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 29])
 def test_a_kill_while_an_older_store_is_replaced(forks: Forks, corpus: Path, tmp_path: Path, step: int) -> None:
     tokenize_corpus(corpus / "0.txt", tmp_path / "before" / "store", tokenizer="bytes")
-    arguments = ("tokenize", str(corpus / "2.txt"), "-o", "store", "--tokenizer", "bytes")
+    arguments = ("tokenize", str(corpus / "2.txt"), "-o", "store", "--tokenizer", "bytes", "--replace")
     assert killed_everywhere(forks, tmp_path / "before", step, *arguments) > 60 / step
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from revlm.cli.signals import SIGNALS
+from revlm.cli.terminal.signals import SIGNALS
 from revlm.runs import list_checkpoints, read_journal, verify_checkpoint
 from tests.faults.forks import Copies, Forks
 from tests.faults.points import PLACES

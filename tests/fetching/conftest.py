@@ -1,5 +1,6 @@
-"""An invented library on loopback, an invented table of titles, and clients of package registries."""
+"""An invented library on loopback, which is also the package registries' mirror, and an invented table of titles."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,14 +35,13 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
 
 
 @pytest.fixture
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Puts shell scripts on PATH, before everything else."""
-    folder = tmp_path / "programs"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-
-    def write(name: str, script: str) -> None:
-        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
-        (folder / name).chmod(0o755)
-
-    return write
+def registries(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sets npm and pip up for that library alone."""
+    for name in list(os.environ):
+        if name.lower().startswith(("npm_config_", "pip_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("npm_config_registry", f"{library.url}/npm/")
+    monkeypatch.setenv("npm_config_userconfig", os.devnull)
+    monkeypatch.setenv("npm_config_globalconfig", os.devnull)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", f"{library.url}/simple/")

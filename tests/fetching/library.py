@@ -1,14 +1,16 @@
 """Texts as Project Gutenberg ships them, pages of a web server, and packages, all invented."""
 
+import base64
+import contextlib
 import hashlib
 import http.server
 import io
+import json
 import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 
 def ebook(title: str, *, body: str = "It was a calm night at sea.\n" * 40) -> bytes:
@@ -28,6 +30,8 @@ class Page:
     content_length: int | str | None = None
     announces_length: bool = True
     stalls: bool = False
+    drips: bool = False
+    content_type: str = "text/plain"
 
 
 @dataclass
@@ -35,6 +39,7 @@ class Library:
     url: str
     pages: dict[str, Page] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    authorizations: list[str | None] = field(default_factory=list)
 
 
 @contextmanager
@@ -42,9 +47,18 @@ def open_library() -> Iterator[Library]:
     """A web server on loopback that answers with the pages put into it, and 404 otherwise."""
     closing = threading.Event()
 
+    def drip(file: io.BufferedIOBase, body: bytes) -> None:
+        """Sends a byte at a time, each well within what a client waits for one."""
+        with contextlib.suppress(OSError):
+            for start in range(len(body)):
+                if closing.wait(0.05):
+                    return
+                file.write(body[start : start + 1])
+
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             library.asked.append(self.path)
+            library.authorizations.append(self.headers["Authorization"])
             page = library.pages.get(self.path, Page(b"no such page", status=404))
             if page.stalls:
                 closing.wait(30)
@@ -52,7 +66,11 @@ def open_library() -> Iterator[Library]:
             self.send_response(page.status)
             if page.announces_length:
                 self.send_header("Content-Length", str(page.content_length or len(page.body)))
+            self.send_header("Content-Type", page.content_type)
             self.end_headers()
+            if page.drips:
+                drip(self.wfile, page.body)
+                return
             self.wfile.write(page.body)
 
         def log_message(self, *arguments: object) -> None:
@@ -71,11 +89,18 @@ def open_library() -> Iterator[Library]:
         thread.join()
 
 
-def write_archive(path: Path, files: dict[str, bytes]) -> str:
-    """Writes a .tar.gz of those files; returns its sha256."""
-    with tarfile.open(path, "w:gz") as archive:
+def archive_of(files: dict[str, bytes]) -> bytes:
+    """A .tar.gz of those files."""
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w:gz") as archive:
         for name, content in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return held.getvalue()
+
+
+def npm_answer(version: str, address: str, archive: bytes) -> bytes:
+    """What a registry of npm says of a package with that one version."""
+    integrity = "sha512-" + base64.b64encode(hashlib.sha512(archive).digest()).decode()
+    return json.dumps({"versions": {version: {"dist": {"tarball": address, "integrity": integrity}}}}).encode()

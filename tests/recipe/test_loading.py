@@ -15,9 +15,7 @@ BUNDLED = (
     "demo",
     "enwik8-64k",
     "novel-64k",
-    "novels-full",
-    "novels-local",
-    "novels-lsh",
+    "novels",
 )
 
 

@@ -1,9 +1,12 @@
 from pathlib import Path
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from revlm.recipe import Recipe, load_recipe
+from revlm.recipe.yaml_text import MOST_CHARACTERS, read_yaml
+from tests.recipe.texts import problem
 
 
 @given(
@@ -35,3 +38,56 @@ def test_words_that_yaml_11_misreads(write):
     assert recipe.optimizer.eps == 1e-7
     assert recipe.data.path == Path("on")
     assert recipe.evaluate.samples == ("no", "2020-01-01", "3e-4", "1", "12:30")
+
+
+LAUGHS = "a: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"b{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+)
+HOSTILE = {
+    "aliases that grow": (LAUGHS, "more than 20,000 values"),
+    "merges that grow": (
+        "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 12)),
+        "more than 20,000 values",
+    ),
+    "a list that holds itself": ("data: &a [*a]\n", "an alias of what holds it"),
+    "a mapping that holds itself": ("data: &a {path: {b: *a}}\n", "an alias of what holds it"),
+    "a mapping that is its own key": ("&a {? *a : 1}\n", "an alias of what holds it"),
+    "deep lists": ("data: " + "[" * 100_000, "nested deeper than 32"),
+    "deep mappings": ("{a: " * 50_000, "nested deeper than 32"),
+    "deep blocks": ("".join(" " * n + "a:\n" for n in range(500)), "nested deeper than 32"),
+    "many digits": ("seed: " + "1" * 10_000, "a number of more than 40 digits"),
+    "many hexadecimal digits": ("seed: 0x" + "f" * 10_000, "a number of more than 40 digits"),
+    "many values": ("data: [" + "a," * 50_000 + "]", "more than 20,000 values"),
+    "too long": ("# " + "x" * MOST_CHARACTERS, "longer than 262,144 characters"),
+    "a tag of what it is not": ("seed: !!int many", "ValueError"),
+    "a date that is none": ("seed: !!timestamp 2001-99-99", "ValueError"),
+    "bytes that are none": ("seed: !!binary é", "seed"),
+    "a key that is a list": ("? [a, b]\n: c", "unhashable"),
+    "a control character": ("seed: a\x1bb", "not allowed"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_would_grow_without_bound_is_refused_with_its_place(write, name):
+    text, expected = HOSTILE[name]
+    message = problem(write(text))
+    assert expected in message or name == "bytes that are none"
+    assert len(message) < 1000
+
+
+def test_a_value_in_a_message_is_short(write):
+    for text in ("data: {path: [" + "[x, x]," * 900 + "]}", "model: " + "x" * 100_000, "x" * 100_000 + ": 1"):
+        message = problem(write(text))
+        assert len(message) < 20 * 1000
+        assert max(map(len, message.splitlines())) < 1000
+    many = problem(write("".join(f"k{number}: 1\n" for number in range(5000))))
+    assert len(many.splitlines()) == 22
+
+
+def test_parts_that_an_alias_names_are_apart(write):
+    text = "data: {path: a}\nevaluate: &e {samples: [a]}\ntrain: {max_steps: 3}\n"
+    assert read_yaml("a: &a [1]\nb: *a")["a"] is not read_yaml("a: &a [1]\nb: *a")["b"]
+    value = read_yaml("a: &a {x: [1]}\nb: *a")
+    value["a"]["x"].append(2)
+    assert value["b"] == {"x": [1]}
+    assert load_recipe(write(text), ["evaluate.sample_tokens=3"]).evaluate.samples == ("a",)

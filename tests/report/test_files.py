@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,27 @@ def test_runs_from_different_folders_are_compared_in_the_working_folder(
     assert write_comparison(histories).page == Path("comparison.html")
 
 
+def test_a_write_that_fails_leaves_the_old_file_and_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def disk_full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    page = tmp_path / "report.html"
+    page.write_text("old")
+    monkeypatch.setattr(os, "fsync", disk_full)
+    with pytest.raises(StorageError, match=r"disk full while writing .*report\.html: free space there"):
+        write_whole(page, b"new")
+    assert page.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [page]
+
+
 def test_a_folder_that_cannot_be_written_to_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=r"report\.html failed"):
+    with pytest.raises(StorageError, match=r"writing .* failed, No such file"):
         write_whole(tmp_path / "missing" / "report.html", b"")
+
+
+def test_a_link_of_a_files_name_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("keep")
+    (tmp_path / "report.html").symlink_to(outside)
+    write_whole(tmp_path / "report.html", b"new")
+    assert (outside.read_text(), (tmp_path / "report.html").read_text()) == ("keep", "new")

@@ -108,6 +108,7 @@ def nested(depth: int) -> str:
         "\x00",
         "!!python/object:os.system {}",
         "x" * 300_000,
+        f"train: {{max_steps: {'9' * 5000}}}",
     ],
 )
 def test_a_recipe_that_cannot_be_read_is_one_sentence(run: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,7 +123,7 @@ def test_a_recipe_that_cannot_be_read_is_one_sentence(run: Path, text: str, caps
 @pytest.mark.parametrize(
     "text",
     [
-        f"train: {{max_steps: {'9' * 4000}}}",
+        f"train: {{max_steps: {'9' * 30}}}",
         "train: {max_steps: .inf}",
         "model: {layers: [[a, [b]], {c: 1}, null], d_model: {x: 1}, n_heads: []}",
         "'<b>': '</pre><script>'",
@@ -148,12 +149,14 @@ def test_a_damaged_journal_is_one_sentence(run: Path, capsys: pytest.CaptureFixt
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("name", ["x" * 300, "no\nrun", "\x1b[2J"])
 def test_a_folder_of_an_odd_name_is_one_sentence(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["report", str(tmp_path / name)]) == 6
-    assert "report" not in capsys.readouterr().out
+    assert main(["report", str(tmp_path / name)]) in (2, 6)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 1 + name.count("\n")
 
 
 @pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize("name", ["x" * 255, "\udcff", "<b>$a$ \\frac{", "no\nrun", "\x1b[2J", "長い名前"])
+@pytest.mark.parametrize("name", ["x" * 255, "<b>$a$ \\frac{", "no\nrun", "\x1b[2J", "長い名前"])
 def test_a_run_of_an_odd_name_is_reported(tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]) -> None:
     run = build_run(tmp_path / "run", 1).rename(tmp_path / name)
     assert main(["report", str(run), str(build_run(tmp_path / "other", 1))]) == 0

@@ -21,6 +21,7 @@ from revlm.runs import (
     save_checkpoint,
     verify_checkpoint,
 )
+from revlm.storage import staging_name
 
 STATE = {"step": 3, "place": {"epoch": 1, "rate": 0.1 + 0.2}, "names": ["a", "é"], "large": 2**63}
 
@@ -88,7 +89,7 @@ def test_those_of_every_few_steps_are_kept_for_ever(tmp_path, tensors):
 def test_what_a_kill_between_a_save_and_its_pruning_left_is_ended(tmp_path, tensors):
     for step in (1, 2, 3):
         save_checkpoint(tmp_path, step, tensors, STATE, keep_last=3)
-    (tmp_path / "checkpoints" / ".staging-step-00000004").mkdir()
+    (tmp_path / "checkpoints" / staging_name("step-00000004")).mkdir()
     end_save(tmp_path, 2, keep_last=1)
     assert sorted(os.listdir(tmp_path / "checkpoints")) == ["step-00000002", "step-00000003"]
 

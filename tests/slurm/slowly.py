@@ -6,18 +6,18 @@ import time
 from typing import Any
 
 from revlm.cli import main
-from revlm.training.update import Updates
+from revlm.training.step import TrainStep
 
 SECONDS = 0.5
 
 if "SLURM_RESTART_COUNT" not in os.environ:
-    update = Updates.update
+    update = TrainStep.update
 
     def slow_update(*rest: Any, **options: Any) -> Any:
         time.sleep(SECONDS)
         return update(*rest, **options)
 
-    Updates.update = slow_update  # type: ignore[method-assign]
+    TrainStep.update = slow_update  # type: ignore[method-assign]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -59,3 +59,33 @@ def test_the_lock_is_given_back_at_the_end_of_the_block_and_after_an_error(tmp_p
 def test_a_missing_folder_is_one_sentence(tmp_path):
     with pytest.raises(StorageError, match="locking the run folder"), RunFolder(tmp_path / "none").lock():
         pass
+
+
+@pytest.mark.parametrize("content", ["keep", "{}", '{"pid', "x" * 5000])
+def test_a_link_or_a_file_of_somebody_else_is_no_lock_and_stays(tmp_path, content):
+    theirs = tmp_path / "theirs"
+    theirs.write_text(content)
+    (tmp_path / ".lock").symlink_to(theirs)
+    with pytest.raises(StorageError, match="is a symbolic link"), RunFolder(tmp_path).lock():
+        pass
+    (tmp_path / ".lock").unlink()
+    theirs.rename(tmp_path / ".lock")
+    if content == '{"pid':  # what a kill leaves of ours
+        with RunFolder(tmp_path).lock():
+            return
+    with pytest.raises(StorageError, match="is no lock of revlm"), RunFolder(tmp_path).lock():
+        pass
+    assert (tmp_path / ".lock").read_text() == content
+
+
+def test_a_folder_that_is_moved_removed_or_replaced_is_noticed(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    with RunFolder(run).lock() as lock:
+        lock.require_held()
+        run.rename(tmp_path / "moved")
+        with pytest.raises(StorageError, match="was moved, removed or replaced"):
+            lock.require_held()
+        run.mkdir()
+        with RunFolder(run).lock(), pytest.raises(StorageError, match="was moved, removed or replaced"):
+            lock.require_held()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from revlm.corpus import Corpus, Example, PackedCorpus, Tokenizer, open_corpus, tokenize_corpus
-from revlm.corpus.packing import Span
+from revlm.corpus.examples.packing import Span
 from revlm.errors import DataError, Interrupted, ResourceError, StorageError
 from revlm.recipe import Data, Recipe, Stream, load_recipe
 from revlm.runs import RunFolder, list_checkpoints, load_checkpoint, read_journal
@@ -71,6 +71,13 @@ def _no_loader_is_left() -> Iterator[None]:
     """However a run ends, the threads that prepared its examples have ended with it."""
     yield
     assert [thread.name for thread in threading.enumerate() if thread.name == "loader"] == []
+
+
+def begin_again(out: Path) -> None:
+    """Takes back from a run folder all that says that it was trained in."""
+    shutil.rmtree(out / "checkpoints")
+    for name in ("checkpoints.json", "metrics.jsonl"):
+        (out / name).unlink()
 
 
 def final_weights(out: Path) -> dict[str, torch.Tensor]:
@@ -278,7 +285,7 @@ def test_a_run_keeps_the_tokenizer_of_its_tokens(recipe_file: Path, tokens: Path
     tokenize_corpus(texts, tmp_path / "again", tokenizer=out)
     for name in ("data-00000-of-00001.arrow", "tokenizer.model"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "tokens" / name).read_bytes()
-    shutil.rmtree(out / "checkpoints")
+    begin_again(out)
     list(train(recipe(recipe_file, tokens, out, "train.max_steps=1", "evaluate.every=0")))
     assert Tokenizer.load(out).kind == "bytes"
 
@@ -292,9 +299,10 @@ def test_a_run_stays_at_the_commit_it_began_with(
     def at_commit(stream: Stream) -> Stream:
         return stream.model_copy(update={"revision": stream.revision or today})
 
-    def opened(data: Data, *rest: Any) -> Corpus:
+    def opened(data: Data, *rest: Any, **options: Any) -> Corpus:
         assert data.stream is not None
-        return open_corpus(data.model_copy(update={"stream": data.stream.model_copy(update={"revision": None})}), *rest)
+        unpinned = data.stream.model_copy(update={"revision": None})
+        return open_corpus(data.model_copy(update={"stream": unpinned}), *rest, **options)
 
     monkeypatch.setattr(loop, "pinned", at_commit)
     monkeypatch.setattr(loop, "open_corpus", opened)
@@ -308,6 +316,6 @@ def test_a_run_stays_at_the_commit_it_began_with(
     assert commit_after() == "one"
     today = "two"
     assert commit_after("data.stream.errors=skip") == "one"
-    shutil.rmtree(out / "checkpoints")
+    begin_again(out)
     assert commit_after("data.stream.text_column=body") == "two"
     assert commit_after("data.stream.text_column=body", "data.stream.revision=three") == "three"

@@ -2,12 +2,15 @@
 
 import os
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
+import torch
 
-from revlm.errors import DataError, ElsewhereError, RankError, UsageError
+from revlm.errors import DataError, RankError, RemoteRankError, UsageError
 from revlm.launch import launch_of
+from revlm.training import process_group
 from revlm.training.nonfinite import NonFinite
 from revlm.training.process_group import joined
 from revlm.training.ranks import Ranks
@@ -20,8 +23,8 @@ def tell(values: list[Any]) -> tuple[Any, ...]:
         value = values[ranks.rank]
         gathered = ranks.gather(value)
         in_order = ranks.in_order([number * 10 for number in ranks.numbers(5)])
-        of_first = ranks.of_first(lambda: f"said by {ranks.rank}")
-        return gathered, in_order, of_first, ranks.together(lambda: ranks.rank)
+        of_first = ranks.broadcast(lambda: f"said by {ranks.rank}")
+        return gathered, in_order, of_first, ranks.run_on_all(lambda: ranks.rank)
 
 
 def test_ranks_tell_each_other_json_of_any_size() -> None:
@@ -37,10 +40,10 @@ def test_alone_nothing_is_told() -> None:
     ranks = Ranks()
     assert ranks.gather(object) == [object]  # not even JSON is asked for
     assert ranks.in_order([1, 2]) == [1, 2]
-    assert ranks.of_first(lambda: 3) == ranks.together(lambda: 3) == 3
+    assert ranks.broadcast(lambda: 3) == ranks.run_on_all(lambda: 3) == 3
     assert list(ranks.numbers(3)) == [0, 1, 2]
     with pytest.raises(DataError, match="as it is"):
-        ranks.by_first(lambda: _raise(DataError("as it is")))
+        ranks.run_on_rank0(lambda: _raise(DataError("as it is")))
 
 
 def _raise(error: BaseException) -> None:
@@ -51,7 +54,7 @@ def fail(errors: dict[int, Exception]) -> tuple[str, str, int | None]:
     """What a rank raises where these ranks fail."""
     with joined(launch_of(os.environ)) as ranks:
         try:
-            ranks.together(lambda: _raise(errors[ranks.rank]) if ranks.rank in errors else None)
+            ranks.run_on_all(lambda: _raise(errors[ranks.rank]) if ranks.rank in errors else None)
         except Exception as error:
             return type(error).__name__, str(error), getattr(error, "exit_code", None)
     raise AssertionError("nothing was raised")
@@ -60,13 +63,13 @@ def fail(errors: dict[int, Exception]) -> tuple[str, str, int | None]:
 def test_where_one_fails_all_do_and_only_that_one_raises_its_error() -> None:
     first, second = on_ranks(2, fail, {1: DataError("no such file")})
     assert second == ("DataError", "no such file", 3)
-    assert first == (ElsewhereError.__name__, "rank 1 failed with DataError: no such file", 3)
+    assert first == (RemoteRankError.__name__, "rank 1 failed with DataError: no such file", 3)
 
 
 def test_memory_that_ran_out_elsewhere_keeps_its_exit_code() -> None:
     first, second = on_ranks(2, fail, {0: MemoryError()})
     assert first[0] == "MemoryError"
-    assert second == ("ElsewhereError", "rank 0 failed with MemoryError: no message", 4)
+    assert second == ("RemoteRankError", "rank 0 failed with MemoryError: no message", 4)
 
 
 def test_of_several_failures_all_take_the_same() -> None:
@@ -76,7 +79,7 @@ def test_of_several_failures_all_take_the_same() -> None:
         ({1: not_finite}, "NonFinite"),
     ):
         assert [name for name, *_ in on_ranks(2, fail, errors)] == [expected, expected]
-    assert [name for name, *_ in on_ranks(2, fail, {0: stopped, 1: DataError("")})] == ["ElsewhereError", "DataError"]
+    assert [name for name, *_ in on_ranks(2, fail, {0: stopped, 1: DataError("")})] == ["RemoteRankError", "DataError"]
 
 
 def lose(how: str) -> float:
@@ -110,3 +113,29 @@ def test_more_ranks_than_examples_are_refused() -> None:
     assert on_ranks(2, number) == ["[0]", "[1]"]
     for said in on_ranks(3, number):
         assert "train.gradient_accumulation_steps is 2 and there are 3 processes" in said
+
+
+def learn_at_different_speeds(seconds: list[float]) -> float:
+    """One rank has a short example: it waits for the other's gradients longer than any fixed time of a second."""
+    with joined(launch_of(os.environ)) as ranks:
+        model = torch.nn.Linear(1, 1, bias=False)
+        torch.nn.init.ones_(model.weight)
+        parallel = ranks.parallel(model)
+        process_group._GRADIENTS_WAIT = timedelta(seconds=1)
+        torch.distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=1), torch.distributed.group.WORLD)
+        ranks.expect_backward(seconds[ranks.rank] / 3)
+        loss = parallel(torch.ones(1, 1)).sum()
+        time.sleep(seconds[ranks.rank])
+        with ranks.exchange():
+            loss.backward()
+        assert model.weight.grad is not None
+        return float(model.weight.grad)
+
+
+def test_the_wait_for_gradients_knows_how_long_the_slowest_takes() -> None:
+    assert on_ranks(2, learn_at_different_speeds, [0.0, 3.0]) == [2.0, 2.0]
+
+
+def test_the_wait_for_gradients_grows_with_the_forward_pass() -> None:
+    assert process_group.gradients_wait(0.1) == timedelta(minutes=20)
+    assert process_group.gradients_wait(3600) == timedelta(hours=20)

@@ -1,4 +1,4 @@
-"""The commands of the README: torchrun on one machine, and on two, with what its processes end with."""
+"""The commands of docs/distributed.md: torchrun on one machine, and on two, with what its processes end with."""
 
 import os
 import signal

@@ -20,7 +20,7 @@ from revlm.recipe import Recipe
 from revlm.runs.folder import RunFolder
 from revlm.runs.trackers.tracker import Shown, last_whole_step
 from revlm.runs.trackers.values import markdown_block, numbers, texts
-from revlm.storage import append_whole
+from revlm.storage import Folder, append_whole
 
 _HEADER_BYTES = 12  # length and its checksum
 _FOOTER_BYTES = 4  # checksum of the data
@@ -31,7 +31,8 @@ class TensorBoard:
 
     def __init__(self, folder: RunFolder, recipe: Recipe, step: int) -> None:
         place = folder.tensorboard
-        place.mkdir(exist_ok=True)
+        with Folder(folder.path) as opened, opened.inside(place.name, create=True):
+            pass  # no link, which would lead the files out of the run
         earlier = _event_files(place)
         self.held_step = last_whole_step(_last_step(earlier), step)
         number = 1 + max((int(path.name.rpartition(".")[2]) for path in earlier), default=0)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from bench.tokenizing.ids import Ids, ids_of_store
-from bench.watched import MemoryWatch, python, run_watched, tree_bytes
+from bench.watched import MemoryWatch, run_watched, tree_bytes
+from revlm.imports import python_module
 
 # Between two looks at the memory of all processes of a tokenizing.
 LOOK_SECONDS = 0.05
@@ -118,6 +119,6 @@ def _measure(plan: Plan, cell: Cell, timed: bool, seen: bool) -> Measurement:
 def _command(plan: Plan, cell: Cell, made: Path) -> list[str]:
     text = plan.texts[cell.text].path
     if cell.system == PLAIN:
-        return python("bench.tokenizing.plain", plan.tokenizer, text, made)
+        return python_module("bench.tokenizing.plain", plan.tokenizer, text, made)
     options = ("--tokenizer", plan.tokenizer, "--workers", cell.workers)
-    return python("revlm", "tokenize", text, "-o", made, *options)
+    return python_module("revlm", "tokenize", text, "-o", made, *options)

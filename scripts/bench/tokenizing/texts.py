@@ -6,8 +6,9 @@ from pathlib import Path
 
 from bench.tokenizing.corpora import LINE_FILE, find_novels, write_corpus, write_one_line
 from bench.tokenizing.schedule import Text, TextName
-from bench.watched import python, run_watched
+from bench.watched import run_watched
 from revlm.errors import DataError
+from revlm.imports import python_module
 
 _TRAINING_SECONDS = 3600.0
 
@@ -59,7 +60,7 @@ def make_tokenizer(given: Path | None, novels: Path, vocab_size: int, scratch: P
         return given
     find_novels(novels)
     ended = run_watched(
-        python("revlm", "tokenize", novels, "-o", scratch / "novels", "--vocab-size", vocab_size),
+        python_module("revlm", "tokenize", novels, "-o", scratch / "novels", "--vocab-size", vocab_size),
         seconds_limit=_TRAINING_SECONDS,
     )
     if ended["status"] != "done":

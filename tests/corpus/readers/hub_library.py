@@ -18,7 +18,7 @@ from pyarrow import parquet
 from revlm.corpus import open_corpus, pinned, tokenize_corpus
 from revlm.corpus.readers.hub import HubDataset
 from revlm.corpus.readers.raw import Unusable
-from revlm.corpus.store import TokenStore
+from revlm.corpus.store.token_store import TokenStore
 from revlm.errors import Interrupted
 from revlm.recipe import Data, Stream
 from tests.corpus.readers.loopback_hub import Repository

@@ -1,0 +1,1 @@
+"""What a user sees and types: streams, signals, progress and tables; commands of `revlm.cli` call these."""

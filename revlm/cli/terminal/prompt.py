@@ -1,0 +1,87 @@
+"""The prompt of `revlm generate`: an argument, a file or standard input."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from revlm.errors import DataError, UsageError
+
+STANDARD_INPUT = "-"
+
+
+class Prompt(NamedTuple):
+    """The text to continue, and whether it is short enough to be printed before its continuation."""
+
+    text: str
+    is_printed: bool
+
+
+def read_prompt(text: str | None, file: Path | None, message: Callable[[str], object]) -> Prompt:
+    """Returns the prompt that was given as an argument, in a file, or without either on standard input.
+
+    What is read goes through the cleaning of corpora, which `message` is told of where Project Gutenberg's matter goes;
+    and a newline at its very end, which editors and `echo` add, is not part of it.
+
+    Raises:
+        UsageError: there are two prompts or none, standard input is closed, or the argument is no UTF-8.
+        DataError: the file cannot be read or is no text in UTF-8.
+    """
+    if text is not None and file is not None:
+        raise UsageError("--prompt and --prompt-file are both given: give one of them")
+    if text is not None and text != STANDARD_INPUT:
+        _require_utf8(text)
+        return Prompt(text, is_printed=True)
+    if text is None and file is None and (sys.stdin is None or sys.stdin.isatty()):  # None: a shell's `<&-`
+        raise UsageError(
+            "there is no prompt: give --prompt TEXT, --prompt-file FILE, a text on standard input, or --interactive"
+        )
+    if file is None or str(file) == STANDARD_INPUT:
+        if sys.stdin is None:
+            raise UsageError("standard input is closed: give --prompt TEXT, --prompt-file FILE, or a text on it")
+        name, content = "standard input", sys.stdin.buffer.read()
+    else:
+        name, content = f"the prompt file {file}", _content(file)
+    return Prompt(_cleaned(decode(content, name), name, message).removesuffix("\n"), is_printed=False)
+
+
+def decode(content: bytes, name: str) -> str:
+    """Returns the text of bytes in UTF-8; raises DataError that says where they are none, or hold a NUL."""
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{name} is not UTF-8: byte 0x{content[error.start]:02x} at byte offset {error.start} ({error.reason}): "
+            "convert it, as with `iconv -t utf-8`"
+        ) from error
+    if "\0" in text:
+        raise DataError(f"{name} holds a NUL at character {text.index(chr(0))}: give a text in UTF-8")
+    return text
+
+
+def _require_utf8(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"--prompt is not UTF-8 at character {error.start}: write it in UTF-8") from error
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise DataError(f"the prompt file {file} cannot be read ({why}): give the path of a text file") from error
+
+
+def _cleaned(text: str, name: str, message: Callable[[str], object]) -> str:
+    from revlm.corpus.cleaning import CleanedText
+
+    cleaned = CleanedText([text])
+    kept = "".join(cleaned)
+    removed = len(cleaned.front) + len(cleaned.back)
+    if removed:
+        message(f"left out {removed:,} characters of Project Gutenberg's front and back matter in {name}")
+    for warning in cleaned.warnings:
+        message(f"{name}: {warning}")
+    return kept

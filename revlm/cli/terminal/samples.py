@@ -1,0 +1,75 @@
+"""The samples of `revlm generate` as they are drawn and printed."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from revlm.corpus import Tokenizer
+    from revlm.generation import Drawn, Writing
+
+
+class Sample:
+    """One sample as it grows: its tokens, their log-probabilities, and the text that can be shown.
+
+    Attributes:
+        text: what can be shown so far.
+    """
+
+    def __init__(self, tokenizer: "Tokenizer", stop: Sequence[str]) -> None:
+        from revlm.generation import TextStream
+
+        self.text = ""
+        self._stream = TextStream(stop)
+        self._piece_bytes = tokenizer.piece_bytes
+        self._drawn: list[Drawn] = []
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a stop text was found."""
+        return self._stream.stopped_by is not None
+
+    def add(self, drawn: "Drawn") -> str:
+        """Returns what can be shown with one more token."""
+        self._drawn.append(drawn)
+        return self._shown(self._stream.push(self._piece_bytes[drawn.token]))
+
+    def finish(self) -> str:
+        """Returns what was held back."""
+        return self._shown(self._stream.finish())
+
+    def described(self) -> dict[str, Any]:
+        """Returns the sample for JSON. Its tokens are all that were drawn, those of the stop text among them."""
+        return {
+            "text": self.text,
+            "tokens": [drawn.token for drawn in self._drawn],
+            "log_probabilities": [drawn.log_probability for drawn in self._drawn],
+            "stopped_by": self._stream.stopped_by,
+        }
+
+    def _shown(self, piece: str) -> str:
+        self.text += piece
+        return piece
+
+
+def draw_samples(
+    writing: "Writing",
+    samples: Sequence[Sample],
+    max_tokens: int,
+    show: Callable[[str], object] = lambda piece: None,
+    is_enough: Callable[[], bool] = lambda: False,
+) -> None:
+    """Draws tokens for each sample until it is stopped; shows the first as it comes.
+
+    `is_enough` is asked before each draw and ends them all.
+    """
+    first = samples[0]
+    for draws in writing.continue_tokens(max_tokens, lambda number: is_enough() or samples[number].is_stopped):
+        for sample, drawn in zip(samples, draws, strict=True):
+            if drawn is not None:
+                piece = sample.add(drawn)
+                if sample is first:
+                    show(piece)
+    for sample in samples:
+        piece = sample.finish()
+        if sample is first:
+            show(piece)

@@ -1,0 +1,95 @@
+"""The corpus of a recipe: which kind it is follows from `data`."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from revlm.corpus.events import Event, Place
+from revlm.corpus.examples.corpus import Corpus
+from revlm.corpus.examples.mixture import Mixture
+from revlm.corpus.examples.packed import PackedCorpus
+from revlm.corpus.examples.streamed import StreamedCorpus
+from revlm.corpus.readers.hub_address import PREFIX
+from revlm.corpus.sources import Source, open_source
+from revlm.corpus.store.token_store import open_tokenizer
+from revlm.errors import DataError, UsageError
+from revlm.recipe import Data, Stream
+
+
+def open_corpus(
+    data: Data, seed: int, message: Callable[[str], object] = lambda text: None, *, verified: bool = False
+) -> Corpus:
+    """Returns the corpus that a recipe names: a token store, the mixture of several, or texts to be tokenized.
+
+    `message` is told, while it trains on texts, of each that is left out. `verified` is as for `TokenStore`.
+
+    Raises:
+        DataError: a folder is no whole store or holds too little, the stores do not go together, or the texts or
+            their tokenizer cannot be opened.
+        UsageError: there is no such split, revision or configuration of a dataset.
+    """
+    if data.stream is not None and data.tokenizer is not None:
+        return StreamedCorpus(
+            _open_stream(data.stream),
+            open_tokenizer(data.tokenizer),
+            seq_len=data.seq_len,
+            packing=data.packing,
+            seed=seed,
+            validation=data.validation,
+            errors=data.stream.errors,
+            on_skip=lambda skipped: message(f"left out {skipped.path}: {skipped.reason}"),
+        )
+    stores = [
+        PackedCorpus(
+            path,
+            seq_len=data.seq_len,
+            packing=data.packing,
+            seed=seed,
+            validation=data.validation,
+            verified=verified,
+        )
+        for path in data.paths
+    ]
+    return stores[0] if len(stores) == 1 else Mixture(stores, data.weights)
+
+
+def pinned(stream: Stream) -> Stream:
+    """Returns the stream at the commit that its dataset of the hub is at now; files have none."""
+    if not stream.corpus.startswith(PREFIX):
+        return stream
+    return stream.model_copy(update={"revision": _open_stream(stream).commit})
+
+
+def _open_stream(stream: Stream) -> Source:
+    """Returns the texts of a stream, whose errors name the keys of a recipe."""
+    with _words_of_a_recipe():
+        source = open_source(
+            stream.corpus,
+            errors=stream.errors,
+            text_column=stream.text_column,
+            split=stream.split,
+            revision=stream.revision,
+            config=stream.config,
+        )
+
+    def events(after: Place) -> Iterator[Event]:
+        with _words_of_a_recipe():
+            yield from source.events(after)
+
+    return replace(source, identity=f"{source.identity}, column {stream.text_column}", events=events)
+
+
+@contextmanager
+def _words_of_a_recipe() -> Iterator[None]:
+    """The sources name options of `revlm tokenize`; here they are keys of a recipe, of the same names."""
+    try:
+        yield
+    except (DataError, UsageError) as error:
+        said = re.sub(r"--(errors|text-column|split|revision|config)\b(?: (skip)\b)?", _key_of_option, str(error))
+        raise type(error)(said) from error
+
+
+def _key_of_option(option: re.Match[str]) -> str:
+    value = f"={option[2]}" if option[2] else ""
+    return f"data.stream.{option[1].replace('-', '_')}{value}"

@@ -1,0 +1,231 @@
+"""What is in a token store: lengths of its documents, one of them as text, and whether all of it is whole."""
+
+import hashlib
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from revlm.corpus.cleaning import Cleaning
+from revlm.corpus.corpus_files import Shard, Skipped
+from revlm.corpus.store.token_store import StoredDocument, StoreFolder, TokenStore
+from revlm.errors import DataError, UsageError
+
+ENDS = 5  # of the longest and of the shortest documents
+_LISTED = 20  # in an error
+_DECODED_TOKENS = 1 << 16  # at once
+
+Progress = Callable[[int, int, str], object]
+
+
+@dataclass(frozen=True)
+class LengthBin:
+    """How many documents have from `low` to `high` tokens, a power of two and the last before the next, and their
+    tokens together."""
+
+    low: int
+    high: int
+    documents: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class StoreContents:
+    """What a store holds; documents are with their numbers from 0, as in its column `document`.
+
+    Attributes:
+        documents, tokens, bytes: how many; bytes are those of the texts.
+        tokenizer, vocab_size, fingerprint: of the store's own.
+        shard: which part of a corpus it is; None for a whole one.
+        lengths: from the shortest document's bin to the longest's.
+        longest, shortest: those at the ends, the first the utmost; of equal ones the earlier.
+        duplicates: those that repeat one before them.
+        skipped: what gave no document.
+    """
+
+    documents: int
+    tokens: int
+    bytes: int
+    tokenizer: str
+    vocab_size: int
+    fingerprint: str
+    shard: Shard | None
+    lengths: tuple[LengthBin, ...]
+    longest: tuple[tuple[int, StoredDocument], ...]
+    shortest: tuple[tuple[int, StoredDocument], ...]
+    duplicates: tuple[tuple[int, StoredDocument], ...]
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def bytes_per_token(self) -> float | None:
+        """None where there is no token."""
+        return self.bytes / self.tokens if self.tokens else None
+
+
+def inspect_store(store: TokenStore) -> StoreContents:
+    """Returns what a store holds."""
+    tokenizer = store.manifest.tokenizer
+    return StoreContents(
+        documents=len(store),
+        tokens=store.manifest.tokens,
+        bytes=store.manifest.bytes,
+        tokenizer=tokenizer.kind,
+        vocab_size=tokenizer.vocab_size,
+        fingerprint=tokenizer.fingerprint,
+        shard=store.shard,
+        lengths=tuple(length_bins(len(text) for text in store.texts)),
+        longest=tuple(heapq.nlargest(ENDS, enumerate(store.documents()), key=lambda each: each[1].tokens)),
+        shortest=tuple(heapq.nsmallest(ENDS, enumerate(store.documents()), key=lambda each: each[1].tokens)),
+        duplicates=tuple(each for each in enumerate(store.documents()) if each[1].duplicate),
+        skipped=tuple(store.skipped()),
+    )
+
+
+def length_bins(lengths: Iterable[int]) -> Iterator[LengthBin]:
+    """Yields the bins from the shortest length to the longest, those without documents among them."""
+    documents: Counter[int] = Counter()
+    tokens: Counter[int] = Counter()
+    for length in lengths:
+        documents[length.bit_length()] += 1
+        tokens[length.bit_length()] += length
+    for bits in range(min(documents, default=0), max(documents, default=-1) + 1):
+        yield LengthBin(1 << (bits - 1), (1 << bits) - 1, documents[bits], tokens[bits])
+
+
+def find_document(store: TokenStore, choice: str) -> int:
+    """Returns the number of the document that `choice` names: a number, or a part of a title, in capitals or not.
+
+    Digits are a number where there is a document with it. A title that is `choice` comes before those that hold it.
+
+    Raises:
+        UsageError: no document, or several (which are listed).
+    """
+    if choice.isascii() and choice.isdigit() and int(choice) < len(store):
+        return int(choice)
+    wanted = choice.casefold()
+    titles = [title.casefold() for title in store.titles]
+    found = [number for number, title in enumerate(titles) if title == wanted]
+    found = found or [number for number, title in enumerate(titles) if wanted in title]
+    if not found:
+        raise UsageError(
+            f"{store.folder} has {len(store)} documents, numbered from 0, and none with {choice!r} in its title; "
+            "its documents.jsonl has all titles"
+        )
+    if len(found) > 1:
+        listed = "; ".join(f"{number} {store.titles[number]}" for number in found[:_LISTED])
+        more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+        raise UsageError(f"{len(found)} titles have {choice!r} in them, give one of the numbers: {listed}{more}")
+    return found[0]
+
+
+def decoded(store: TokenStore, document: int) -> Iterator[bytes]:
+    """Yields the text of a document, by its number, in pieces of UTF-8 that may end within a character.
+
+    Raises:
+        DataError: it holds an id that the tokenizer does not have.
+    """
+    for part in store.texts[document].parts:
+        for start in range(0, len(part), _DECODED_TOKENS):
+            yield store.tokenizer.decode_bytes(part[start : start + _DECODED_TOKENS])
+
+
+@dataclass(frozen=True)
+class Damage:
+    """The names of files that are not what the manifest says, or else the numbers and titles of documents whose tokens
+    do not give their text."""
+
+    files: tuple[str, ...] = ()
+    documents: tuple[tuple[int, str], ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.files or self.documents)
+
+    def __str__(self) -> str:
+        named = [*self.files, *(f"document {number} {title}" for number, title in self.documents)]
+        more = f" and {len(named) - _LISTED} more" if len(named) > _LISTED else ""
+        return ", ".join(named[:_LISTED]) + more
+
+
+def find_damage(folder: Path | str, progress: Progress = lambda done, total, title: None) -> Damage:
+    """Returns what is damaged: compares every file with its sha256, and where these are whole, every document's text.
+
+    `progress` is called with bytes done, bytes in all (of the files and of the texts) and what is in work.
+
+    Raises:
+        DataError: the folder is no store, a file was cut or lost, or what the files hold does not go together.
+    """
+    store = StoreFolder(folder)
+    total = store.manifest.bytes + store.manifest.file_bytes
+    done = 0
+
+    def step(n_bytes: int, title: str) -> None:
+        nonlocal done
+        done += n_bytes
+        progress(done, total, title)
+
+    if files := tuple(store.damaged_files(step)):
+        return Damage(files)
+    opened = TokenStore(folder, verified=True)
+    damage = Damage((), tuple(damaged_documents(opened, step)))
+    if not damage:
+        opened.verify_content()
+    return damage
+
+
+def damaged_documents(store: TokenStore, step: Callable[[int, str], object]) -> Iterator[tuple[int, str]]:
+    """Yields number and title of each document whose tokens do not give its text.
+
+    `step` is called with the bytes of each document's text, and its title.
+    """
+    for number, document in enumerate(store.documents()):
+        if number >= len(store) or not _is_whole(store, number, document):
+            yield number, document.title
+        step(document.bytes, document.title)
+
+
+def _is_whole(store: TokenStore, number: int, document: StoredDocument) -> bool:
+    digest = hashlib.sha256()
+    try:
+        for piece in decoded(store, number):
+            digest.update(piece)
+    except DataError:
+        return False
+    return digest.hexdigest() == document.sha256
+
+
+@dataclass(frozen=True)
+class StoreSummary:
+    """What is in a store, and the seconds that it took; `cleaning` adds up what was removed from all its texts.
+
+    `duplicates` names documents whose text, or nearly so, is that of an earlier one, each with which.
+    """
+
+    output_dir: Path
+    documents: int
+    tokens: int
+    bytes: int
+    cleaning: Cleaning
+    skipped: tuple[Skipped, ...]
+    duplicates: tuple[tuple[str, str], ...]
+    tokenizer: str
+    vocab_size: int
+    seconds: float
+
+
+def summarize(folder: Path, seconds: float) -> StoreSummary:
+    """Returns the summary of the store in `folder`, from its manifest and lists."""
+    store = StoreFolder(folder)
+    manifest = store.manifest
+    return StoreSummary(
+        output_dir=folder,
+        documents=manifest.documents,
+        tokens=manifest.tokens,
+        bytes=manifest.bytes,
+        cleaning=manifest.cleaning,
+        skipped=tuple(store.skipped()),
+        duplicates=tuple((each.source, each.duplicate) for each in store.documents() if each.duplicate),
+        tokenizer=manifest.tokenizer.kind,
+        vocab_size=manifest.tokenizer.vocab_size,
+        seconds=seconds,
+    )

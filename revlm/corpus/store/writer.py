@@ -1,0 +1,213 @@
+"""Writes token stores: Arrow rows as `datasets` reads them, then the tokenizer, and last the manifest."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TextIO
+
+import numpy as np
+import numpy.typing as npt
+
+from revlm.corpus.cleaning import Cleaning
+from revlm.corpus.corpus_files import Shard, Skipped
+from revlm.corpus.reading.store_folder import MANIFEST
+from revlm.corpus.store.manifest import DOCUMENTS, SKIPPED, Manifest, StoredFile, StoredTokenizer, row_file_names
+from revlm.corpus.store.rows import schema_of
+from revlm.corpus.store.token_store import StoredDocument
+from revlm.corpus.tokenizer import Tokenizer
+from revlm.storage import sha256_of, sync_file, sync_folder, write_file
+
+if TYPE_CHECKING:
+    import pyarrow
+
+ROW_TOKENS = 1 << 24
+# A file of rows ends after the row with which it reaches this.
+FILE_BYTES = 500_000_000
+# Short documents share a batch of about this size: each batch costs whoever opens the store some kilobytes.
+BATCH_BYTES = 1 << 20
+
+Tokens = npt.NDArray[np.unsignedinteger]
+
+
+def write_store(
+    folder: Path,
+    tokenizer: Tokenizer,
+    documents: Iterable[tuple[StoredDocument, Iterable[Tokens]]],
+    skipped: Iterable[Skipped],
+    *,
+    corpus: str,
+    deduplicate: bool = False,
+    shard: Shard | None = None,
+) -> None:
+    """Fills an empty folder with a store of documents, each with its tokens in the parts that are to be rows.
+
+    `corpus` is the digest of where they were read from. With `deduplicate`, those that are duplicates are left out, and
+    listed after what was skipped.
+    """
+    left_out: list[Skipped] = []
+    with StoreWriter(folder, tokenizer) as writer:
+        for document, parts in documents:
+            if deduplicate and document.duplicate:
+                left_out.append(Skipped(document.source, document.duplicate))
+            else:
+                writer.add(document, parts)
+        writer.finish(chain(skipped, left_out), corpus, shard)
+
+
+class StoreWriter:
+    """Writes a store into an empty folder that nobody reads yet; rows go to the disk one at a time.
+
+    Equal documents give equal bytes.
+    """
+
+    def __init__(self, folder: Path, tokenizer: Tokenizer) -> None:
+        self._folder, self._tokenizer = folder, tokenizer
+        self._schema = schema_of(tokenizer.token_dtype)
+        self._rows: _RowFile | None = None
+        self._row_files: list[Path] = []
+        self._lines: TextIO = (folder / DOCUMENTS).open("w", encoding="utf-8")
+        self._fingerprint = hashlib.sha256()
+        self._documents = self._n_rows = self._tokens = self._bytes = 0
+        self._cleaning = Cleaning()
+
+    def add(self, document: StoredDocument, parts: Iterable[Tokens]) -> None:
+        """Appends a document and its tokens, in the parts that are to be rows."""
+        for number, part in enumerate(parts):
+            rows = self._rows or self._begin_row_file()
+            rows.write(_row(self._schema, part, document, self._documents, number))
+            self._n_rows += 1
+            if rows.bytes_written >= FILE_BYTES:
+                self._end_row_file()
+        self._lines.write(_line(document.as_dict()))
+        self._fingerprint.update(document.sha256.encode())
+        self._documents += 1
+        self._tokens += document.tokens
+        self._bytes += document.bytes
+        self._cleaning += document.cleaning
+
+    def finish(self, skipped: Iterable[Skipped], corpus: str, shard: Shard | None = None) -> None:
+        """Completes the folder; `corpus` is the digest of where it was read from, `shard` which part of it this is."""
+        if not self._row_files:
+            self._begin_row_file()  # `datasets` opens a store without documents, too
+        self.close()
+        names = row_file_names(len(self._row_files))
+        for path, name in zip(self._row_files, names, strict=True):
+            path.rename(path.with_name(name))
+        self._describe_dataset(names)
+        n_skipped = 0
+        with (self._folder / SKIPPED).open("w", encoding="utf-8") as lines:
+            for n_skipped, each in enumerate(skipped, 1):  # noqa: B007
+                lines.write(_line(asdict(each)))
+        self._tokenizer.save(self._folder)
+        files = sorted(path for path in self._folder.iterdir())
+        for path in files:
+            sync_file(path)
+        manifest = Manifest(
+            corpus=corpus,
+            documents=self._documents,
+            rows=self._n_rows,
+            tokens=self._tokens,
+            bytes=self._bytes,
+            skipped=n_skipped,
+            shard=shard,
+            cleaning=self._cleaning,
+            token_dtype="uint16" if self._tokenizer.token_dtype == np.uint16 else "uint32",
+            tokenizer=StoredTokenizer.of(self._tokenizer),
+            files={path.name: StoredFile(bytes=path.stat().st_size, sha256=sha256_of(path)) for path in files},
+        )
+        write_file(self._folder / MANIFEST, manifest.as_bytes())
+        sync_folder(self._folder)
+
+    def close(self) -> None:
+        """Closes what is open; the folder is no store before `finish`."""
+        self._end_row_file()
+        self._lines.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _begin_row_file(self) -> "_RowFile":
+        path = self._folder / f"{len(self._row_files):05d}.arrow"
+        self._row_files.append(path)
+        self._rows = _RowFile(path, self._schema)
+        return self._rows
+
+    def _end_row_file(self) -> None:
+        if self._rows is not None:
+            self._rows.close()
+            self._rows = None
+
+    def _describe_dataset(self, names: list[str]) -> None:
+        """Writes what `Dataset.save_to_disk` writes beside the rows; the fingerprint is that of the texts."""
+        import datasets
+
+        features = datasets.Features.from_arrow_schema(self._schema)
+        datasets.DatasetInfo(features=features).write_to_directory(str(self._folder))
+        state: dict[str, Any] = {
+            "_data_files": [{"filename": name} for name in names],
+            "_fingerprint": self._fingerprint.hexdigest()[:16],
+            "_format_columns": None,
+            "_format_kwargs": {},
+            "_format_type": None,
+            "_output_all_columns": False,
+            "_split": None,
+        }
+        (self._folder / "state.json").write_text(json.dumps(state, indent=2, sort_keys=True), "utf-8")
+
+
+class _RowFile:
+    """One file of rows, as an Arrow stream."""
+
+    def __init__(self, path: Path, schema: "pyarrow.Schema") -> None:
+        import pyarrow
+
+        self._sink = path.open("wb")  # Arrow takes no path that is not UTF-8
+        self._stream = pyarrow.ipc.new_stream(self._sink, schema)
+        self._waiting: list[pyarrow.RecordBatch] = []
+        self._waiting_bytes = 0
+        self.bytes_written = 0
+
+    def write(self, row: "pyarrow.RecordBatch") -> None:
+        self._waiting.append(row)
+        self._waiting_bytes += row.nbytes
+        self.bytes_written += row.nbytes
+        if self._waiting_bytes >= BATCH_BYTES:
+            self._write_batch()
+
+    def _write_batch(self) -> None:
+        import pyarrow
+
+        if self._waiting:
+            self._stream.write_batch(pyarrow.concat_batches(self._waiting))
+            self._waiting.clear()
+            self._waiting_bytes = 0
+
+    def close(self) -> None:
+        self._write_batch()
+        self._stream.close()
+        self._sink.close()
+
+
+def _line(values: dict[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False) + "\n"
+
+
+def _row(
+    schema: "pyarrow.Schema", tokens: Tokens, document: StoredDocument, number: int, part: int
+) -> "pyarrow.RecordBatch":
+    """Returns a row; `bytes` and `sha256` are those of the whole document in each of its parts."""
+    import pyarrow
+
+    column = pyarrow.LargeListArray.from_arrays(pyarrow.array([0, len(tokens)], pyarrow.int64()), pyarrow.array(tokens))
+    rest = [document.title, document.source, document.bytes, document.sha256, number, part]
+    scalars = [pyarrow.array([value], each.type) for value, each in zip(rest, list(schema)[1:], strict=True)]
+    return pyarrow.record_batch([column, *scalars], schema=schema)

@@ -1,0 +1,34 @@
+"""Paths as users write them, in options and in recipes: one reading for all of them."""
+
+import os
+from pathlib import Path
+
+MOST_NAME_BYTES = 255
+MOST_PATH_BYTES = 4095
+
+
+def user_path(text: str | os.PathLike[str]) -> Path:
+    """The path that a user wrote, `~` expanded; ValueError as `user_text`."""
+    return Path(user_text(os.fspath(text)))
+
+
+def user_text(text: str) -> str:
+    """A path or pattern of paths that a user wrote, `~` and `~user` at its beginning expanded.
+
+    Raises ValueError, which says what such a path should be, where no file system can hold it.
+    """
+    if text == "":
+        raise ValueError("should be a path")
+    if "\0" in text:
+        raise ValueError("should be a path without a NUL")
+    expanded = os.path.expanduser(text)
+    try:
+        encoded = expanded.encode()
+    except UnicodeEncodeError:
+        raise ValueError("should be a path in UTF-8, since it is stored with the run: rename what it names") from None
+    longest = max(map(len, encoded.split(b"/")))
+    if longest > MOST_NAME_BYTES:
+        raise ValueError(f"should be a path of names of at most {MOST_NAME_BYTES} bytes, and one has {longest:,}")
+    if len(encoded) > MOST_PATH_BYTES:
+        raise ValueError(f"should be a path of at most {MOST_PATH_BYTES:,} bytes, and it has {len(encoded):,}")
+    return expanded

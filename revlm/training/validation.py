@@ -1,0 +1,85 @@
+"""What is looked at while a model trains: the loss of held-out text, and how the model continues a prompt."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import astuple
+from itertools import islice
+from typing import Any
+
+from revlm.corpus import Corpus, Example
+from revlm.evaluation import Score, score_example
+from revlm.generation import Sampling, continue_text
+from revlm.model import RevLM
+from revlm.recipe import Recipe
+from revlm.training.ranks import Ranks
+
+
+class Validator:
+    """Looks at a model as its recipe says; `heed_stop` is called between examples and tokens, and may raise."""
+
+    def __init__(
+        self, model: RevLM, corpus: Corpus, recipe: Recipe, ranks: Ranks, heed_stop: Callable[[], None]
+    ) -> None:
+        self._model, self._corpus, self._recipe = model, corpus, recipe
+        self._ranks, self._heed_stop = ranks, heed_stop
+
+    def evaluation(self, autocast: AbstractContextManager[None]) -> dict[str, Any]:
+        """Returns what the record of an evaluation says of the held-out documents, of which each rank takes its part.
+
+        It stops after the example that reaches `evaluate.max_tokens` targets.
+        """
+        start = time.perf_counter()
+        result, enough = Score(), self._recipe.evaluate.max_tokens
+        for each in self._scores(autocast):
+            result += each
+            if enough is not None and result.tokens >= enough:
+                break
+        return {
+            "loss": result.loss if result.tokens else None,
+            "bits_per_byte": result.bits_per_byte if result.tokens else None,
+            "tokens": result.tokens,
+            "documents": result.documents,
+            "seconds": time.perf_counter() - start,
+        }
+
+    def samples(self) -> list[dict[str, str]]:
+        """Returns the prompts of the recipe, each with its continuation; on the first rank alone."""
+        prompts = self._recipe.evaluate.samples if self._ranks.is_first else ()
+        return self._ranks.run_on_all(
+            lambda: [{"prompt": prompt, "text": self._continued(prompt)} for prompt in prompts]
+        )
+
+    def _scores(self, autocast: AbstractContextManager[None]) -> Iterator[Score]:
+        """Yields the score of each example that is held out, in their order; the ranks work on as many at a time."""
+        examples = self._corpus.validation()
+        while True:
+            own = self._ranks.run_on_all(lambda: self._own_score(examples, autocast))
+            scores = self._ranks.gather(own)
+            yield from (Score(*each) for each in scores if each is not None)
+            if None in scores:
+                return
+
+    def _own_score(self, examples: Iterator[Example], autocast: AbstractContextManager[None]) -> tuple[Any, ...] | None:
+        """The numbers of the score of the one among the next examples that is this rank's; None where they ended."""
+        at_a_time = list(islice(examples, self._ranks.count))
+        if self._ranks.rank >= len(at_a_time):
+            return None
+        self._heed_stop()
+        return astuple(score_example(self._model, at_a_time[self._ranks.rank], autocast))
+
+    def _continued(self, prompt: str) -> str:
+        options = self._recipe.evaluate
+        pieces = continue_text(
+            self._model,
+            self._corpus.tokenizer,
+            prompt,
+            max_tokens=options.sample_tokens,
+            sampling=Sampling(options.temperature),
+            seed=self._recipe.seed,
+        )
+        written = []
+        for piece in pieces:
+            self._heed_stop()
+            written.append(piece)
+        return "".join(written)
