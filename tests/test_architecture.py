@@ -14,15 +14,16 @@ import revlm
 PACKAGE_FOLDER = Path(revlm.__file__).parent
 
 # What each room may import besides itself, from the ground up; `revlm` is the face of the package.
-GROUND = {"errors", "bundled", "recipe", "storage"}
+GROUND = {"errors", "bundled", "limits", "recipe", "storage"}
 COMPUTE = {"ops", "model", "runs", "planning"}
 MAY_IMPORT = {
     "errors": set(),
     "bundled": {"errors"},
+    "limits": set(),
     "launch": {"errors"},
     "imports": set(),
     "storage": {"errors"},
-    "recipe": {"errors", "bundled", "storage", "records"},
+    "recipe": {"errors", "bundled", "limits", "storage", "records"},
     "records": {"errors", "storage"},
     "fetching": {"errors", "bundled", "storage"},
     "corpus": {*GROUND, "imports", "launch", "storage"},
@@ -48,6 +49,7 @@ WITHOUT_TORCH = (
     "errors",
     "imports",
     "bundled",
+    "limits",
     "launch",
     "recipe",
     "storage",

@@ -1,6 +1,7 @@
 """`revlm tokenize`: documents to tokens on disk."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -9,9 +10,10 @@ import typer
 
 from revlm.cli.paths import CORPUS, PATH
 from revlm.errors import UsageError
+from revlm.limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
-    from revlm.corpus.sources import Source
+    from revlm.corpus.reading.sources import Source
 
 
 def tokenize(
@@ -21,7 +23,9 @@ def tokenize(
             metavar="CORPUS",
             **CORPUS,
             help="A folder, a quoted pattern such as 'books/**/*.txt', or one file: "
-            ".txt, .md, .jsonl (.gz or .zst after it), .parquet, .epub; or hf:owner/name, a dataset of the hub.",
+            ".txt, .md, .markdown, .jsonl, .ndjson (each also with .gz, .zst or .bz2 behind it), .parquet, .epub, "
+            ".html, .xhtml; - for standard input, JSON lines where its first line is an object, otherwise a text; or "
+            "hf:owner/name, a dataset of the hub.",
         ),
     ],
     output_dir: Annotated[
@@ -58,8 +62,35 @@ def tokenize(
         typer.Option(help="At a file or text that cannot be used: stop, or list it and go on."),
     ] = "strict",
     text_column: Annotated[
-        str, typer.Option(metavar="NAME", help="The column of the text in .jsonl and .parquet files.")
+        str,
+        typer.Option(
+            metavar="NAME", help="The column of the text in files of rows; meta.text is the column text within meta."
+        ),
     ] = "text",
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Also read what links in the corpus lead to outside of it.")
+    ] = False,
+    max_expanded_bytes: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Most bytes that one compressed file or e-book may expand to.")
+    ] = DEFAULT_LIMITS.max_expanded_bytes,
+    max_ratio: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How many times its size that may be, beyond the first 16 MiB.")
+    ] = DEFAULT_LIMITS.max_ratio,
+    max_members: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Most files inside an e-book.")
+    ] = DEFAULT_LIMITS.max_members,
+    max_nesting: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How deeply elements of markup, or JSON values, contain each other.")
+    ] = DEFAULT_LIMITS.max_nesting,
+    max_line_bytes: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Longest line of JSON, value of a row, chapter of an e-book or file of HTML; reading one takes about "
+            "ten times as much memory.",
+        ),
+    ] = DEFAULT_LIMITS.max_line_bytes,
     split: Annotated[str | None, typer.Option(metavar="NAME", help="Of a dataset of the hub; default train.")] = None,
     revision: Annotated[
         str | None, typer.Option(metavar="NAME", help="Branch, tag or commit of a dataset of the hub.")
@@ -91,7 +122,8 @@ def tokenize(
 ) -> None:
     """Turns a folder of texts into tokens on disk, without loss, and lists every file that was skipped.
 
-    Ctrl-C and SIGTERM end it with exit code 75, and a kill loses little: the same command goes on.
+    Of e-books and pages of HTML the text is taken without scripts, tables of contents and readings of ruby. Ctrl-C and
+    SIGTERM end it with exit code 75, and a kill loses little: the same command goes on.
 
     Examples:
       revlm tokenize novels -o data/novels --vocab-size 2048
@@ -102,7 +134,7 @@ def tokenize(
     from revlm.cli.terminal.signals import StopSignals
     from revlm.cli.terminal.tokenize_progress import TokenizeProgress
     from revlm.corpus import tokenize_corpus
-    from revlm.corpus.sources import open_source
+    from revlm.corpus.reading.sources import open_source
 
     part = None if shard is None else _parsed(shard)
     reading: dict[str, Any] = {
@@ -111,6 +143,14 @@ def tokenize(
         "split": split,
         "revision": revision,
         "config": config,
+        "follow_links": follow_links,
+        "limits": Limits(
+            max_expanded_bytes=max_expanded_bytes,
+            max_ratio=max_ratio,
+            max_members=max_members,
+            max_nesting=max_nesting,
+            max_line_bytes=max_line_bytes,
+        ),
     }
     training: dict[str, Any] = {"vocab_size": vocab_size, "character_coverage": character_coverage}
     if show_removed:
@@ -145,12 +185,16 @@ def tokenize(
 def default_output(corpus: str, addition: str = "") -> Path:
     """`data/<name of CORPUS>` and what is added: a folder's name, a file's without its ending, of hf:owner/name the
     name, of a pattern that of the folder before its signs."""
-    from revlm.corpus.corpus_files import folder_of_pattern, is_pattern
+    from revlm.corpus.reading.corpus_files import folder_of_pattern, is_pattern
+    from revlm.corpus.reading.standard_input import STANDARD_INPUT
 
+    if corpus == STANDARD_INPUT:
+        return Path("data") / f"standard-input{addition}"
+    corpus = corpus.replace("\0", "")  # which no file's name has; that there is none is said where it is opened
     if is_pattern(corpus):
         corpus = str(folder_of_pattern(corpus))
     resolved = Path(corpus.removeprefix("hf:")).resolve()
-    name = resolved.name if resolved.is_dir() else resolved.stem
+    name = resolved.name if os.path.isdir(resolved) else resolved.stem
     return Path("data") / ((name or "corpus") + addition)
 
 
@@ -190,7 +234,7 @@ def _write_tokenizer(corpus: str, output_dir: Path, as_json: bool, **options: An
 
 def _print_removed(source: "Source") -> None:
     """Prints, document by document, what stood before and after the text, and how many line ends changed."""
-    from revlm.corpus.events import START, Dropped, Ended
+    from revlm.corpus.reading.events import START, Dropped, Ended
 
     for event in source.events(START):
         if isinstance(event, Dropped):

@@ -1,10 +1,10 @@
 """From texts to training examples: documents, tokenizers, the token store, packing. NumPy only; no torch."""
 
-from revlm.corpus.documents import Document, read_documents
 from revlm.corpus.examples import Corpus, Example, Loader, PackedCorpus, StreamedCorpus, open_corpus, pinned, share
+from revlm.corpus.reading.documents import Document, read_documents
 from revlm.corpus.store import StoreSummary, merge_stores, open_tokenizer, require_undamaged, tokenize_corpus
-from revlm.corpus.tokenizer import Tokenizer
-from revlm.corpus.tokenizer_training import write_tokenizer
+from revlm.corpus.tokenizing.tokenizer import Tokenizer
+from revlm.corpus.tokenizing.training import write_tokenizer
 
 __all__ = [
     "Corpus",

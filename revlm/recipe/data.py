@@ -1,10 +1,12 @@
 """The section `data`: tokens of folders, or texts that are tokenized while training."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, StringConstraints, Tag, model_validator
 
+from revlm.limits import DEFAULT_LIMITS, Limits
 from revlm.recipe.section import RecipePath, Section, Share
 from revlm.storage.paths import user_text
 
@@ -35,6 +37,9 @@ DataPath = Annotated[
 ]
 
 
+_Bound = Annotated[int, Field(ge=1, le=2**53)]
+
+
 def _corpus(name: str) -> str:
     return name if name.startswith("hf:") else user_text(name)
 
@@ -54,6 +59,23 @@ class Stream(Section):
     """configuration of a dataset of the hub"""
     errors: Literal["strict", "skip"] = "strict"
     """at a file or text that cannot be used: stop, or say so and go on"""
+    follow_links: bool = False
+    """also read what links in the corpus lead to outside of it"""
+    max_expanded_bytes: _Bound = DEFAULT_LIMITS.max_expanded_bytes
+    """most bytes that one compressed file or e-book may expand to"""
+    max_ratio: _Bound = DEFAULT_LIMITS.max_ratio
+    """how many times its size that may be, beyond the first 16 MiB"""
+    max_members: _Bound = DEFAULT_LIMITS.max_members
+    """most files inside an e-book"""
+    max_nesting: _Bound = DEFAULT_LIMITS.max_nesting
+    """how deeply elements of markup, or JSON values, may contain each other"""
+    max_line_bytes: _Bound = DEFAULT_LIMITS.max_line_bytes
+    """longest line of JSON, value of a row, chapter of an e-book or file of HTML"""
+
+    @property
+    def limits(self) -> Limits:
+        """What one file of the corpus may take before it cannot be used."""
+        return Limits(**{each.name: getattr(self, each.name) for each in fields(Limits)})
 
 
 def as_stream(value: object) -> object:

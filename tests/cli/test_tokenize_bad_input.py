@@ -58,8 +58,8 @@ def table(folder: Path) -> None:
 CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "not UTF-8": (
         lambda folder: (folder / "bad.txt").write_bytes(b"caf\xe9"),
-        "bad.txt is not UTF-8: byte 0xe9 at byte offset 3 (unexpected end of data), it looks like Latin-1; "
-        "convert it, as with `iconv -f latin1 -t utf-8`",
+        "bad.txt is not UTF-8: byte 0xe9 at byte offset 3 (unexpected end of data); "
+        "its encoding is not known; convert it to UTF-8",
     ),
     "a NUL": (
         lambda folder: (folder / "bad.txt").write_bytes(b"caf\0e"),
@@ -75,11 +75,11 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a broken line": (
         lambda folder: rows(folder, '{"text": "fine"}', '{"text": '),
-        "rows.jsonl line 2 is not JSON (expecting value: line 2 column 1 (char 10)); repair the line",
+        "rows.jsonl line 2 is not JSON (expecting value at its character 9); repair the line",
     ),
     "a missing column": (
         lambda folder: rows(folder, '{"body": "fine"}'),
-        "rows.jsonl line 1 has no column 'text' (it has 'body'); name the text's with --text-column",
+        "rows.jsonl line 1 has no column 'text' (it has 'body'); name the column of the text with --text-column",
     ),
     "a truncated gzip": (
         lambda folder: cut(folder / "rows.jsonl.gz", gzip.compress(os.urandom(4000).hex().encode())),
@@ -181,6 +181,41 @@ def test_what_holds_no_text_is_listed(corpus: Path, tmp_path: Path, revlm: Revlm
     ended = revlm("tokenize", corpus, "-o", tmp_path / "store", "--tokenizer", "bytes")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert says in ended.stdout
+
+
+@pytest.mark.parametrize("corpus", ["a\0b", "n" * 300, "n" * 300 + "/*.txt", "caf\udce9", "/dev/null", "x/" * 3000])
+def test_a_corpus_by_a_name_that_no_text_has(corpus: str, revlm: Revlm) -> None:
+    assert "check the path" in (said := revlm("tokenize", corpus).sentence(3)) or "neither a folder nor" in said
+
+
+def test_a_url_is_to_be_fetched(revlm: Revlm) -> None:
+    assert "is a URL; fetch it first" in revlm("tokenize", "https://example.org/book.epub").sentence(2)
+
+
+JSON_SOURCES = ["standard_input.jsonl, line 1", "standard_input.jsonl, line 2"]
+
+
+@pytest.mark.parametrize(
+    ("given", "sources"),
+    [(b"plain {text}\n", ["standard_input.txt"]), (b'{"text": "one"}\n{"text": "two"}\n', JSON_SOURCES)],
+)
+def test_standard_input_is_a_corpus(tmp_path: Path, given: bytes, sources: list[str]) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "revlm",
+        "tokenize",
+        "-",
+        "-o",
+        str(tmp_path / "s"),
+        "--tokenizer",
+        "bytes",
+        "--json",
+    ]
+    ended = subprocess.run(command, input=given, capture_output=True, check=True)
+    assert [document["source"] for document in json.loads(ended.stdout)["documents"]] == sources
+    closed = subprocess.run(f"{' '.join(command)} <&-", shell=True, capture_output=True, text=True, check=False)
+    assert (closed.returncode, "standard input cannot be read" in closed.stderr) == (3, True)
 
 
 def test_permission_denied() -> None:

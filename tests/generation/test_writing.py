@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 
-from revlm.corpus.tokenizer import ByteTokenizer
+from revlm.corpus.tokenizing.tokenizer import ByteTokenizer
 from revlm.errors import NonFiniteError, UsageError
 from revlm.generation import Decoder, Drawn, Sampling, Writing, continue_text
 from revlm.generation import writing as writing_module

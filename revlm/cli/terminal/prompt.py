@@ -75,7 +75,7 @@ def _content(file: Path) -> bytes:
 
 
 def _cleaned(text: str, name: str, message: Callable[[str], object]) -> str:
-    from revlm.corpus.cleaning import CleanedText
+    from revlm.corpus.reading.cleaning import CleanedText
 
     cleaned = CleanedText([text])
     kept = "".join(cleaned)

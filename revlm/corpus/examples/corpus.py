@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from revlm.corpus.tokenizer import TokenIds, Tokenizer
+from revlm.corpus.tokenizing.tokenizer import TokenIds, Tokenizer
 
 StreamState = dict[str, Any]
 """The position in a stream of examples, as a dict for JSON."""

@@ -5,16 +5,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from revlm.corpus.events import Event, Place
 from revlm.corpus.examples.corpus import Corpus
 from revlm.corpus.examples.mixture import Mixture
 from revlm.corpus.examples.packed import PackedCorpus
 from revlm.corpus.examples.streamed import StreamedCorpus
-from revlm.corpus.readers.hub_address import PREFIX
-from revlm.corpus.sources import Source, open_source
+from revlm.corpus.reading.events import Event, Place
+from revlm.corpus.reading.hub.address import PREFIX
+from revlm.corpus.reading.sources import Source, open_source
+from revlm.corpus.reading.standard_input import STANDARD_INPUT
 from revlm.corpus.store.token_store import open_tokenizer
 from revlm.errors import DataError, UsageError
 from revlm.recipe import Data, Stream
+
+# Of `revlm tokenize`, called as the keys of a recipe are; `follow-links` alone stands without a value.
+_OPTION = (
+    r"--(errors|text-column|split|revision|config|follow-links|max-(?:expanded-bytes|ratio|members|nesting|line-bytes))"
+    r"\b(?: (skip)\b)?"
+)
 
 
 def open_corpus(
@@ -63,6 +70,8 @@ def pinned(stream: Stream) -> Stream:
 
 def _open_stream(stream: Stream) -> Source:
     """Returns the texts of a stream, whose errors name the keys of a recipe."""
+    if stream.corpus == STANDARD_INPUT:
+        raise UsageError("data.stream cannot be standard input, which cannot be read again; save it to a file")
     with _words_of_a_recipe():
         source = open_source(
             stream.corpus,
@@ -71,6 +80,8 @@ def _open_stream(stream: Stream) -> Source:
             split=stream.split,
             revision=stream.revision,
             config=stream.config,
+            follow_links=stream.follow_links,
+            limits=stream.limits,
         )
 
     def events(after: Place) -> Iterator[Event]:
@@ -86,7 +97,7 @@ def _words_of_a_recipe() -> Iterator[None]:
     try:
         yield
     except (DataError, UsageError) as error:
-        said = re.sub(r"--(errors|text-column|split|revision|config)\b(?: (skip)\b)?", _key_of_option, str(error))
+        said = re.sub(_OPTION, _key_of_option, str(error))
         raise type(error)(said) from error
 
 

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
-from revlm.corpus import events
-from revlm.corpus.corpus_files import OnError, Skipped
 from revlm.corpus.examples.corpus import (
     Corpus,
     Example,
@@ -23,8 +21,10 @@ from revlm.corpus.examples.corpus import (
     example_of,
 )
 from revlm.corpus.examples.streamed_documents import DocumentCursor, Making, StreamedDocument, streamed_documents
-from revlm.corpus.sources import Source
-from revlm.corpus.tokenizer import Tokenizer
+from revlm.corpus.reading import events
+from revlm.corpus.reading.refusing import OnError, Skipped
+from revlm.corpus.reading.sources import Source
+from revlm.corpus.tokenizing.tokenizer import Tokenizer
 from revlm.errors import DataError, StorageError
 
 

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from revlm.corpus.corpus_files import OnError, Skipped
-from revlm.corpus.encoding import blocks, checked_ids
-from revlm.corpus.events import START, Dropped, Ended, Event, Piece, Place, recut
 from revlm.corpus.examples.corpus import Segment
-from revlm.corpus.sources import Source
-from revlm.corpus.tokenizer import TokenIds, Tokenizer
+from revlm.corpus.reading.events import START, Dropped, Ended, Event, Piece, Place, recut
+from revlm.corpus.reading.refusing import OnError, Skipped
+from revlm.corpus.reading.sources import Source
+from revlm.corpus.tokenizing.encoding import blocks, checked_ids
+from revlm.corpus.tokenizing.tokenizer import TokenIds, Tokenizer
 from revlm.errors import DataError
 
 

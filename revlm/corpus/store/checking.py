@@ -6,11 +6,11 @@ from base64 import b64decode, b64encode
 import numpy as np
 import numpy.typing as npt
 
-from revlm.corpus.corpus_files import OnError, Skipped
-from revlm.corpus.encoding import Encoded
-from revlm.corpus.events import Dropped, Ended
+from revlm.corpus.reading.events import Dropped, Ended
+from revlm.corpus.reading.refusing import OnError, Skipped
 from revlm.corpus.store.duplicates import Duplicate, Duplicates, sketch_of
 from revlm.corpus.store.token_store import StoredDocument
+from revlm.corpus.tokenizing.encoding import Encoded
 from revlm.errors import DataError
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from revlm.corpus.cleaning import Cleaning
-from revlm.corpus.corpus_files import Shard, Skipped
+from revlm.corpus.reading.cleaning import Cleaning
+from revlm.corpus.reading.corpus_files import Shard
+from revlm.corpus.reading.refusing import Skipped
 from revlm.corpus.store.token_store import StoredDocument, StoreFolder, TokenStore
 from revlm.errors import DataError, UsageError
 

@@ -17,10 +17,10 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from revlm.corpus.cleaning import Cleaning
-from revlm.corpus.corpus_files import Shard
+from revlm.corpus.reading.cleaning import Cleaning
+from revlm.corpus.reading.corpus_files import Shard
 from revlm.corpus.reading.store_folder import DATASET_FILES, FORMAT, MANIFEST, manifest_bytes, open_regular
-from revlm.corpus.tokenizer import ByteTokenizer, SentencePieceTokenizer, Tokenizer
+from revlm.corpus.tokenizing.tokenizer import ByteTokenizer, SentencePieceTokenizer, Tokenizer
 from revlm.errors import DataError, RevlmError
 from revlm.storage import digest_of_json, read_sealed, sealed_json
 

@@ -13,7 +13,8 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from revlm.corpus.corpus_files import Shard
+from revlm.corpus.reading.corpus_files import Shard
+from revlm.corpus.reading.watch import Progress, Stop, raise_if_stopped
 from revlm.corpus.store.checking import duplicate_of
 from revlm.corpus.store.contents import Damage, StoreSummary, damaged_documents, summarize
 from revlm.corpus.store.duplicates import Duplicates
@@ -22,7 +23,6 @@ from revlm.corpus.store.replacing import require_same_corpus
 from revlm.corpus.store.token_store import StoredDocument, StoreFolder, TokenStore
 from revlm.corpus.store.unfinished import unfinished_store
 from revlm.corpus.store.writer import Tokens, write_store
-from revlm.corpus.watch import Progress, Stop, raise_if_stopped
 from revlm.errors import DataError, UsageError
 from revlm.storage import digest_of_json, require_free_space
 

@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from revlm.corpus.corpus_files import Shard
-from revlm.corpus.readers.hub_address import PREFIX
-from revlm.corpus.reading import is_store
+from revlm.corpus.reading.corpus_files import Shard
+from revlm.corpus.reading.hub.address import PREFIX
+from revlm.corpus.reading.store_folder import is_store
 from revlm.corpus.store.token_store import StoreFolder
 from revlm.errors import DataError, StorageError
 from revlm.storage import digest_of_json

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from revlm.corpus.reading.store_folder import open_regular
 from revlm.corpus.store.manifest import naming
-from revlm.corpus.tokenizer import TokenIds
+from revlm.corpus.tokenizing.tokenizer import TokenIds
 
 if TYPE_CHECKING:
     import pyarrow

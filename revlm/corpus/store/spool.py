@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from revlm.corpus.corpus_files import Skipped
-from revlm.corpus.events import Place
+from revlm.corpus.reading.events import Place
+from revlm.corpus.reading.refusing import Skipped
 from revlm.corpus.store.token_store import StoredDocument
-from revlm.corpus.tokenizer import Tokenizer
+from revlm.corpus.tokenizing.tokenizer import Tokenizer
 from revlm.errors import StorageError
 from revlm.storage import sync_file, sync_folder
 

@@ -21,8 +21,9 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from revlm.corpus.cleaning import Cleaning
-from revlm.corpus.corpus_files import Shard, Skipped
+from revlm.corpus.reading.cleaning import Cleaning
+from revlm.corpus.reading.corpus_files import Shard
+from revlm.corpus.reading.refusing import Skipped
 from revlm.corpus.reading.store_folder import looks_like_store, open_regular
 from revlm.corpus.store.manifest import (
     DOCUMENTS,
@@ -37,7 +38,7 @@ from revlm.corpus.store.manifest import (
     sha256_of_file,
 )
 from revlm.corpus.store.rows import StoredRows, StoredTexts
-from revlm.corpus.tokenizer import ByteTokenizer, SentencePieceTokenizer, Tokenizer
+from revlm.corpus.tokenizing.tokenizer import ByteTokenizer, SentencePieceTokenizer, Tokenizer
 
 _LINES_AT_ONCE = 256
 _LINE_BYTES = 1 << 24  # longer than any line that is written

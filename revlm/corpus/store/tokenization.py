@@ -9,11 +9,11 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from revlm.corpus.corpus_files import OnError
-from revlm.corpus.documents import TEXT_COLUMN
-from revlm.corpus.encoding import Encoded, blocks, encode_stream
-from revlm.corpus.events import START, Dropped, Ended, recut
-from revlm.corpus.sources import Source, open_source
+from revlm.corpus.reading.events import START, Dropped, Ended, recut
+from revlm.corpus.reading.readers.raw import TEXT_COLUMN
+from revlm.corpus.reading.refusing import OnError
+from revlm.corpus.reading.sources import Source, open_source
+from revlm.corpus.reading.watch import Progress, Stop, Watch
 from revlm.corpus.store.checking import DocumentChecker
 from revlm.corpus.store.contents import StoreSummary, summarize
 from revlm.corpus.store.manifest import FORMAT_VERSION
@@ -22,11 +22,12 @@ from revlm.corpus.store.spool import Outcome, Spool
 from revlm.corpus.store.token_store import StoredDocument, open_tokenizer
 from revlm.corpus.store.unfinished import unfinished_store
 from revlm.corpus.store.writer import ROW_TOKENS, write_store
-from revlm.corpus.tokenizer import Tokenizer
-from revlm.corpus.tokenizer_training import TokenizerTraining, nothing_left
-from revlm.corpus.watch import Progress, Stop, Watch
+from revlm.corpus.tokenizing.encoding import Encoded, blocks, encode_stream
+from revlm.corpus.tokenizing.tokenizer import Tokenizer
+from revlm.corpus.tokenizing.training import TokenizerTraining, nothing_left
 from revlm.errors import UsageError
 from revlm.launch import usable_cores
+from revlm.limits import DEFAULT_LIMITS, Limits
 from revlm.storage import require_free_space
 
 # A worker process takes about half a second to start, in which another encodes this much.
@@ -42,6 +43,8 @@ def tokenize_corpus(
     character_coverage: float | None = None,
     errors: OnError = "strict",
     text_column: str = TEXT_COLUMN,
+    follow_links: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
     split: str | None = None,
     revision: str | None = None,
     config: str | None = None,
@@ -61,8 +64,8 @@ def tokenize_corpus(
     killed on the way and begun again.
 
     Args:
-        corpus: a folder, a pattern such as `books/**/*.txt`, or one file, of any format that has a reader; or
-            `hf:owner/name`, a dataset of the hub.
+        corpus: a folder, a pattern such as `books/**/*.txt`, or one file, of any format that has a reader; `-`,
+            standard input; or `hf:owner/name`, a dataset of the hub.
         output_dir: the store; one of the same corpus that stands there is replaced when the new one is whole.
         tokenizer: "bytes", a SentencePiece model, a folder that holds a tokenizer, or None to train one on a sample
             of the corpus.
@@ -70,7 +73,9 @@ def tokenize_corpus(
         character_coverage: the share of the text whose characters get ids in a trained tokenizer; rarer ones are
             stored as their bytes. None for 0.9995, or less where so many do not fit the default vocabulary.
         errors: "strict" stops at a file or text that cannot be used, "skip" lists it and goes on.
-        text_column: the column of the text in files of rows.
+        text_column: the column of the text in files of rows; a dot leads into a column of columns.
+        follow_links: also reads what links in the corpus lead to outside of it.
+        limits: what one file may take before it cannot be used.
         split, revision, config: of a dataset of the hub.
         deduplicate: leaves out documents whose text, or nearly so, is that of an earlier one, instead of naming them.
         workers: processes that encode; None for one a core, fewer for a small corpus.
@@ -79,7 +84,7 @@ def tokenize_corpus(
         progress: called with bytes done, bytes in all (twice the corpus where a tokenizer is trained; None where it is
             not known) and a title.
         message: called with a sentence that the user should see.
-        stop: asked between blocks of text; once it names what asks for it, the work stops where it can go on.
+        stop: asked all along; once it names what asks for it, the work stops where it can go on.
         row_tokens: the most tokens one row holds; a longer document takes several.
         shard: takes only this part of the files, from 1, of how many, for `merge_stores`; it is written even where it
             has no text.
@@ -107,6 +112,9 @@ def tokenize_corpus(
         revision=revision,
         config=config,
         shard=shard,
+        follow_links=follow_links,
+        limits=limits,
+        stop=stop,
     )
     place_of_corpus = corpus_digest(corpus, source.identity, split=split, config=config)
     require_same_corpus(place, place_of_corpus, source.shard, replace=replace)
@@ -117,6 +125,7 @@ def tokenize_corpus(
         "tokenizer": given.fingerprint if given else training.identity,
         "errors": errors,
         "text_column": text_column,
+        "limits": asdict(limits),
         "deduplicate": deduplicate,
         "row_tokens": row_tokens,
         "shard": asdict(source.shard) if source.shard else None,

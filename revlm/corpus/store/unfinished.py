@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from revlm.corpus.reading import store_files
+from revlm.corpus.reading.store_folder import store_files
 from revlm.corpus.store.spool import JOURNAL, TOKENS, Spool, has_document
-from revlm.corpus.tokenizer import Tokenizer
+from revlm.corpus.tokenizing.tokenizer import Tokenizer
 from revlm.errors import DataError, Interrupted, RevlmError, StorageError
 from revlm.storage import (
     LOCK_NAME,

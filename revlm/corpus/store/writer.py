@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 import numpy as np
 import numpy.typing as npt
 
-from revlm.corpus.cleaning import Cleaning
-from revlm.corpus.corpus_files import Shard, Skipped
+from revlm.corpus.reading.cleaning import Cleaning
+from revlm.corpus.reading.corpus_files import Shard
+from revlm.corpus.reading.refusing import Skipped
 from revlm.corpus.reading.store_folder import MANIFEST
 from revlm.corpus.store.manifest import DOCUMENTS, SKIPPED, Manifest, StoredFile, StoredTokenizer, row_file_names
 from revlm.corpus.store.rows import schema_of
 from revlm.corpus.store.token_store import StoredDocument
-from revlm.corpus.tokenizer import Tokenizer
+from revlm.corpus.tokenizing.tokenizer import Tokenizer
 from revlm.storage import sha256_of, sync_file, sync_folder, write_file
 
 if TYPE_CHECKING:

@@ -1,5 +1,12 @@
-"""From texts to token ids: worker processes that encode in turns (`workers`)."""
+"""From text to token ids and back.
 
+    text -> parts (cutting) -> words -> ids (tokenizer) -> blocks, checked, in several processes (encoding, workers)
+    corpus -> sample -> tokenizer (training), whose model SentencePiece makes (sentencepiece_training)
+
+`tokenizer` knows no corpus, `training` reads one.
+"""
+
+from revlm.corpus.tokenizing.tokenizer import ByteTokenizer, SentencePieceTokenizer, Tokenizer
 from revlm.corpus.tokenizing.workers import Workers
 
-__all__ = ["Workers"]
+__all__ = ["ByteTokenizer", "SentencePieceTokenizer", "Tokenizer", "Workers"]

@@ -19,11 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from revlm.corpus import Corpus, Example, Loader, PackedCorpus, open_corpus, tokenize_corpus
-from revlm.corpus.cleaning import Cleaning
 from revlm.corpus.examples.mixture import Mixture, Shares
+from revlm.corpus.reading.cleaning import Cleaning
 from revlm.corpus.store.token_store import StoredDocument, TokenStore
 from revlm.corpus.store.writer import StoreWriter
-from revlm.corpus.tokenizer import ByteTokenizer
+from revlm.corpus.tokenizing.tokenizer import ByteTokenizer
 from revlm.errors import DataError, StorageError
 from revlm.recipe import Data
 from revlm.storage import digest_of_json

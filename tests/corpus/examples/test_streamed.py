@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from revlm.corpus import Corpus, Example, Loader, StreamedCorpus, encoding, open_corpus, tokenize_corpus, tokenizer
-from revlm.corpus.cleaning import Cleaning
-from revlm.corpus.corpus_files import Skipped
-from revlm.corpus.events import Dropped, Ended, Event, Piece, Place
-from revlm.corpus.sources import Source
+from revlm.corpus.reading.cleaning import Cleaning
+from revlm.corpus.reading.events import Dropped, Ended, Event, Piece, Place
+from revlm.corpus.reading.refusing import Skipped
+from revlm.corpus.reading.sources import Source
 from revlm.corpus.store.token_store import TokenStore
-from revlm.corpus.tokenizer import ByteTokenizer, TokenIds
+from revlm.corpus.tokenizing.tokenizer import ByteTokenizer, TokenIds
 from revlm.errors import DataError, StorageError
 from revlm.recipe import Data
 

@@ -11,10 +11,10 @@ import psutil
 import pytest
 
 from revlm.corpus import Tokenizer, merge_stores, tokenize_corpus
-from revlm.corpus.corpus_files import Skipped
+from revlm.corpus.reading.refusing import Skipped
 from revlm.corpus.store import spool
 from revlm.corpus.store.token_store import TokenStore
-from revlm.corpus.tokenizer import LONGEST_PART_CHARACTERS, ByteTokenizer
+from revlm.corpus.tokenizing.tokenizer import LONGEST_PART_CHARACTERS, ByteTokenizer
 from revlm.errors import DataError, Interrupted, ResourceError, StorageError, UsageError
 
 
@@ -247,7 +247,7 @@ def stop_after(events: int) -> Callable[[], str | None]:
 def test_other_work_starts_over_and_says_so(corpus: Path, tmp_path: Path) -> None:
     def begin() -> None:
         with pytest.raises(Interrupted):
-            tokenize_corpus(corpus, tmp_path / "store", tokenizer="bytes", stop=stop_after(3))
+            tokenize_corpus(corpus, tmp_path / "store", tokenizer="bytes", stop=stop_after(9))
 
     def messages_of(**options: object) -> list[str]:
         messages: list[str] = []
@@ -296,7 +296,7 @@ def test_duplicates_are_named_or_left_out(corpus: Path, tmp_path: Path, paragrap
     assert summary.duplicates == (("third.txt", "the same text as first.txt"),)
     assert summary.documents == 3
     with pytest.raises(Interrupted):
-        tokenize_corpus(corpus, tmp_path / "without", tokenizer="bytes", deduplicate=True, stop=stop_after(3))
+        tokenize_corpus(corpus, tmp_path / "without", tokenizer="bytes", deduplicate=True, stop=stop_after(9))
     summary = tokenize_corpus(corpus, tmp_path / "without", tokenizer="bytes", deduplicate=True)
     assert (summary.documents, summary.duplicates) == (2, ())
     assert Skipped("third.txt", "the same text as first.txt") in summary.skipped

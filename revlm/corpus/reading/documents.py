@@ -1,0 +1,158 @@
+"""Reads the documents of files, whatever their formats.
+
+Text is strict UTF-8. A byte order mark and carriage returns are normalised and Project Gutenberg's own matter
+is removed; all of that is counted, and every file or text that gives no document is named with its reason.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from revlm.corpus.reading.cleaning import Cleaning
+from revlm.corpus.reading.corpus_files import CorpusFiles, find_corpus_files
+from revlm.corpus.reading.events import START, Dropped, Ended, Event, Piece, Place, text_events
+from revlm.corpus.reading.readers import (
+    RawText,
+    Reading,
+    Unusable,
+    UnusableFileError,
+    name_of,
+    printable,
+    reader_of,
+    unreadable,
+)
+from revlm.corpus.reading.readers.raw import PLAIN_READING, TEXT_COLUMN
+from revlm.corpus.reading.readers.text import read_text
+from revlm.corpus.reading.refusing import OnError, Skipped, left_out
+from revlm.errors import RevlmError
+from revlm.limits import DEFAULT_LIMITS, Limits
+
+
+def stream_documents(
+    files: CorpusFiles,
+    reading: Reading = PLAIN_READING,
+    *,
+    errors: OnError = "strict",
+    after: Place = START,
+) -> Iterator[Event]:
+    """Yields the documents of a corpus piece by piece, in order, from a place on.
+
+    The `read_bytes` of `Ended` and `Dropped` add up to the bytes of the files; those of a document's pieces to at most
+    those of its end.
+
+    Dropped are texts and files that are empty or only white space, and where `errors` is "skip", files that cannot be
+    read, are damaged, are not UTF-8, go beyond the limits or change meanwhile, and lines and rows without a text.
+
+    Raises:
+        DataError: where `errors` is "strict", at such a file, line or row (path and place named).
+    """
+    for number, path in enumerate(files.paths[after.file :], after.file):
+        known = after.texts if number == after.file else 0
+        yield from _FileReading(path, number, files.root, errors).events(reading, known)
+
+
+class _FileReading:
+    """How far a file is read: the texts that have ended, and their bytes."""
+
+    def __init__(self, path: Path, number: int, root: Path, errors: OnError) -> None:
+        self._path, self._number, self._errors = path, number, errors
+        self._source = printable(path.relative_to(root))
+        self._texts = self._read_bytes = 0
+        self._version = (0, 0)
+
+    def events(self, reading: Reading, known: int) -> Iterator[Event]:
+        """Yields what follows the first `known` texts; where a file breaks off, that counts as one text more.
+
+        This is the one boundary of all readers: whatever one of them raises becomes the error of its file.
+        """
+        try:
+            self._version = self._version_now()
+            for found in (reader_of(self._path) or read_text)(self._path, reading):
+                if self._texts >= known:
+                    yield from self._text(found)
+                self._texts += 1
+                self._read_bytes += found.read_bytes
+            self._require_unchanged()
+            if not self._texts and not known:
+                yield self._dropped(self._source, "empty or only white space", self._version[0])
+        except RevlmError:
+            raise
+        except Exception as error:  # MemoryError and RecursionError as well
+            problem = error if isinstance(error, UnusableFileError) else unreadable(self._path, error)
+            named, read_bytes = printable(self._path), max(0, self._version[0] - self._read_bytes)
+            skipped = left_out(self._errors, named, self._source, problem.reason, problem.remedy, cause=error)
+            if self._texts >= known:
+                yield Dropped(self._place(), skipped, read_bytes)
+
+    def _text(self, found: RawText | Unusable) -> Iterator[Event]:
+        source = f"{self._source}, {found.place}" if found.place else self._source
+        if isinstance(found, RawText):
+            yield from text_events(
+                found, self._place(), source, self._title(found.place) or source, self._require_unchanged
+            )
+        else:
+            named = f"{printable(self._path)} {found.place}"
+            skipped = left_out(self._errors, named, source, found.reason, found.remedy)
+            yield Dropped(self._place(), skipped, found.read_bytes)
+
+    def _place(self) -> Place:
+        return Place(self._number, self._texts + 1)
+
+    def _dropped(self, source: str, reason: str, read_bytes: int) -> Dropped:
+        return Dropped(self._place(), Skipped(source, reason), read_bytes)
+
+    def _title(self, place: str) -> str:
+        name = printable(name_of(self._path)).replace("_", " ").strip()
+        return f"{name}, {place}" if name and place else name
+
+    def _version_now(self) -> tuple[int, int]:
+        status = self._path.stat()
+        return status.st_size, status.st_mtime_ns
+
+    def _require_unchanged(self) -> None:
+        if self._version_now() != self._version:
+            raise UnusableFileError(self._path, "changed while it was read", "run again when nothing writes to it")
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text with a title and its source: the path below the corpus folder, and the place in that file."""
+
+    title: str
+    source: str
+    text: str
+    cleaning: Cleaning = field(default_factory=Cleaning)
+
+
+def read_documents(
+    corpus: Path | str | CorpusFiles,
+    *,
+    errors: OnError = "strict",
+    text_column: str = TEXT_COLUMN,
+    follow_links: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
+    on_skip: Callable[[Skipped], None] = lambda skipped: None,
+) -> Iterator[Document]:
+    """Yields the documents of a corpus whole, one at a time; what gives none is passed to `on_skip`.
+
+    Raises:
+        DataError: as `find_corpus_files` and `stream_documents`.
+    """
+    files = (
+        corpus
+        if isinstance(corpus, CorpusFiles)
+        else find_corpus_files(corpus, errors=errors, follow_links=follow_links)
+    )
+    if not isinstance(corpus, CorpusFiles):
+        for skipped in files.skipped:
+            on_skip(skipped)
+    pieces: list[str] = []
+    for event in stream_documents(files, Reading(text_column, limits), errors=errors):
+        if isinstance(event, Piece):
+            pieces.append(event.text)
+            continue
+        if isinstance(event, Ended):
+            yield Document(event.title, event.source, "".join(pieces), event.cleaning)
+        else:
+            on_skip(event.skipped)
+        pieces.clear()

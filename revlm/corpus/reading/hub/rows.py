@@ -1,0 +1,110 @@
+"""The rows of one file of a dataset, of Parquet files and of all others."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from revlm.corpus.reading.hub.address import HubAddress
+from revlm.corpus.reading.hub.errors import no_such_column
+from revlm.corpus.reading.readers.parquet_rows import Row, columns_to_read, names_in, open_parquet, rows_of
+
+# Asked for at one time over the network: what is lost when a connection drops, and held once more than a page.
+_REQUEST_BYTES = 16 << 20
+
+
+class Rows(Protocol):
+    """The rows of a file; `name` tells it from the other files of its split (empty where there is no other)."""
+
+    name: str
+
+    def jump(self, rows: int) -> int:
+        """Returns how many of the first `rows` rows need not be read to come to those that follow."""
+
+    def read(self, after: int) -> Iterator[Row]:
+        """Yields the rows after the first `after`, which is what `jump` returned."""
+
+
+class ParquetRows:
+    """The rows of a Parquet file, read page by page."""
+
+    def __init__(self, name: str, file: str, address: HubAddress, text_column: str) -> None:
+        self.name, self._file, self._address, self._text_column = name, file, address, text_column
+
+    def jump(self, rows: int) -> int:
+        """Returns the rows of those groups at the start that are within the first `rows`; fetches the file's end."""
+        if rows == 0:
+            return 0
+        with self._open() as file:
+            return sum(self._group_rows(file)[: self._groups_within(file, rows)])
+
+    def read(self, after: int) -> Iterator[Row]:
+        with self._open() as file:
+            columns = columns_to_read(file.schema_arrow, self._text_column)
+            if columns is None:
+                raise no_such_column(self._address, self._text_column, names_in(file.schema_arrow))
+            yield from rows_of(file, columns, range(self._groups_within(file, after), file.num_row_groups))
+
+    @contextmanager
+    def _open(self) -> Iterator[Any]:
+        from datasets.utils.file_utils import xopen  # with the retries that `datasets` has for dropped connections
+
+        with io.BufferedReader(_Steps(xopen(self._file, "rb")), _REQUEST_BYTES) as file:
+            yield open_parquet(file)
+
+    @staticmethod
+    def _group_rows(file: Any) -> list[int]:
+        return [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+
+    def _groups_within(self, file: Any, rows: int) -> int:
+        """Returns how many groups at the start have together no more rows than that."""
+        groups = 0
+        for group_rows in self._group_rows(file):
+            rows -= group_rows
+            if rows < 0:
+                break
+            groups += 1
+        return groups
+
+
+class DatasetRows:
+    """The rows of a file as `datasets` streams them."""
+
+    def __init__(self, name: str, dataset: Any) -> None:
+        self.name, self._dataset = name, dataset.with_format("arrow")
+
+    def jump(self, rows: int) -> int:
+        return 0
+
+    def read(self, after: int) -> Iterator[Row]:
+        for table in self._dataset:
+            yield {name: table[name][0] for name in table.column_names}
+
+
+class _Steps(io.RawIOBase):
+    """A file of which at most `_REQUEST_BYTES` are asked at one time, however much of it is wanted."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def readinto(self, into: Any) -> int:
+        view = memoryview(into)
+        got = self._file.read(min(len(view), _REQUEST_BYTES))
+        view[: len(got)] = got
+        return len(got)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()

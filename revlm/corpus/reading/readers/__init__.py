@@ -1,0 +1,68 @@
+"""Readers of files by their ending: each takes a file and how it is read, and gives one text at a time.
+
+A further format is one more entry in `READERS`.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from revlm.corpus.reading.readers.epub import read_epub
+from revlm.corpus.reading.readers.html import read_html
+from revlm.corpus.reading.readers.jsonl import read_jsonl
+from revlm.corpus.reading.readers.opened import COMPRESSIONS
+from revlm.corpus.reading.readers.parquet import read_parquet
+from revlm.corpus.reading.readers.raw import RawText, Reading, Unusable, UnusableFileError, printable, unreadable, why
+from revlm.corpus.reading.readers.text import read_text
+
+__all__ = [
+    "COMPRESSIONS",
+    "READERS",
+    "RawText",
+    "Reader",
+    "Reading",
+    "Unusable",
+    "UnusableFileError",
+    "name_of",
+    "printable",
+    "reader_of",
+    "unreadable",
+    "why",
+]
+
+Reader = Callable[[Path, Reading], Iterator[RawText | Unusable]]
+
+# An ending of COMPRESSIONS may follow on those of `_COMPRESSIBLE`.
+READERS: dict[str, Reader] = {
+    ".txt": read_text,
+    ".md": read_text,
+    ".markdown": read_text,
+    ".jsonl": read_jsonl,
+    ".ndjson": read_jsonl,
+    ".parquet": read_parquet,
+    ".epub": read_epub,
+    ".html": read_html,
+    ".htm": read_html,
+    ".xhtml": read_html,
+}
+_COMPRESSIBLE = (read_text, read_jsonl)
+
+
+def reader_of(path: Path) -> Reader | None:
+    """Returns the reader for a file's ending, in capitals or not; None where there is none."""
+    ending, compression = _endings(path)
+    reader = READERS.get(ending)
+    return reader if not compression or reader in _COMPRESSIBLE else None
+
+
+def name_of(path: Path) -> str:
+    """Returns the name of a file without its ending."""
+    ending, compression = _endings(path)
+    return path.name[: len(path.name) - len(ending) - len(compression)] or path.name
+
+
+def _endings(path: Path) -> tuple[str, str]:
+    """Returns the ending of a file's format, and that of its compression behind it, where there is one."""
+    compression = path.suffix.lower() if path.suffix.lower() in COMPRESSIONS else ""
+    rest = Path(path.name[: len(path.name) - len(compression)])
+    ending = rest.suffix.lower()
+    return (ending, compression) if ending in READERS else (path.suffix, "")

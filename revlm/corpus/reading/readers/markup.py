@@ -1,0 +1,257 @@
+"""The text of XHTML, HTML, SVG and DTBook: a blank line between blocks, white space as a browser shows it.
+
+Well-formed documents are read by libxml2's XML parser, all others by its HTML parser, as browsers read both. Nothing is
+loaded from outside, entities that the document itself declares are expanded within libxml2's bounds, no tree is built.
+
+Readings of ruby (`rt`) are left out, as are scripts, styles, page numbers of DTBook, and annotations of MathML, whose
+presentation is the text. A fraction is written with a slash.
+"""
+
+import re
+from collections.abc import Callable
+from html import escape
+from html.entities import html5
+from typing import Any
+
+from lxml import etree
+
+from revlm.corpus.reading.readers.raw import Reading
+
+_STEP_CHARACTERS = 1 << 16
+_SPACES = re.compile(" {2,}")
+_SPACE = re.compile(r"[ \t\r\n\f]+")
+_BLOCKS_NAMES = """
+    address article aside blockquote body caption center dd details dialog dir div dl dt fieldset figcaption
+    figure footer form frameset h1 h2 h3 h4 h5 h6 header hgroup hr html legend li listing main menu nav ol
+    optgroup p pre search section summary table tbody tfoot thead tr ul xmp svg text author bodymatter book
+    bridgehead byline covertitle dateline docauthor doctitle epigraph frontmatter hd imggroup levelhd level
+    level1 level2 level3 level4 level5 level6 lg line linegroup list note poem prodnote rearmatter sidebar
+"""
+_BLOCKS = frozenset(_BLOCKS_NAMES.split())
+# Beside each other they stand apart, as cells of a table do.
+_CELLS = frozenset(["td", "th", "mtd", "option", "textarea", "button", "lic"])
+# Beside each other nothing is between them: parts of a word, or of a formula.
+_INLINE_NAMES = """
+    a abbr acronym b bdi bdo big blink br cite code data del dfn em font i img ins kbd label mark nobr q rb ruby
+    s samp small span strike strong sub sup time tt u var wbr image object picture map area input noscript slot
+    output math mi mn mo ms mtext mrow mstyle msup msub msubsup mover munder munderover msqrt mroot mpadded
+    mphantom menclose semantics mfenced mmultiscripts mprescripts none mspace merror mfrac maction g use defs
+    textpath sent w noteref annoref
+"""
+_INLINE = frozenset(_INLINE_NAMES.split())
+_HIDDEN_NAMES = """
+    script style template rt rp rtc annotation annotation-xml title desc metadata noframes iframe pagenum
+"""
+_HIDDEN = frozenset(_HIDDEN_NAMES.split())
+_PREFORMATTED = frozenset(["pre", "listing", "xmp"])
+_HEAD_CHARACTERS = 1 << 12
+_DEEPEST_TITLE = 3  # html, head, title; or title alone
+# A document type, and the end of what it declares in brackets; the entities there, and those of text alone.
+_DOCTYPE = re.compile(r"<!DOCTYPE\b", re.IGNORECASE)
+_END_OF_SUBSET = re.compile(r"\]\s*>")
+_DECLARED = re.compile(r"<!ENTITY\s+([\w:.-]+)")
+_PLAIN_ENTITY = re.compile(r"""<!ENTITY\s+([\w:.-]+)\s+(?:"([^"<&%]*)"|'([^'<&%]*)')\s*>""")
+_CDATA = "<![CDATA["
+_MARK = re.compile(r"<!\[CDATA\[|<!--|&([A-Za-z][A-Za-z0-9]*);")
+_CLOSED_BY = {_CDATA: "]]>", "<!--": "-->"}
+_BOMBS = (etree.ErrorTypes.ERR_ENTITY_LOOP, etree.ErrorTypes.ERR_RESOURCE_LIMIT)
+_OF_XML = frozenset(("amp", "lt", "gt", "quot", "apos"))
+
+
+class MarkupError(Exception):
+    """Markup that is not parsed any further."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(reason)
+        self.remedy = remedy
+
+
+class Markup:
+    """The text of a document and the title in its head, read from its markup.
+
+    Raises:
+        MarkupError: elements contain each other more deeply than the limit, or entities expand without bound.
+    """
+
+    def __init__(self, markup: str, reading: Reading) -> None:
+        start, end = _document_type(markup)
+        declared = set(_DECLARED.findall(markup, start, end))
+        try:
+            whole = _resolved(markup, lambda name: None if name in declared else _html_character(name))
+            found = _parsed(whole, _xml_parser, reading)
+        except etree.LxmlError as error:  # it is not well-formed
+            if getattr(error, "code", None) in _BOMBS:
+                raise MarkupError("its entities expand without bound", "leave it out") from error
+            values = {name: one or other for name, one, other in _PLAIN_ENTITY.findall(markup, start, end)}
+            without = _resolved(markup[:start] + markup[end:], values.get, cdata=_escaped)
+            found = _parsed(without, _html_parser, reading)
+        self.text, self.title = found.text(), found.title()
+
+
+def _xml_parser(target: Any) -> Any:
+    return etree.XMLParser(
+        target=target, encoding="utf-8", no_network=True, load_dtd=False, resolve_entities="internal", huge_tree=False
+    )
+
+
+def _html_parser(target: Any) -> Any:
+    return etree.HTMLParser(target=target, encoding="utf-8", no_network=True, huge_tree=False)
+
+
+def _parsed(markup: str, parser_for: Any, reading: Reading) -> "_Text":
+    """Returns the text after one pass of a parser; in steps, since nothing is heeded while one lasts."""
+    target = _Text(reading.limits.max_nesting)
+    parser = parser_for(target)
+    for start in range(0, len(markup), _STEP_CHARACTERS):
+        reading.raise_if_stopped()
+        parser.feed(markup[start : start + _STEP_CHARACTERS].encode())
+        target.require_shallow()
+    parser.close()
+    target.require_shallow()
+    return target
+
+
+class _Element:
+    """An element that is open."""
+
+    __slots__ = ("children", "hides", "name")
+
+    def __init__(self, name: str, hides: bool) -> None:
+        self.name, self.hides, self.children = name, hides, 0
+
+
+class _Text:
+    """What a parser is told to tell; gathers blocks of text."""
+
+    def __init__(self, max_nesting: int) -> None:
+        self._max_nesting = max_nesting
+        self._blocks: list[str] = []
+        self._block: list[str] = []
+        self._titles: list[str] = []
+        self._open: list[_Element] = []
+        self._hidden = self._preformatted = 0
+        self._last_closed = ""  # the element that ended just now, nothing after it
+        self._too_deep = False
+
+    def text(self) -> str:
+        """Returns the text, with a blank line between blocks."""
+        self._end_block()
+        return "\n\n".join(self._blocks)
+
+    def title(self) -> str:
+        """Returns the title in the head, empty where there is none."""
+        return " ".join("".join(self._titles).split())
+
+    def require_shallow(self) -> None:
+        """Raises MarkupError where the elements were too deep: a parser does not pass on what its target raises."""
+        if self._too_deep:
+            reason = f"its elements contain each other more than {self._max_nesting:,} times"
+            raise MarkupError(reason, "pass a higher --max-nesting if you trust it")
+
+    def start(self, tag: str, attributes: Any) -> None:
+        name = _local(tag)
+        parent = self._open[-1] if self._open else _Element("", False)
+        if len(self._open) >= self._max_nesting:
+            self._too_deep = True
+            self.require_shallow()
+        parent.children += 1
+        if parent.name == "mfrac" and parent.children == 2:
+            self._block.append("/")
+        element = _Element(name, name in _HIDDEN and (name, parent.name) != ("title", "poem"))
+        self._open.append(element)
+        self._hidden += element.hides
+        if name in _BLOCKS and not self._hidden:
+            self._end_block()
+        elif not self._hidden and (name in _CELLS or self._stands_apart(name, attributes)):
+            self._block.append(" ")
+        self._preformatted += name in _PREFORMATTED
+        if name == "br":
+            self._block.append("\n")
+        self._last_closed = ""
+
+    def _stands_apart(self, name: str, attributes: Any) -> bool:
+        """Whether an element begins a word: placed by itself, or behind another that is no part of a word either."""
+        if name == "tspan" and not {"x", "y"}.isdisjoint(attributes):
+            return True
+        return bool(self._last_closed) and name not in _INLINE and self._last_closed not in _INLINE
+
+    def end(self, tag: str) -> None:
+        name = _local(tag)
+        if not self._open or self._open[-1].name != name:
+            return  # of an element that the parser did not say had begun
+        if name in _BLOCKS and not self._hidden:
+            self._end_block()
+        self._last_closed = "" if self._hidden else name
+        self._hidden -= self._open.pop().hides
+        self._preformatted -= name in _PREFORMATTED
+
+    def data(self, data: str) -> None:
+        if self._hidden:
+            if self._open[-1].name == "title" and len(self._open) <= _DEEPEST_TITLE:
+                self._titles.append(data)
+            return
+        self._block.append(data if self._preformatted else _SPACE.sub(" ", data))
+        self._last_closed = ""
+
+    def close(self) -> "_Text":
+        return self
+
+    def _end_block(self) -> None:
+        if not self._block:
+            return
+        block = "".join(self._block)
+        self._block.clear()
+        if not self._preformatted:
+            block = _SPACES.sub(" ", block)
+            block = "\n".join([line.strip(" ") for line in block.split("\n")])
+        block = block.strip("\n")
+        if block and not block.isspace():
+            self._blocks.append(block)
+
+
+def _local(tag: str) -> str:
+    """Returns the name of an element without its namespace, or the prefix that stands for one."""
+    return tag.rpartition("}")[2].rpartition(":")[2].lower()
+
+
+def _html_character(name: str) -> str | None:
+    """Returns what HTML means by the name of a character, escaped for XML; None for none of its own."""
+    character = None if name in _OF_XML else html5.get(f"{name};")
+    return character if character is None else "".join(f"&#{ord(each)};" for each in character)
+
+
+def _resolved(markup: str, value_of: Callable[[str], str | None], cdata: Callable[[str], str] = str) -> str:
+    """Returns the markup in one pass with entities in their values, where they have one, and sections of CDATA."""
+    parts: list[str] = []
+    place = 0
+    while match := _MARK.search(markup, place):
+        if name := match[1]:
+            value = value_of(name)
+            parts += [markup[place : match.start()], match[0] if value is None else value]
+            place = match.end()
+            continue
+        end = markup.find(_CLOSED_BY[match[0]], match.end())
+        if end < 0:
+            break
+        end += len(_CLOSED_BY[match[0]])
+        section = markup[match.start() : end]
+        parts += [markup[place : match.start()], cdata(section) if section.startswith(_CDATA) else section]
+        place = end
+    return "".join([*parts, markup[place:]])
+
+
+def _escaped(section: str) -> str:
+    """Returns a section of CDATA as text, for HTML, which has none."""
+    return escape(section.removeprefix(_CDATA).removesuffix(_CLOSED_BY[_CDATA]), quote=False)
+
+
+def _document_type(markup: str) -> tuple[int, int]:
+    """Returns where the document type stands, with what it declares: from a place up to another."""
+    found = _DOCTYPE.search(markup, 0, _HEAD_CHARACTERS)
+    if found is None:
+        return 0, 0
+    close, bracket = markup.find(">", found.end()), markup.find("[", found.end())
+    if 0 <= bracket < close:
+        end = _END_OF_SUBSET.search(markup, bracket)
+        return (found.start(), end.end()) if end else (0, 0)
+    return (found.start(), close + 1) if close >= 0 else (0, 0)

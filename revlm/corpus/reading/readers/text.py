@@ -1,0 +1,52 @@
+"""Reads a file that is one text, in UTF-8, of any size, compressed or not."""
+
+import codecs
+from collections.abc import Iterator
+from pathlib import Path
+
+from revlm.corpus.reading.cleaning import utf8_length
+from revlm.corpus.reading.readers.charsets import guess_of, mark_of
+from revlm.corpus.reading.readers.opened import Bytes, opened_bytes
+from revlm.corpus.reading.readers.raw import NUL, RawText, Reading, UnusableFileError
+
+PIECE_BYTES = 1 << 20
+# How ISO-2022, whose bytes are all ASCII, changes to another character set.
+_ISO_2022 = ("\x1b$", "\x1b(B", "\x1b(J")
+
+
+def read_text(path: Path, reading: Reading) -> Iterator[RawText]:
+    """Yields the one text of a file."""
+    with opened_bytes(path, reading) as source:
+        yield RawText(_pieces(path, source), path.stat().st_size)
+
+
+def _pieces(path: Path, source: Bytes) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    offset = 0  # in bytes, of what the decoder has not given yet
+    while True:
+        raw = source.read(PIECE_BYTES)
+        if not offset and mark_of(raw):
+            raise not_utf8(path, raw, f"byte 0x{raw[0]:02x} at byte offset 0")
+        try:
+            text = decoder.decode(raw, final=not raw)
+        except UnicodeDecodeError as error:
+            place = f"byte 0x{error.object[error.start]:02x} at byte offset {offset + error.start} ({error.reason})"
+            raise not_utf8(path, raw or error.object, place) from error
+        if NUL in text:
+            place = f"a NUL at byte offset {offset + len(text[: text.index(NUL)].encode())}"
+            guess = guess_of(raw)
+            known = guess.clause.startswith("perhaps")
+            reason, remedy = (f"; {guess.clause}", guess.remedy) if known else ("", "remove it if this is a text")
+            raise UnusableFileError(path, f"holds {place}{reason}", remedy)
+        if "\x1b" in text and any(each in text for each in _ISO_2022):
+            raise not_utf8(path, raw, "escape sequences of ISO-2022")
+        if not raw:
+            return
+        yield text
+        offset += utf8_length(text)
+
+
+def not_utf8(path: Path, raw: bytes, place: str) -> UnusableFileError:
+    """Returns the error of a file with a place that is no UTF-8, and what its bytes may be instead."""
+    guess = guess_of(raw)
+    return UnusableFileError(path, f"is not UTF-8: {place}; {guess.clause}", guess.remedy)

@@ -1,0 +1,138 @@
+"""Where the texts of a corpus come from: files of this machine, or a dataset of the hub; behind one face."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from revlm.corpus.reading.corpus_files import CorpusFiles, Shard, find_corpus_files
+from revlm.corpus.reading.documents import stream_documents
+from revlm.corpus.reading.events import START, Dropped, Event, Place, text_events
+from revlm.corpus.reading.hub.address import PREFIX
+from revlm.corpus.reading.hub.dataset import HubDataset
+from revlm.corpus.reading.readers import RawText, Reading, printable
+from revlm.corpus.reading.readers.raw import TEXT_COLUMN
+from revlm.corpus.reading.refusing import OnError, Skipped, left_out
+from revlm.corpus.reading.standard_input import STANDARD_INPUT, SpooledInput, spooled_input
+from revlm.corpus.reading.watch import Stop, raise_if_stopped
+from revlm.errors import UsageError
+from revlm.limits import DEFAULT_LIMITS, Limits
+
+
+@dataclass(frozen=True)
+class Source:
+    """A corpus that can be read from any place in it, again and again.
+
+    Attributes:
+        name: what it is called.
+        identity: another one means that the texts may be others.
+        total_bytes: what `Event.read_bytes` adds up to, where that is known; of a hub dataset only about.
+        skipped: what was passed over while it was looked for.
+        events: the events after a place.
+        shard: which part of the files it is; None for the whole.
+        commit: of a dataset of the hub; None where there is none.
+    """
+
+    name: str
+    identity: str
+    total_bytes: int | None
+    skipped: tuple[Skipped, ...]
+    events: Callable[[Place], Iterator[Event]]
+    shard: Shard | None = None
+    commit: str | None = None
+
+
+def open_source(
+    corpus: Path | str,
+    *,
+    errors: OnError = "strict",
+    text_column: str = TEXT_COLUMN,
+    split: str | None = None,
+    revision: str | None = None,
+    config: str | None = None,
+    shard: tuple[int, int] | None = None,
+    follow_links: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
+    stop: Stop = lambda: None,
+) -> Source:
+    """Returns the corpus with a name: a folder, a pattern, a file, `-` for standard input, which is saved first to be
+    read as often as it takes, or `hf:owner/name` for a dataset of the hub.
+
+    `split`, `revision` and `config` are those of a dataset of the hub, `shard` the number of a part of the files, from
+    1, and of how many. `stop` is asked all along while the corpus is read, whether or not it gives a text. See
+    `find_corpus_files` and `Reading` for the others.
+
+    Raises:
+        DataError: as `find_corpus_files` and `HubDataset`.
+        UsageError: there is no such split, revision or configuration, or files have none; or no such shard.
+        Interrupted: while it is read, `stop` asked for it.
+    """
+    reading = Reading(text_column, limits, lambda: raise_if_stopped(stop))
+    if str(corpus).startswith(PREFIX):
+        if shard is not None:
+            raise UsageError(
+                f"shards are runs of files and {corpus} is a dataset of the hub; save its files to a folder"
+            )
+        dataset = HubDataset.parse(str(corpus), split=split or "train", revision=revision, config=config).pinned()
+        return Source(
+            name=str(dataset),
+            identity=f"{dataset}, {dataset.version}",
+            total_bytes=dataset.total_bytes(),
+            skipped=(),
+            events=partial(_hub_events, dataset, errors, reading),
+            commit=dataset.revision,
+        )
+    for option, value in {"--split": split, "--revision": revision, "--config": config}.items():
+        if value is not None:
+            raise UsageError(f"{option} is for a dataset of the hub and {corpus} is none; leave it out")
+    if str(corpus) == STANDARD_INPUT:
+        return _source_of_input(errors, reading, shard)
+    whole = find_corpus_files(corpus, errors=errors, follow_links=follow_links)
+    files = whole.shard(*shard) if shard else whole
+    return Source(
+        name=printable(Path(corpus)),
+        identity=_identity(files),
+        total_bytes=files.total_bytes,
+        skipped=files.skipped,
+        events=lambda after: stream_documents(files, reading, errors=errors, after=after),
+        shard=Shard(*shard, whole.fingerprint) if shard else None,
+    )
+
+
+def _source_of_input(errors: OnError, reading: Reading, shard: tuple[int, int] | None) -> Source:
+    if shard is not None:
+        raise UsageError("shards are runs of files and standard input is none; save it to files")
+    saved = spooled_input(reading)
+    files = find_corpus_files(saved.path)
+    events = partial(_events_of_input, saved, files, errors, reading)  # which keeps the file
+    return Source("standard input", saved.sha256, files.total_bytes, (), events)
+
+
+def _events_of_input(
+    saved: SpooledInput, files: CorpusFiles, errors: OnError, reading: Reading, after: Place
+) -> Iterator[Event]:
+    yield from stream_documents(files, reading, errors=errors, after=after)
+
+
+def _identity(files: CorpusFiles) -> str:
+    """Returns a digest of the files, their sizes and times of change."""
+    digest = hashlib.sha256()
+    for path in files.paths:
+        try:
+            status = path.stat()
+        except OSError:  # its reader says so
+            digest.update(json.dumps([printable(path.absolute()), None]).encode())
+            continue
+        digest.update(json.dumps([printable(path.absolute()), status.st_size, status.st_mtime_ns]).encode())
+    return digest.hexdigest()
+
+
+def _hub_events(dataset: HubDataset, errors: OnError, reading: Reading, after: Place = START) -> Iterator[Event]:
+    for row, found in enumerate(dataset.texts(reading, skip=after.texts), after.texts + 1):
+        source, place = f"{dataset}, {found.place}", Place(0, row)
+        if isinstance(found, RawText):
+            yield from text_events(found, place, source, source)
+        else:
+            yield Dropped(place, left_out(errors, source, source, found.reason, found.remedy), found.read_bytes)

@@ -1,0 +1,46 @@
+"""How far the reading of a corpus is, and whether it is to stop."""
+
+from collections.abc import Callable, Iterator
+
+from revlm.corpus.reading.events import Dropped, Event, Piece
+from revlm.errors import Interrupted
+
+Progress = Callable[[int, int | None, str], object]
+Stop = Callable[[], str | None]
+
+
+class Watch:
+    """Shows how far the work is, in bytes over one or two passes of a corpus; raises Interrupted when asked to stop."""
+
+    def __init__(self, corpus_bytes: int | None, passes: int, progress: Progress, stop: Stop) -> None:
+        self._total = None if corpus_bytes is None else passes * corpus_bytes
+        self._before_last_pass = (passes - 1) * (corpus_bytes or 0)
+        self._progress, self._stop = progress, stop
+        self._done = self._within = 0
+        progress(0, self._total, "")
+
+    def over(self, events: Iterator[Event]) -> Iterator[Event]:
+        """Yields the events of a first pass."""
+        for event in events:
+            self.saw(event, "vocabulary: ")
+            yield event
+
+    def go_on_after(self, read_bytes: int) -> None:
+        """Counts the last pass as done up to there."""
+        self._done, self._within = self._before_last_pass + read_bytes, 0
+
+    def saw(self, event: Event, prefix: str = "") -> None:
+        """Counts an event; raises Interrupted where a stop is asked for."""
+        if isinstance(event, Piece):
+            self._within += event.read_bytes
+        else:
+            self._done, self._within = self._done + event.read_bytes, 0
+        title = event.skipped.path if isinstance(event, Dropped) else event.title
+        self._progress(self._done + self._within, self._total, prefix + title)
+        raise_if_stopped(self._stop)
+
+
+def raise_if_stopped(stop: Stop) -> None:
+    """Raises Interrupted where `stop` names what asks the work to stop."""
+    if name := stop():
+        raise Interrupted(f"stopped by {name}: run the same command again to go on")

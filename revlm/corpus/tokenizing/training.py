@@ -1,0 +1,174 @@
+"""Trains a tokenizer on a sample of a corpus: for one store, or written down for the shards that are to share it.
+
+The sample: every passage of every document has the same chance. Passages are numbered through, each draws a number
+from (seed, its number), and those with the lowest stay, as many as fit: the sample of a stream of unknown length (a
+bottom-k sketch), the same whenever the corpus is the same. A corpus of up to `SAMPLE_BYTES` is its own sample.
+"""
+
+import hashlib
+import heapq
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+
+from revlm.corpus.reading.cleaning import utf8_length
+from revlm.corpus.reading.events import START, Dropped, Ended, Event, Piece, recut
+from revlm.corpus.reading.readers.raw import TEXT_COLUMN
+from revlm.corpus.reading.refusing import OnError, Skipped
+from revlm.corpus.reading.sources import Source, open_source
+from revlm.corpus.reading.store_folder import is_store
+from revlm.corpus.reading.watch import Progress, Stop, Watch
+from revlm.corpus.store.unfinished import unfinished_store
+from revlm.corpus.tokenizing.cutting import Cuts
+from revlm.corpus.tokenizing.sentencepiece_training import IDS_OF_NO_CHARACTER, train_sentencepiece
+from revlm.corpus.tokenizing.tokenizer import SentencePieceTokenizer, Tokenizer
+from revlm.errors import DataError, StorageError, UsageError
+from revlm.limits import DEFAULT_LIMITS, Limits
+
+# SentencePiece needs about ten times as much memory.
+SAMPLE_BYTES = 1 << 25
+PASSAGE_CHARACTERS = 1 << 13
+_LISTED = 3  # reasons in an error
+
+
+@dataclass(frozen=True)
+class TokenizerSummary:
+    """Where a trained tokenizer lies, and what `--tokenizer` takes."""
+
+    output_dir: Path
+    tokenizer: str
+    vocab_size: int
+    fingerprint: str
+    seconds: float
+
+
+def write_tokenizer(
+    corpus: Path | str,
+    output_dir: Path | str,
+    *,
+    vocab_size: int | None = None,
+    character_coverage: float | None = None,
+    errors: OnError = "strict",
+    text_column: str = TEXT_COLUMN,
+    follow_links: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
+    split: str | None = None,
+    revision: str | None = None,
+    config: str | None = None,
+    progress: Progress = lambda done, total, title: None,
+    message: Callable[[str], object] = lambda text: None,
+    stop: Stop = lambda: None,
+) -> TokenizerSummary:
+    """Writes the tokenizer that `tokenize_corpus` would train on `corpus` to a folder that holds nothing else.
+
+    The arguments are those of `tokenize_corpus`; a tokenizer that stands there is replaced.
+
+    Raises:
+        UsageError: `vocab_size` or `character_coverage` does not fit the corpus.
+        DataError: nothing to read, or a file that `errors` does not allow.
+        StorageError: it cannot be written, or something else stands there.
+        Interrupted: `stop` asked for it.
+    """
+    began = time.perf_counter()
+    training = TokenizerTraining(vocab_size, character_coverage)
+    place = Path(os.path.realpath(output_dir))
+    source = open_source(
+        corpus,
+        errors=errors,
+        text_column=text_column,
+        split=split,
+        revision=revision,
+        config=config,
+        follow_links=follow_links,
+        limits=limits,
+        stop=stop,
+    )
+    if is_store(place):
+        raise StorageError(f"{place} is a token store; give another folder for the tokenizer with -o")
+    plan = {"only_tokenizer": training.identity}
+    with unfinished_store(place, plan, resume=False, message=message, ours=_only_a_tokenizer) as work:
+        watch = Watch(source.total_bytes, 1, progress, stop)
+        tokenizer = training.on(watch.over(source.events(START)), source, message)
+        work.finish(place, tokenizer.save)
+    seconds = time.perf_counter() - began
+    return TokenizerSummary(Path(output_dir), tokenizer.kind, tokenizer.vocab_size, tokenizer.fingerprint, seconds)
+
+
+@dataclass(frozen=True)
+class TokenizerTraining:
+    """The options of a tokenizer that is trained; None for those that were not given.
+
+    Raises:
+        UsageError: no corpus could be trained on with them.
+    """
+
+    vocab_size: int | None = None
+    character_coverage: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.vocab_size is not None and self.vocab_size <= IDS_OF_NO_CHARACTER:
+            raise UsageError(
+                f"--vocab-size {self.vocab_size} is too small for the 256 bytes, the unknown and the begin token, the "
+                f"newline and a character: the smallest that works is above {IDS_OF_NO_CHARACTER}"
+            )
+        if self.character_coverage is not None and not 0 < self.character_coverage <= 1:
+            raise UsageError(
+                f"--character-coverage {self.character_coverage} is no share of the characters; give a number above 0 "
+                "and up to 1, such as 0.9995"
+            )
+
+    @property
+    def identity(self) -> list[float | None]:
+        """What another tokenizer would be trained with, for JSON."""
+        return [self.vocab_size, self.character_coverage]
+
+    def on(
+        self, events: Iterator[Event], source: Source, message: Callable[[str], object] = lambda text: None
+    ) -> Tokenizer:
+        """Returns a tokenizer trained on a sample of the documents in the events of `source`; reads them all."""
+        skipped: list[Skipped] = []
+        passages = sample_passages(_noting(skipped, events))
+        if not passages:
+            raise nothing_left(source, skipped)
+        return train_sentencepiece(
+            passages, vocab_size=self.vocab_size, character_coverage=self.character_coverage, message=message
+        )
+
+
+def nothing_left(source: Source, skipped: Iterable[Skipped]) -> DataError:
+    """Returns the error that says so, with the first reasons."""
+    listed = "; ".join(f"{each.path}: {each.reason}" for each in islice(chain(source.skipped, skipped), _LISTED))
+    return DataError(f"no text is left in {source.name} ({listed}); give a corpus with text in it")
+
+
+def sample_passages(events: Iterable[Event], *, seed: int = 0, sample_bytes: int = SAMPLE_BYTES) -> list[str]:
+    """Returns passages of the documents in their order, at most `sample_bytes` of UTF-8; all where they fit."""
+    kept: list[tuple[int, int, int, str]] = []  # a heap: the passage that drew the highest number first
+    size = document = 0
+    documents: set[int] = set()
+    passages = Cuts().parts
+    for number, event in enumerate(recut(events, lambda text: passages(text, PASSAGE_CHARACTERS, PASSAGE_CHARACTERS))):
+        if not isinstance(event, Piece):
+            documents |= {document} if isinstance(event, Ended) else set()
+            document += 1
+            continue
+        drawn = int.from_bytes(hashlib.blake2b(f"{seed}/{number}".encode(), digest_size=8).digest())
+        heapq.heappush(kept, (-drawn, number, document, event.text))
+        size += utf8_length(event.text)
+        while size > sample_bytes:
+            size -= utf8_length(heapq.heappop(kept)[3])
+    return [text for _, number, document, text in sorted(kept, key=lambda each: each[1]) if document in documents]
+
+
+def _noting(skipped: list[Skipped], events: Iterator[Event]) -> Iterator[Event]:
+    for event in events:
+        if isinstance(event, Dropped) and len(skipped) < _LISTED:
+            skipped.append(event.skipped)
+        yield event
+
+
+def _only_a_tokenizer(folder: Path) -> list[str] | None:
+    return [SentencePieceTokenizer.file_name] if (folder / SentencePieceTokenizer.file_name).is_file() else None
