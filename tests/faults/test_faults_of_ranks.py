@@ -55,16 +55,16 @@ def send_signal() -> None:
 
 def send_signal_before_a_forward_pass() -> None:
     """In the second step, in whose first one ranks tell each other how gradients are packed."""
-    from revlm.training import trainer
+    from revlm.training.schedule import Schedule
 
-    rate = trainer.learning_rate
+    rate = Schedule.learning_rate
 
-    def signalled(recipe: Any, step: int) -> float:
+    def signalled(schedule: Schedule, step: int) -> float:
         if step == 2:
             os.kill(os.getpid(), signal.SIGTERM)
-        return rate(recipe, step)
+        return rate(schedule, step)
 
-    trainer.learning_rate = signalled
+    Schedule.learning_rate = signalled
 
 
 def kill() -> None:

@@ -93,7 +93,7 @@ def test_data_is_found_where_the_run_was_trained(
     assert main(["evaluate", "--run", str(run), "--device", "cpu"]) == 3
     assert "tokens does not exist" in capsys.readouterr().err
     assert main(["evaluate", "--run", str(run), "--device", "cpu", "--data", "nowhere"]) == 3
-    assert f"nowhere does not exist (looked for {tmp_path / 'nowhere'})" in capsys.readouterr().err
+    assert f"nowhere does not exist ({tmp_path / 'nowhere'})" in capsys.readouterr().err
 
 
 def test_another_length_keeps_the_stored_number_of_buckets(tmp_path: Path) -> None:

@@ -121,4 +121,4 @@ def _command(plan: Plan, cell: Cell, made: Path) -> list[str]:
     if cell.system == PLAIN:
         return python_module("bench.tokenizing.plain", plan.tokenizer, text, made)
     options = ("--tokenizer", plan.tokenizer, "--workers", cell.workers)
-    return python_module("revlm", "tokenize", text, "-o", made, *options)
+    return python_module("revlm", "tokenize", text, "-o", made, "--follow-links", *options)
