@@ -35,8 +35,8 @@ def load_own_recipe(folder: RunFolder) -> Recipe:
         content = opened.read(folder.recipe.name)
     if not is_sealed(content):
         raise StorageError(
-            f"{folder.recipe} is not as the run wrote it (its last line is not the sha256 of the others): restore it from "
-            f"a copy; if you changed it, `revlm train {folder.recipe} --allow-change` resumes with it and writes it anew"
+            f"{folder.recipe} is not as the run wrote it (its last line is not the sha256 of the others): restore it "
+            f"from a copy; if you changed it, `revlm train {folder.recipe} --allow-change` resumes with it"
         )
     return load_recipe(folder.recipe)
 
