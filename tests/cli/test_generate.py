@@ -329,7 +329,7 @@ def test_lines_are_continued_in_turns_with_all_that_stands_before(
     text, expected = b"", ""
     for line in ("the “old” ", "", "clerk\n went"):
         writing = Writing(trained.model, trained.tokenizer, Sampling(0))
-        writing.take([*text, *line.encode()])
+        writing.append([*text, *line.encode()])
         drawn = bytes(each.token for [each] in writing.continue_tokens(5) if each)
         text += line.encode() + drawn
         expected += whole_characters(drawn) + "\n"

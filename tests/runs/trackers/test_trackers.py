@@ -8,7 +8,7 @@ from revlm.recipe import LoggingBackend
 from revlm.records import Samples, read_journal
 from revlm.runs import require_trackers
 from revlm.runs.trackers import Shown
-from revlm.runs.trackers.table import TRACKERS, TRACKIO_ELSEWHERE
+from revlm.runs.trackers.table import TRACKERS, TRACKIO_REMOTE
 from revlm.runs.trackers.tracker import last_whole_step
 
 
@@ -121,7 +121,7 @@ def test_a_missing_extra_is_one_sentence_with_the_remedy(monkeypatch, word):
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("name", TRACKIO_ELSEWHERE)
+@pytest.mark.parametrize("name", TRACKIO_REMOTE)
 def test_trackio_is_refused_where_it_would_leave_the_machine(monkeypatch, name):
     monkeypatch.setenv(name, "somewhere")
     with pytest.raises(UsageError, match=f"unset {name}"):
