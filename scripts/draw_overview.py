@@ -19,7 +19,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from bench.command import run
 from bench.schedule import DEPTH_SYSTEMS
 from bench.systems import SYSTEMS
-from revlm.report.theme import LIGHT
+from revlm.report.pictures.theme import LIGHT
 
 _PROJECT = Path(__file__).parent.parent
 _MEASURED = _PROJECT / "data" / "measured"

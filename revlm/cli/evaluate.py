@@ -1,12 +1,14 @@
-"""`revlm evaluate`: bits per byte of held-out documents, loss by position, and what else is asked of the model."""
+"""`revlm evaluate`: bits per byte of held-out documents, loss by position, and what the probes find in the model."""
 
-import json
+import inspect
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from revlm.cli.paths import PATH
+from revlm.cli.terminal.streams import print_json
+from revlm.evaluation.probes import PROBES
 
 
 def evaluate(
@@ -16,16 +18,7 @@ def evaluate(
     data: Annotated[
         Path | None, typer.Option(metavar="DIR", **PATH, help="score all documents of this token folder instead")
     ] = None,
-    context: Annotated[bool, typer.Option("--context", help="the same targets with the context cut")] = False,
-    ablations: Annotated[
-        bool, typer.Option("--ablations", help="without each layer's attention; by rounds of hashing")
-    ] = False,
-    recall: Annotated[
-        bool, typer.Option("--recall", help="share of exact attention's weight that the buckets find")
-    ] = False,
-    copy: Annotated[bool, typer.Option("--copy", help="random tokens that come twice, by rounds of hashing")] = False,
-    needle: Annotated[bool, typer.Option("--needle", help="random tokens hidden in a text, by distance")] = False,
-    everything: Annotated[bool, typer.Option("--all", help="all of these")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="all of these probes")] = False,
     lengths: Annotated[
         str, typer.Option("--context-lengths", help="contexts, and distances of needles, in tokens")
     ] = "256,1024,4096,16384,65536",
@@ -36,37 +29,67 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="of the samples and of random tokens")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+    **probes: bool,
 ) -> None:
     """Score a trained model on the documents that its run held out: nats a token and bits per byte.
 
     Every token is scored once, with the text before it in its document, as far as data.seq_len reaches: a longer
-    document is scored in pieces of that length. What is found stays in RUN/evaluation.json, for `revlm report`, with
-    every document, of which the table shows the first; answers of before to what is not asked again stay with it while
-    the model and the documents are the same.
+    document is scored in pieces of that length. The results stay in RUN/evaluation.json, for `revlm report`, with every
+    document, of which the table shows the first. Results of probes that are not asked for again stay there while the
+    model and the documents are the same.
 
     Example: revlm evaluate --run runs/novels --all
     """
     from revlm.cli.evaluation_tables import print_tables
-    from revlm.evaluation import QUESTIONS, Questions, evaluate_run, evaluation_record
+    from revlm.errors import StorageError
+    from revlm.evaluation import ProbeOptions, evaluate_run
     from revlm.generation import load_model
+    from revlm.records import Evaluation, read_record
     from revlm.runs import RunFolder, newest_run
 
-    wanted = dict(zip(QUESTIONS, (context, ablations, recall, copy, needle), strict=True))
-    asked = frozenset(question for question, is_wanted in wanted.items() if is_wanted or everything)
-    questions = Questions(asked, _lengths(lengths), samples, tokens, seed)
+    def tell(message: str) -> None:
+        typer.echo(message, err=True)
+
+    asked = [name for name in PROBES if everything or probes[name]]
+    options = ProbeOptions(frozenset(asked), _lengths(lengths), samples, tokens, seed)
     folder = newest_run() if run is None else RunFolder.open(run)
     trained = load_model(folder, device)
-    evaluation = evaluate_run(trained, data, lambda message: typer.echo(message, err=True), questions)
-    record = evaluation_record(evaluation, trained.step, folder.read_evaluation())
+    earlier = None
+    try:
+        earlier = read_record(Evaluation, folder.evaluation) if folder.evaluation.exists() else None
+    except StorageError as error:
+        tell(f"{error}; what it holds is replaced")
+    evaluation = evaluate_run(trained, data, tell, options, earlier)
+    record = evaluation.model_dump(mode="json", exclude_unset=True)
     try:
         if as_json:
-            typer.echo(json.dumps({"run": str(folder), **record}, indent=2, ensure_ascii=False))
+            print_json({"run": str(folder), **record}, indent=2)
         else:
             typer.echo(f"{folder}, step {trained.step:,}, on {evaluation.data}")
-            print_tables(evaluation)
+            print_tables(evaluation, asked)
     finally:  # what took minutes outlasts a reader that leaves, such as `head`
         folder.write_evaluation(record)
-    typer.echo(f"wrote {folder.evaluation}: `revlm report {folder}` draws it", err=True)
+    tell(f"wrote {folder.evaluation}: `revlm report {folder}` draws it")
+
+
+def _with_probe_options() -> inspect.Signature:
+    """The signature of the command: an option for each probe of the table, in place of `**probes`."""
+    *parameters, _ = inspect.signature(evaluate).parameters.values()
+    flags = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=False,
+            annotation=Annotated[bool, typer.Option(probe.option, help=probe.help)],
+        )
+        for name, probe in PROBES.items()
+    ]
+    evaluate.__annotations__ |= {flag.name: flag.annotation for flag in flags}
+    as_keywords = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
+    return inspect.Signature([*as_keywords[:2], *flags, *as_keywords[2:]])
+
+
+evaluate.__signature__ = _with_probe_options()  # type: ignore[attr-defined]
 
 
 def _lengths(text: str) -> tuple[int, ...]:

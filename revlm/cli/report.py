@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from revlm.cli.paths import PATH
+from revlm.cli.terminal.streams import print_json
 
 if TYPE_CHECKING:
     from revlm.report import Comparison, History, RunReport
@@ -43,22 +44,22 @@ def _print_text(histories: "list[History]", reports: "list[RunReport]", comparis
     from revlm.report import summarize
     from revlm.report.units import figure_text, human_bytes, plural
 
+    def print_files(files: "RunReport | Comparison") -> None:
+        for file in files.files().values():
+            typer.echo(f"  {file}")
+
     for history, files in zip(histories, reports, strict=True):
         summary = summarize(history)
         first, last = figure_text(summary.first_loss), figure_text(summary.last_loss)
         peak = human_bytes(summary.peak_memory_bytes)
         typer.echo(f"{history.folder}: {plural(summary.steps, 'step')}, loss {first} to {last}, peak memory {peak}")
-        for file in files.files().values():
-            typer.echo(f"  {file}")
+        print_files(files)
     if comparison:
         typer.echo("comparison:")
-        for file in comparison.files().values():
-            typer.echo(f"  {file}")
+        print_files(comparison)
 
 
 def _print_json(histories: "list[History]", reports: "list[RunReport]", comparison: "Comparison | None") -> None:
-    import json
-
     from revlm.report import summarize
 
     def paths(files: "RunReport | Comparison") -> dict[str, Any]:
@@ -71,4 +72,4 @@ def _print_json(histories: "list[History]", reports: "list[RunReport]", comparis
         ],
         "comparison": paths(comparison) if comparison else None,
     }
-    typer.echo(json.dumps(content, indent=2, allow_nan=False))
+    print_json(content, indent=2)

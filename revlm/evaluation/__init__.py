@@ -1,21 +1,44 @@
-"""How well a model predicts text that it was not trained on, and what of it that is due to."""
+"""How well a model predicts text that it was not trained on, and which parts of the model earn it.
 
-from revlm.evaluation.documents import PositionLosses, score_document
-from revlm.evaluation.held_out import Score, score_example, token_losses
-from revlm.evaluation.questions import QUESTIONS, Answers, Questions
-from revlm.evaluation.record import evaluation_record
-from revlm.evaluation.run import Evaluation, evaluate_run
+    held_out     the score of an example, as training measures it
+    documents    the score of a document, and losses by the position in it
+    run          a run scored on the documents that it held out, and asked by the probes
+    probes       one file a probe, all in the table `PROBES`: its option, measurement, tables and charts
+    views        tables and charts as plain data, which `cli` prints and `report` draws; torch is not needed for these
+
+Names are resolved when they are first used: who only wants the table of probes does not load torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from revlm.evaluation.documents import PositionLosses, score_document
+    from revlm.evaluation.held_out import Score, score_example, token_losses
+    from revlm.evaluation.probes import PROBES, ProbeOptions
+    from revlm.evaluation.run import evaluate_run
 
 __all__ = [
-    "QUESTIONS",
-    "Answers",
-    "Evaluation",
+    "PROBES",
     "PositionLosses",
-    "Questions",
+    "ProbeOptions",
     "Score",
     "evaluate_run",
-    "evaluation_record",
     "score_document",
     "score_example",
     "token_losses",
 ]
+
+_MODULES = {
+    "documents": ("PositionLosses", "score_document"),
+    "held_out": ("Score", "score_example", "token_losses"),
+    "probes": ("PROBES", "ProbeOptions"),
+    "run": ("evaluate_run",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"revlm.evaluation.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

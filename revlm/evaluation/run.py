@@ -1,65 +1,42 @@
 """A trained run scored on the documents that it held out, or on those of another token folder."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from revlm.corpus import Corpus, open_corpus
 from revlm.errors import DataError, NonFiniteError
 from revlm.evaluation.documents import PositionLosses, score_document
 from revlm.evaluation.held_out import Score
-from revlm.evaluation.questions import Answers, Questions, answer
+from revlm.evaluation.probes import PROBES, ProbeInput, ProbeOptions
 from revlm.evaluation.scorer import Scorer
 from revlm.evaluation.texts import TextSample
 from revlm.generation import TrainedModel
 from revlm.model.precision import autocast
 from revlm.recipe import Data
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The score of each document by its title, in the corpus's order, losses by the position, and further answers.
-
-    `data` is where the documents are; `seq_len` bounds the context of the scores: a longer document is scored in pieces
-    of that many tokens.
-    """
-
-    data: str
-    seq_len: int
-    documents: list[tuple[str, Score]]
-    by_position: PositionLosses
-    answers: Answers = field(default_factory=Answers)
-
-    @property
-    def total(self) -> Score:
-        """The score of all documents together."""
-        scores = [score for _, score in self.documents]
-        return Score(
-            math.fsum(score.nats for score in scores),
-            sum(score.tokens for score in scores),
-            sum(score.bytes for score in scores),
-            sum(score.documents for score in scores),
-        )
+from revlm.records import DocumentScore, Evaluation, PositionLoss, Total
 
 
 def evaluate_run(
     trained: TrainedModel,
     data: str | PathLike[str] | None = None,
     progress: Callable[[str], object] = lambda message: None,
-    questions: Questions | None = None,
+    options: ProbeOptions | None = None,
+    earlier: Evaluation | None = None,
 ) -> Evaluation:
     """Returns the evaluation of a run on the documents it held out, or on all documents of another token folder.
 
-    `progress` is told of each pass over a text before it is made.
+    `progress` is told of each pass over a text before it is made. The results of probes that an `earlier` evaluation of
+    the same weights and documents has, and this one is not asked for, are kept.
 
     Raises:
         DataError: nothing was held out; the run's tokens have changed or are damaged; or the folder has another
             tokenizer.
         NonFiniteError: the loss is not finite.
     """
-    questions = questions or Questions()
+    options = options or ProbeOptions()
     recipe = trained.recipe
     chosen = _data(trained, data)
     corpus = open_corpus(chosen, recipe.seed)
@@ -72,8 +49,8 @@ def evaluate_run(
         _require_that_of_the_run(trained, corpus)
     precision = autocast(recipe.train.precision, trained.device)
     by_position = PositionLosses()
-    scored = []
-    sample = TextSample(questions.samples, questions.seed)
+    scored: list[tuple[str, Score]] = []
+    sample = TextSample(options.samples, options.seed)
     for title, pieces in corpus.documents(held_out=data is None):
         progress(f"scoring {title}")
         watched = sample.watch(title, pieces)
@@ -88,15 +65,59 @@ def evaluate_run(
             f"the run held nothing out (data.validation is {recipe.data.validation:g}): "
             "give --data DIR with other tokens"
         )
-    answers = answer(
-        questions,
+    given = ProbeInput(
         Scorer(trained.model, precision),
         sample.texts(),
+        options,
         begin_id=trained.tokenizer.begin_id,
         seq_len=recipe.data.seq_len,
         progress=progress,
     )
-    return Evaluation(corpus.name, recipe.data.seq_len, scored, by_position, answers)
+    evaluation = Evaluation(
+        step=trained.step,
+        data=corpus.name,
+        seq_len=recipe.data.seq_len,
+        total=Total(**_score(_total(scored))),
+        documents=[DocumentScore(**_score(score), title=title) for title, score in scored],
+        positions=[
+            PositionLoss(first=first, last=last, tokens=tokens, loss=loss)
+            for first, last, tokens, loss in by_position.bins()
+        ],
+    )
+    found = {name: probe.measure(given) for name, probe in PROBES.items() if name in options.asked}
+    kept = _kept(earlier, evaluation)
+    results = {name: found.get(name, kept.get(name)) for name in PROBES}
+    return evaluation.model_copy(update={name: result for name, result in results.items() if result is not None})
+
+
+def _total(scored: Sequence[tuple[str, Score]]) -> Score:
+    """The score of all documents together."""
+    scores = [score for _, score in scored]
+    return Score(
+        math.fsum(score.nats for score in scores),
+        sum(score.tokens for score in scores),
+        sum(score.bytes for score in scores),
+        sum(score.documents for score in scores),
+    )
+
+
+def _score(score: Score) -> dict[str, Any]:
+    return {"tokens": score.tokens, "bytes": score.bytes, "loss": score.loss, "bits_per_byte": score.bits_per_byte}
+
+
+def _kept(earlier: Evaluation | None, later: Evaluation) -> dict[str, Any]:
+    """The results of an earlier evaluation of the same weights on the same documents.
+
+    Losses may differ by what rounding does.
+    """
+    if (
+        earlier is None
+        or (earlier.step, earlier.data, earlier.seq_len) != (later.step, later.data, later.seq_len)
+        or (earlier.total.tokens, earlier.total.bytes) != (later.total.tokens, later.total.bytes)
+        or not math.isclose(earlier.total.loss, later.total.loss, rel_tol=1e-3)
+    ):
+        return {}
+    return {name: getattr(earlier, name) for name in PROBES}
 
 
 def _data(trained: TrainedModel, data: str | PathLike[str] | None) -> Data:

@@ -17,10 +17,12 @@ class Total(Record):
     bits_per_byte: Number
 
 
-class DocumentScore(Total):
-    """The score of one document, or of what was held out of one."""
-
+class _Titled(Record):
     title: str
+
+
+class DocumentScore(Total, _Titled):
+    """The score of one document, or of what was held out of one."""
 
 
 class PositionLoss(Record):

@@ -31,12 +31,12 @@ Kind = TypeVar("Kind")
 _SampleList = RootModel[Many[Sample]]
 
 
-def read_file(path: Path) -> bytes:
-    """The content of a regular file of at most 32 MiB; raises StorageError for anything else."""
+def read_file(path: Path, most_bytes: int = MOST_FILE_BYTES) -> bytes:
+    """The content of a regular file, by default of at most 32 MiB; raises StorageError for anything else."""
     with storage_errors(f"reading {path}"), os.fdopen(_opened(path), "rb") as file:
-        content = file.read(MOST_FILE_BYTES + 1)
-    if len(content) > MOST_FILE_BYTES:
-        raise StorageError(f"{path} is larger than {MOST_FILE_BYTES >> 20} MiB: restore it, or remove it")
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise StorageError(f"{path} is larger than {most_bytes >> 10:,} KiB: restore it, or remove it")
     return content
 
 

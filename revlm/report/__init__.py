@@ -1,5 +1,13 @@
 """Pictures and pages from run folders and plain numbers alone.
 
+    history    what a run folder holds: the journal in bins, samples, plan, evaluation, recipe, environment
+    summary    the few numbers of a run that a reader compares first
+    page       the page of one run
+    compare    the page of several
+    rendering  templates/*.html.j2 as HTML, every value escaped
+    pictures   what is drawn
+    files      what is written into the folder
+
 Names are resolved when they are first used: who only wants `revlm.report.units` does not load matplotlib.
 """
 
@@ -12,8 +20,8 @@ from revlm.imports import inside
 if TYPE_CHECKING:
     from revlm.report.files import Comparison, RunReport, write_comparison, write_report, write_sweep
     from revlm.report.history import History, read_history
+    from revlm.report.pictures.sweep import Curve
     from revlm.report.summary import Summary, summarize
-    from revlm.report.sweep import Curve
 
 __all__ = [
     "Comparison",
@@ -32,7 +40,7 @@ _MODULES = {
     "files": ("Comparison", "RunReport", "write_comparison", "write_report", "write_sweep"),
     "history": ("History", "read_history"),
     "summary": ("Summary", "summarize"),
-    "sweep": ("Curve",),
+    "pictures.sweep": ("Curve",),
 }
 
 

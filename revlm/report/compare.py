@@ -1,47 +1,36 @@
 """The page that compares runs: losses in one picture, peaks, figures, and how the recipes differ."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
-from revlm.report.by_context import draw_by_context
-from revlm.report.by_position import draw_by_position
-from revlm.report.evaluation_section import HEADINGS
+from revlm.evaluation.probes import PROBES
+from revlm.evaluation.score_views import position_chart
+from revlm.evaluation.views import Chart
 from revlm.report.history import History
-from revlm.report.html import document, flat, section, table, text
-from revlm.report.overlay import draw_losses, draw_peaks, run_names
-from revlm.report.pictures import Picture, picture_html
+from revlm.report.page import POSITIONS, Section
+from revlm.report.pictures.charts import draw_compared
+from revlm.report.pictures.overlay import draw_losses, draw_peaks, run_names
+from revlm.report.pictures.picture import Picture
+from revlm.report.rendering import page
 from revlm.report.summary import summarize
-from revlm.report.theme import LIGHT
-from revlm.report.units import ABSENT, figure_text, human_bytes, human_count, human_duration
-
-FIGURES = (
-    "steps",
-    "tokens",
-    "first loss",
-    "last loss",
-    "held-out bits per byte",
-    "tokens/s",
-    "peak memory",
-    "time",
-)
+from revlm.report.units import ABSENT
 
 
 def comparison_page(histories: Sequence[History]) -> str:
     """The HTML page that compares runs, complete in itself."""
     names = run_names(histories)
-    content = [
-        f"<h1>{len(histories)} runs compared</h1>",
-        section("Loss", f"<figure>{picture_html(comparison_picture(histories))}</figure>"),
-        *(
-            section(HEADINGS[name], f"<figure>{picture_html(picture)}</figure>")
-            for name, picture in compared_evaluations(histories).items()
-        ),
-        section("Peak memory", f"<figure>{picture_html(_peaks_picture(histories))}</figure>"),
-        section("Key figures", _figures_table(histories, names)),
-        section("What differs in the recipes", _differences(histories, names)),
-        "<footer>Runs with different tokenizers compare in bits per byte, not in nats a token. "
-        "1 GB is 10<sup>9</sup> bytes. Written by <code>revlm report</code>.</footer>",
-    ]
-    return document(f"{len(histories)} revlm runs compared", content)
+    return page(
+        "comparison.html.j2",
+        title=f"{len(histories)} revlm runs compared",
+        names=names,
+        sections=[
+            Section("Loss", comparison_picture(histories), ""),
+            *compared_evaluations(histories).values(),
+            Section("Peak memory", peaks_picture(histories), ""),
+        ],
+        summaries=[summarize(history) for history in histories],
+        differences=list(_differences(histories)),
+    )
 
 
 def comparison_picture(histories: Sequence[History]) -> Picture:
@@ -50,57 +39,41 @@ def comparison_picture(histories: Sequence[History]) -> Picture:
     return Picture(lambda canvas: draw_losses(histories, canvas), words)
 
 
-def compared_evaluations(histories: Sequence[History]) -> dict[str, Picture]:
-    """Pictures of what was found of two runs or more, by the keys of `HEADINGS`; a run keeps its colour in all."""
-    names = run_names(histories)
-    evaluated = {name: run.evaluated for name, run in zip(names, histories, strict=True)}
-    contexts = {
-        name: run.context if run and run.context and run.context.lengths else None for name, run in evaluated.items()
-    }
-    pictures = {}
-    if sum(run is not None for run in evaluated.values()) > 1:
-        words = f"Loss by position in the document of {', '.join(names)}"
-        pictures["positions"] = Picture(lambda canvas: draw_by_position(evaluated, canvas), words)
-    if sum(context is not None for context in contexts.values()) > 1:
-        words = f"Gain by context length of {', '.join(names)}"
-        pictures["context"] = Picture(lambda canvas: draw_by_context(contexts, canvas), words)
-    return pictures
-
-
-def _peaks_picture(histories: Sequence[History]) -> Picture:
+def peaks_picture(histories: Sequence[History]) -> Picture:
+    """The peak memory of each run."""
     return Picture(lambda canvas: draw_peaks(histories, canvas), "Peak memory of each run")
 
 
-def _figures_table(histories: Sequence[History], names: Sequence[str]) -> str:
-    rows = []
-    for place, (history, name) in enumerate(zip(histories, names, strict=True)):
-        summary = summarize(history)
-        color = f"var(--run-{place % len(LIGHT.runs)})"
-        swatch = f'<span class="swatch" style="background: {color}"></span>'
-        rows.append(
-            [
-                f"{swatch}{text(name)}",
-                f"{summary.steps:,}",
-                human_count(summary.tokens),
-                figure_text(summary.first_loss),
-                figure_text(summary.last_loss),
-                figure_text(summary.best_bits_per_byte),
-                figure_text(summary.tokens_per_second, ",.0f"),
-                human_bytes(summary.peak_memory_bytes),
-                human_duration(summary.seconds),
-            ]
-        )
-    return table(["run", *FIGURES], rows, numbers=True)
+def compared_evaluations(histories: Sequence[History]) -> dict[str, Section]:
+    """What was found of two runs or more, by the names of its pictures; a run keeps its colour in all."""
+    names = run_names(histories)
+    sections = {}
+    for name, heading, charts in _compared_charts(histories):
+        if sum(chart is not None for chart in charts) > 1:
+            drawing = partial(draw_compared, dict(zip(names, charts, strict=True)))
+            picture = Picture(drawing, f"{heading} of {', '.join(names)}")
+            sections[name] = Section(heading, picture, "")
+    return sections
 
 
-def _differences(histories: Sequence[History], names: Sequence[str]) -> str:
-    recipes = [flat(history.recipe) for history in histories]
-    keys = [key for key in dict.fromkeys(key for recipe in recipes for key in recipe) if key != "output_dir"]
-    rows = []
-    for key in keys:
-        values = [recipe.get(key, ABSENT) for recipe in recipes]
-        if len(set(values)) > 1:
-            rows.append([text(key), *map(text, values)])
-    if not rows:
-        return "<p>The recipes are the same but for the folder.</p>"
-    return table(["", *map(text, names)], rows)
+def _compared_charts(histories: Sequence[History]) -> Iterator[tuple[str, str, list[Chart | None]]]:
+    evaluations = [history.evaluation for history in histories]
+    yield (
+        POSITIONS,
+        "Loss by position in the document",
+        [None if each is None else position_chart(each) for each in evaluations],
+    )
+    for name, probe in PROBES.items():
+        if probe.compared:
+            found = [getattr(each, name, None) for each in evaluations]
+            panels = [() if each is None else probe.panels(each) for each in found]
+            charts = [next((panel for panel in each if isinstance(panel, Chart)), None) for each in panels]
+            yield name, probe.title, charts
+
+
+def _differences(histories: Sequence[History]) -> Iterator[tuple[str, list[str]]]:
+    """Yields the recipe keys that are not the same in all runs, with their values."""
+    for key in dict.fromkeys(key for history in histories for key in history.settings):
+        values = [str(history.settings.get(key, ABSENT)) for history in histories]
+        if key != "output_dir" and len(set(values)) > 1:
+            yield key, values

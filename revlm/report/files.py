@@ -4,13 +4,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from revlm.evaluation.probes import PROBES
 from revlm.report.compare import compared_evaluations, comparison_page, comparison_picture
-from revlm.report.evaluation_section import HEADINGS, evaluation_pictures
 from revlm.report.history import History
-from revlm.report.page import loss_picture, memory_picture, run_page
-from revlm.report.pictures import Picture, standalone_png
-from revlm.report.sweep import Curve, draw_sweep
+from revlm.report.page import POSITIONS, evaluation_sections, loss_picture, memory_picture, run_page
+from revlm.report.pictures.picture import Picture, standalone_png
+from revlm.report.pictures.sweep import Curve, draw_sweep
 from revlm.storage import replace_file, storage_errors
+
+_PICTURES = (POSITIONS, *PROBES)
+"""The names of the pictures of an evaluation."""
 
 
 class RunReport(NamedTuple):
@@ -45,14 +48,16 @@ def write_report(history: History) -> RunReport:
         StorageError: a file cannot be written.
     """
     folder = history.folder
-    pictures = evaluation_pictures(history.evaluated) if history.evaluated else {}
+    sections = evaluation_sections(history.evaluation) if history.evaluation else {}
+    pictures = {name: section for name, section in sections.items() if section.picture is not None}
     evaluation = {name: folder / f"{name}.png" for name in pictures}
     report = RunReport(folder / "report.html", folder / "loss.png", folder / "memory.png", evaluation)
     write_whole(report.loss, standalone_png(loss_picture(history), f"{history.name}: loss"))
     write_whole(report.memory, standalone_png(memory_picture(history), f"{history.name}: memory"))
-    for name, picture in pictures.items():
-        write_whole(evaluation[name], standalone_png(picture, f"{history.name}: {HEADINGS[name].lower()}"))
-    _remove_old(folder / f"{name}.png" for name in HEADINGS if name not in pictures)
+    for name, section in pictures.items():
+        assert section.picture is not None
+        write_whole(evaluation[name], standalone_png(section.picture, f"{history.name}: {section.heading.lower()}"))
+    _remove_old(folder / f"{name}.png" for name in _PICTURES if name not in pictures)
     write_whole(report.page, run_page(history).encode("utf-8"))
     return report
 
@@ -63,13 +68,14 @@ def write_comparison(histories: Sequence[History]) -> Comparison:
     See `comparison_folder`. Raises StorageError.
     """
     folder = comparison_folder(histories)
-    pictures = compared_evaluations(histories)
-    evaluation = {name: folder / f"comparison-{name}.png" for name in pictures}
+    sections = compared_evaluations(histories)
+    evaluation = {name: folder / f"comparison-{name}.png" for name in sections}
     comparison = Comparison(folder / "comparison.html", folder / "comparison.png", evaluation)
     write_whole(comparison.loss, standalone_png(comparison_picture(histories), "Loss"))
-    for name, picture in pictures.items():
-        write_whole(evaluation[name], standalone_png(picture, HEADINGS[name]))
-    _remove_old(folder / f"comparison-{name}.png" for name in HEADINGS if name not in pictures)
+    for name, section in sections.items():
+        assert section.picture is not None
+        write_whole(evaluation[name], standalone_png(section.picture, section.heading))
+    _remove_old(folder / f"comparison-{name}.png" for name in _PICTURES if name not in sections)
     write_whole(comparison.page, comparison_page(histories).encode("utf-8"))
     return comparison
 
@@ -97,6 +103,6 @@ def _remove_old(pictures: Iterable[Path]) -> None:
 
 
 def write_whole(file: Path, content: bytes) -> None:
-    """Writes a file under another name and renames it when it is complete. Raises StorageError."""
+    """Writes a file, whole or not at all. Raises StorageError."""
     with storage_errors(f"writing {file}"):
         replace_file(file, content)

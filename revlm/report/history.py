@@ -1,42 +1,135 @@
 """Everything a report knows about a run, read from its folder alone.
 
-A run that is still going, was interrupted in the middle of a line, or was written by an older version is read
-as far as it goes; what was passed over is listed in `History.notes`, so that the page can say it.
+A run may still go on, and may have been killed in the middle of a line. The journal and the recipe must be whole; any
+other file that cannot be read is left out, and `History.notes` says so.
 """
 
-import json
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain, groupby, islice, pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import yaml
-from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import JsonValue
 
 from revlm.errors import StorageError
 from revlm.recipe.yaml_text import read_yaml
-from revlm.report.evaluated import Evaluated
-from revlm.report.records import Evaluation, Plan, Record, Sample, Step
+from revlm.records import (
+    PHASES,
+    Evaluation,
+    LayerUse,
+    Plan,
+    Samples,
+    peak_key,
+    read_file,
+    read_record,
+    read_rows,
+    read_samples,
+)
+from revlm.records.files import ENVIRONMENT, EVALUATION, METRICS, PLAN, RECIPE, SAMPLES
+from revlm.report.bins import Bins, FloatArray
+from revlm.report.settings import Settings, settings_of
+from revlm.storage import storage_errors
 
-FloatArray = NDArray[np.float64]
-Kind = TypeVar("Kind", bound=Record)
+LAST_LOSSES = 5
+SAMPLED_STEPS = 20
+"""The newest steps whose samples are shown."""
+USES = tuple(key for key in LayerUse.model_fields if key != "layer")
+"""What is recorded of each hash layer."""
+_MOST_RECIPE_BYTES = 1 << 18
+_ROWS_AT_ONCE = 512
+
+_COLUMNS = (
+    "step", "tokens", "loss", "bits_per_byte", "seconds", "tokens_per_second",
+    "memory_baseline_bytes", *map(peak_key, PHASES), "memory_peak_bytes",
+)  # fmt: skip
+_RESERVED = "memory_reserved_bytes"  # on CUDA alone
+_VALIDATION_COLUMNS = ("step", "loss", "bits_per_byte")
+
+Kind = TypeVar("Kind")
+
+
+@dataclass
+class Journal:
+    """What a journal says of a run, gathered while it streams by.
+
+    `largest` is the step whose phases took the most memory, `best` the validation with the fewest bits per byte, both
+    as their records; `first_skipped` is the first step without an update.
+    """
+
+    steps: Bins = field(default_factory=lambda: Bins([*_COLUMNS, _RESERVED]))
+    uses: Bins = field(default_factory=lambda: Bins(["step"]))
+    validations: Bins = field(default_factory=lambda: Bins(_VALIDATION_COLUMNS))
+    n_steps: int = 0
+    last_step: int = 0
+    first_loss: float | None = None
+    last_losses: deque[float | None] = field(default_factory=lambda: deque(maxlen=LAST_LOSSES))
+    largest: Mapping[str, Any] = field(default_factory=dict)
+    best: Mapping[str, Any] | None = None
+    skipped: int = 0
+    first_skipped: int = 0
+    _most_bytes: float = -1.0
+
+    def take(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Takes in the next records."""
+        steps = [row for row in rows if row["event"] == "step"]
+        if steps:
+            self._take_steps(steps)
+        validations = [row for row in rows if row["event"] != "step"]
+        if validations:
+            self.validations.add([_of_validation(row) for row in validations])
+        known = [row for row in validations if row["bits_per_byte"] is not None]
+        self.best = min([*filter(None, [self.best]), *known], key=itemgetter("bits_per_byte"), default=None)
+
+    def _take_steps(self, steps: Sequence[Mapping[str, Any]]) -> None:
+        if not self.n_steps:
+            self.first_loss = steps[0]["loss"]
+        self.n_steps += len(steps)
+        self.last_step = steps[-1]["step"]
+        self.last_losses.extend(row["loss"] for row in steps[-LAST_LOSSES:])
+        table = self.steps.add([(*_of_step(row), row.get(_RESERVED)) for row in steps])
+        peaks = np.nan_to_num(table[:, _PEAKS]).max(axis=1)
+        if peaks.max() > self._most_bytes:
+            self._most_bytes, self.largest = peaks.max(), steps[int(peaks.argmax())]
+        if skipped := [row["step"] for row in steps if "skipped" in row]:
+            self.skipped += len(skipped)
+            self.first_skipped = self.first_skipped or skipped[0]
+        for layers, some in groupby(steps, key=lambda row: [use["layer"] for use in row.get("layers", ())]):
+            self._take_uses([(layer, key) for layer in layers for key in USES], list(some))
+
+    def _take_uses(self, columns: Sequence[tuple[int, str]], steps: Sequence[Mapping[str, Any]]) -> None:
+        """The uses of the layers of steps, which recorded the same layers in the same order."""
+        rows = [(row["step"], *chain.from_iterable(map(_of_use, row.get("layers", ())))) for row in steps]
+        if self.uses.columns == ["step", *columns]:
+            self.uses.add(rows)
+            return
+        self.uses.widen(columns)
+        named = [dict(zip(("step", *columns), row, strict=True)) for row in rows]
+        self.uses.add([[row.get(column) for column in self.uses.columns] for row in named])  # type: ignore[call-overload]
+
+
+_of_step = itemgetter(*_COLUMNS)
+_of_use = itemgetter(*USES)
+_of_validation = itemgetter(*_VALIDATION_COLUMNS)
+_PEAKS = [_COLUMNS.index(peak_key(phase)) for phase in PHASES]
 
 
 @dataclass(frozen=True)
 class History:
-    """The records of one run, in order of their steps, and what the run was made of."""
+    """What is known of one run, and what it was made of; `settings` are the keys of its recipe, such as train.lr."""
 
     folder: Path
-    steps: Sequence[Step]
-    evaluations: Sequence[Evaluation] = ()
-    samples: Sequence[Sample] = ()
-    recipe: dict[str, Any] = field(default_factory=dict)
+    journal: Journal
+    samples: Sequence[Samples] = ()
+    settings: Settings = field(default_factory=dict)
     recipe_text: str | None = None
-    environment: dict[str, Any] = field(default_factory=dict)
+    environment: Settings = field(default_factory=dict)
     plan: Plan | None = None
-    evaluated: Evaluated | None = None
+    evaluation: Evaluation | None = None
     notes: Sequence[str] = ()
 
     @property
@@ -46,166 +139,114 @@ class History:
 
     @property
     def step_numbers(self) -> FloatArray:
-        """The steps that were recorded, `[records]`."""
-        return np.array([record.step for record in self.steps], dtype=np.float64)
+        """The last step of each bin, `[bins]`."""
+        return self.journal.steps.highs("step")
+
+    @property
+    def tokens_seen(self) -> FloatArray:
+        """The tokens of all steps up to the end of each bin, `[bins]`."""
+        return np.cumsum(self.journal.steps.sums("tokens"))
+
+    @property
+    def seconds_passed(self) -> FloatArray:
+        """The seconds of all steps up to the end of each bin, `[bins]`."""
+        return np.cumsum(np.nan_to_num(self.journal.steps.sums("seconds")))
 
     @property
     def on_gpu(self) -> bool:
         """Whether memory is what CUDA's allocator gave out, not the resident memory of the process."""
-        return any(record.memory_reserved_bytes is not None for record in self.steps)
-
-    @property
-    def every_step_recorded(self) -> bool:
-        """Whether sums over the run are exact: no step is missing between the records."""
-        return bool(np.all(self._steps_per_record == 1))
+        return bool(np.isfinite(self.peaks(_RESERVED)).any())
 
     def series(self, key: str) -> FloatArray:
-        """The values of `key` at every recorded step, `[records]`; absent and non-finite ones are NaN."""
-        return finite_series(self.steps, key)
+        """The means of `key` over the steps, `[bins]`; NaN where it was not recorded."""
+        return self.journal.steps.means(key)
 
-    def running_sum(self, key: str) -> FloatArray:
-        """The sum of `key` from the start up to each recorded step, `[records]`.
-
-        Where only every n-th step was recorded, a record stands for the steps since the one before it.
-        """
-        return np.cumsum(self.series(key) * self._steps_per_record)
-
-    @property
-    def _steps_per_record(self) -> FloatArray:
-        return np.diff(self.step_numbers, prepend=0.0)
+    def peaks(self, key: str) -> FloatArray:
+        """The largest values of `key` over the steps, `[bins]`; NaN where it was not recorded."""
+        return self.journal.steps.highs(key)
 
     def setting(self, path: str) -> Any:
         """The value of a recipe key such as `model.n_layers`, or None where the recipe has none."""
-        value: Any = self.recipe
-        for key in path.split("."):
-            value = value.get(key) if isinstance(value, dict) else None
-        return value
-
-
-def finite_series(records: Sequence[Record], key: str) -> FloatArray:
-    """The values of `key` over records, `[records]`; absent and non-finite ones are NaN."""
-    values = np.array([getattr(record, key) for record in records], dtype=np.float64)
-    values[~np.isfinite(values)] = np.nan
-    return values
+        return self.settings.get(path)
 
 
 def read_history(folder: Path) -> History:
     """The history of the run in `folder`. Raises StorageError where it is no run or has no step yet."""
-    journal, recipe_file = folder / "metrics.jsonl", folder / "recipe.yaml"
-    if not journal.exists() and not recipe_file.exists():
-        raise StorageError(
-            f"{folder} is not a run folder, it holds neither recipe.yaml nor metrics.jsonl: "
-            "name the output_dir of a recipe that was trained"
-        )
-    notes: list[str] = []
-    steps, evaluations = _read_journal(journal, notes) if journal.exists() else ([], [])
-    if not steps:
+    journal_file, recipe_file = folder / METRICS, folder / RECIPE
+    with storage_errors(f"reading {folder}"):
+        has_recipe = recipe_file.exists()
+        if not has_recipe and not journal_file.exists():
+            raise StorageError(
+                f"{folder} is not a run folder, it holds neither recipe.yaml nor metrics.jsonl: "
+                "name the output_dir of a recipe that was trained"
+            )
+        sampled = sorted((folder / SAMPLES).glob("step-*.json"))
+    journal = _read_journal(journal_file)
+    if not journal.n_steps:
         raise StorageError(
             f"the run in {folder} has no steps yet: wait for its first step, or go on with `revlm train {recipe_file}`"
         )
-    non_finite = [record.step for record in steps if record.loss is not None and not np.isfinite(record.loss)]
-    if non_finite:
-        notes.append(f"The loss was not finite from step {non_finite[0]:,} on ({len(non_finite):,} steps).")
-    if skipped := [record.step for record in steps if record.skipped]:
-        steps_were = "1 step was" if len(skipped) == 1 else f"{len(skipped):,} steps were"
-        notes.append(f"{steps_were} passed over without an update, the first at {skipped[0]:,}: not finite.")
-    recipe_text = _read_text(recipe_file) if recipe_file.exists() else None
+    notes = []
+    if journal.skipped:
+        steps_were = "1 step was" if journal.skipped == 1 else f"{journal.skipped:,} steps were"
+        notes.append(f"{steps_were} passed over without an update, the first at {journal.first_skipped:,}: not finite.")
+    if len(sampled) > SAMPLED_STEPS:
+        notes.append(f"Samples are of the newest {SAMPLED_STEPS} of {len(sampled):,} steps; the others lie in samples.")
+    recipe_text = _recipe_text(recipe_file) if has_recipe else None
+    samples = [_optional(partial(read_samples, file), file, notes) for file in sampled[-SAMPLED_STEPS:]]
+    environment = folder / ENVIRONMENT
     return History(
         folder=folder,
-        steps=steps,
-        evaluations=evaluations,
-        samples=_read_samples(folder / "samples", notes),
-        recipe=_read_mapping(recipe_file, read_yaml),
+        journal=journal,
+        samples=[each for each in samples if each is not None],
+        settings=_recipe_settings(recipe_file, recipe_text) if recipe_text is not None else {},
         recipe_text=recipe_text,
-        environment=_read_mapping(folder / "environment.json", json.loads),
-        plan=_read_typed(Plan, folder / "plan.json", "a plan", notes),
-        evaluated=_read_typed(Evaluated, folder / "evaluation.json", "an evaluation", notes),
+        environment=_optional(lambda: _environment(environment), environment, notes) or {},
+        plan=_optional(lambda: read_record(Plan, folder / PLAN), folder / PLAN, notes),
+        evaluation=_optional(lambda: read_record(Evaluation, folder / EVALUATION), folder / EVALUATION, notes),
         notes=notes,
     )
 
 
-def _read_journal(journal: Path, notes: list[str]) -> tuple[list[Step], list[Evaluation]]:
-    lines = _read_text(journal).split("\n")
-    last_line = max((number for number, line in enumerate(lines, 1) if line.strip()), default=0)
-    steps: dict[int, Step] = {}
-    evaluations: dict[int, Evaluation] = {}
-    repeated = 0
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            content: dict[str, Any] = dict(json.loads(line))
-        except (ValueError, TypeError) as error:
-            if number == last_line:
-                notes.append("The last line of metrics.jsonl is incomplete and is left out.")
-                continue
-            raise StorageError(
-                f"{journal}, line {number} is no JSON object ({error}): remove that line, then report again"
-            ) from error
-        event = content.get("event")
-        if event == "step":
-            step = _typed(Step, content, journal, number)
-            # A run that goes on from a checkpoint trains the steps after it again: the later record counts.
-            repeated += step.step in steps
-            steps[step.step] = step
-        elif event == "evaluate":
-            evaluation = _typed(Evaluation, content, journal, number)
-            evaluations[evaluation.step] = evaluation
-    if repeated:
-        steps_were = "1 step was" if repeated == 1 else f"{repeated:,} steps were"
-        notes.append(f"{steps_were} trained again after a restart; the later records are shown.")
-    return [steps[key] for key in sorted(steps)], [evaluations[key] for key in sorted(evaluations)]
+def _read_journal(file: Path) -> Journal:
+    journal = Journal()
+    records = read_rows(file)
+    while rows := list(islice(records, _ROWS_AT_ONCE)):
+        steps = [journal.last_step, *(row["step"] for row in rows if row["event"] == "step")]
+        for before, step in pairwise(steps):
+            if step <= before:
+                raise StorageError(
+                    f"{file}: step {step:,} stands after step {before:,}: remove its line, or restore the file"
+                )
+        journal.take(rows)
+    return journal
 
 
-def _typed(kind: type[Kind], content: object, journal: Path, line: int) -> Kind:
+def _optional(read: Callable[[], Kind], file: Path, notes: list[str]) -> Kind | None:
+    """What a file that a report can do without holds; None where there is none, or with a note where it is damaged."""
     try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise StorageError(
-            f"{journal}, line {line}: {key} is wrong ({first['msg']}): remove that line, then report again"
-        ) from error
-
-
-def _read_samples(folder: Path, notes: list[str]) -> list[Sample]:
-    samples: list[Sample] = []
-    for file in sorted(folder.glob("step-*.json")):
-        try:
-            step = int(file.stem.removeprefix("step-"))
-            samples += [Sample.model_validate({**entry, "step": step}) for entry in json.loads(_read_text(file))]
-        except (ValueError, TypeError):
-            notes.append(f"samples/{file.name} does not hold samples as they are written and is left out.")
-    return sorted(samples, key=lambda sample: sample.step)
-
-
-def _read_typed(kind: type[Kind], file: Path, noun: str, notes: list[str]) -> Kind | None:
-    content = _read_mapping(file, json.loads)
-    if not content:
-        return None
-    try:
-        return kind.model_validate(content)
-    except ValidationError:
-        notes.append(f"{file.name} does not hold {noun} as it is written and is left out.")
+        return read() if file.exists() else None
+    except (StorageError, OSError) as error:
+        cause = str(error).removeprefix(f"{file} ").rpartition(":")[0]
+        notes.append(f"{file.name} is left out: it {cause}." if cause else f"{file.name} is left out: {error}.")
         return None
 
 
-def _read_mapping(file: Path, parse: Any) -> dict[str, Any]:
-    if not file.exists():
-        return {}
-    try:
-        content = parse(_read_text(file))
-    except (ValueError, yaml.YAMLError) as error:
-        raise StorageError(
-            f"{file} cannot be parsed ({' '.join(str(error).split())}): restore it, or remove it"
-        ) from error
-    if not isinstance(content, dict):
-        raise StorageError(f"{file} holds no mapping of keys to values: restore it, or remove it")
-    return content
+def _recipe_text(file: Path) -> str:
+    content = read_file(file, _MOST_RECIPE_BYTES)
+    return content.decode("utf-8", errors="replace")
 
 
-def _read_text(file: Path) -> str:
+def _recipe_settings(file: Path, text: str) -> Settings:
     try:
-        return file.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise StorageError(f"{file} cannot be read ({error.strerror}): check its permissions") from error
+        return settings_of(read_yaml(text))
+    except Exception as error:  # whatever a parser raises on a file that was damaged or made to harm
+        cause = " ".join(str(error).split())[:200]
+        raise StorageError(f"{file} cannot be parsed ({cause}): restore it, or remove it") from error
+
+
+def _environment(file: Path) -> Settings:
+    try:
+        return settings_of(read_record(dict[str, JsonValue], file))
+    except ValueError as error:
+        raise StorageError(f"{file} {error}: remove it") from error

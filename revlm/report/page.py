@@ -1,45 +1,57 @@
 """The page of one run: what it is, its key figures, its pictures, what it wrote, and what it was made of."""
 
-from itertools import groupby
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
-from revlm.report.buckets import draw_buckets, has_hash_layers
-from revlm.report.evaluation_section import evaluation_sections
+from revlm.evaluation.probes import PROBES
+from revlm.evaluation.score_views import position_caption, position_chart, score_tables
+from revlm.evaluation.views import Table
+from revlm.records import PHASES, Evaluation, peak_key
 from revlm.report.history import History
-from revlm.report.html import document, figure, flat, section, table, text
-from revlm.report.loss import draw_loss
-from revlm.report.memory import PHASES, draw_memory
-from revlm.report.pictures import Picture
-from revlm.report.records import Sample
-from revlm.report.summary import Summary, summarize
-from revlm.report.throughput import draw_throughput
-from revlm.report.units import figure_text, human_bytes, human_count, human_duration
+from revlm.report.pictures.buckets import draw_buckets, has_hash_layers
+from revlm.report.pictures.charts import draw_panels
+from revlm.report.pictures.loss import draw_loss
+from revlm.report.pictures.memory import draw_memory
+from revlm.report.pictures.picture import Picture
+from revlm.report.pictures.throughput import draw_throughput
+from revlm.report.rendering import page
+from revlm.report.summary import summarize
+from revlm.report.units import figure_text, human_bytes
 
+POSITIONS = "positions"
 _PLANNED = "Below: what was measured in that step, and what was planned for it, by category, before anything ran."
+_MOST_RECIPE = 100_000
+
+
+class Section(NamedTuple):
+    """A part of a page: its heading, its picture with a caption, and tables that fold."""
+
+    heading: str
+    picture: Picture | None
+    caption: str
+    tables: Sequence[Table] = ()
 
 
 def run_page(history: History) -> str:
     """The HTML page of a run, complete in itself."""
-    summary = summarize(history)
-    return document(
-        f"{history.name}: a revlm run",
-        [
-            f"<h1>{text(history.name)}</h1>",
-            f'<p class="muted">{text(at_a_glance(history))}</p>',
-            *(f'<p class="note">{text(note)}</p>' for note in history.notes),
-            _key_figures(summary),
-            section("Loss", figure(loss_picture(history), _loss_caption(history))),
-            *(evaluation_sections(history.evaluated) if history.evaluated else ()),
-            section("Memory", figure(memory_picture(history), _memory_caption(history))),
-            section("Hash layers", _hash_layers(history)),
-            section("Throughput", _throughput(history)),
-            section("Samples", *_samples(history)),
-            section("Recipe", _recipe(history)),
-            section("Environment", _environment(history)),
-            "<footer>1 GB is 10<sup>9</sup> bytes. Written by <code>revlm report</code> from "
-            f"<code>{text(history.folder)}</code>.</footer>",
+    recipe = history.recipe_text
+    return page(
+        "run.html.j2",
+        title=f"{history.name}: a revlm run",
+        history=history,
+        glance=at_a_glance(history),
+        figures=summarize(history),
+        sections=[
+            Section("Loss", loss_picture(history), _loss_caption(history)),
+            *(evaluation_sections(history.evaluation).values() if history.evaluation else ()),
+            Section("Memory", memory_picture(history), _memory_caption(history)),
+            _hash_layers(history),
+            _throughput(history),
         ],
+        recipe=recipe if recipe is None or len(recipe) <= _MOST_RECIPE else recipe[:_MOST_RECIPE] + "…",
     )
 
 
@@ -57,60 +69,56 @@ def memory_picture(history: History) -> Picture:
     return Picture(lambda canvas: draw_memory(history, canvas), words)
 
 
+def evaluation_sections(evaluation: Evaluation) -> dict[str, Section]:
+    """A section for the scores and for each probe that was asked for, by the names of their pictures."""
+    chart = position_chart(evaluation)
+    picture = None if chart is None else Picture(partial(draw_panels, [chart]), chart.caption)
+    sections = {
+        POSITIONS: Section(
+            "Loss by position in the document", picture, position_caption(evaluation), score_tables(evaluation)
+        )
+    }
+    for name, probe in PROBES.items():
+        found = getattr(evaluation, name)
+        if found is not None:
+            panels = probe.panels(found)
+            caption = probe.caption(found) if panels else ""
+            drawn = Picture(partial(draw_panels, panels), caption) if panels else None
+            sections[name] = Section(probe.title, drawn, caption, probe.tables(found))
+    return sections
+
+
 def at_a_glance(history: History) -> str:
     """The recipe in one line: what the model and its examples are, as far as the recipe says."""
     layers = history.setting("model.layers")
-    pattern = f" ({', '.join(map(str, layers))})" if isinstance(layers, list) else ""
     parts = (
-        ("{} layers" + pattern.replace("{", "{{").replace("}", "}}"), "model.n_layers"),
-        ("width {}", "model.d_model"),
-        ("{} heads", "model.n_heads"),
-        ("window {}", "model.window"),
-        ("{} rounds", "model.n_rounds"),
-        ("{:,} tokens an example", "data.seq_len"),
-        ("packing {}", "data.packing"),
-        ("{}", "train.precision"),
+        ("model.n_layers", f" layers ({layers})" if layers else " layers"),
+        ("model.d_model", " wide"),
+        ("model.n_heads", " heads"),
+        ("model.window", " keys in a window"),
+        ("model.n_rounds", " rounds"),
+        ("data.seq_len", " tokens an example"),
+        ("data.packing", " packing"),
+        ("train.precision", ""),
     )
-    known = [(form, value) for form, key in parts if (value := history.setting(key)) is not None]
+    known = [(history.setting(key), words) for key, words in parts if history.setting(key) is not None]
     # A recipe that was edited by hand may hold a word such as 64k for a number.
-    shown = ((form if isinstance(value, int) else form.replace("{:,}", "{}")).format(value) for form, value in known)
-    return " · ".join(shown) or "no recipe"
-
-
-def _key_figures(summary: Summary) -> str:
-    unfinished = summary.planned_steps is not None and summary.steps < summary.planned_steps
-    best_step = summary.best_bits_per_byte_step
-    figures = (
-        ("Steps", f"{summary.steps:,}", f"of {summary.planned_steps:,}" if unfinished else ""),
-        ("Tokens seen", ("" if summary.tokens_exact else "about ") + human_count(summary.tokens), ""),
-        ("First loss", figure_text(summary.first_loss), "nats a token"),
-        ("Last loss", figure_text(summary.last_loss), "mean of the last 5 steps"),
-        (
-            "Best held out",
-            figure_text(summary.best_bits_per_byte),
-            "not evaluated yet" if best_step is None else f"bits per byte, step {best_step:,}",
-        ),
-        ("Throughput", figure_text(summary.tokens_per_second, ",.0f"), "tokens a second, median"),
-        ("Peak memory", human_bytes(summary.peak_memory_bytes), ""),
-        ("Time in steps", human_duration(summary.seconds), ""),
-    )
-    cells = (
-        f"<div><dt>{name}</dt><dd>{text(value)}{f'<small>{text(note)}</small>' if note else ''}</dd></div>"
-        for name, value, note in figures
-    )
-    return '<dl class="figures">' + "".join(cells) + "</dl>"
+    return " · ".join(f"{value:,}{words}" if type(value) is int else f"{value}{words}" for value, words in known)
 
 
 def _loss_caption(history: History) -> str:
+    width = history.journal.steps.width
+    every = "every step" if width == 1 else f"the least and the largest of each {width:,} steps"
     caption = "Below the steps: the tokens seen by then."
-    if len(history.steps) >= 80:
-        caption = "Thin: every step; thick: running mean over a fortieth of the run. " + caption
-    return caption if history.evaluations else caption + " Nothing was held out and evaluated yet."
+    if len(history.step_numbers) >= 80:
+        caption = f"Thin: {every}; thick: running mean over a fortieth of the run. {caption}"
+    has_validation = bool(len(history.journal.validations.highs("step")))
+    return caption if has_validation else f"{caption} Nothing was held out and evaluated yet."
 
 
 def _memory_caption(history: History) -> str:
-    if not any(np.isfinite(history.series(phase.key)).any() for phase in PHASES):
-        return "This run did not record its memory."
+    if not any(np.isfinite(history.peaks(peak_key(phase))).any() for phase in PHASES):
+        return "This run did not record its memory by phases, which only Linux and CUDA can tell."
     if history.on_gpu:
         caption = "Memory that CUDA's allocator had given out, and what it had reserved."
     else:
@@ -118,50 +126,22 @@ def _memory_caption(history: History) -> str:
     return f"{caption} {_PLANNED}" if history.plan else caption
 
 
-def _hash_layers(history: History) -> str:
+def _hash_layers(history: History) -> Section:
     if not has_hash_layers(history):
-        return "<p>No step recorded how buckets were used: the model has no hash layers, or the run is old.</p>"
-    return figure(
+        return Section("Hash layers", None, "No step recorded how buckets were used: the model has no hash layers.")
+    return Section(
+        "Hash layers",
         Picture(lambda canvas: draw_buckets(history, canvas), "Use of each hash layer over the steps"),
         "How full the window of a query is, how many queries find no key at all, and how much attention goes "
         "to the sink, which has no value: a layer that nobody uses shows here.",
     )
 
 
-def _throughput(history: History) -> str:
+def _throughput(history: History) -> Section:
     if not np.isfinite(history.series("tokens_per_second")).any():
-        return "<p>This run did not record its throughput.</p>"
-    return figure(
+        return Section("Throughput", None, "No step of this run made an update, so it has no throughput.")
+    return Section(
+        "Throughput",
         Picture(lambda canvas: draw_throughput(history, canvas), "Tokens a second over the steps"),
         "Tokens of a step by the seconds it took, reading of data included.",
     )
-
-
-def _samples(history: History) -> list[str]:
-    """One fold a step, the newest first and open."""
-    if not history.samples:
-        return ["<p>No samples were written yet.</p>"]
-    by_step = [(step, list(group)) for step, group in groupby(history.samples, key=lambda sample: sample.step)]
-    return [
-        f"<details{' open' if place == 0 else ''}><summary>Step {step:,}</summary>\n"
-        + "\n".join(f'<div class="sample">{_sample(sample)}</div>' for sample in samples)
-        + "</details>"
-        for place, (step, samples) in enumerate(reversed(by_step))
-    ]
-
-
-def _sample(sample: Sample) -> str:
-    continuation = sample.text.removeprefix(sample.prompt)
-    return f"<strong>{text(sample.prompt)}</strong>{text(continuation)}"
-
-
-def _recipe(history: History) -> str:
-    if history.recipe_text is None:
-        return "<p>The run folder holds no recipe.yaml.</p>"
-    return f"<pre>{text(history.recipe_text)}</pre>"
-
-
-def _environment(history: History) -> str:
-    if not history.environment:
-        return "<p>The run folder holds no environment.json.</p>"
-    return table([], [(text(key), text(value)) for key, value in flat(history.environment).items()])

@@ -7,7 +7,22 @@ import math
 from typing import TypeGuard
 from unicodedata import category
 
-ABSENT = "–"  # noqa: RUF001 (an en dash, for a value that a run did not record)
+from revlm.evaluation.views import ABSENT, plural
+
+__all__ = [
+    "ABSENT",
+    "binary_count",
+    "byte_unit",
+    "clock",
+    "figure_text",
+    "human_bytes",
+    "human_count",
+    "human_duration",
+    "is_finite",
+    "plural",
+    "time_unit",
+    "visible_text",
+]
 
 _BYTE_UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 _COUNT_UNITS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K"))
@@ -75,11 +90,6 @@ def human_duration(seconds: float | None) -> str:
     if minutes:
         return f"{minutes} min {whole % 60} s"
     return f"{whole} s"
-
-
-def plural(number: int, noun: str) -> str:
-    """A number with its noun, such as `1 step` or `3,000 steps`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def figure_text(number: float | None, form: str = ".3f") -> str:

@@ -1,6 +1,5 @@
 """The folder of one run: the paths of its files, and which run was active last."""
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -119,16 +118,6 @@ class RunFolder:
     def write_evaluation(self, evaluation: Mapping[str, Any]) -> None:
         """Writes evaluation.json atomically."""
         self._write(self.evaluation, json_bytes(dict(evaluation)))
-
-    def read_evaluation(self) -> dict[str, Any] | None:
-        """What evaluation.json holds; None where there is none, or something else."""
-        with storage_errors(f"reading {self.evaluation}"):
-            content = self.evaluation.read_bytes() if self.evaluation.is_file() else b"null"
-        try:
-            found = json.loads(content)
-        except ValueError:
-            return None
-        return found if isinstance(found, dict) else None
 
     def write_samples(self, step: int, samples: Sequence[Mapping[str, str]]) -> Path:
         """Writes the prompts and texts of a step to a file such as samples/step-00000200.json; returns its path."""

@@ -14,10 +14,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from bench.schedule import DEPTH_SYSTEMS, Plan
 from bench.summary import Row, faster_precision
 from bench.systems import SYSTEMS
-from revlm.report.canvas import FONT_SIZE, ROW, Canvas, KeyEntry, limit_from_zero, to_png
 from revlm.report.files import write_whole
-from revlm.report.pictures import WIDE_INCHES
-from revlm.report.theme import LIGHT
+from revlm.report.pictures.canvas import Canvas, KeyEntry, limit_from_zero, to_png
+from revlm.report.pictures.picture import WIDE_INCHES
+from revlm.report.pictures.theme import LIGHT
 from revlm.report.units import byte_unit
 
 _HEIGHT = 3.4
@@ -62,7 +62,7 @@ def depth_picture(rows: Sequence[Row], tokens: int) -> bytes:
         axes.plot([depth for depth, _ in line], [height / divisor for _, height in line], **_style(system))
     limit_from_zero(axes, largest / divisor)
     axes.set_xticks(sorted({row.cell.layers for row in rows}))
-    axes.set_xlabel("layers", color=canvas.theme.muted, size=FONT_SIZE)
+    canvas.below(axes, "layers")
     return to_png(figure)
 
 
@@ -88,7 +88,7 @@ def _against_length(
     axes.yaxis.set_major_formatter(FuncFormatter(lambda height, _: words(height)))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_minor_locator(NullLocator())
-    axes.set_xlabel("tokens", color=canvas.theme.muted, size=FONT_SIZE)
+    canvas.below(axes, "tokens")
     return to_png(figure)
 
 
@@ -121,12 +121,9 @@ def _figure(
     canvas: Canvas, lines: dict[str, list[tuple[int, float]]], caption: str, notes: Sequence[str]
 ) -> tuple[Figure, Axes]:
     key = [KeyEntry(SYSTEMS[system].label, _COLORS[system]) for system in lines]
-    top = canvas.head_height(key) + ROW + 0.18
-    figure = canvas.figure(top + _HEIGHT + 0.7 + ROW * len(notes))
-    canvas.head(figure, key)
-    axes = canvas.panel(figure, 0.9, top, canvas.width - 1.2, _HEIGHT, caption)
-    for place, note in enumerate(notes):
-        canvas.write(figure, 0.1, top + _HEIGHT + 0.6 + place * ROW, note, color=canvas.theme.muted)
+    figure, axes = canvas.panel(_HEIGHT, caption, key=key)
+    if notes:
+        canvas.notes(figure, notes)
     return figure, axes
 
 

@@ -7,8 +7,9 @@ import pytest
 
 from revlm.cli import evaluation_tables, main
 from revlm.corpus import tokenize_corpus
+from revlm.evaluation import score_views
 from revlm.report import read_history
-from revlm.report.evaluation_section import evaluation_pictures
+from revlm.report.page import evaluation_sections
 from tests.tiny_run import write_run
 
 
@@ -49,7 +50,7 @@ def test_of_many_documents_the_table_shows_the_first_and_says_how_many_more(
     assert main(command) == 0
     whole = capsys.readouterr().out
     assert " more" not in whole
-    monkeypatch.setattr(evaluation_tables, "_DOCUMENTS_SHOWN", 1)
+    monkeypatch.setattr(score_views, "DOCUMENTS_SHOWN", 1)
     assert main(command) == 0
     out = capsys.readouterr().out
     assert "and 3 documents more, each in evaluation.json" in out
@@ -84,10 +85,11 @@ def test_everything_can_be_asked_at_once_and_stays_for_the_report(
     out = capsys.readouterr().out
     for words in ("context", "layer 1 (lsh)", "rounds of hashing", "best as many keys", "copies", "distance"):
         assert words in out
-    evaluated = read_history(run).evaluated
-    assert evaluated is not None
-    assert list(evaluation_pictures(evaluated)) == ["positions", "context", "ablations", "finding"]
-    assert evaluated.recall is not None
+    evaluation = read_history(run).evaluation
+    assert evaluation is not None
+    sections = evaluation_sections(evaluation)
+    assert list(sections) == ["positions", "context", "ablations", "recall", "copying", "needle"]
+    assert [name for name, section in sections.items() if section.picture is None] == ["recall"]
 
 
 def test_answers_stay_while_model_and_documents_are_the_same(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 
-from revlm.evaluation.ablations import measure_ablations
+from revlm.evaluation.probes.ablations import measure_ablations
 from revlm.evaluation.scorer import Scorer
 from tests.evaluation.models import lively_scorer, random_text
 
@@ -17,9 +17,9 @@ def test_each_part_is_missed_as_a_model_without_it_misses_it() -> None:
     ablations = measure_ablations(scorer, TEXTS, rounds=(1, 2, 4), progress=told.append)
     assert (ablations.documents, ablations.tokens) == (2, 350)
     assert [(each.kind, each.layers) for each in ablations.layers] == [
-        (kind, (layer,)) for layer, kind in enumerate(("local", "lsh", "local", "lsh"))
+        (kind, [layer]) for layer, kind in enumerate(("local", "lsh", "local", "lsh"))
     ]
-    assert [(each.kind, each.layers) for each in ablations.kinds] == [("local", (0, 2)), ("lsh", (1, 3))]
+    assert [(each.kind, each.layers) for each in ablations.kinds] == [("local", [0, 2]), ("lsh", [1, 3])]
     for each in (*ablations.layers, *ablations.kinds):
         without = copy.deepcopy(scorer.model)
         with torch.no_grad():
@@ -36,7 +36,7 @@ def test_the_models_own_rounds_change_nothing() -> None:
     ablations = measure_ablations(scorer, TEXTS, rounds=(1, 2, 4))
     assert ablations.own_rounds == 2
     assert [each.increase == 0 for each in ablations.rounds] == [False, True, False]
-    assert ablations.kinds == ()  # one layer each: said already
+    assert ablations.kinds == []  # one layer each: said already
 
 
 def test_the_models_own_rounds_are_among_those_asked() -> None:
@@ -45,4 +45,4 @@ def test_the_models_own_rounds_are_among_those_asked() -> None:
 
 
 def test_a_model_that_does_not_hash_has_no_rounds() -> None:
-    assert measure_ablations(lively_scorer("local"), TEXTS).rounds == ()
+    assert measure_ablations(lively_scorer("local"), TEXTS).rounds == []

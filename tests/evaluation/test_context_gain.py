@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from revlm.evaluation.context_gain import measure_context_gain
-from revlm.evaluation.interval import mean_interval, student_quantile
+from revlm.evaluation.interval import mean_interval
+from revlm.evaluation.probes.context import measure_context_gain
 from revlm.evaluation.scorer import Numbers, Tokens
 from tests.evaluation.models import CountingScorer, counting_text, lively_scorer, random_text
 
@@ -26,7 +26,7 @@ def test_a_target_sees_between_the_context_and_five_quarters_of_it() -> None:
     gain = measure_context_gain(CountingScorer(), texts, lengths=(64, 16, 256, 1024), samples=5, targets=100)
     assert [each.context for each in gain.lengths] == [16, 64, 256, 1024, None]
     assert [each.documents for each in gain.lengths] == [2, 2, 2, 1, 2]
-    assert gain.too_short == ("short",)
+    assert gain.too_short == ["short"]
     for each in gain.lengths:
         assert each.loss == pytest.approx(each.seen)  # a loss here is the number of tokens seen
         if each.context is not None:
@@ -81,7 +81,9 @@ def test_an_interval_needs_two_documents() -> None:
 
 def test_intervals_are_students() -> None:
     for degrees, quantile in ((1, 12.7062), (2, 4.3027), (4, 2.7764), (30, 2.0423), (1000, 1.9623)):
-        assert student_quantile(degrees) == pytest.approx(quantile, abs=2e-4)
+        values = np.arange(degrees + 1.0)
+        low, high = mean_interval(values) or (0.0, 0.0)
+        assert (high - low) / 2 == pytest.approx(quantile * values.std(ddof=1) / (degrees + 1) ** 0.5, rel=1e-4)
     low, high = mean_interval(np.array([1.0, 2.0, 3.0])) or (0.0, 0.0)
     assert (low + high) / 2 == pytest.approx(2)
     assert high - 2 == pytest.approx(4.3027 / 3**0.5, rel=1e-4)

@@ -3,7 +3,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 
-from revlm.evaluation.copying import measure_copying
+from revlm.evaluation.probes.copying import measure_copying
 from revlm.evaluation.scorer import Scorer
 from scripts.repeated_sequence import train_on_repetitions
 from tests.evaluation.models import VOCABULARY, Searching, lively_scorer

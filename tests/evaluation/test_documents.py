@@ -41,15 +41,14 @@ def test_positions_fall_into_bins_of_powers_of_two() -> None:
 def test_each_held_out_token_is_scored_once_and_as_in_training(trained: TrainedModel) -> None:
     evaluation = evaluate_run(trained)
     corpus = held_out(trained, 512)
-    assert [title for title, _ in evaluation.documents] == list(corpus.validation_documents)
+    assert [each.title for each in evaluation.documents] == list(corpus.validation_documents)
     assert len(evaluation.documents) > 1
     scores = [score_example(trained.model, example, nullcontext()) for example in corpus.validation()]
     total, together = evaluation.total, sum(scores, Score())
     assert (total.tokens, total.bytes) == (together.tokens, together.bytes)
-    assert total.documents == len(corpus.validation_documents)
-    assert total.tokens == corpus.n_validation_tokens == sum(evaluation.by_position.tokens)
-    assert total.nats == pytest.approx(together.nats, rel=1e-4)
-    assert sum(evaluation.by_position.nats) == pytest.approx(total.nats)
+    assert total.tokens == corpus.n_validation_tokens == sum(each.tokens for each in evaluation.positions)
+    assert total.loss == pytest.approx(together.loss, rel=1e-4)
+    assert sum(each.loss * each.tokens for each in evaluation.positions) == pytest.approx(total.loss * total.tokens)
 
 
 def test_a_document_in_pieces_has_the_positions_of_the_whole(trained: TrainedModel) -> None:
@@ -67,8 +66,8 @@ def test_a_document_in_pieces_has_the_positions_of_the_whole(trained: TrainedMod
 def test_all_documents_of_other_tokens_are_scored(trained: TrainedModel, tmp_path: Path) -> None:
     told: list[str] = []
     evaluation = evaluate_run(trained, write_tokens(tmp_path / "other"), told.append)
-    assert told == [f"scoring {title}" for title, _ in evaluation.documents]
-    assert evaluation.total.documents == 4
+    assert told == [f"scoring {each.title}" for each in evaluation.documents]
+    assert len(evaluation.documents) == 4
 
 
 def test_a_mixture_is_scored_on_what_each_of_its_stores_held_out(tmp_path: Path) -> None:
@@ -80,11 +79,11 @@ def test_a_mixture_is_scored_on_what_each_of_its_stores_held_out(tmp_path: Path)
     assert evaluation.data == f"{first}, {second}"
     seed, options = trained.recipe.seed, {"seq_len": 512, "packing": "whole", "validation": 0.5}
     stores = [PackedCorpus(path, seed=seed, **options) for path in (first, second)]
-    assert [title for title, _ in evaluation.documents] == [
+    assert [each.title for each in evaluation.documents] == [
         title for store in stores for title in store.validation_documents
     ]
     assert evaluation.total.tokens == sum(store.n_validation_tokens for store in stores)
-    assert evaluate_run(trained, first).total.documents == 4
+    assert len(evaluate_run(trained, first).documents) == 4
 
 
 def test_a_stream_is_scored_on_what_it_held_out_with_the_tokenizer_of_its_run(tmp_path: Path) -> None:
@@ -95,12 +94,12 @@ def test_a_stream_is_scored_on_what_it_held_out_with_the_tokenizer_of_its_run(tm
     shutil.rmtree(tokens)
     evaluation = evaluate_run(trained)
     assert evaluation.data == str(texts)
-    titles = [title for title, _ in evaluation.documents]
+    titles = [each.title for each in evaluation.documents]
     assert 0 < len(titles) < 4
     corpus = open_corpus(trained.recipe.data.model_copy(update={"tokenizer": Path("bytes")}), trained.recipe.seed)
     assert {title for title, _ in corpus.documents(held_out=False)} == {"one", "two", "three", "four"} - set(titles)
     assert evaluation.total.bytes == sum((texts / f"{title}.txt").stat().st_size for title in titles)
-    assert evaluate_run(trained, write_tokens(tmp_path / "other")).total.documents == 4
+    assert len(evaluate_run(trained, write_tokens(tmp_path / "other")).documents) == 4
     (texts / "five.txt").write_text("one more")
     with pytest.raises(DataError, match="not what the run was trained on"):
         evaluate_run(trained)

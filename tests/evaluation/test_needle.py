@@ -1,6 +1,6 @@
 import numpy as np
 
-from revlm.evaluation.needle import measure_needles
+from revlm.evaluation.probes.needle import measure_needles
 from tests.evaluation.models import VOCABULARY, Searching, lively_scorer, random_text
 
 TOKENS = np.arange(1, VOCABULARY, dtype=np.int32)
@@ -10,7 +10,7 @@ def test_who_searches_finds_every_needle_that_is_there_and_near_enough() -> None
     texts = [random_text(7000, 1), random_text(1200, 2), random_text(100, 3, "short")]
     told: list[str] = []
     test = measure_needles(Searching(1500), texts, TOKENS, distances=(256, 700, 1000, 4000), progress=told.append)
-    assert test.too_short == ("short",)
+    assert test.too_short == ["short"]
     assert [(each.distance, each.needles) for each in test.distances] == [(256, 16), (704, 8), (1024, 8), (4032, 8)]
     assert [each.found.accuracy for each in test.distances] == [1, 1, 1, 0]
     assert [each.found.rank for each in test.distances] == [1, 1, 1, VOCABULARY]

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from revlm.evaluation.recall import measure_recall, recall_of_queries
+from revlm.evaluation.attention_recall import measure_recall, recall_of_queries
 from revlm.ops.attention.reference import window_mask
 from tests.evaluation.models import lively_scorer, random_text
 
@@ -58,4 +58,4 @@ def test_of_a_model_whose_tokens_share_a_bucket_everything_is_found() -> None:
 
 
 def test_a_model_that_does_not_hash_has_no_recall() -> None:
-    assert measure_recall(lively_scorer("local"), [random_text(50)]).layers == ()
+    assert measure_recall(lively_scorer("local"), [random_text(50)]).layers == []

@@ -6,6 +6,9 @@ import random
 from pathlib import Path
 from typing import Any
 
+from revlm.records import PHASES
+from tests import journal_records
+
 RECIPE = """\
 output_dir: runs/{name}
 seed: 42
@@ -234,7 +237,15 @@ def _loss(step: int, speed: float) -> float:
     return 3.6 + 2.8 * math.exp(-speed * step / 60) + 0.7 * math.exp(-speed * step / 900)
 
 
-def append_line(run: Path, record: dict[str, Any]) -> None:
-    """Adds a record to a run's metrics."""
+def append_line(run: Path, record: dict[str, Any] | str) -> None:
+    """Adds a record, or a line as it is, to a run's metrics."""
+    line = record if isinstance(record, str) else json.dumps(record)
     with (run / "metrics.jsonl").open("a") as journal:
-        journal.write(json.dumps(record) + "\n")
+        journal.write(line + "\n")
+
+
+def bare_step(step: int) -> dict[str, Any]:
+    """The line of a step without an update, on a system that cannot tell memory."""
+    nothing = ("loss", "bits_per_byte", "grad_norm", "seconds", "tokens_per_second")
+    memory = {f"memory_{name}_bytes": None for name in ("baseline", *(f"{phase}_peak" for phase in PHASES), "peak")}
+    return journal_records.step_record(step, **dict.fromkeys(nothing), **memory, skipped="the loss is not finite")

@@ -5,7 +5,7 @@ from pathlib import Path
 from revlm.report.compare import comparison_page
 from revlm.report.history import read_history
 from revlm.report.page import at_a_glance, run_page
-from tests.report.builder import append_line, build_run
+from tests.report.builder import append_line, bare_step, build_run
 
 VOID = {"meta", "source", "img"}
 
@@ -69,24 +69,24 @@ def test_samples_are_escaped_and_keep_their_lines(tmp_path: Path) -> None:
 def test_names_and_notes_are_escaped(tmp_path: Path) -> None:
     run = build_run(tmp_path / "<i>run", 1)
     (run / "environment.json").write_text('{"<i>": "</table>", "none": null}')
-    append_line(run, {"event": "step", "step": 2, "loss": float("nan")})
+    append_line(run, bare_step(2))
     outline = Outline(run_page(read_history(run)))
     assert "i" not in outline.tags
     assert "<i>run" in outline.text
-    assert "not finite from step 2" in outline.text
+    assert "the first at 2: not finite" in outline.text
 
 
-def test_what_an_old_run_lacks_is_said(tmp_path: Path) -> None:
+def test_what_a_run_lacks_is_said(tmp_path: Path) -> None:
     run = build_run(tmp_path / "old", 1)
     for name in ("metrics.jsonl", "recipe.yaml", "environment.json"):
         (run / name).unlink()
-    append_line(run, {"event": "step", "step": 1})
+    append_line(run, bare_step(1))
     text = Outline(run_page(read_history(run))).text
     for part in (
         "no recipe.yaml",
         "no environment.json",
         "did not record its memory",
-        "did not record its throughput",
+        "has no throughput",
     ):
         assert part in text
 

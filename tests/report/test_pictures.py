@@ -7,15 +7,16 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from revlm.report.buckets import draw_buckets, has_hash_layers
-from revlm.report.canvas import RESOLUTION, Canvas, to_png
 from revlm.report.history import History, read_history
-from revlm.report.loss import bits_per_byte_factor, draw_loss
-from revlm.report.memory import draw_memory
-from revlm.report.overlay import draw_losses, draw_peaks, loss_measure, run_names
-from revlm.report.theme import DARK, LIGHT
-from revlm.report.throughput import draw_throughput
-from tests.report.builder import append_line, build_run
+from revlm.report.pictures.buckets import draw_buckets, has_hash_layers
+from revlm.report.pictures.canvas import RESOLUTION, Canvas, to_png
+from revlm.report.pictures.loss import bits_per_byte_factor, draw_loss
+from revlm.report.pictures.memory import draw_memory
+from revlm.report.pictures.overlay import draw_losses, draw_peaks, loss_measure, run_names
+from revlm.report.pictures.theme import DARK, LIGHT
+from revlm.report.pictures.throughput import draw_throughput
+from tests.journal_records import step_record
+from tests.report.builder import append_line, bare_step, build_run
 
 WIDE, NARROW = Canvas(LIGHT, title="novels: $5 a loss"), Canvas(DARK, 3.6)
 DRAWINGS = (draw_loss, draw_memory, draw_buckets, draw_throughput)
@@ -25,7 +26,7 @@ def texts(figure: Figure) -> list[Text]:
     """The texts of a figure that are drawn: ticks beyond the limits of an axis have texts that are not."""
     figure.canvas.draw()
     undrawn: set[Text] = set()
-    for axes in figure.axes:
+    for axes in [*figure.axes, *(inner for outer in figure.axes for inner in outer.child_axes)]:
         for axis in (axes.xaxis, axes.yaxis):
             low, high = sorted(axis.get_view_interval())
             ticks = [tick for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high]
@@ -98,13 +99,15 @@ def test_bits_per_byte_have_a_scale_only_where_one_serves_all_steps(tmp_path: Pa
     history = read_history(run)
     factor = bits_per_byte_factor(history)
     assert factor is not None
-    left, right = draw_loss(history, WIDE).axes
+    figure = draw_loss(history, WIDE)
+    assert "bits per byte" in shown(figure)
+    [left], [right] = figure.axes, figure.axes[0].child_axes
     np.testing.assert_allclose(np.array(left.get_ylim()) * factor, right.get_ylim())
 
-    append_line(run, {"event": "step", "step": 6, "loss": 4.0, "bits_per_byte": 9.0})
+    append_line(run, step_record(6, loss=4.0, bits_per_byte=9.0))
     history = read_history(run)
     assert bits_per_byte_factor(history) is None
-    assert len(draw_loss(history, WIDE).axes) == 1
+    assert "bits per byte" not in shown(draw_loss(history, WIDE))
 
 
 def test_every_hash_layer_is_labelled_in_a_colour_of_its_own(tmp_path: Path) -> None:
@@ -117,7 +120,7 @@ def test_every_hash_layer_is_labelled_in_a_colour_of_its_own(tmp_path: Path) -> 
 def test_a_run_without_hash_layers_has_none_to_show(tmp_path: Path) -> None:
     run = build_run(tmp_path / "run", 1)
     (run / "metrics.jsonl").unlink()
-    append_line(run, {"event": "step", "step": 1, "loss": 4.0, "layers": []})
+    append_line(run, step_record(1))
     assert not has_hash_layers(read_history(run))
 
 
@@ -126,7 +129,7 @@ def test_a_run_that_recorded_nothing_can_be_drawn(tmp_path: Path, draw: object) 
     assert callable(draw)
     run = build_run(tmp_path / "run", 1)
     (run / "metrics.jsonl").unlink()
-    append_line(run, {"event": "step", "step": 1})
+    append_line(run, bare_step(1))
     assert to_png(draw(read_history(run), WIDE)).startswith(b"\x89PNG")
 
 
@@ -150,13 +153,13 @@ def test_runs_are_compared_in_nats_where_one_has_no_bits_per_byte(tmp_path: Path
     assert loss_measure(histories) == ("bits_per_byte", "bits per byte")
     run = build_run(tmp_path / "old", 1)
     (run / "metrics.jsonl").unlink()
-    append_line(run, {"event": "step", "step": 1, "loss": 4.0})
+    append_line(run, step_record(1, bits_per_byte=None))
     assert loss_measure([*histories, read_history(run)]) == ("loss", "nats a token")
     assert run_names(histories) == ["a/base", "b/wide"]
 
 
 def test_a_step_that_was_passed_over_leaves_the_last_loss_in_the_key(tmp_path: Path) -> None:
     run = build_run(tmp_path / "run", 9)
-    append_line(run, {"event": "step", "step": 10, "loss": None})
+    append_line(run, bare_step(10))
     history = read_history(run)
-    assert f"training, {history.series('loss')[5:9].mean():.3f} at the end" in shown(draw_loss(history, WIDE))
+    assert f"training, {history.series('loss')[5:9].mean():.5g} at the end" in shown(draw_loss(history, WIDE))

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from revlm.report.series import running_mean, smoothed, spread
+from revlm.report.pictures.series import running_mean, smoothed, spread
 
 PLACES = st.lists(st.floats(0, 1), min_size=1, max_size=8)
 

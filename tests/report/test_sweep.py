@@ -1,9 +1,9 @@
 import pytest
 
 from revlm.report import Curve
-from revlm.report.canvas import Canvas
-from revlm.report.sweep import draw_sweep
-from revlm.report.theme import DARK, LIGHT
+from revlm.report.pictures.canvas import Canvas
+from revlm.report.pictures.sweep import draw_sweep
+from revlm.report.pictures.theme import DARK, LIGHT
 from tests.report.test_pictures import shown, texts
 
 CURVES = [

@@ -1,6 +1,6 @@
 """The manifest of a token store: what a store must hold, and how its files are read.
 
-The manifest is sealed (`storage.sealed`) and names every other file of the store with its size and sha256, so a bit
+The manifest is sealed (`storage.json_seal`) and names every other file of the store with its size and sha256, so a bit
 that changes anywhere in a store is found by whoever reads that file. Its schema is strict, and what can be known twice
 must agree: nothing here trusts that revlm wrote it.
 """

@@ -7,7 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.watched import MemoryWatch, python, resident_bytes, run_watched, tree_bytes
+from bench.watched import MemoryWatch, resident_bytes, run_watched, tree_bytes
+from revlm.imports import python_module
 
 HELD_BYTES = 100_000_000
 # Holds memory, and so does a second process: the same pages, or as many of its own.
@@ -46,7 +47,7 @@ def test_the_seconds_are_those_of_the_process() -> None:
 
 
 def test_the_cause_of_a_failure_is_its_last_word(tmp_path: Path) -> None:
-    ended = run_watched(python("revlm", "tokenize", tmp_path / "nothing"), seconds_limit=60)
+    ended = run_watched(python_module("revlm", "tokenize", tmp_path / "nothing"), seconds_limit=60)
     assert ended["status"] == "failed"
     assert ended["cause"].startswith("exit code 3: ")
     assert "cannot be opened" in ended["cause"]

@@ -7,49 +7,27 @@ needle's 16 tokens and the text's own after them. The distance is the number of 
 repetition. The same text without the needles, the repetitions as they are, is the comparison.
 """
 
+from __future__ import annotations
+
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from revlm.evaluation.context_gain import CONTEXT_LENGTHS
-from revlm.evaluation.scorer import Numbers, Scorer, Tokens
-from revlm.evaluation.texts import Text
+from revlm.evaluation.probes.probe import CONTEXT_LENGTHS, Probe, ProbeInput
+from revlm.evaluation.views import Chart, Line, Point, Table, left_out
+from revlm.records import Found, NeedleDistance, NeedleTest
+
+if TYPE_CHECKING:
+    from revlm.evaluation.scorer import Numbers, Scorer, Tokens
+    from revlm.evaluation.texts import Text
 
 _NEEDLE, _CUE, _SLOT = 16, 8, 64
 NEEDLES = 8
-
-
-@dataclass(frozen=True)
-class Found:
-    """The share of targets that were predicted, their mean rank among all tokens (1: predicted) and nats a token."""
-
-    accuracy: float
-    rank: float
-    loss: float
-
-
-@dataclass(frozen=True)
-class NeedleDistance:
-    """What was found over a distance in tokens, over so many needles, and what without the needles."""
-
-    distance: int
-    needles: int
-    found: Found
-    without: Found
-
-
-@dataclass(frozen=True)
-class NeedleTest:
-    """Results by distance, what chance gives, and the titles of sampled documents too short for any distance."""
-
-    chance: Found
-    distances: tuple[NeedleDistance, ...]
-    too_short: tuple[str, ...]
 
 
 class _Hidden(NamedTuple):
@@ -92,24 +70,24 @@ def measure_needles(
         progress(f"needle: {text.title}, up to {usable[-1] * _SLOT:,} tokens away")
         hidden = _hide(text, usable, needles, vocabulary, generator)
         for there, tokens in ((True, hidden.tokens), (False, hidden.without)):
-            states = scorer.hidden(Text(text.title, text.before, tokens).inputs(len(tokens)))
+            states = scorer.hidden(replace(text, tokens=tokens).inputs(len(tokens)))
             for distance, places in hidden.places.items():
                 rows = (np.array(places)[:, None] + np.arange(_CUE, _NEEDLE)).ravel()
                 ranks, losses = scorer.ranks(states[rows], tokens[rows]), scorer.losses(states[rows], tokens[rows])
                 scored[distance, there].append(_Scored(ranks, losses))
     size, chances = scorer.model.vocab_size, len(vocabulary)
     return NeedleTest(
-        Found(1 / chances, (size + 1) / 2, math.log(chances)),
-        tuple(
+        chance=Found(accuracy=1 / chances, rank=(size + 1) / 2, loss=math.log(chances)),
+        distances=[
             NeedleDistance(
-                distance,
-                sum(len(each.ranks) for each in scored[distance, True]) // (_NEEDLE - _CUE),
+                distance=distance,
+                needles=sum(len(each.ranks) for each in scored[distance, True]) // (_NEEDLE - _CUE),
                 found=_found(scored[distance, True]),
                 without=_found(scored[distance, False]),
             )
             for distance in sorted({distance for distance, _ in scored})
-        ),
-        tuple(too_short),
+        ],
+        too_short=too_short,
     )
 
 
@@ -137,4 +115,68 @@ def _hide(
 
 def _found(scored: Sequence[_Scored]) -> Found:
     ranks, losses = (np.concatenate(parts) for parts in zip(*scored, strict=True))
-    return Found(float((ranks == 1).mean()), float(ranks.mean()), float(losses.mean()))
+    return Found(accuracy=float((ranks == 1).mean()), rank=float(ranks.mean()), loss=float(losses.mean()))
+
+
+def _measure(given: ProbeInput) -> NeedleTest:
+    return measure_needles(
+        given.scorer,
+        given.longest,
+        given.vocabulary,
+        distances=given.options.lengths,
+        seed=given.options.seed,
+        progress=given.progress,
+    )
+
+
+def _tables(test: NeedleTest) -> Sequence[Table]:
+    rows = [
+        (
+            f"{each.distance:,}",
+            f"{each.needles:,}",
+            f"{each.found.accuracy:.1%} / {each.without.accuracy:.1%}",
+            f"{each.found.rank:,.0f} / {each.without.rank:,.0f}",
+            f"{each.found.loss:.2f} / {each.without.loss:.2f}",
+        )
+        for each in test.distances
+    ]
+    chance = test.chance
+    return [
+        Table(
+            ("distance", "needles", "predicted", "mean rank", "nats/token"),
+            [rows, [("chance", "", f"{chance.accuracy:.2%}", f"{chance.rank:,.0f}", f"{chance.loss:.2f}")]],
+            "needle: random tokens hidden in a text, their second half when the first is repeated; / without them",
+            left_out(test.too_short).removeprefix("; "),
+        )
+    ]
+
+
+def _panels(test: NeedleTest) -> Sequence[Chart]:
+    if not test.distances:
+        return []
+    return [
+        Chart(
+            caption="nats a token",
+            below="tokens away",
+            lines=[
+                Line("needle", [Point(each.distance, each.found.loss) for each in test.distances]),
+                Line("no needle", [Point(each.distance, each.without.loss) for each in test.distances], color=1),
+            ],
+            levels=[("chance", test.chance.loss)],
+        )
+    ]
+
+
+NEEDLE = Probe(
+    name="needle",
+    option="--needle",
+    help="random tokens hidden in a text, by distance",
+    title="Needles",
+    measure=_measure,
+    tables=_tables,
+    panels=_panels,
+    caption=lambda test: (
+        "Random tokens that only an earlier place foretells: hidden in a text and begun again at a distance; here the "
+        "loss of the rest of them, and the same where nothing was hidden. Dashed: what guessing gives."
+    ),
+)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from revlm.report.canvas import ROW, Canvas, KeyEntry, limit_from_zero, line_style, place_ticks
+from revlm.report.pictures.canvas import Canvas, KeyEntry, limit_from_zero, line_style, place_ticks
 from revlm.report.units import byte_unit, human_count
 
 
@@ -28,13 +28,9 @@ def draw_sweep(key: str, curves: Sequence[Curve], canvas: Canvas) -> Figure:
         for curve, color in zip(curves, colors, strict=True)
         if any(size is not None for size in curve.measured_bytes)
     ]
-    top = canvas.head_height(entries) + ROW + 0.18
-    height = 2.3 if canvas.narrow else 2.9
-    figure = canvas.figure(top + height + 0.6)
-    canvas.head(figure, entries)
     sizes = [size for curve in curves for size in (*curve.planned_bytes, *curve.measured_bytes) if size is not None]
     divisor, unit = byte_unit(max(sizes))
-    axes = canvas.panel(figure, 0.6, top, canvas.width - 1.0, height, f"peak memory of a step, {unit}")
+    figure, axes = canvas.panel(2.3 if canvas.narrow else 2.9, f"peak memory of a step, {unit}", key=entries)
     limit_from_zero(axes, max(sizes) / divisor)
     for curve, color in zip(curves, colors, strict=True):
         axes.plot(curve.values, np.array(curve.planned_bytes) / divisor, color=color, **line_style(len(curve.values)))
@@ -45,7 +41,7 @@ def draw_sweep(key: str, curves: Sequence[Curve], canvas: Canvas) -> Figure:
         ]
         if measured:
             axes.plot(*zip(*measured, strict=True), color=color, marker="D", markersize=6, linestyle="")
-    place_ticks(axes, np.array(curves[0].values, dtype=float), integer=True)
+    place_ticks(axes, np.array(curves[0].values, dtype=float), canvas.width, integer=True)
     axes.set_xticks(axes.get_xticks(), [human_count(tick) for tick in axes.get_xticks()])
-    canvas.write(figure, 0.6, top + height + 0.34, key, color=canvas.theme.muted)
+    canvas.below(axes, key)
     return figure

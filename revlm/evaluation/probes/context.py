@@ -8,48 +8,29 @@ of their own, which never meet. The context `all` is the document from its begin
 that continues in a next example: with the token before, without a begin token.
 """
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from revlm.evaluation.interval import mean_interval
-from revlm.evaluation.scorer import Numbers, Scorer, Tokens
-from revlm.evaluation.texts import Text
+from revlm.evaluation.probes.probe import CONTEXT_LENGTHS, Probe, ProbeInput
+from revlm.evaluation.views import ABSENT, Chart, Line, Point, Table, left_out, plural
+from revlm.records import ContextGain, ContextLoss
 
-CONTEXT_LENGTHS = (256, 1024, 4096, 16384, 65536)
+if TYPE_CHECKING:
+    from revlm.evaluation.scorer import Numbers, Scorer, Tokens
+    from revlm.evaluation.texts import Text
+
 TARGETS = 2048
 # Tokens of cuts that are run together; a longer cut is run alone.
 _BATCH = 65536
-
-
-@dataclass(frozen=True)
-class ContextLoss:
-    """Losses in nats a token with a context of so many tokens, or all (None): means over documents.
-
-    `gain` is what the loss with the smallest context is above it, on the same targets of the same documents; `interval`
-    is its 95% confidence interval over documents, None for one document. `seen` is the mean number of tokens before a
-    target.
-    """
-
-    context: int | None
-    documents: int
-    targets: int
-    seen: float
-    loss: float
-    gain: float
-    interval: tuple[float, float] | None
-
-
-@dataclass(frozen=True)
-class ContextGain:
-    """The gain of each context over the smallest; the titles of sampled documents that are too short for any."""
-
-    lengths: tuple[ContextLoss, ...]
-    too_short: tuple[str, ...]
+# The least end of the chart, in nats a token: rounding of a model that gains nothing is not blown up to a curve.
+_LEAST = 0.01
 
 
 class _Cut(NamedTuple):
@@ -93,10 +74,11 @@ def measure_context_gain(
         for length in usable[1:]:
             by_context[length].append((_with_context(scorer, text, starts, n_targets, length), smallest.losses))
         by_context[None].append((_with_all(scorer, text, starts, n_targets), smallest.losses))
-    too_short = tuple(text.title for text in texts if lengths[0] + _targets(text, targets) > len(text))
+    too_short = [text.title for text in texts if lengths[0] + _targets(text, targets) > len(text)]
     contexts = [*lengths, None]
     return ContextGain(
-        tuple(_summarised(context, by_context[context]) for context in contexts if context in by_context), too_short
+        lengths=[_summarised(context, by_context[context]) for context in contexts if context in by_context],
+        too_short=too_short,
     )
 
 
@@ -165,3 +147,83 @@ def _summarised(context: int | None, documents: Sequence[tuple[_Losses, Numbers]
         gain=float(gains.mean()),
         interval=mean_interval(gains),
     )
+
+
+def _measure(given: ProbeInput) -> ContextGain:
+    options = given.options
+    return measure_context_gain(
+        given.scorer,
+        given.texts,
+        lengths=options.lengths,
+        samples=options.samples,
+        seed=options.seed,
+        progress=given.progress,
+    )
+
+
+def _tables(found: ContextGain) -> Sequence[Table]:
+    rows = [
+        (
+            "all" if each.context is None else f"{each.context:,}",
+            f"{each.documents:,}",
+            f"{each.targets:,}",
+            f"{each.seen:,.0f}",
+            f"{each.loss:.4f}",
+            f"{each.gain:+.4f}" if place else "",
+            ABSENT if each.interval is None else f"± {each.interval[1] - each.gain:.4f}" if place else "",
+        )
+        for place, each in enumerate(found.lengths)
+    ]
+    return [
+        Table(
+            ("context", "documents", "targets", "seen", "nats/token", "gain", "95%"),
+            [rows],
+            "the same targets with the context cut",
+            "a target sees between the context and 5/4 of it; the gain is that over the smallest context, as a mean "
+            "over documents with Student's interval" + left_out(found.too_short),
+        )
+    ]
+
+
+def _panels(found: ContextGain) -> Sequence[Chart]:
+    if not found.lengths:
+        return []
+    points = [
+        Point(each.context, each.gain, each.interval if place else None) for place, each in enumerate(found.lengths)
+    ]
+    return [
+        Chart(
+            caption="gain over the smallest context, nats a token",
+            below="tokens of context",
+            lines=[Line("", points)],
+            along="even",
+            least=_LEAST,
+        )
+    ]
+
+
+def _caption(found: ContextGain) -> str:
+    last = found.lengths[-1]
+    interval = (
+        "bars are 95% intervals of the mean over documents (Student's t)"
+        if any(each.interval is not None for each in found.lengths)
+        else "of one document there is no interval"
+    )
+    return (
+        "The same targets with the text before them cut: how much lower their loss is than with the smallest context, "
+        f"{last.gain:+.3f} nats a token with all of the text; {interval}. All: {last.seen:,.0f} tokens in the mean, "
+        f"over {plural(last.documents, 'document')}."
+    )
+
+
+CONTEXT = Probe(
+    name="context",
+    option="--context",
+    help="the same targets with the context cut",
+    title="Gain of long context",
+    measure=_measure,
+    tables=_tables,
+    panels=_panels,
+    caption=_caption,
+    compared=True,
+)

@@ -2,15 +2,15 @@
 
 from base64 import b64encode
 from collections.abc import Callable
-from html import escape
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from revlm.report.canvas import CSS_PIXELS_PER_INCH, Canvas, to_png
-from revlm.report.theme import DARK, LIGHT
+from revlm.report.pictures.canvas import CSS_PIXELS_PER_INCH, Canvas, to_png
+from revlm.report.pictures.theme import DARK, LIGHT
 
 WIDE_INCHES, NARROW_INCHES = 8.6, 3.6
+WIDE_PIXELS = round(WIDE_INCHES * CSS_PIXELS_PER_INCH)
 NARROW_BELOW_PIXELS = 560
 
 
@@ -26,20 +26,17 @@ def standalone_png(picture: Picture, title: str) -> bytes:
     return to_png(picture.draw(Canvas(LIGHT, WIDE_INCHES, title)))
 
 
-def picture_html(picture: Picture) -> str:
-    """A `picture` element that holds every variant as base64."""
+def sources(picture: Picture) -> list[tuple[str, str]]:
+    """The variants of a picture as data URLs, each with the media for which a browser takes it; the last for all."""
     narrow = f"(max-width: {NARROW_BELOW_PIXELS}px)"
     dark = "(prefers-color-scheme: dark)"
-    sources = [
+    variants = [
         (f"{narrow} and {dark}", Canvas(DARK, NARROW_INCHES)),
         (narrow, Canvas(LIGHT, NARROW_INCHES)),
         (dark, Canvas(DARK, WIDE_INCHES)),
+        ("", Canvas(LIGHT, WIDE_INCHES)),
     ]
-    lines = [f'<source media="{media}" srcset="{_data_url(picture, canvas)}">' for media, canvas in sources]
-    fallback = _data_url(picture, Canvas(LIGHT, WIDE_INCHES))
-    width = round(WIDE_INCHES * CSS_PIXELS_PER_INCH)
-    lines.append(f'<img src="{fallback}" alt="{escape(picture.description)}" width="{width}">')
-    return "\n".join(["<picture>", *lines, "</picture>"])
+    return [(media, _data_url(picture, canvas)) for media, canvas in variants]
 
 
 def _data_url(picture: Picture, canvas: Canvas) -> str:

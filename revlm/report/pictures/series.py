@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from revlm.report.history import FloatArray
+from revlm.report.bins import FloatArray
 
 
 def smoothed(values: FloatArray) -> FloatArray:
-    """The running mean over a fortieth of the run; a run of under 80 records stays as it is."""
+    """The running mean over a fortieth of the run; a run of under 80 bins stays as it is."""
     half_width = len(values) // 80
     return running_mean(values, half_width) if half_width else values
 

@@ -7,7 +7,6 @@ that on as many keys drawn at random, which is their share of the earlier positi
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,31 +18,12 @@ from revlm.evaluation.scorer import Scorer
 from revlm.evaluation.texts import Text
 from revlm.model import Context, RevLM
 from revlm.model.kinds.lsh import HashAttention
+from revlm.records import LayerRecall, Recall
 
 # Of a layer on one text: each is a row of all the tokens, for every head.
 QUERIES = 128
 # Weights that exist at one time: 16 MiB in float32.
 _CHUNK_ELEMENTS = 2**22
-
-
-@dataclass(frozen=True)
-class LayerRecall:
-    """Means over the sampled queries and the heads of a layer: shares of weight, and the keys of S(t)."""
-
-    layer: int
-    found: float
-    best: float
-    chance: float
-    keys: float
-
-
-@dataclass(frozen=True)
-class Recall:
-    """The recall of each hash layer, and of how many queries of texts of how many tokens."""
-
-    queries: int
-    tokens: int
-    layers: tuple[LayerRecall, ...]
 
 
 def measure_recall(
@@ -71,12 +51,13 @@ def measure_recall(
         finally:
             for handle in handles:
                 handle.remove()
-    layers = (
-        LayerRecall(layer, *torch.cat(shares, dim=1).double().mean(dim=1).tolist())
+    keys = ("found", "best", "chance", "keys")
+    layers = [
+        LayerRecall(layer=layer, **dict(zip(keys, torch.cat(shares, dim=1).double().mean(dim=1).tolist(), strict=True)))
         for layer, shares in sampled.items()
         if shares
-    )
-    return Recall(n_queries, sum(map(len, texts)), tuple(layers))
+    ]
+    return Recall(queries=n_queries, tokens=sum(map(len, texts)), layers=layers)
 
 
 def _watch(model: RevLM, layer: int, position: Int[Tensor, "queries"], found: list[Tensor]) -> Any:

@@ -1,0 +1,72 @@
+"""The tables and the chart of an evaluation's scores: by document, and by the position in the document."""
+
+import math
+from collections.abc import Sequence
+
+from revlm.evaluation.views import Chart, Line, Point, Table, plural
+from revlm.records import Evaluation, Total
+
+DOCUMENTS_SHOWN = 20
+FEW_TOKENS = 256
+"""Losses of fewer tokens say little: their points are hollow."""
+
+
+def score_tables(evaluation: Evaluation) -> Sequence[Table]:
+    """The scores of the first documents and of all, and the losses by position."""
+    shown = [(each.title, *_cells(each)) for each in evaluation.documents[:DOCUMENTS_SHOWN]]
+    more = len(evaluation.documents) - DOCUMENTS_SHOWN
+    documents = Table(
+        ("document", "tokens", "bytes", "nats/token", "bits/byte"),
+        [shown, [("total", *_cells(evaluation.total))]],
+        note=f"and {plural(more, 'document')} more, each in evaluation.json and with --json; the total is of all"
+        if more > 0
+        else "",
+    )
+    bins = [
+        (f"{each.first:,}" if each.first == each.last else f"{each.first:,}-{each.last:,}", each.tokens, each.loss)
+        for each in evaluation.positions
+    ]
+    positions = Table(
+        ("position in document", "tokens", "nats/token"),
+        [[(place, f"{tokens:,}", f"{loss:.4f}") for place, tokens, loss in bins]],
+        note="every token was scored once, with the text before it in its document within data.seq_len = "
+        f"{evaluation.seq_len:,} tokens",
+    )
+    return [documents, positions]
+
+
+def position_chart(evaluation: Evaluation) -> Chart | None:
+    """The loss over positions in powers of two; None where no token was scored."""
+    if not evaluation.positions:
+        return None
+    # A bin's middle on an axis of powers; the last bin is drawn as if it were full.
+    points = [
+        Point(max(1, math.isqrt(each.first * each.last)), each.loss, hollow=each.tokens < FEW_TOKENS)
+        for each in evaluation.positions
+    ]
+    second = evaluation.second_piece
+    return Chart(
+        caption="nats a token",
+        below="position in the document, tokens",
+        lines=[Line("", points)],
+        marks=[] if second is None else [second],
+        heights_from="around",
+    )
+
+
+def position_caption(evaluation: Evaluation) -> str:
+    """What the chart of positions shows, in sentences."""
+    total = evaluation.total
+    caption = (
+        f"Of the weights of step {evaluation.step:,} on {evaluation.data}: {plural(total.tokens, 'token')}, "
+        f"{total.loss:.4f} nats a token, {total.bits_per_byte:.4f} bits per byte. Positions are in powers of two; "
+        f"hollow: fewer than {FEW_TOKENS} tokens."
+    )
+    if not evaluation.in_pieces:
+        return caption
+    dotted = "; dotted: where the second begins" if evaluation.second_piece is not None else ""
+    return f"{caption} Documents are scored in pieces of {evaluation.seq_len:,} tokens{dotted}."
+
+
+def _cells(score: Total) -> tuple[str, ...]:
+    return f"{score.tokens:,}", f"{score.bytes:,}", f"{score.loss:.4f}", f"{score.bits_per_byte:.4f}"

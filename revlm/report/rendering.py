@@ -1,0 +1,46 @@
+"""HTML from templates: every value is escaped, control characters are made visible, and a page loads nothing."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from revlm.report.pictures.picture import WIDE_PIXELS, sources
+from revlm.report.pictures.theme import DARK, LIGHT, Theme
+from revlm.report.units import figure_text, human_bytes, human_count, human_duration, visible_text
+
+
+def page(template: str, **values: Any) -> str:
+    """The page of a template, such as `run.html.j2`."""
+    colors = {"light": _colors(LIGHT), "dark": _colors(DARK)}
+    return _environment().get_template(template).render(sources=sources, **colors, **values)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("revlm.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=lambda value: visible_text(value) if type(value) is str else value,
+    )
+    helpers: dict[str, Callable[..., Any]] = {
+        "bytes": human_bytes,
+        "count": human_count,
+        "duration": human_duration,
+        "figure": figure_text,
+    }
+    environment.filters |= helpers
+    environment.globals |= {"wide_pixels": WIDE_PIXELS, "run_colors": len(LIGHT.runs)}
+    return environment
+
+
+def _colors(theme: Theme) -> dict[str, str]:
+    """The colours of a theme as variables of CSS."""
+    colors = {name: value for name, value in asdict(theme).items() if isinstance(value, str)}
+    return colors | {f"run-{place}": color for place, color in enumerate(theme.runs)}
