@@ -214,7 +214,7 @@ def test_a_kill_during_a_save_leaves_whole_checkpoints_alone(tmp_path, tensors, 
 
 
 def never_of_the_newest(first):
-    """Only the older checkpoint, being removed, may be passed over, and then there is a newer one."""
+    """Only the older checkpoint, being removed, may be skipped, and then there is a newer one."""
 
     def report(message: str) -> None:
         assert str(first) in message
@@ -296,7 +296,7 @@ def test_exported_weights_are_a_safetensors_file(tmp_path, tensors):
     with pytest.raises(StorageError, match="exists"):
         export_weights(path, target)
     flip_bit(path / "model.safetensors")
-    with pytest.raises(StorageError, match="not whole"):
+    with pytest.raises(StorageError, match="is damaged"):
         export_weights(path, tmp_path / "other.safetensors")
     assert not (tmp_path / "other.safetensors").exists()
 

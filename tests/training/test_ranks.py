@@ -89,7 +89,7 @@ def lose(how: str) -> float:
         if ranks.rank == 1:
             os._exit(1) if how == "exit" else os.kill(os.getpid(), 9)
         began = time.monotonic()
-        with pytest.raises(RankError, match=r"another of the 3 processes of this run has ended or does not answer \("):
+        with pytest.raises(RankError, match=r"another of the 3 ranks of this run has ended or does not respond \("):
             ranks.gather(0)
         return time.monotonic() - began
 
@@ -112,7 +112,7 @@ def number() -> str:
 def test_more_ranks_than_examples_are_refused() -> None:
     assert on_ranks(2, number) == ["[0]", "[1]"]
     for said in on_ranks(3, number):
-        assert "train.gradient_accumulation_steps is 2 and there are 3 processes" in said
+        assert "train.gradient_accumulation_steps is 2, and each of the 3 ranks" in said
 
 
 def learn_at_different_speeds(seconds: list[float]) -> float:

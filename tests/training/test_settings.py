@@ -82,7 +82,7 @@ def test_what_decides_no_weight_may_change(recipe: Callable[..., Recipe], overri
 
 
 def test_another_shape_of_model_is_refused_in_any_case(recipe: Callable[..., Recipe]) -> None:
-    with pytest.raises(StorageError, match=r"do not fit the model any more \(model.d_ff: 32 -> 64\)"):
+    with pytest.raises(StorageError, match=r"no longer fit the model \(model.d_ff: 32 -> 64\)"):
         list(train(recipe("model.d_ff=64"), allow_change=True))
 
 
