@@ -51,9 +51,10 @@ def list_command(run: Run = None, as_json: AsJson = False) -> None:
 
 @app.command("verify")
 def verify_command(run: Run = None, as_json: AsJson = False) -> None:
-    """Verify the sha256 of every file of every checkpoint; exit code 6 if one is damaged.
+    """Verify the files of every checkpoint by their sha256.
 
-    Also checks that the run's recipe and tokenizer are those of its newest checkpoint.
+    The exit code is 6 if a checkpoint is damaged. This also checks that the run's recipe and tokenizer are those of its
+    newest checkpoint.
 
     Example: revlm checkpoint verify --run runs/demo
     """

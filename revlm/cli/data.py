@@ -65,7 +65,7 @@ def show_command(
 def merge_command(
     stores: Annotated[
         list[Path],
-        typer.Argument(metavar="SHARD...", **PATH, help="All shards of a corpus, or complete stores, in order."),
+        typer.Argument(metavar="SHARD", **PATH, help="All shards of a corpus, or complete stores, in order."),
     ],
     output_dir: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", **PATH, help="The merged token store.")],
     deduplicate: Annotated[

@@ -18,7 +18,7 @@ DEFAULT_FOLDER = Path("data/texts/novels")
 def fetch(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME...", help="Names from --list, or Project Gutenberg numbers.", show_default=False),
+        typer.Argument(metavar="NAME", help="Names from --list, or Project Gutenberg numbers.", show_default=False),
     ] = None,
     output: Annotated[
         Path,

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 def generate(
     prompt: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="Text to continue; empty: start a new document; -: standard input."),
+        typer.Option(metavar="TEXT", help="Text to continue, or - for standard input; empty: start a new document."),
     ] = None,
     prompt_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", **PATH, help="File with the text to continue; -: standard input.")
+        Path | None,
+        typer.Option(metavar="FILE", **PATH, help="File with the text to continue, or - for standard input."),
     ] = None,
     run: Annotated[
         Path | None, typer.Option(metavar="DIR", **PATH, help="Run folder; default: the latest under ./runs.")
@@ -38,7 +39,8 @@ def generate(
     ] = 0.8,
     top_k: Annotated[int, typer.Option(metavar="N", help="Sample from the N likeliest tokens; 0: all.")] = 0,
     top_p: Annotated[
-        float, typer.Option(metavar="X", help="Sample from the likeliest tokens up to this total probability; 1: all.")
+        float,
+        typer.Option(metavar="X", help="Sample from the fewest likeliest tokens with total probability X; 1: all."),
     ] = 1.0,
     min_p: Annotated[
         float,

@@ -20,10 +20,12 @@ def train(
 ) -> None:
     """Train a model, or resume its run from the newest checkpoint.
 
-    If the recipe, the tokenizer or the tokens have changed since the checkpoint, the changes are listed and nothing
-    runs; --allow-change resumes anyway.
+    If the recipe, the tokenizer or the tokens have changed since the checkpoint, the command lists the changes and
+    stops; --allow-change resumes anyway.
+
     SIGTERM, SIGINT (Ctrl-C), SIGHUP, SIGUSR1 and SIGUSR2 save a checkpoint and end with exit code 75: run the same
     command again to resume.
+
     Under torchrun and srun, each rank trains on its share of the train.gradient_accumulation_steps examples of a step.
 
     Examples:

@@ -71,7 +71,7 @@ def test_another_corpus_or_other_options_start_over(books: Project) -> None:
         if change:
             (books.folder / "books" / "a.txt").write_text(change)
         done = books.run("tokenize_shards.sh", "-n", "2", "books", "--", *options)
-        assert "starting over" in done.stderr
+        assert "starting again" in done.stderr
         assert books.calls[calls:] == [
             [*TOKENIZER, *options], [*shard(1, 2), *options], [*shard(2, 2), *options], merging(2)
         ]  # fmt: skip
