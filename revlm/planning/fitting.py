@@ -39,9 +39,9 @@ def planning_limit(recipe: Recipe, device: "torch.device | str", launch: Launch 
     The processes of a machine share its memory; a GPU is one's own.
     """
     limit = memory_limit(device)
-    if launch.local_count > 1 and not str(device).startswith("cuda"):
-        shared = f"{limit.owner}, for each of {launch.local_count} processes,"
-        limit = MemoryLimit(limit.size_bytes // launch.local_count, shared)
+    if launch.local_world_size > 1 and not str(device).startswith("cuda"):
+        shared = f"{limit.owner}, for each of {launch.local_world_size} processes,"
+        limit = MemoryLimit(limit.size_bytes // launch.local_world_size, shared)
     if recipe.memory.limit is not None and recipe.memory.limit <= limit.size_bytes:
         return MemoryLimit(recipe.memory.limit, "memory.limit allows")
     return limit

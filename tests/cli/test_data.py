@@ -39,7 +39,7 @@ def test_show_tells_what_is_in_a_store(store: Path, capsys: pytest.CaptureFixtur
     assert exit_code == 0
     tokens = 35 * len(TEXT.encode())
     for words in (
-        f"data/texts: 5 documents, {tokens:,} tokens, {tokens:,} bytes, 1.00 bytes a token",
+        f"data/texts: 5 documents, {tokens:,} tokens, {tokens:,} bytes, 1.00 bytes per token",
         "tokenizer: bytes, vocabulary 257",
         "64 to 127",
         "harbour [one]",
@@ -147,7 +147,7 @@ def test_shards_are_made_shown_and_merged(store: Path, corpus: Path, capsys: pyt
         (("data", "merge", "data/texts"), 2, "Missing option '-o'"),
         (("data", "merge", "data/texts", "nowhere", "-o", "data/merged"), 3, "the token store nowhere does not exist"),
         (("data", "merge", "data/texts", "-o", "data/texts"), 2, "would be replaced by what it is merged into"),
-        (("tokenize", "texts", "--shard", "1-2"), 2, "--shard 1-2 is not a number, a slash"),
+        (("tokenize", "texts", "--shard", "1-2"), 2, "--shard 1-2 should be the number of the shard, a slash"),
         (("tokenize", "texts", "--shard", "1/2"), 2, "--only-tokenizer -o DIR"),
         (("tokenize", "texts", "--shard", "1/9", "--tokenizer", "bytes"), 2, "the most that works is 5"),
         (("tokenize", "texts", "--shard", "1/2", "--tokenizer", "bytes", "--deduplicate"), 2, "revlm data merge"),

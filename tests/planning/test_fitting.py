@@ -122,7 +122,7 @@ def test_other_errors_pass_as_they_are() -> None:
 
 
 def test_processes_share_the_memory_of_their_machine_and_not_that_of_a_gpu() -> None:
-    machine, two = memory_limit("cpu"), Launch(count=4, local_count=2)
+    machine, two = memory_limit("cpu"), Launch(world_size=4, local_world_size=2)
     assert planning_limit(recipe(), "cpu", two).size_bytes == machine.size_bytes // 2
     assert planning_limit(recipe(limit="1GB"), "cpu", two) == (GB, "memory.limit allows")
     with pytest.raises(ResourceError, match=r" has, for each of 2 processes, \d"):
