@@ -26,11 +26,6 @@ from revlm.corpus.examples.streamed_documents import (
     StreamSettings,
     streamed_documents,
 )
-    DocumentCursor,
-    StreamedDocument,
-    StreamSettings,
-    streamed_documents,
-)
 from revlm.corpus.reading import events
 from revlm.corpus.reading.refusing import OnError, Skipped
 from revlm.corpus.reading.sources import Source

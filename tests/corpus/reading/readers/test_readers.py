@@ -86,7 +86,7 @@ def test_a_compressed_file_that_is_cut_off(tmp_path: Path, ending: str, keep: fl
     whole = compressed(raw, ending)
     path = tmp_path / f"books.jsonl{ending}"
     path.write_bytes(whole[: int(keep * len(whole))] if keep else b"this is not compressed")
-    with pytest.raises(DataError, match=r"is damaged or cut off .*--errors skip"):
+    with pytest.raises(DataError, match=r"is damaged or truncated .*--errors skip"):
         read(path)
     _, (listed,) = read(path, errors="skip")
     assert listed.path == path.name
