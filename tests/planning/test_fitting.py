@@ -60,7 +60,7 @@ def test_where_nothing_fits_the_model_is_named() -> None:
 def test_where_not_even_the_process_fits_the_limit_is_named() -> None:
     process_bytes = plan_memory(recipe(), 2048, "cpu").process_bytes
     with pytest.raises(
-        ResourceError, match=r"memory\.limit allows 0\.39 GB: raise the limit, .* alone takes 0\.39 GB$"
+        ResourceError, match=r"memory\.limit allows 0\.39 GB: raise the limit: .* alone takes 0\.39 GB$"
     ):
         require_memory(recipe(limit=str(process_bytes)), 2048, "cpu")
 

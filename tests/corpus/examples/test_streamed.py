@@ -398,7 +398,7 @@ def test_a_stream_has_the_tokens_of_the_store(books: Path, tmp_path: Path) -> No
     corpus = streamed(books, tmp_path / "store")
     assert texts_of(corpus) == stored(tmp_path / "store")
     assert len(texts_of(corpus)) == 6
-    assert "nothing is shuffled" in corpus.notices[0]
+    assert "not shuffled" in corpus.notices[0]
     again = [key(example) for example in islice(corpus.training(), 30)]
     assert again == [key(example) for example in islice(streamed(books, tmp_path / "store").training(), 30)]
 

@@ -208,7 +208,7 @@ def test_what_does_not_belong_together_is_refused(
     with pytest.raises(UsageError, match=r"1-of-2 is shard 1 of 2 and .*3-of-3 is shard 3 of 3"):
         merge_stores([one, three], tmp_path / "merged")
     tokenize_corpus(corpus, tmp_path / "whole", tokenizer="bytes")
-    with pytest.raises(UsageError, match=r"1-of-2 is a shard and .*whole is none"):
+    with pytest.raises(UsageError, match=r"1-of-2 is a shard and .*whole is not"):
         merge_stores([one, tmp_path / "whole"], tmp_path / "merged")
     with pytest.raises(UsageError, match="would be replaced by what it is merged into"):
         merge_stores([one, two], one)
@@ -235,7 +235,7 @@ def test_a_damaged_shard_is_named(tokenize_shards: Callable[..., list[Path]], tm
     with pytest.raises(DataError, match=rf"{arrow.name} has \d+ bytes and should have"):
         merge_stores([one, two], tmp_path / "merged")
     arrow.write_bytes(whole[:-300] + bytes([whole[-300] ^ 1]) + whole[-299:])
-    with pytest.raises(DataError, match=rf"^{arrow.name} in .*2-of-2 changed since the tokens were written"):
+    with pytest.raises(DataError, match=rf"^{arrow.name} in .*2-of-2 changed since the store was written"):
         merge_stores([one, two], tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
 

@@ -82,7 +82,7 @@ def test_a_byte_that_changed_is_found(make_store: MakeStore) -> None:
         whole = (store / name).read_bytes()
         (store / name).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
         assert list(StoreFolder(store).damaged_files()) == [name]
-        with pytest.raises(DataError, match=f"^{name} in .* changed since the tokens were written"):
+        with pytest.raises(DataError, match=f"^{name} in .* changed since the store was written"):
             TokenStore(store)
         (store / name).write_bytes(whole)
 
@@ -251,7 +251,7 @@ def test_the_tokenizer_of_a_store_is_verified_where_it_is_named(make_store: Make
     assert open_tokenizer(store).fingerprint == open_tokenizer(store / "tokenizer.json").fingerprint
     (store / "tokenizer.json").write_text((store / "tokenizer.json").read_text().replace("256", "255"))
     for choice in (store, store / "tokenizer.json"):
-        with pytest.raises(DataError, match=r"^tokenizer\.json in .* changed since the tokens were written"):
+        with pytest.raises(DataError, match=r"^tokenizer\.json in .* changed since the store was written"):
             open_tokenizer(choice)
 
 

@@ -104,7 +104,7 @@ ZEROS = "<p>" + " " * (20 << 20)
         (
             {"OEBPS/text/two.xhtml": "<i>" * 30},
             Limits(max_nesting=20),
-            "two.xhtml' inside cannot be parsed: .* 20 times",
+            "two.xhtml' inside cannot be parsed: .* 20 deep",
         ),
         ({}, Limits(max_expanded_bytes=500), "expands to more than 500 bytes"),
     ],
