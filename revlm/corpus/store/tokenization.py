@@ -90,8 +90,8 @@ def tokenize_corpus(
             store is written even if it has no text.
 
     Raises:
-        UsageError: `vocab_size` or `character_coverage` does not fit the corpus, or there is no such shard, or not with
-            these options.
+        UsageError: `vocab_size` or `character_coverage` does not fit the corpus, there is no such shard, or a shard does
+            not allow these options.
         DataError: there is nothing to read, a file that `errors` does not allow, or a text that its tokens do not
             reproduce.
         ResourceError: a worker process was killed.
@@ -102,7 +102,9 @@ def tokenize_corpus(
     place = Path(os.path.realpath(output_dir))
     training = TokenizerTraining(vocab_size, character_coverage)
     if tokenizer is not None and character_coverage is not None:
-        raise UsageError("--character-coverage applies only to training a tokenizer; leave out it or --tokenizer")
+        raise UsageError(
+            "--character-coverage applies to training a tokenizer, --tokenizer to a given one; leave out one of the two"
+        )
     if shard is not None:
         _require_independence(tokenizer, deduplicate)
     source = open_source(

@@ -135,7 +135,7 @@ def test_shards_without_any_text_are_an_error(tmp_path: Path) -> None:
     for number in (1, 2):
         options = {"tokenizer": "bytes", "shard": (number, 2), "message": said.append}
         tokenize_corpus(tmp_path / "texts", tmp_path / str(number), **options)
-    assert [sentence.split(",")[0] for sentence in said] == [
+    assert [sentence.split(";")[0] for sentence in said] == [
         "shard 1 of 2 has no text",
         "shard 2 of 2 has no text",
     ]
