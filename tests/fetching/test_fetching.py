@@ -190,7 +190,7 @@ def test_what_a_mirror_says_cannot_drive_a_terminal(library: Library, table: Tab
 @pytest.mark.parametrize("number", ["9" * 10, "9" * 5000])
 def test_a_number_of_too_many_digits_is_wrong_use(table: Table, tmp_path: Path, number: str) -> None:
     table(GUTENBERG_ROW)
-    with pytest.raises(UsageError, match="no Project Gutenberg number"):
+    with pytest.raises(UsageError, match="not a Project Gutenberg number"):
         fetch(number, tmp_path)
 
 

@@ -128,7 +128,7 @@ def test_the_next_index_is_asked_and_no_index_is_heeded(
     library.pages["/more/calm-sea/calm-1.tar.gz"] = Page(ARCHIVE)
     assert pypi_files(f"calm-sea==1#sha256={SHA256}", ["data/a.txt"], soon()) == [b"a"]
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(SourceFailure, match="no index"):
+    with pytest.raises(SourceFailure, match="without a web index"):
         pypi_files(f"calm-sea==1#sha256={SHA256}", ["data/a.txt"], soon())
 
 

@@ -90,8 +90,8 @@ def tokenize_corpus(
             store is written even if it has no text.
 
     Raises:
-        UsageError: `vocab_size` or `character_coverage` does not fit the corpus, there is no such shard, or a shard does
-            not allow these options.
+        UsageError: `vocab_size` or `character_coverage` does not fit the corpus, there is no such shard, or a shard
+            does not allow these options.
         DataError: there is nothing to read, a file that `errors` does not allow, or a text that its tokens do not
             reproduce.
         ResourceError: a worker process was killed.
