@@ -60,7 +60,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "not UTF-8": (
         lambda folder: (folder / "bad.txt").write_bytes(b"caf\xe9"),
         "bad.txt is not UTF-8: byte 0xe9 at byte offset 3 (unexpected end of data); "
-        "its encoding is not known; convert it to UTF-8",
+        "its encoding is unknown; convert it to UTF-8",
     ),
     "a NUL": (
         lambda folder: (folder / "bad.txt").write_bytes(b"caf\0e"),
@@ -80,13 +80,13 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a missing column": (
         lambda folder: rows(folder, '{"body": "fine"}'),
-        "rows.jsonl line 1 has no column 'text' (it has 'body'); name the column of the text with --text-column",
+        "rows.jsonl line 1 has no column 'text' (it has 'body'); name the text column with --text-column",
     ),
     "a truncated gzip": (
         lambda folder: cut(folder / "rows.jsonl.gz", gzip.compress(os.urandom(4000).hex().encode())),
-        "rows.jsonl.gz is damaged or cut off after 0 bytes",
+        "rows.jsonl.gz is damaged or truncated after 0 bytes",
     ),
-    "a truncated Parquet file": (table, "rows.parquet is damaged or no Parquet file, after row 0"),
+    "a truncated Parquet file": (table, "rows.parquet is damaged or not a Parquet file, after row 0"),
     "a locked e-book": (
         lambda folder: book(
             folder, **{"META-INF/encryption.xml": '<e><CipherReference URI="one.xhtml"/></e>'}
@@ -95,7 +95,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "an e-book without a spine": (
         lambda folder: book(folder, **{"book.opf": "no spine"}),
-        "book.epub has no spine, so no order to read it in; fetch or make it again",
+        "book.epub has no spine, so its reading order is unknown; fetch or make it again",
     ),
     "a broken link": (
         lambda folder: (folder / "bad.txt").symlink_to("nowhere.txt"),
