@@ -1,8 +1,8 @@
 """The manifest of a token store: its schema, and verified reading of the store's files.
 
-The manifest is sealed (`storage.json_seal`) and lists every other file of the store with its size and sha256, so a changed
-bit anywhere in a store is detected when its file is read. The schema is strict and redundant values must agree: nothing
-here trusts that revlm wrote the manifest.
+The manifest is sealed (`storage.json_seal`) and lists every other file of the store with its size and sha256, so a
+changed bit anywhere in a store is detected when its file is read. The schema is strict and redundant values must agree:
+nothing here trusts that revlm wrote the manifest.
 """
 
 import json
