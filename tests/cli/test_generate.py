@@ -252,10 +252,10 @@ def test_a_checkpoint_that_is_passed_over_is_named(tmp_path: Path, capsys: pytes
         (["--prompt-file", "missing.txt"], 3, "the prompt file missing.txt cannot be read (no such file or directory)"),
         (["--prompt-file", "."], 3, "the prompt file . cannot be read"),
         (["--prompt-file", "latin.txt"], 3, "latin.txt is not UTF-8: byte 0xe9 at byte offset 3"),
-        (["--prompt-file", "nul.txt"], 3, "nul.txt holds a NUL at character 1"),
+        (["--prompt-file", "nul.txt"], 3, "nul.txt contains a NUL at character 1"),
         (["--prompt", "a", "--temperature", "-1"], 2, "temperature is -1.0: give 0"),
         (["--prompt", "a", "--top-k", "-1"], 2, "top-k is -1"),
-        (["--prompt", "a", "--top-p", "1.5"], 2, "top-p is 1.5: give a share above 0 and at most 1"),
+        (["--prompt", "a", "--top-p", "1.5"], 2, "top-p is 1.5: give a probability above 0 and at most 1"),
         (["--prompt", "a", "--min-p", "2"], 2, "min-p is 2.0"),
         (["--prompt", "a", "--repetition-penalty", "0"], 2, "repetition-penalty is 0.0"),
         (["--prompt", "a", "--max-tokens", "0"], 2, "--max-tokens"),
@@ -436,7 +436,7 @@ def test_memory_that_runs_out_has_a_remedy(
     def take(*arguments: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(Writing, "take", take)
+    monkeypatch.setattr(Writing, "append", take)
     code, _, err = generate("--prompt", "a", "--samples", samples)
     assert code == 4
     assert f"out of memory: {words}" in err

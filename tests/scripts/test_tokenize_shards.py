@@ -124,7 +124,7 @@ def test_tasks_that_begin_together_train_one_tokenizer(books: Project) -> None:
     [
         (("-n", "0", "books"), {}, "-n is 0"),
         (("-j", "many", "books"), {}, "-j is many"),
-        (("books", "more"), {}, "two corpora, books and more"),
+        (("books", "more"), {}, "two corpora were given, books and more"),
         (("nowhere/*.txt",), {}, "for a pattern give the store with -o"),
         (("-n", "2", "books"), {"SLURM_ARRAY_TASK_ID": "3"}, "SLURM_ARRAY_TASK_ID is 3 but there are only 2 shards"),
         (("-n", "2", "books"), {"SLURM_ARRAY_TASK_ID": "0"}, "SLURM_ARRAY_TASK_ID is 0"),
