@@ -9,7 +9,7 @@ from revlm.corpus.examples.corpus import Corpus
 from revlm.corpus.examples.mixture import Mixture
 from revlm.corpus.examples.packed import PackedCorpus
 from revlm.corpus.examples.streamed import StreamedCorpus
-from revlm.corpus.reading.events import Event, Place
+from revlm.corpus.reading.events import Event, ReadPosition
 from revlm.corpus.reading.hub.address import PREFIX
 from revlm.corpus.reading.sources import Source, open_source
 from revlm.corpus.reading.standard_input import STANDARD_INPUT
@@ -84,7 +84,7 @@ def _open_stream(stream: Stream) -> Source:
             limits=stream.limits,
         )
 
-    def events(after: Place) -> Iterator[Event]:
+    def events(after: ReadPosition) -> Iterator[Event]:
         with _words_of_a_recipe():
             yield from source.events(after)
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from revlm.corpus.reading.events import Place
+from revlm.corpus.reading.events import ReadPosition
 from revlm.corpus.reading.refusing import Skipped
 from revlm.corpus.store.token_store import StoredDocument
 from revlm.corpus.tokenizing.tokenizer import Tokenizer
@@ -37,11 +37,11 @@ _TOKEN_CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a text became; `place` is the one after it, `read_bytes` its share of the corpus."""
+    """What a text became; `position` is the one after it, `read_bytes` its share of the corpus."""
 
     __pydantic_config__: ClassVar = ConfigDict(strict=True, extra="forbid")
 
-    place: Place
+    position: ReadPosition
     read_bytes: _Count
     result: StoredDocument | Skipped
 
@@ -53,7 +53,7 @@ class Spool:
     """Two files of a folder, the ids of a tokenizer and the journal, opened after the last text that is whole there.
 
     Attributes:
-        after: the place in the corpus at which the work goes on.
+        after: the position in the corpus at which the work goes on.
         read_bytes: of the corpus, up to there.
         is_damaged: whether texts that had ended are to be read again, since they changed on the disk.
     """
@@ -64,7 +64,7 @@ class Spool:
         self._tokens.touch()
         self._journal.touch()
         sync_folder(folder)
-        self.after, self.read_bytes = Place(), 0
+        self.after, self.read_bytes = ReadPosition(), 0
         self._ended_at = 0  # the byte of the tokens at which the last text ended
         self._first_digest = self._digest = hashlib.sha256(tokenizer.fingerprint.encode()).hexdigest()
         journal_bytes = 0
@@ -186,7 +186,7 @@ class Spool:
 
     def _take(self, outcome: Outcome, ended_at: int) -> None:
         self._ended_at = ended_at
-        self.after = outcome.place
+        self.after = outcome.position
         self.read_bytes += outcome.read_bytes
 
 

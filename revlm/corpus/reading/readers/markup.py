@@ -223,21 +223,21 @@ def _html_character(name: str) -> str | None:
 def _resolved(markup: str, value_of: Callable[[str], str | None], cdata: Callable[[str], str] = str) -> str:
     """Returns the markup in one pass with entities in their values, where they have one, and sections of CDATA."""
     parts: list[str] = []
-    place = 0
-    while match := _MARK.search(markup, place):
+    position = 0
+    while match := _MARK.search(markup, position):
         if name := match[1]:
             value = value_of(name)
-            parts += [markup[place : match.start()], match[0] if value is None else value]
-            place = match.end()
+            parts += [markup[position : match.start()], match[0] if value is None else value]
+            position = match.end()
             continue
         end = markup.find(_CLOSED_BY[match[0]], match.end())
         if end < 0:
             break
         end += len(_CLOSED_BY[match[0]])
         section = markup[match.start() : end]
-        parts += [markup[place : match.start()], cdata(section) if section.startswith(_CDATA) else section]
-        place = end
-    return "".join([*parts, markup[place:]])
+        parts += [markup[position : match.start()], cdata(section) if section.startswith(_CDATA) else section]
+        position = end
+    return "".join([*parts, markup[position:]])
 
 
 def _escaped(section: str) -> str:
