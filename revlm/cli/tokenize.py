@@ -106,7 +106,7 @@ def tokenize(
         bool, typer.Option("--resume/--no-resume", help="Go on where the same work was killed, or begin again.")
     ] = True,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Replace a token store of another corpus that stands there.")
+        bool, typer.Option("--replace", help="Replace a token store or tokenizer of another corpus that stands there.")
     ] = False,
     shard: Annotated[
         str | None,
@@ -161,7 +161,7 @@ def tokenize(
     if only_tokenizer:
         _refuse_with_only_tokenizer({"--tokenizer": tokenizer, "--shard": shard, "--deduplicate": deduplicate})
         folder = output_dir or default_output(corpus, "-tokenizer")
-        _write_tokenizer(corpus, folder, as_json, **training, **reading)
+        _write_tokenizer(corpus, folder, as_json, replace=replace, **training, **reading)
         return
     with TokenizeProgress() as bar, StopSignals(bar.message, "stopping after this block") as signals:
         summary = tokenize_corpus(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from revlm.corpus import Corpus, Example, Loader, share
 from revlm.corpus.examples.corpus import StreamState
-from revlm.errors import StorageError
+from revlm.errors import Interrupted, StorageError
 from revlm.model import RevLM, tile_tokens
 from revlm.model.precision import autocast
 from revlm.ops.heap import return_freed_memory
@@ -81,7 +81,7 @@ class Trainer:
         """Trains one step and returns its record.
 
         Raises:
-            Stopped: between two examples.
+            Stopped: between two examples, or while the text of one is read.
             NonFiniteError: a loss, a gradient or a stream left the finite numbers, and the recipe does not let the run
                 pass over it; nothing was updated.
         """
@@ -198,7 +198,11 @@ class Trainer:
         examples = []
         for _ in self._numbers:
             self._heed_stop()
-            examples.append(next(self.examples))
+            try:
+                examples.append(next(self.examples))
+            except Interrupted:  # where the texts of an example are read
+                self._heed_stop()
+                raise
         return examples
 
     def _heed_stop(self) -> None:

@@ -13,6 +13,7 @@ from revlm.corpus.reading.events import Event, ReadPosition
 from revlm.corpus.reading.hub.address import PREFIX
 from revlm.corpus.reading.sources import Source, open_source
 from revlm.corpus.reading.standard_input import STANDARD_INPUT
+from revlm.corpus.reading.watch import Stop
 from revlm.corpus.store.token_store import open_tokenizer
 from revlm.errors import DataError, UsageError
 from revlm.recipe import Data, Stream
@@ -25,11 +26,17 @@ _OPTION = (
 
 
 def open_corpus(
-    data: Data, seed: int, message: Callable[[str], object] = lambda text: None, *, verified: bool = False
+    data: Data,
+    seed: int,
+    message: Callable[[str], object] = lambda text: None,
+    *,
+    verified: bool = False,
+    stop: Stop = lambda: None,
 ) -> Corpus:
     """Returns the corpus that a recipe names: a token store, the mixture of several, or texts to be tokenized.
 
-    `message` is told, while it trains on texts, of each that is left out. `verified` is as for `TokenStore`.
+    `message` is told, while it trains on texts, of each that is left out. `verified` is as for `TokenStore`. `stop` is
+    asked while texts are read: once it names what asks for a stop, what reads an example raises Interrupted.
 
     Raises:
         DataError: a folder is no whole store or holds too little, the stores do not go together, or the texts or
@@ -38,7 +45,7 @@ def open_corpus(
     """
     if data.stream is not None and data.tokenizer is not None:
         return StreamedCorpus(
-            _open_stream(data.stream),
+            _open_stream(data.stream, stop),
             open_tokenizer(data.tokenizer),
             seq_len=data.seq_len,
             packing=data.packing,
@@ -68,7 +75,7 @@ def pinned(stream: Stream) -> Stream:
     return stream.model_copy(update={"revision": _open_stream(stream).commit})
 
 
-def _open_stream(stream: Stream) -> Source:
+def _open_stream(stream: Stream, stop: Stop = lambda: None) -> Source:
     """Returns the texts of a stream, whose errors name the keys of a recipe."""
     if stream.corpus == STANDARD_INPUT:
         raise UsageError("data.stream cannot be standard input, which cannot be read again; save it to a file")
@@ -82,6 +89,7 @@ def _open_stream(stream: Stream) -> Source:
             config=stream.config,
             follow_links=stream.follow_links,
             limits=stream.limits,
+            stop=stop,
         )
 
     def events(after: ReadPosition) -> Iterator[Event]:
