@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "storage": {"errors"},
     "recipe": {"errors", "bundled", "limits", "storage", "records"},
     "records": {"errors", "storage"},
-    "fetching": {"errors", "bundled", "storage"},
+    "fetching": {"errors", "bundled", "storage", "corpus"},
     "corpus": {*GROUND, "imports", "launch", "storage"},
     "ops": {"errors", "storage"},
     "model": {*GROUND, "ops"},

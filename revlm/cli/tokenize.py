@@ -107,7 +107,7 @@ def tokenize(
         bool, typer.Option("--resume/--no-resume", help="Resume interrupted work, or start again.")
     ] = True,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Replace an existing token store of another corpus.")
+        bool, typer.Option("--replace", help="Replace an existing token store or tokenizer of another corpus.")
     ] = False,
     shard: Annotated[
         str | None,
@@ -165,7 +165,7 @@ def tokenize(
     if only_tokenizer:
         _refuse_with_only_tokenizer({"--tokenizer": tokenizer, "--shard": shard, "--deduplicate": deduplicate})
         folder = output_dir or default_output(corpus, "-tokenizer")
-        _write_tokenizer(corpus, folder, as_json, **training, **reading)
+        _write_tokenizer(corpus, folder, as_json, replace=replace, **training, **reading)
         return
     with TokenizeProgress() as bar, StopSignals(bar.message, "stopping after this block") as signals:
         summary = tokenize_corpus(

@@ -54,10 +54,11 @@ def text_paths(number: str) -> list[str]:
 
 
 def header_title(text: bytes) -> str | None:
-    """Returns the title that the front matter names, or None."""
-    head = text.decode("utf-8-sig", errors="replace")[:HEAD_CHARACTERS]
-    found = re.search(r"^Title:[ \t]*(\S.*?)[ \t\r]*$", head, re.MULTILINE)
-    return printable(found.group(1), LONGEST_TITLE_CHARACTERS) if found else None
+    """Returns the title that the front matter names, as a corpus reader finds it, or None."""
+    from revlm.corpus.reading.cleaning import CleanedText
+
+    title = CleanedText([text.decode("utf-8-sig", errors="replace")]).title
+    return printable(title, LONGEST_TITLE_CHARACTERS) if title else None
 
 
 def check_text(text: bytes, url: str, title: str | None) -> None:

@@ -12,10 +12,9 @@ from revlm.storage.files import (
     write_file,
 )
 from revlm.storage.folder import Folder, staging_name, unfinished_name
-from revlm.storage.json_seal import digest_of_json, read_sealed, sealed_json
 from revlm.storage.lock import LOCK_NAME, FolderLock, folder_lock
 from revlm.storage.placing import Ours, put_in_place, require_replaceable
-from revlm.storage.seal import is_sealed, sealed
+from revlm.storage.sealing import digest_of_json, is_sealed, read_sealed, sealed, sealed_json
 
 __all__ = [
     "LOCK_NAME",

@@ -87,7 +87,7 @@ def _train(
     device = ranks.run_on_all(lambda: ranks.device(recipe.train.device))
     recipe = recipe.model_copy(update={"model": _resolved_model(recipe, ranks), "data": _pinned_data(recipe, ranks)})
     ranks.run_on_all(lambda: _require_undamaged_tokens(recipe, ranks, stop))
-    corpus = ranks.run_on_all(lambda: open_corpus(recipe.data, recipe.seed, message, verified=True))
+    corpus = ranks.run_on_all(lambda: open_corpus(recipe.data, recipe.seed, message, verified=True, stop=stop))
     require_same_settings(recipe, corpus, ranks)
     for notice in corpus.notices:
         message(notice)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from revlm.corpus import Corpus, Example, Loader, share
 from revlm.corpus.examples.corpus import StreamState
-from revlm.errors import StorageError
+from revlm.errors import Interrupted, StorageError
 from revlm.model import RevLM, tile_tokens
 from revlm.model.precision import autocast
 from revlm.ops.heap import return_freed_memory
@@ -81,7 +81,7 @@ class Trainer:
         """Trains one step and returns its record.
 
         Raises:
-            Stopped: a stop was requested; it is raised between two examples.
+            Stopped: a stop was requested; it is raised between two examples, or while the text of one is read.
             NonFiniteError: a loss, a gradient or a stream is not finite, and the recipe does not let the run skip the
                 step; the weights were not updated.
         """
@@ -199,7 +199,11 @@ class Trainer:
         examples = []
         for _ in self._example_indices:
             self._raise_if_stopped()
-            examples.append(next(self.examples))
+            try:
+                examples.append(next(self.examples))
+            except Interrupted:  # raised while the texts of an example are read
+                self._raise_if_stopped()
+                raise
         return examples
 
     def _raise_if_stopped(self) -> None:

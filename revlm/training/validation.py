@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 from revlm.corpus import Corpus, Example
+from revlm.errors import Interrupted
 from revlm.evaluation import Score, score_example
 from revlm.generation import Sampling, continue_text
 from revlm.model import RevLM
@@ -62,7 +63,11 @@ class Validator:
 
     def _own_score(self, examples: Iterator[Example], autocast: AbstractContextManager[None]) -> tuple[Any, ...] | None:
         """The fields of the score of this rank's one of the next examples; None once there are no more."""
-        at_a_time = list(islice(examples, self._ranks.world_size))
+        try:
+            at_a_time = list(islice(examples, self._ranks.world_size))
+        except Interrupted:  # raised while the texts of an example are read
+            self._raise_if_stopped()
+            raise
         if self._ranks.rank >= len(at_a_time):
             return None
         self._raise_if_stopped()

@@ -171,7 +171,7 @@ def test_wrong_use_is_one_sentence(
 def test_only_the_tokenizer_as_json(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shown = json.loads(run(capsys, "tokenize", "texts", "--only-tokenizer", "--vocab-size", 300, "--json")[1])
     assert (shown["output_dir"], shown["vocab_size"]) == ("data/texts-tokenizer", 300)
-    assert [path.name for path in Path("data/texts-tokenizer").iterdir()] == ["tokenizer.model"]
+    assert sorted(path.name for path in Path("data/texts-tokenizer").iterdir()) == ["corpus.json", "tokenizer.model"]
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "missing", "a folder"])

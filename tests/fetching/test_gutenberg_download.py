@@ -96,6 +96,13 @@ def test_a_number_without_a_known_title_takes_what_is_there(library: Library) ->
     assert header_title(get(library, title=None)) == "The Harbour"
 
 
+def test_an_old_header_has_its_title_in_the_first_line() -> None:
+    header = "The Project Gutenberg EBook of {}\r\n\r\n*** START OF THIS PROJECT GUTENBERG EBOOK {} ***\r\nIt began."
+    for first, title in (("The Harbour, by Ann Other", "The Harbour"), ("The Harbour", "The Harbour")):
+        assert header_title(header.format(first, "THE HARBOUR").encode()) == title
+    assert header_title(b"It began.\n\nThe Project Gutenberg EBook of nothing") is None
+
+
 def test_a_server_that_stalls_is_left(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "WAIT_SECONDS", 0.1)
     library.pages[FIRST] = Page(stalls=True)

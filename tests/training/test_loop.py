@@ -263,6 +263,33 @@ def test_a_stream_stopped_and_loaded_otherwise_ends_with_the_same_weights(
         list(train(streamed(recipe_file, texts, parts, override, "train.max_steps=13")))
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("where", ["training", "evaluating"])
+def test_a_stop_is_heeded_within_a_long_read_and_the_run_goes_on(
+    recipe_file: Path, tmp_path: Path, where: str, workers: int
+) -> None:
+    """Texts, and blank lines behind them that take as many reads as there are questions for a stop."""
+    texts, out, asked = tmp_path / "books.jsonl", tmp_path / "run", 0
+    lines = [json.dumps({"text": f"It was calm {number}. " * 20}) + "\n" for number in range(20)]
+    held_out = "0.5" if where == "evaluating" else "0"
+    texts.write_text("".join(lines[: 20 if where == "evaluating" else 1]) + "\n" * (28 << 20))
+    shape = (f"data.validation={held_out}", "evaluate.max_tokens=null", "evaluate.samples=[]", "data.seq_len=128")
+    shape += (f"evaluate.every={int(where == 'evaluating')}", "train.max_steps=3", f"data.workers={workers}")
+    recipe = streamed(recipe_file, texts, out, *shape, "checkpoint.every=100")
+    begun = False
+
+    def stop() -> str | None:
+        nonlocal asked
+        asked += begun
+        return "SIGTERM" if asked > 24 else None
+
+    with pytest.raises(Interrupted, match=r"stopped by SIGTERM with .* saved at step 1 of 3"):
+        for _ in train(recipe, stop=stop):
+            begun = True
+    assert asked < 100
+    assert [record["step"] for record in train(recipe) if record["event"] == "step"] == [2, 3]
+
+
 def test_a_text_that_cannot_be_used_ends_a_stream_or_is_said(recipe_file: Path, texts: Path, tmp_path: Path) -> None:
     (texts / "05.txt").write_bytes(b"caf\xe9")
     out = tmp_path / "run"

@@ -9,10 +9,11 @@ from revlm.corpus.examples.corpus import Corpus
 from revlm.corpus.examples.mixture import Mixture
 from revlm.corpus.examples.packed import PackedCorpus
 from revlm.corpus.examples.streamed import StreamedCorpus
-from revlm.corpus.reading.events import Event, Place
+from revlm.corpus.reading.events import Event, ReadPosition
 from revlm.corpus.reading.hub.address import PREFIX
 from revlm.corpus.reading.sources import Source, open_source
 from revlm.corpus.reading.standard_input import STANDARD_INPUT
+from revlm.corpus.reading.watch import Stop
 from revlm.corpus.store.token_store import open_tokenizer
 from revlm.errors import DataError, UsageError
 from revlm.recipe import Data, Stream
@@ -25,11 +26,17 @@ _OPTION = (
 
 
 def open_corpus(
-    data: Data, seed: int, message: Callable[[str], object] = lambda text: None, *, verified: bool = False
+    data: Data,
+    seed: int,
+    message: Callable[[str], object] = lambda text: None,
+    *,
+    verified: bool = False,
+    stop: Stop = lambda: None,
 ) -> Corpus:
     """Returns the corpus that a recipe names: a token store, a mixture of several, or texts tokenized during training.
 
-    `message` receives a sentence for each text skipped during training. `verified` is as for `TokenStore`.
+    `message` receives a sentence for each text skipped during training. `verified` is as for `TokenStore`. `stop` is
+    called while texts are read: once it names what requests a stop, reading an example raises Interrupted.
 
     Raises:
         DataError: a folder is not a complete store or holds too little, the stores do not fit together, or the texts
@@ -38,7 +45,7 @@ def open_corpus(
     """
     if data.stream is not None and data.tokenizer is not None:
         return StreamedCorpus(
-            _open_stream(data.stream),
+            _open_stream(data.stream, stop),
             open_tokenizer(data.tokenizer),
             seq_len=data.seq_len,
             packing=data.packing,
@@ -68,7 +75,7 @@ def pinned(stream: Stream) -> Stream:
     return stream.model_copy(update={"revision": _open_stream(stream).commit})
 
 
-def _open_stream(stream: Stream) -> Source:
+def _open_stream(stream: Stream, stop: Stop = lambda: None) -> Source:
     """Returns the texts of a stream; its errors name the keys of a recipe."""
     if stream.corpus == STANDARD_INPUT:
         raise UsageError("data.stream cannot be standard input, which cannot be read again; save it to a file")
@@ -82,9 +89,10 @@ def _open_stream(stream: Stream) -> Source:
             config=stream.config,
             follow_links=stream.follow_links,
             limits=stream.limits,
+            stop=stop,
         )
 
-    def events(after: Place) -> Iterator[Event]:
+    def events(after: ReadPosition) -> Iterator[Event]:
         with _errors_name_keys():
             yield from source.events(after)
 

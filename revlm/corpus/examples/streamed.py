@@ -240,7 +240,7 @@ class StreamedExamples(ExampleStream):
         epoch, cursor, tokens = self._position
         return {
             "epoch": epoch,
-            "place": list(cursor.place),
+            "place": list(cursor.position),
             "texts": cursor.texts,
             "tokens": tokens,
             "settings": self._corpus._settings,
@@ -257,4 +257,4 @@ class StreamedExamples(ExampleStream):
                 "seed, data.seq_len, data.packing or data.validation changed; restore them, or start a new run"
             )
         epoch, texts, tokens, *place = numbers
-        return Position(epoch, DocumentCursor(events.Place(*place), texts), tokens)
+        return Position(epoch, DocumentCursor(events.ReadPosition(*place), texts), tokens)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from revlm.corpus.examples.corpus import Segment
-from revlm.corpus.reading.events import START, Dropped, Ended, Event, Piece, Place, recut
+from revlm.corpus.reading.events import START, Dropped, Ended, Event, Piece, ReadPosition, recut
 from revlm.corpus.reading.refusing import OnError, Skipped
 from revlm.corpus.reading.sources import Source
 from revlm.corpus.tokenizing.encoding import checked_ids, chunks
@@ -23,7 +23,7 @@ from revlm.errors import DataError
 class DocumentCursor(NamedTuple):
     """A position between two texts of a source, and how many texts come before it."""
 
-    place: Place = START
+    position: ReadPosition = START
     texts: int = 0
 
 
@@ -110,7 +110,7 @@ class StreamedDocument:
     @property
     def ends(self) -> DocumentCursor:
         """The cursor after the document; reads to its end."""
-        return DocumentCursor(self.finish().place, self.begins.texts + 1)
+        return DocumentCursor(self.finish().position, self.begins.texts + 1)
 
     def _read(self) -> None:
         """Tokenizes the next chunk of the text, or reads its end."""
@@ -136,7 +136,7 @@ class StreamedDocument:
 
     def _close(self, end: Ended | Dropped) -> None:
         if self._rejected is not None and isinstance(end, Ended):
-            end = Dropped(end.place, Skipped(end.source, self._rejected), end.read_bytes)
+            end = Dropped(end.position, Skipped(end.source, self._rejected), end.read_bytes)
         self._end = end
         if isinstance(end, Dropped):
             self._held.clear()
@@ -165,7 +165,7 @@ def streamed_documents(
     Raises:
         DataError: where errors are strict, at a file or text that cannot be used.
     """
-    events = recut(source.events(after.place), partial(chunks, settings.tokenizer))
+    events = recut(source.events(after.position), partial(chunks, settings.tokenizer))
     cursor = after
     for event in events:
         if isinstance(event, Piece):
@@ -175,4 +175,4 @@ def streamed_documents(
             event = document.finish()
         if isinstance(event, Dropped):
             on_skip(event.skipped)
-        cursor = DocumentCursor(event.place, cursor.texts + 1)
+        cursor = DocumentCursor(event.position, cursor.texts + 1)

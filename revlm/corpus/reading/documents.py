@@ -10,7 +10,7 @@ from pathlib import Path
 
 from revlm.corpus.reading.cleaning import Cleaning
 from revlm.corpus.reading.corpus_files import CorpusFiles, find_corpus_files
-from revlm.corpus.reading.events import START, Dropped, Ended, Event, Piece, Place, text_events
+from revlm.corpus.reading.events import START, Dropped, Ended, Event, Piece, ReadPosition, text_events
 from revlm.corpus.reading.readers import (
     RawText,
     Reading,
@@ -33,7 +33,7 @@ def stream_documents(
     reading: Reading = PLAIN_READING,
     *,
     errors: OnError = "strict",
-    after: Place = START,
+    after: ReadPosition = START,
 ) -> Iterator[Event]:
     """Yields the documents of a corpus piece by piece, in order, after a position.
 
@@ -83,24 +83,24 @@ class _FileReading:
             named, read_bytes = printable(self._path), max(0, self._version[0] - self._read_bytes)
             skipped = left_out(self._errors, named, self._source, problem.reason, problem.remedy, cause=error)
             if self._texts >= known:
-                yield Dropped(self._place(), skipped, read_bytes)
+                yield Dropped(self._position(), skipped, read_bytes)
 
     def _text(self, found: RawText | Unusable) -> Iterator[Event]:
         source = f"{self._source}, {found.place}" if found.place else self._source
         if isinstance(found, RawText):
             yield from text_events(
-                found, self._place(), source, self._title(found.place) or source, self._require_unchanged
+                found, self._position(), source, self._title(found.place) or source, self._require_unchanged
             )
         else:
             named = f"{printable(self._path)} {found.place}"
             skipped = left_out(self._errors, named, source, found.reason, found.remedy)
-            yield Dropped(self._place(), skipped, found.read_bytes)
+            yield Dropped(self._position(), skipped, found.read_bytes)
 
-    def _place(self) -> Place:
-        return Place(self._number, self._texts + 1)
+    def _position(self) -> ReadPosition:
+        return ReadPosition(self._number, self._texts + 1)
 
     def _dropped(self, source: str, reason: str, read_bytes: int) -> Dropped:
-        return Dropped(self._place(), Skipped(source, reason), read_bytes)
+        return Dropped(self._position(), Skipped(source, reason), read_bytes)
 
     def _title(self, place: str) -> str:
         name = printable(name_of(self._path)).replace("_", " ").strip()

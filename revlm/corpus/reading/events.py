@@ -11,14 +11,14 @@ from revlm.corpus.reading.readers import RawText
 from revlm.corpus.reading.refusing import Skipped
 
 
-class Place(NamedTuple):
-    """A place between two texts of a corpus: after the first `texts` of the file with the number `file`, from 0."""
+class ReadPosition(NamedTuple):
+    """A position between two texts of a corpus: after the first `texts` of the file with the number `file`, from 0."""
 
     file: int = 0
     texts: int = 0
 
 
-START = Place()
+START = ReadPosition()
 
 
 class Piece(NamedTuple):
@@ -35,7 +35,7 @@ class Ended(NamedTuple):
     `front` and `back` are the text removed at its ends, `warnings` the cuts that the user may not expect.
     """
 
-    place: Place
+    position: ReadPosition
     title: str
     source: str
     cleaning: Cleaning
@@ -48,7 +48,7 @@ class Ended(NamedTuple):
 class Dropped(NamedTuple):
     """The pieces since the last end, if any, are not a document; `skipped` says why."""
 
-    place: Place
+    position: ReadPosition
     skipped: Skipped
     read_bytes: int
 
@@ -57,9 +57,9 @@ Event = Piece | Ended | Dropped
 
 
 def text_events(
-    found: RawText, place: Place, source: str, title: str, before_end: Callable[[], None] = lambda: None
+    found: RawText, position: ReadPosition, source: str, title: str, before_end: Callable[[], None] = lambda: None
 ) -> Iterator[Event]:
-    """Yields the pieces of a text, cleaned, and its end at `place`: `Dropped` where it is empty or only white space.
+    """Yields the pieces of a text, cleaned, and its end at `position`: `Dropped` where it is empty or only white space.
 
     `title` serves a text that has none of its own. `before_end` may raise instead of letting the text end.
     """
@@ -73,9 +73,9 @@ def text_events(
     before_end()
     if has_text:
         cleaning, warnings = cleaned.cleaning, tuple(cleaned.warnings)
-        yield Ended(place, title, source, cleaning, found.read_bytes, cleaned.front, cleaned.back, warnings)
+        yield Ended(position, title, source, cleaning, found.read_bytes, cleaned.front, cleaned.back, warnings)
     else:
-        yield Dropped(place, Skipped(source, "empty or only white space"), found.read_bytes)
+        yield Dropped(position, Skipped(source, "empty or only white space"), found.read_bytes)
 
 
 def recut(events: Iterable[Event], parts: Callable[[Iterable[str]], Iterator[str]]) -> Iterator[Event]:

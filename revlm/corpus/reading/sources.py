@@ -9,7 +9,7 @@ from pathlib import Path
 
 from revlm.corpus.reading.corpus_files import CorpusFiles, Shard, find_corpus_files
 from revlm.corpus.reading.documents import stream_documents
-from revlm.corpus.reading.events import START, Dropped, Event, Place, text_events
+from revlm.corpus.reading.events import START, Dropped, Event, ReadPosition, text_events
 from revlm.corpus.reading.hub.address import PREFIX
 from revlm.corpus.reading.hub.dataset import HubDataset
 from revlm.corpus.reading.readers import RawText, Reading, printable
@@ -39,7 +39,7 @@ class Source:
     identity: str
     total_bytes: int | None
     skipped: tuple[Skipped, ...]
-    events: Callable[[Place], Iterator[Event]]
+    events: Callable[[ReadPosition], Iterator[Event]]
     shard: Shard | None = None
     commit: str | None = None
 
@@ -111,7 +111,7 @@ def _source_of_input(errors: OnError, reading: Reading, shard: tuple[int, int] |
 
 
 def _events_of_input(
-    saved: SpooledInput, files: CorpusFiles, errors: OnError, reading: Reading, after: Place
+    saved: SpooledInput, files: CorpusFiles, errors: OnError, reading: Reading, after: ReadPosition
 ) -> Iterator[Event]:
     yield from stream_documents(files, reading, errors=errors, after=after)
 
@@ -129,10 +129,10 @@ def _identity(files: CorpusFiles) -> str:
     return digest.hexdigest()
 
 
-def _hub_events(dataset: HubDataset, errors: OnError, reading: Reading, after: Place = START) -> Iterator[Event]:
+def _hub_events(dataset: HubDataset, errors: OnError, reading: Reading, after: ReadPosition = START) -> Iterator[Event]:
     for row, found in enumerate(dataset.texts(reading, skip=after.texts), after.texts + 1):
-        source, place = f"{dataset}, {found.place}", Place(0, row)
+        source, position = f"{dataset}, {found.place}", ReadPosition(0, row)
         if isinstance(found, RawText):
-            yield from text_events(found, place, source, source)
+            yield from text_events(found, position, source, source)
         else:
-            yield Dropped(place, left_out(errors, source, source, found.reason, found.remedy), found.read_bytes)
+            yield Dropped(position, left_out(errors, source, source, found.reason, found.remedy), found.read_bytes)

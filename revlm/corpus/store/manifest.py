@@ -1,6 +1,6 @@
 """The manifest of a token store: its schema, and verified reading of the store's files.
 
-The manifest is sealed (`storage.json_seal`) and lists every other file of the store with its size and sha256, so a
+The manifest is sealed (`storage.sealing`) and lists every other file of the store with its size and sha256, so a
 changed bit anywhere in a store is detected when its file is read. The schema is strict and redundant values must agree:
 nothing here trusts that revlm wrote the manifest.
 """

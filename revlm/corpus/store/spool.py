@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from revlm.corpus.reading.events import Place
+from revlm.corpus.reading.events import ReadPosition
 from revlm.corpus.reading.refusing import Skipped
 from revlm.corpus.store.token_store import StoredDocument
 from revlm.corpus.tokenizing.tokenizer import Tokenizer
@@ -37,11 +37,11 @@ _TOKEN_CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of a text; `place` is the position after it, `read_bytes` its share of the corpus."""
+    """The outcome of a text; `position` is the one after it, `read_bytes` its share of the corpus."""
 
     __pydantic_config__: ClassVar = ConfigDict(strict=True, extra="forbid")
 
-    place: Place
+    position: ReadPosition
     read_bytes: _Count
     result: StoredDocument | Skipped
 
@@ -64,7 +64,7 @@ class Spool:
         self._tokens.touch()
         self._journal.touch()
         sync_folder(folder)
-        self.after, self.read_bytes = Place(), 0
+        self.after, self.read_bytes = ReadPosition(), 0
         self._ended_at = 0  # the offset in the token file where the last text ended
         self._first_digest = self._digest = hashlib.sha256(tokenizer.fingerprint.encode()).hexdigest()
         journal_bytes = 0
@@ -186,7 +186,7 @@ class Spool:
 
     def _advance(self, outcome: Outcome, ended_at: int) -> None:
         self._ended_at = ended_at
-        self.after = outcome.place
+        self.after = outcome.position
         self.read_bytes += outcome.read_bytes
 
 

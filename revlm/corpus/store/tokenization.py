@@ -190,7 +190,7 @@ def _spool(
             if isinstance(event, Ended):
                 for warning in event.warnings:
                     message(f"{event.source}: {warning}; --show-removed shows what is removed")
-            spool.end(Outcome(event.place, event.read_bytes, checker.end(event)))
+            spool.end(Outcome(event.position, event.read_bytes, checker.end(event)))
             watch.saw(event)
     spool.commit()
 

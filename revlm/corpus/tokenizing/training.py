@@ -21,10 +21,16 @@ from revlm.corpus.reading.refusing import OnError, Skipped
 from revlm.corpus.reading.sources import Source, open_source
 from revlm.corpus.reading.store_folder import is_store
 from revlm.corpus.reading.watch import Progress, Stop, Watch
+from revlm.corpus.store.replacing import (
+    corpus_digest,
+    require_tokenizer_of_same_corpus,
+    save_tokenizer,
+    tokenizer_files,
+)
 from revlm.corpus.store.unfinished import unfinished_store
 from revlm.corpus.tokenizing.cutting import Cuts
 from revlm.corpus.tokenizing.sentencepiece_training import IDS_OF_NO_CHARACTER, train_sentencepiece
-from revlm.corpus.tokenizing.tokenizer import SentencePieceTokenizer, Tokenizer
+from revlm.corpus.tokenizing.tokenizer import Tokenizer
 from revlm.errors import DataError, StorageError, UsageError
 from revlm.limits import DEFAULT_LIMITS, Limits
 
@@ -58,18 +64,19 @@ def write_tokenizer(
     split: str | None = None,
     revision: str | None = None,
     config: str | None = None,
+    replace: bool = False,
     progress: Progress = lambda done, total, title: None,
     message: Callable[[str], object] = lambda text: None,
     stop: Stop = lambda: None,
 ) -> TokenizerSummary:
     """Writes the tokenizer that `tokenize_corpus` would train on `corpus` to a folder of its own; returns its summary.
 
-    The arguments are those of `tokenize_corpus`; an existing tokenizer is replaced.
+    The arguments are those of `tokenize_corpus`; an existing tokenizer of the same corpus is replaced.
 
     Raises:
         UsageError: `vocab_size` or `character_coverage` does not fit the corpus.
         DataError: there is nothing to read, or a file that `errors` does not allow.
-        StorageError: it cannot be written, or the folder holds something else.
+        StorageError: it cannot be written, or the folder holds something else, such as the tokenizer of another corpus.
         Interrupted: `stop` requested it.
     """
     began = time.perf_counter()
@@ -88,11 +95,13 @@ def write_tokenizer(
     )
     if is_store(place):
         raise StorageError(f"{place} is a token store; give another folder for the tokenizer with -o")
+    place_of_corpus = corpus_digest(corpus, source.identity, split=split, config=config)
+    require_tokenizer_of_same_corpus(place, place_of_corpus, replace=replace)
     plan = {"only_tokenizer": training.identity}
-    with unfinished_store(place, plan, resume=False, message=message, ours=_only_a_tokenizer) as work:
+    with unfinished_store(place, plan, resume=False, message=message, ours=tokenizer_files) as work:
         watch = Watch(source.total_bytes, 1, progress, stop)
         tokenizer = training.on(watch.over(source.events(START)), source, message)
-        work.finish(place, tokenizer.save)
+        work.finish(place, lambda folder: save_tokenizer(tokenizer, folder, place_of_corpus))
     seconds = time.perf_counter() - began
     return TokenizerSummary(Path(output_dir), tokenizer.kind, tokenizer.vocab_size, tokenizer.fingerprint, seconds)
 
@@ -168,7 +177,3 @@ def _noting(skipped: list[Skipped], events: Iterator[Event]) -> Iterator[Event]:
         if isinstance(event, Dropped) and len(skipped) < _LISTED:
             skipped.append(event.skipped)
         yield event
-
-
-def _only_a_tokenizer(folder: Path) -> list[str] | None:
-    return [SentencePieceTokenizer.file_name] if (folder / SentencePieceTokenizer.file_name).is_file() else None

@@ -19,7 +19,7 @@ from pyarrow import parquet
 
 from revlm.corpus import Corpus, Example, Loader, StreamedCorpus, open_corpus, tokenize_corpus
 from revlm.corpus.reading.cleaning import Cleaning
-from revlm.corpus.reading.events import Dropped, Ended, Event, Piece, Place
+from revlm.corpus.reading.events import Dropped, Ended, Event, Piece, ReadPosition
 from revlm.corpus.reading.refusing import Skipped
 from revlm.corpus.reading.sources import Source
 from revlm.corpus.store.token_store import TokenStore
@@ -52,16 +52,16 @@ class Texts:
     piece: int = 3
     pulled: int = 0
 
-    def events(self, after: Place) -> Iterator[Event]:
+    def events(self, after: ReadPosition) -> Iterator[Event]:
         for number, text in enumerate(self.texts[after.texts :], after.texts):
-            title, place = f"text {number}", Place(0, number + 1)
+            title, position = f"text {number}", ReadPosition(0, number + 1)
             for start in range(0, len(text), self.piece):
                 self.pulled += 1
                 yield Piece(text[start : start + self.piece], title, 1)
             if number in self.broken:
-                yield Dropped(place, Skipped(title, "it breaks off"), 1)
+                yield Dropped(position, Skipped(title, "it breaks off"), 1)
             else:
-                yield Ended(place, title, title, Cleaning(), 1)
+                yield Ended(position, title, title, Cleaning(), 1)
 
     @property
     def source(self) -> Source:
@@ -289,7 +289,7 @@ def test_no_more_is_read_ahead_than_the_next_example_may_need(packing: str) -> N
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_a_text_that_breaks_off_is_an_error_in_its_place_and_the_place_stays(workers: int) -> None:
-    def events(after: Place) -> Iterator[Event]:
+    def events(after: ReadPosition) -> Iterator[Event]:
         for event in Texts(["a" * 30, "b" * 30, "c" * 30]).events(after):
             if isinstance(event, Piece) and event.title == "text 2":
                 raise DataError("c.txt breaks off")

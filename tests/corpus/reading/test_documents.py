@@ -102,7 +102,7 @@ def test_a_file_of_no_texts_is_listed_and_passed_once(tmp_path: Path) -> None:
     events = [event for event in stream_documents(files) if not isinstance(event, Piece)]
     assert sum(event.read_bytes for event in events) == files.total_bytes
     for number, event in enumerate(events):
-        left = [each for each in stream_documents(files, after=event.place) if not isinstance(each, Piece)]
+        left = [each for each in stream_documents(files, after=event.position) if not isinstance(each, Piece)]
         assert left == events[number + 1 :]
 
 

@@ -54,7 +54,7 @@ def test_every_place_is_one_to_go_on_from(hub_folder: Path, files: Path) -> None
         for number in ends:
             event = events[number]
             assert isinstance(event, Ended | Dropped)
-            assert list(source.events(event.place)) == events[number + 1 :]
+            assert list(source.events(event.position)) == events[number + 1 :]
 
 
 def test_a_hub_dataset_becomes_a_store(hub_folder: Path, tmp_path: Path) -> None:

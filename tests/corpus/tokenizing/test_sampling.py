@@ -1,7 +1,7 @@
 from collections.abc import Iterator
 
 from revlm.corpus.reading.cleaning import Cleaning
-from revlm.corpus.reading.events import Dropped, Ended, Event, Piece, Place
+from revlm.corpus.reading.events import Dropped, Ended, Event, Piece, ReadPosition
 from revlm.corpus.reading.refusing import Skipped
 from revlm.corpus.tokenizing.training import PASSAGE_CHARACTERS, sample_passages
 
@@ -12,9 +12,9 @@ def events(*texts: str, pieces: int = 1, dropped: int | None = None) -> Iterator
         for start in range(0, len(text), size):
             yield Piece(text[start : start + size], f"text {number}", 0)
         if number == dropped:
-            yield Dropped(Place(number, 1), Skipped(f"{number}.txt", "broken"), 0)
+            yield Dropped(ReadPosition(number, 1), Skipped(f"{number}.txt", "broken"), 0)
         else:
-            yield Ended(Place(number, 1), f"text {number}", f"{number}.txt", Cleaning(), 0)
+            yield Ended(ReadPosition(number, 1), f"text {number}", f"{number}.txt", Cleaning(), 0)
 
 
 def text_of(letter: str, passages: int) -> str:

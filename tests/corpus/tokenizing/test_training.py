@@ -1,4 +1,5 @@
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ def corpus(tmp_path: Path, paragraph: str) -> Path:
 def test_the_tokenizer_is_the_one_of_the_store(corpus: Path, tmp_path: Path) -> None:
     trained = write_tokenizer(corpus, tmp_path / "tokenizer", vocab_size=330)
     tokenize_corpus(corpus, tmp_path / "store", vocab_size=330)
-    assert [path.name for path in (tmp_path / "tokenizer").iterdir()] == ["tokenizer.model"]
+    assert sorted(path.name for path in (tmp_path / "tokenizer").iterdir()) == ["corpus.json", "tokenizer.model"]
     assert Tokenizer.load(tmp_path / "tokenizer").fingerprint == Tokenizer.load(tmp_path / "store").fingerprint
     assert trained.fingerprint == Tokenizer.load(tmp_path / "store").fingerprint
     assert sorted(path.name for path in tmp_path.iterdir()) == ["store", "texts", "tokenizer"]
@@ -34,6 +35,24 @@ def test_a_tokenizer_is_replaced_and_nothing_else(corpus: Path, tmp_path: Path) 
     tokenize_corpus(corpus, tmp_path / "store", tokenizer="bytes")
     with pytest.raises(StorageError, match="store is a token store; give another folder"):
         write_tokenizer(corpus, tmp_path / "store", vocab_size=330)
+
+
+@pytest.mark.parametrize("record", ["of another", "missing", "damaged"])
+def test_a_tokenizer_of_another_corpus_is_kept(corpus: Path, tmp_path: Path, record: str) -> None:
+    place, other = tmp_path / "tokenizer", tmp_path / "other"
+    write_tokenizer(corpus, place, vocab_size=330)
+    shutil.copytree(corpus, other)
+    if record == "missing":
+        (place / "corpus.json").unlink()
+    elif record == "damaged":
+        (place / "corpus.json").write_bytes(b"[" * 100_000)
+    before = (place / "tokenizer.model").read_bytes()
+    with pytest.raises(StorageError, match=r"holds the tokenizer of .*: add --replace to replace it, or give another"):
+        write_tokenizer(other if record == "of another" else corpus, place, vocab_size=340)
+    assert (place / "tokenizer.model").read_bytes() == before
+    write_tokenizer(other, place, vocab_size=340, replace=True)
+    assert Tokenizer.load(place).vocab_size == 340
+    write_tokenizer(other, place, vocab_size=350)
 
 
 def test_errors_leave_nothing_behind(corpus: Path, tmp_path: Path) -> None:

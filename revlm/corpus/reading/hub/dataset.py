@@ -60,7 +60,7 @@ class HubDataset(HubAddress):
         """
         place = ""
         with reading_on(self, lambda: place):
-            for rows in self._rows(reading.text_column):
+            for rows in self._rows(reading):
                 jumped = rows.jump(skip)
                 skip -= jumped
                 for number, row in enumerate(rows.read(jumped), jumped + 1):
@@ -78,14 +78,14 @@ class HubDataset(HubAddress):
             raise no_such_split(self, files)
         return list(files[self.split])
 
-    def _rows(self, text_column: str) -> list[Rows]:
+    def _rows(self, reading: Reading) -> list[Rows]:
         """Returns the rows of each file of the split."""
         from datasets.packaged_modules.parquet.parquet import ParquetConfig
 
-        opened, files = _opened(self), self._files()
+        opened, files, text_column = _opened(self), self._files(), reading.text_column
         names = [os.path.relpath(file, opened.base_path) if len(files) > 1 else "" for file in files]
         if isinstance(opened.config, ParquetConfig):
-            return [ParquetRows(name, file, self, text_column) for name, file in zip(names, files, strict=True)]
+            return [ParquetRows(name, file, self, reading) for name, file in zip(names, files, strict=True)]
         with opening(self):
             dataset = opened.as_streaming_dataset(split=self.split)
         if dataset.column_names is not None:

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 from revlm.corpus.reading.hub.address import HubAddress
 from revlm.corpus.reading.hub.errors import no_such_column
-from revlm.corpus.reading.readers.parquet_rows import Row, columns_to_read, names_in, open_parquet, rows_of
+from revlm.corpus.reading.readers.parquet_rows import ParquetFile, Row, columns_to_read, names_in
+from revlm.corpus.reading.readers.raw import Reading
 
 # Of one request over the network: lost when the connection drops, and held in memory beside a page.
 _REQUEST_BYTES = 16 << 20
@@ -28,38 +29,35 @@ class Rows(Protocol):
 class ParquetRows:
     """The rows of a Parquet file, read page by page."""
 
-    def __init__(self, name: str, file: str, address: HubAddress, text_column: str) -> None:
-        self.name, self._file, self._address, self._text_column = name, file, address, text_column
+    def __init__(self, name: str, file: str, address: HubAddress, reading: Reading) -> None:
+        self.name, self._file, self._address, self._reading = name, file, address, reading
 
     def jump(self, rows: int) -> int:
         """Returns the rows of the leading row groups within the first `rows`; fetches the file's footer."""
         if rows == 0:
             return 0
         with self._open() as file:
-            return sum(self._group_rows(file)[: self._groups_within(file, rows)])
+            return sum(file.group_rows[: self._groups_within(file, rows)])
 
     def read(self, after: int) -> Iterator[Row]:
         with self._open() as file:
-            columns = columns_to_read(file.schema_arrow, self._text_column)
+            columns = columns_to_read(file.schema, self._reading.text_column)
             if columns is None:
-                raise no_such_column(self._address, self._text_column, names_in(file.schema_arrow))
-            yield from rows_of(file, columns, range(self._groups_within(file, after), file.num_row_groups))
+                raise no_such_column(self._address, self._reading.text_column, names_in(file.schema))
+            yield from file.rows(columns, self._groups_within(file, after))
 
     @contextmanager
-    def _open(self) -> Iterator[Any]:
+    def _open(self) -> Iterator[ParquetFile]:
         from datasets.utils.file_utils import xopen  # it retries dropped connections
 
         with io.BufferedReader(_Steps(xopen(self._file, "rb")), _REQUEST_BYTES) as file:
-            yield open_parquet(file)
+            yield ParquetFile(file, self._reading.limits)
 
     @staticmethod
-    def _group_rows(file: Any) -> list[int]:
-        return [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-
-    def _groups_within(self, file: Any, rows: int) -> int:
+    def _groups_within(file: ParquetFile, rows: int) -> int:
         """Returns how many leading row groups have at most `rows` rows together."""
         groups = 0
-        for group_rows in self._group_rows(file):
+        for group_rows in file.group_rows:
             rows -= group_rows
             if rows < 0:
                 break

@@ -9,6 +9,8 @@ written with a slash.
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from html import escape
 from html.entities import html5
 from typing import Any
@@ -44,6 +46,9 @@ _HIDDEN_NAMES = """
 """
 _HIDDEN = frozenset(_HIDDEN_NAMES.split())
 _PREFORMATTED = frozenset(["pre", "listing", "xmp"])
+_SPECIAL = frozenset(["br", "mfrac", "poem"])
+# A document of more takes half a minute on a busy machine, and is no chapter.
+_MOST_ELEMENTS = 1 << 21
 _HEAD_CHARACTERS = 1 << 12
 _DEEPEST_TITLE = 3  # html, head, title; or title alone
 # A document type, the end of its internal subset, the entities declared there, and those whose value is plain text.
@@ -70,7 +75,7 @@ class Markup:
     """The text of a document and the title in its head.
 
     Raises:
-        MarkupError: elements are nested more deeply than the limit, or entities expand without bound.
+        MarkupError: elements are nested more deeply than the limit or are too many, or entities expand without bound.
     """
 
     def __init__(self, markup: str, reading: Reading) -> None:
@@ -105,33 +110,59 @@ def _parsed(markup: str, parser_for: Any, reading: Reading) -> "_Text":
     for start in range(0, len(markup), _STEP_CHARACTERS):
         reading.raise_if_stopped()
         parser.feed(markup[start : start + _STEP_CHARACTERS].encode())
-        target.require_shallow()
+        target.require_bounded()
     parser.close()
-    target.require_shallow()
+    target.require_bounded()
     return target
 
 
-class _Element:
-    """An open element."""
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What an element is for the text, by its name; looked up, so that millions of elements take little time."""
 
-    __slots__ = ("children", "hides", "name")
+    name: str
+    is_block: bool
+    is_cell: bool
+    is_inline: bool
+    hides: bool
+    is_preformatted: bool
+    is_special: bool  # in its own way, or in that of its children
 
-    def __init__(self, name: str, hides: bool) -> None:
-        self.name, self.hides, self.children = name, hides, 0
+
+@lru_cache(maxsize=1 << 10)
+def _kind_of(tag: str) -> _Kind:
+    """Returns the kind of element of a name, without its namespace or the prefix that stands for one."""
+    name = tag.rpartition("}")[2].rpartition(":")[2].lower()
+    return _Kind(
+        name,
+        is_block=name in _BLOCKS,
+        is_cell=name in _CELLS,
+        is_inline=name in _INLINE,
+        hides=name in _HIDDEN,
+        is_preformatted=name in _PREFORMATTED,
+        is_special=name in _SPECIAL,
+    )
+
+
+_NONE, _TITLE_OF_POEM = _kind_of(""), replace(_kind_of("title"), hides=False)
 
 
 class _Text:
-    """The target of a parser; collects the text of block elements."""
+    """The target of a parser; collects the text of block elements.
+
+    A block is preformatted as a whole or not at all, since preformatted elements begin and end one.
+    """
 
     def __init__(self, max_nesting: int) -> None:
         self._max_nesting = max_nesting
         self._blocks: list[str] = []
         self._block: list[str] = []
         self._titles: list[str] = []
-        self._open: list[_Element] = []
-        self._hidden = self._preformatted = 0
-        self._last_closed = ""  # the element that has just ended, with nothing after it
-        self._too_deep = False
+        self._open: list[_Kind] = []
+        self._fractions: list[int] = []  # the children of each that is open
+        self._elements = self._hidden = self._preformatted = 0
+        self._last_closed: _Kind | None = None  # the element that ended just now, nothing after it
+        self._is_too_much = False
 
     def text(self) -> str:
         """Returns the text with a blank line between block elements."""
@@ -142,48 +173,66 @@ class _Text:
         """Returns the title in the head, or an empty string."""
         return " ".join("".join(self._titles).split())
 
-    def require_shallow(self) -> None:
-        """Raises MarkupError where the elements are nested too deeply: a parser swallows what its target raises."""
-        if self._too_deep:
-            reason = f"its elements are nested more than {self._max_nesting:,} deep"
+    def require_bounded(self) -> None:
+        """Raises MarkupError where elements were too many or too deep: a parser passes on nothing its target raises."""
+        if self._is_too_much and self._elements > _MOST_ELEMENTS:
+            raise MarkupError(f"it has more than {_MOST_ELEMENTS:,} elements", "split it into several files")
+        if self._is_too_much:
+            reason = f"its elements contain each other more than {self._max_nesting:,} times"
             raise MarkupError(reason, "pass a higher --max-nesting if you trust it")
 
     def start(self, tag: str, attributes: Any) -> None:
-        name = _local(tag)
-        parent = self._open[-1] if self._open else _Element("", False)
-        if len(self._open) >= self._max_nesting:
-            self._too_deep = True
-            self.require_shallow()
-        parent.children += 1
-        if parent.name == "mfrac" and parent.children == 2:
-            self._block.append("/")
-        element = _Element(name, name in _HIDDEN and (name, parent.name) != ("title", "poem"))
-        self._open.append(element)
-        self._hidden += element.hides
-        if name in _BLOCKS and not self._hidden:
-            self._end_block()
-        elif not self._hidden and (name in _CELLS or self._stands_apart(name, attributes)):
-            self._block.append(" ")
-        self._preformatted += name in _PREFORMATTED
-        if name == "br":
-            self._block.append("\n")
-        self._last_closed = ""
+        kind, parent = _kind_of(tag), self._open[-1] if self._open else _NONE
+        self._elements += 1
+        if len(self._open) >= self._max_nesting or self._elements > _MOST_ELEMENTS:
+            self._is_too_much = True
+            self.require_bounded()
+        if parent.is_special or kind.is_special:
+            kind = self._special(kind, parent)
+        self._open.append(kind)
+        self._hidden += kind.hides
+        if not self._hidden:
+            if kind.is_block:
+                self._end_block()
+            elif kind.is_cell or self._stands_apart(kind, attributes):
+                self._block.append(" ")
+        self._preformatted += kind.is_preformatted
+        self._last_closed = None
 
-    def _stands_apart(self, name: str, attributes: Any) -> bool:
+    def _special(self, kind: _Kind, parent: _Kind) -> _Kind:
+        """Returns the kind of an element that begins where it or its parent needs special treatment."""
+        if parent.name == "mfrac":
+            self._fractions[-1] += 1
+            if self._fractions[-1] == 2 and not self._hidden:
+                self._block.append("/")
+        if kind.name == "mfrac":
+            self._fractions.append(0)
+        elif kind.name == "br" and not self._hidden:
+            self._block.append("\n")
+        elif (kind.name, parent.name) == ("title", "poem"):
+            return _TITLE_OF_POEM
+        return kind
+
+    def _stands_apart(self, kind: _Kind, attributes: Any) -> bool:
         """Whether an element begins a word: it has its own position, or neither it nor the one before is inline."""
-        if name == "tspan" and not {"x", "y"}.isdisjoint(attributes):
+        if kind.name == "tspan" and not {"x", "y"}.isdisjoint(attributes):
             return True
-        return bool(self._last_closed) and name not in _INLINE and self._last_closed not in _INLINE
+        return self._last_closed is not None and not kind.is_inline and not self._last_closed.is_inline
 
     def end(self, tag: str) -> None:
-        name = _local(tag)
-        if not self._open or self._open[-1].name != name:
-            return  # the parser reported no start of this element
-        if name in _BLOCKS and not self._hidden:
-            self._end_block()
-        self._last_closed = "" if self._hidden else name
-        self._hidden -= self._open.pop().hides
-        self._preformatted -= name in _PREFORMATTED
+        if not self._open or self._open[-1].name != _kind_of(tag).name:
+            return  # of an element that the parser did not say had begun
+        kind = self._open.pop()
+        if kind.name == "mfrac":
+            self._fractions.pop()
+        if self._hidden:
+            self._hidden -= kind.hides
+            self._last_closed = None
+        else:
+            if kind.is_block:
+                self._end_block()
+            self._last_closed = kind
+        self._preformatted -= kind.is_preformatted
 
     def data(self, data: str) -> None:
         if self._hidden:
@@ -191,7 +240,7 @@ class _Text:
                 self._titles.append(data)
             return
         self._block.append(data if self._preformatted else _SPACE.sub(" ", data))
-        self._last_closed = ""
+        self._last_closed = None
 
     def close(self) -> "_Text":
         return self
@@ -202,16 +251,11 @@ class _Text:
         block = "".join(self._block)
         self._block.clear()
         if not self._preformatted:
-            block = _SPACES.sub(" ", block)
-            block = "\n".join([line.strip(" ") for line in block.split("\n")])
+            block = _SPACES.sub(" ", block) if "  " in block else block
+            block = "\n".join([line.strip(" ") for line in block.split("\n")]) if "\n" in block else block.strip(" ")
         block = block.strip("\n")
         if block and not block.isspace():
             self._blocks.append(block)
-
-
-def _local(tag: str) -> str:
-    """Returns the name of an element without its namespace or prefix."""
-    return tag.rpartition("}")[2].rpartition(":")[2].lower()
 
 
 def _html_character(name: str) -> str | None:
@@ -223,21 +267,21 @@ def _html_character(name: str) -> str | None:
 def _resolved(markup: str, value_of: Callable[[str], str | None], cdata: Callable[[str], str] = str) -> str:
     """Returns the markup with entities that have a value replaced by it and `cdata` applied to CDATA sections."""
     parts: list[str] = []
-    place = 0
-    while match := _MARK.search(markup, place):
+    position = 0
+    while match := _MARK.search(markup, position):
         if name := match[1]:
             value = value_of(name)
-            parts += [markup[place : match.start()], match[0] if value is None else value]
-            place = match.end()
+            parts += [markup[position : match.start()], match[0] if value is None else value]
+            position = match.end()
             continue
         end = markup.find(_CLOSED_BY[match[0]], match.end())
         if end < 0:
             break
         end += len(_CLOSED_BY[match[0]])
         section = markup[match.start() : end]
-        parts += [markup[place : match.start()], cdata(section) if section.startswith(_CDATA) else section]
-        place = end
-    return "".join([*parts, markup[place:]])
+        parts += [markup[position : match.start()], cdata(section) if section.startswith(_CDATA) else section]
+        position = end
+    return "".join([*parts, markup[position:]])
 
 
 def _escaped(section: str) -> str:

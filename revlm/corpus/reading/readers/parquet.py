@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from revlm.corpus.reading.readers.opened import opened
-from revlm.corpus.reading.readers.parquet_rows import columns_to_read, names_in, open_parquet, rows_of, values_of
+from revlm.corpus.reading.readers.parquet_pages import PageError
+from revlm.corpus.reading.readers.parquet_rows import ParquetFile, columns_to_read, names_in, values_of
 from revlm.corpus.reading.readers.raw import RawText, Reading, Unusable, UnusableFileError, why
 from revlm.corpus.reading.readers.rows import NAME_THE_COLUMN, no_column, text_of_row
 
@@ -16,13 +17,13 @@ def read_parquet(path: Path, reading: Reading) -> Iterator[RawText | Unusable]:
     size, before, number = path.stat().st_size, 0, 0
     with opened(path) as file:
         try:
-            table = open_parquet(file)
-            columns = columns_to_read(table.schema_arrow, reading.text_column)
+            table = ParquetFile(file, reading.limits)
+            columns = columns_to_read(table.schema, reading.text_column)
             if columns is None:
-                reason = no_column(reading.text_column, names_in(table.schema_arrow))
+                reason = no_column(reading.text_column, names_in(table.schema))
                 raise UnusableFileError(path, reason, NAME_THE_COLUMN)
-            count = table.metadata.num_rows
-            for number, row in enumerate(rows_of(table, columns, range(table.num_row_groups)), 1):
+            count = sum(table.group_rows)
+            for number, row in enumerate(table.rows(columns), 1):
                 reading.raise_if_stopped()
                 position = size * min(number, count) // count if count > 0 else size
                 place, read_bytes, before = f"row {number}", max(0, position - before), max(before, position)
@@ -31,6 +32,10 @@ def read_parquet(path: Path, reading: Reading) -> Iterator[RawText | Unusable]:
                     yield values._replace(read_bytes=read_bytes)
                 else:
                     yield text_of_row(values, place, reading, read_bytes)
+        except PageError as error:
+            raise UnusableFileError(
+                path, f"{error}, after row {number}" if number else str(error), error.remedy
+            ) from error
         except (OSError, pyarrow.ArrowException) as error:
             reason = f"is damaged or not a Parquet file, after row {number} ({why(error)})"
             raise UnusableFileError(path, reason, "fetch it again") from error

@@ -1,38 +1,100 @@
 """The rows of a Parquet file, local or over the network, read page by page."""
 
 from collections.abc import Iterator
-from typing import Any
+from itertools import chain
+from typing import IO, Any
 
+from revlm.corpus.reading.readers.parquet_pages import CheckedPages, Chunk, PageError
 from revlm.corpus.reading.readers.raw import Reading, Unusable, shown
-from revlm.corpus.reading.readers.rows import TITLE_COLUMN
+from revlm.corpus.reading.readers.rows import NAME_THE_COLUMN, TITLE_COLUMN
+from revlm.limits import Limits
 
 # Rows decoded at once; each may be a whole book.
-_ROWS = 8
+_ROWS, _SMALL_GROUP_BYTES = 8, 64 << 20
 # Read at once of a column, whose row group may exceed memory; `pre_buffer` would fetch it whole.
 _READ_BYTES = 1 << 20
 
 Row = dict[str, Any]  # a column's name to an Arrow scalar
 
 
-def open_parquet(file: Any) -> Any:
-    """Returns a `pyarrow.parquet.ParquetFile` for an open file or a path."""
-    from pyarrow import parquet
+class ParquetFile:
+    """An open Parquet file, whose pages are checked against the limits."""
 
-    return parquet.ParquetFile(file, buffer_size=_READ_BYTES, pre_buffer=False)
+    def __init__(self, file: IO[bytes], limits: Limits) -> None:
+        from pyarrow import parquet
+
+        self._pages = CheckedPages(file, limits)
+        self._file = parquet.ParquetFile(self._pages, buffer_size=_READ_BYTES, pre_buffer=False)
+        self.schema = self._file.schema_arrow
+
+    @property
+    def group_rows(self) -> list[int]:
+        """How many rows each group of rows has."""
+        metadata = self._file.metadata
+        return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+
+    def rows(self, columns: list[str], first_group: int = 0) -> Iterator[Row]:
+        """Yields the rows of the groups from `first_group` on.
+
+        Raises:
+            PageError: a page is beyond the limits.
+        """
+        groups = range(first_group, self._file.metadata.num_row_groups)
+        chunks = {group: self._chunks(group, columns) for group in groups}
+        self._pages.watch(chain.from_iterable(chunks.values()))
+        for group in groups:
+            # Where all of a group is small, so are some rows of it, even if all are the same entry of a dictionary.
+            is_small = max((each.expanded for each in chunks[group]), default=0) <= _SMALL_GROUP_BYTES
+            n_rows = _ROWS if is_small else 1
+            for batch in self._file.iter_batches(batch_size=n_rows, row_groups=[group], columns=columns):
+                names = batch.schema.names
+                for index in range(batch.num_rows):
+                    yield {name: batch.column(number)[index] for number, name in enumerate(names)}
+
+    def _chunks(self, group: int, columns: list[str]) -> list[Chunk]:
+        """Returns where the columns are in a group, those within them included."""
+        within = (*columns, *(f"{column}." for column in columns))
+        metadata, chunks = self._file.metadata.row_group(group), []
+        for index in range(metadata.num_columns):
+            column = metadata.column(index)
+            if column.path_in_schema.startswith(within):
+                start = min(column.data_page_offset, column.dictionary_page_offset or column.data_page_offset)
+                end = start + column.total_compressed_size
+                chunks.append(Chunk(start, end, column.total_uncompressed_size))
+        return chunks
 
 
 def columns_to_read(schema: Any, text_column: str) -> list[str] | None:
-    """Returns the columns to read from an Arrow schema; None where it lacks the text column."""
-    if not _has_column(schema, text_column):
+    """Returns the columns to read from an Arrow schema; None where it lacks the text column.
+
+    Raises:
+        PageError: the text column holds lists, structs or values of a fixed size: no text has such a type, and a few
+            bytes of the file can make it take any amount of memory.
+    """
+    kind = _kind_of_column(schema, text_column)
+    if kind is None:
         return None
-    return [name for name in dict.fromkeys((text_column, TITLE_COLUMN)) if name == text_column or name in schema.names]
+    if not _is_flat(kind):
+        raise PageError(f"has values of type {shown(kind)} in {shown(text_column)}, not texts", NAME_THE_COLUMN)
+    title = _kind_of_column(schema, TITLE_COLUMN)
+    has_title = title is not None and _is_flat(title) and text_column != TITLE_COLUMN
+    return [text_column, *([TITLE_COLUMN] if has_title else ())]
 
 
-def _has_column(fields: Any, column: str) -> bool:
-    """Whether a schema or struct has a column, by its own name or by a dotted path."""
+def _kind_of_column(fields: Any, column: str) -> Any | None:
+    """Returns the type of a column in a schema or struct, by its own name or by a dotted path, or None."""
     first, _, rest = column.partition(".")
-    inner = next((field.type for field in fields if field.name == first), None)
-    return column in (field.name for field in fields) or bool(rest and _is_struct(inner) and _has_column(inner, rest))
+    kinds = {field.name: field.type for field in fields}
+    if column in kinds or not rest:
+        return kinds.get(column)
+    return _kind_of_column(kinds[first], rest) if _is_struct(kinds.get(first)) else None
+
+
+def _is_flat(kind: Any) -> bool:
+    from pyarrow import types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    return not (types.is_nested(kind) or types.is_fixed_size_binary(kind))
 
 
 def names_in(schema: Any) -> Iterator[str]:
@@ -42,14 +104,6 @@ def names_in(schema: Any) -> Iterator[str]:
             yield from (f"{field.name}.{field.type.field(index).name}" for index in range(field.type.num_fields))
         else:
             yield field.name
-
-
-def rows_of(file: Any, columns: list[str], groups: range) -> Iterator[Row]:
-    """Yields the rows of row groups of a Parquet file."""
-    for batch in file.iter_batches(batch_size=_ROWS, row_groups=groups, columns=columns):
-        names = batch.schema.names
-        for index in range(batch.num_rows):
-            yield {name: batch.column(place)[index] for place, name in enumerate(names)}
 
 
 def values_of(row: Row, place: str, reading: Reading) -> dict[str, Any] | Unusable:

@@ -13,6 +13,7 @@ from pyarrow import parquet
 
 from revlm.corpus.reading.hub.dataset import HubDataset
 from revlm.corpus.reading.hub.rows import ParquetRows
+from revlm.corpus.reading.readers.raw import PLAIN_READING
 from revlm.errors import DataError
 from revlm.recipe import Stream
 from tests.corpus.reading.hub.hub_library import (
@@ -120,7 +121,9 @@ def test_a_group_of_rows_is_not_held_whole(tmp_path: Path) -> None:
     parquet.write_table(table, path, use_dictionary=False, compression="none", write_batch_size=1)
     tracemalloc.start()
     try:
-        rows = sum(len(row["text"]) == len(text) for row in _python(ParquetRows("", str(path), named("x"), "text")))
+        rows = sum(
+            len(row["text"]) == len(text) for row in _python(ParquetRows("", str(path), named("x"), PLAIN_READING))
+        )
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

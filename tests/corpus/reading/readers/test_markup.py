@@ -3,7 +3,7 @@
 import pytest
 
 from revlm.corpus.reading.readers.markup import Markup, MarkupError
-from revlm.corpus.reading.readers.raw import Reading
+from revlm.corpus.reading.readers.raw import PLAIN_READING, Reading
 from revlm.errors import Interrupted
 from revlm.limits import Limits
 
@@ -107,3 +107,16 @@ def test_a_stop_is_heeded_within_a_chapter() -> None:
 
     with pytest.raises(Interrupted):
         Markup("<p>word</p>" * 100_000, Reading(raise_if_stopped=heed))
+
+
+def test_a_document_of_too_many_elements_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("revlm.corpus.reading.readers.markup._MOST_ELEMENTS", 6)
+    assert Markup("<html><body><p>a</p><p>b</p><p>c<br/></p></body></html>", PLAIN_READING).text == "a\n\nb\n\nc"
+    for ill_formed in ("", "<p>"):
+        with pytest.raises(MarkupError, match="more than 6 elements"):
+            Markup(f"<html><body>{'<p>a</p>' * 5}{ill_formed}</body></html>", PLAIN_READING)
+
+
+def test_what_is_hidden_leaves_neither_strokes_of_fractions_nor_line_ends() -> None:
+    hidden = "<annotation-xml><mfrac><mi>y</mi><mi>z</mi></mfrac></annotation-xml>"
+    assert Markup(f"<p><math><mi>x</mi>{hidden}</math>a<rt>b<br/>c</rt>d</p>", PLAIN_READING).text == "xad"

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from revlm.storage import read_sealed, sealed_json
+from revlm.storage import is_sealed, read_sealed, sealed, sealed_json
 
 VALUES = {"name": "é\udcff", "counts": {"tokens": 12}, "parts": [1, None, True], "ratio": 0.1}
 
@@ -36,3 +36,14 @@ def test_a_key_twice_or_other_white_space_is_a_change() -> None:
     for changed in (content.replace(b"{", b'{"a": 1,', 1), content + b"\n", content.replace(b"\n", b" ", 1)):
         with pytest.raises(ValueError, match="changed since"):
             read_sealed(changed)
+
+
+def test_a_seal_shows_every_change_of_a_bit() -> None:
+    whole = sealed("a: 1\nb: é\n").encode()
+    assert is_sealed(whole)
+    for place in range(8 * len(whole)):
+        changed = bytearray(whole)
+        changed[place // 8] ^= 1 << place % 8
+        assert not is_sealed(bytes(changed)), place
+    for other in (b"", b"\n", whole[:-1], whole + b"\n", whole + whole, b"a: 1\n"):
+        assert not is_sealed(other)

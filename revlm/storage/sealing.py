@@ -1,11 +1,28 @@
-"""JSON files that carry the sha256 of their own content: no bit of one changes unnoticed."""
+"""Files that carry the sha256 of their own content, so that no bit of one changes unnoticed.
+
+A text whose comments begin with # is sealed by a last line, a JSON object by a last entry, `sha256`.
+"""
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
+_LAST_LINE = re.compile(rb"# sha256 of the lines above: ([0-9a-f]{64})\n")
 _DIGEST = "sha256"
+
+
+def sealed(text: str) -> str:
+    """Returns a text of whole lines with a last line that seals it."""
+    return f"{text}# sha256 of the lines above: {hashlib.sha256(text.encode()).hexdigest()}\n"
+
+
+def is_sealed(content: bytes) -> bool:
+    """Whether a file holds, to the bit, what `sealed` returned."""
+    start = content.rfind(b"\n", 0, -1) + 1
+    seal = _LAST_LINE.fullmatch(content, start)
+    return seal is not None and seal[1].decode() == hashlib.sha256(content[:start]).hexdigest()
 
 
 def sealed_json(values: Mapping[str, Any]) -> bytes:
