@@ -136,7 +136,7 @@ def _resolved_model(recipe: Recipe, ranks: Ranks) -> ModelRecipe:
 
 
 def _stored_buckets(run: Path) -> int | None:
-    """The number of buckets that the newest checkpoint with a whole state was trained with; None where there is none."""
+    """The number of buckets in the newest checkpoint whose state is whole; None where there is none."""
     for path in reversed(list_checkpoints(run)):
         with suppress(StorageError):  # `newest_checkpoint` reports it
             stored: int = load_checkpoint(path, groups=()).state["settings"]["model.n_buckets"]
