@@ -1,7 +1,7 @@
 """Train a language model on whole long documents, on one device.
 
-The public names are imported when they are first used: `import revlm` alone loads neither torch nor datasets. It loads
-nothing at all: under `python -m revlm`, the working directory is on the search path until `revlm.__main__` runs.
+The public names are imported on first use: `import revlm` alone loads neither torch nor datasets. It imports nothing at
+all, because under `python -m revlm` the working directory is on the search path until `revlm.__main__` runs.
 """
 
 TYPE_CHECKING = False

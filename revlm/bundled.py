@@ -1,7 +1,6 @@
-"""Files that travel with revlm: the bundled recipes and the table of titles.
+"""Files bundled with revlm: the recipes and the table of titles.
 
-A wheel carries them inside the package; a source checkout keeps them at its top level. Which of the two is
-running is found out here and nowhere else.
+A wheel has them inside the package, a source checkout at its top level. Only this module tells the two apart.
 """
 
 from pathlib import Path
@@ -14,13 +13,13 @@ PACKAGE_FOLDER = Path(__file__).parent
 def bundled_path(name: str) -> Path:
     """The bundled file or folder of that name, such as `recipes` or `data/titles.tsv`.
 
-    Raises StorageError where neither the package nor the checkout holds it.
+    Raises StorageError if neither the package nor the checkout has it.
     """
     for folder in (PACKAGE_FOLDER, PACKAGE_FOLDER.parent):
         path = folder / name
         if path.exists():
             return path
     raise StorageError(
-        f"{name} is missing from the installation in {PACKAGE_FOLDER}: install revlm again, "
-        "from its wheel or with `pip install -e .` in a whole checkout"
+        f"{name} is missing from the installation in {PACKAGE_FOLDER}: reinstall revlm, "
+        "from its wheel or with `pip install -e .` in a complete checkout"
     )

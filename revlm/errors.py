@@ -1,7 +1,7 @@
-"""Errors that a user can act on: one sentence with the cause and the remedy, and the exit code that goes with it.
+"""Errors that a user can act on: one sentence with the cause and the remedy, and an exit code for each class.
 
-`explained` is the boundary for what the machine refuses: memory, a full disk, a limit of the process, a path that
-cannot be used. Everything else that escapes is a defect of revlm and ends with exit code 1.
+`explained` translates errors of the system: out of memory, a full disk, a limit of the process, a path that cannot be
+used. Any other exception is a bug in revlm and ends with exit code 1.
 """
 
 import errno
@@ -18,7 +18,7 @@ class RevlmError(Exception):
 
 
 class UsageError(RevlmError):
-    """Wrong use of a command, or a recipe that does not hold together."""
+    """Wrong use of a command, or an invalid recipe."""
 
     exit_code = 2
 
@@ -30,13 +30,13 @@ class DataError(RevlmError):
 
 
 class ResourceError(RevlmError):
-    """More memory or another resource would be needed than there is or than is allowed."""
+    """More memory, or more of another resource, is needed than is available or allowed."""
 
     exit_code = 4
 
 
 class NonFiniteError(RevlmError):
-    """A loss, a gradient or a stream is no longer a finite number within its range."""
+    """A loss, a gradient or a stream is not finite, or out of its range."""
 
     exit_code = 5
 
@@ -48,17 +48,17 @@ class StorageError(RevlmError):
 
 
 class Interrupted(RevlmError):
-    """Stopped by a signal after a good checkpoint; the same command again goes on."""
+    """Stopped by a signal after saving the work; the same command resumes it."""
 
     exit_code = 75
 
 
 class RankError(RevlmError):
-    """Another process of a run on several has ended, or does not answer; its state is that of its last checkpoint."""
+    """Another rank of the run has ended or does not respond; the run's state is that of its last checkpoint."""
 
 
 class RemoteRankError(RevlmError):
-    """Ends a process of a run on several where another one failed, which says why, with the exit code of that one."""
+    """Ends a rank because another one failed, with that rank's exit code; that rank prints the cause."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -70,27 +70,27 @@ _LIMITS = {
     errno.ENFILE: "open files of this machine",
     errno.EAGAIN: "processes and threads (`ulimit -u`)",
 }
-# What Rust's libraries say of an error of the system, which have no class for it.
-_RUSTS_NUMBER = re.compile(r"\bos error (\d+)\b|\bOs \{ code: (\d+)\b")
+# How libraries written in Rust report an error of the system: they have no exception class for it.
+_RUST_ERROR_NUMBER = re.compile(r"\bos error (\d+)\b|\bOs \{ code: (\d+)\b")
 
 
 def exit_code_of(error: BaseException) -> int:
-    """The exit code that an error ends a command with."""
+    """The exit code of a command that ends with this error."""
     known = error if isinstance(error, RevlmError) else explained(error)
     return RevlmError.exit_code if known is None else known.exit_code
 
 
 def explained(error: BaseException) -> RevlmError | None:
-    """The error that says what the machine refused; None where it is not the machine's doing.
+    """The RevlmError that explains an error of the system; None if it is not one.
 
-    The exception itself counts, and those that it was raised from.
+    The exception and its chain of causes are searched.
     """
     chain = list(_chain(error))
     for each in chain:
         if is_out_of_memory(each):
             return ResourceError(
-                f"out of memory ({_first_line(each)}): allow the command more memory, or give it less at a time, as by "
-                "a lower data.seq_len or model.d_model for training"
+                f"out of memory ({_first_line(each)}): give the command more memory, or less work at a time, such as a "
+                "lower data.seq_len or model.d_model in training"
             )
     for each in chain:
         if isinstance(each, RuntimeError) and "can't start new thread" in str(each):
@@ -103,19 +103,21 @@ def explained(error: BaseException) -> RevlmError | None:
             return StorageError(f"disk full{at}: free space and run the same command again")
         if number == errno.EFBIG:
             at = f"{place} " if place else "a file "
-            return StorageError(f"{at}would be larger than this process may write: raise the limit (`ulimit -f`)")
+            return StorageError(
+                f"{at}would exceed the largest file that this process may write: raise the limit (`ulimit -f`)"
+            )
         if number:
             at = f"{place} cannot be used" if place else "a file cannot be used"
             return StorageError(f"{at} ({os.strerror(number)}): give another path, or make it readable and writable")
     if isinstance(error, RecursionError):
-        return DataError("a file that was read is nested too deeply: give one that revlm wrote, or a flatter one")
+        return DataError("an input file is nested too deeply: give one that revlm wrote, or a flatter one")
     if isinstance(error, ValueError) and "embedded null" in str(error):
-        return UsageError("a path holds a NUL: give one without it")
+        return UsageError("a path contains a NUL: give one without it")
     return None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out; torch, which has a class for CUDA's and only a sentence for the CPU's, is not loaded."""
+    """Whether memory ran out; does not import torch, which has a class for this on CUDA but only a message on CPUs."""
     torch = sys.modules.get("torch")
     on_cuda = getattr(torch, "OutOfMemoryError", MemoryError)
     on_cpu = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
@@ -129,11 +131,11 @@ def _beyond_a_limit(number: int) -> ResourceError:
 
 
 def _system_error(error: BaseException) -> tuple[int | None, str | None]:
-    """The number of the system's error and the path that it is about, where they are known."""
+    """The number of a system error and the path that it concerns, where known."""
     if isinstance(error, OSError):
         name = error.filename
         return error.errno, None if name is None else os.fsdecode(name) if isinstance(name, bytes) else str(name)
-    if isinstance(error, RevlmError) or (match := _RUSTS_NUMBER.search(str(error))) is None:
+    if isinstance(error, RevlmError) or (match := _RUST_ERROR_NUMBER.search(str(error))) is None:
         return None, None
     return int(match[1] or match[2]), None
 

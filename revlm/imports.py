@@ -1,7 +1,7 @@
-"""What Python and its libraries take from the working directory, which may be anybody's: nothing.
+"""Keeps Python and its libraries from importing anything from the working directory, which anyone may have written.
 
-`python -m` and `python -c`, which start the workers of `multiprocessing` too, put the working directory in front of
-the search path: a file `signal.py` there would run in place of Python's own module.
+`python -m` and `python -c`, which also start the workers of `multiprocessing`, put the working directory first on the
+search path: a file `signal.py` there would run in place of Python's own module.
 """
 
 import os
@@ -14,7 +14,7 @@ _SAFE_PATH = "PYTHONSAFEPATH"
 
 @contextmanager
 def safe_path_in_children() -> Iterator[None]:
-    """Lets every Python process that starts during the block leave the working directory out of its search path."""
+    """Makes every Python process started during the block leave the working directory out of its search path."""
     before = os.environ.get(_SAFE_PATH)
     os.environ[_SAFE_PATH] = "1"
     try:
@@ -27,13 +27,13 @@ def safe_path_in_children() -> Iterator[None]:
 
 
 def python_module(module: str, *arguments: object) -> list[str]:
-    """Returns the command that runs a module with this interpreter, and imports nothing from the working directory."""
+    """Returns the command that runs a module with this interpreter without importing from the working directory."""
     return [sys.executable, "-P", "-m", module, *map(str, arguments)]
 
 
 @contextmanager
 def inside(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Works in a folder for the block, and then where the process was before, also where that was removed.
+    """Changes to a folder for the block, then back to the previous one, even if that was removed.
 
     For the import of libraries that read their configuration from the working directory and have no switch for it.
     """

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# Sourced by the other scripts: which revlm to call, and the summary of what ran.
+# Sourced by the other scripts: finds the revlm executable, and prints the summary.
 
 scripts_folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 project_folder=$(dirname "$scripts_folder")
 
-# REVLM from the environment, else the project's virtual environment, else the one on PATH.
+# REVLM from the environment, else the one in the project's virtual environment, else the one on PATH.
 find_revlm() {
     if [[ -n ${REVLM:-} ]]; then
         printf '%s\n' "$REVLM"
@@ -25,7 +25,7 @@ refuse() {
     exit 2
 }
 
-# The last part of a path, also of `.` and of a path that ends in a slash.
+# The last part of a path, even of `.` or a path that ends in a slash.
 name_of() {
     local path=$1
     if [[ -d $path ]]; then
@@ -47,7 +47,7 @@ note_result() {
     fi
 }
 
-# What ran, on standard output; fails where anything failed.
+# Prints the results on standard output; fails if anything failed.
 print_summary() {
     printf '%s\n' "${results[@]}"
     printf '%d done, %d failed\n' "$((${#results[@]} - failures))" "$failures"

@@ -1,6 +1,6 @@
-"""Where the time of a training step goes: each operation alone, against what the machine can do, and their sum.
+"""Profiles a training step: each operation in isolation, compared with the machine's rates, and their sum.
 
-This is the map for work on speed. The model and the example are those of `bench_peers.py`.
+Use it to guide work on speed. The model and the example are those of `bench_peers.py`.
 """
 
 import time
@@ -25,8 +25,8 @@ from revlm.model.precision import autocast
 
 def main(
     tokens: Annotated[int, typer.Option(min=256, help="Tokens of the example.")] = 65536,
-    layers: Annotated[int, typer.Option(min=1, help="Layers of the whole step, all of them hashed.")] = 6,
-    precisions: Annotated[str, typer.Option(help="With commas; bf16 is autocast.")] = ",".join(PRECISIONS),
+    layers: Annotated[int, typer.Option(min=1, help="Layers of the whole step, all of kind lsh.")] = 6,
+    precisions: Annotated[str, typer.Option(help="Comma-separated; bf16 is autocast.")] = ",".join(PRECISIONS),
     repeats: Annotated[int, typer.Option(min=1, help="Repetitions of each operation; medians are shown.")] = 5,
     step_repeats: Annotated[int, typer.Option(min=1, help="Repetitions of the whole step.")] = 3,
     output: Annotated[Path, typer.Option(help="Folder for core.json.")] = Path("bench"),

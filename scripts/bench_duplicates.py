@@ -1,6 +1,6 @@
-"""What the search for duplicates costs and finds: in a folder of texts, and in editions of them with words changed.
+"""Measures the cost and the results of duplicate search, on a folder of texts and on editions with changed words.
 
-An edition has other line ends, a share of its words replaced by new ones, and the rest as it was.
+An edition has different line breaks, and a share of its words replaced by new ones.
 """
 
 import random
@@ -24,15 +24,17 @@ from revlm.corpus import read_documents
 from revlm.corpus.store.duplicates import Duplicates, sampled_shingles, similarities, sketch_of
 from revlm.errors import DataError
 
-BLOCK_CHARACTERS = 1 << 20
+CHUNK_CHARACTERS = 1 << 20
 CHANGED_SHARES = (0.0, 0.01, 0.02, 0.03, 0.04)
 
 
 def main(
     corpus: Annotated[Path, typer.Argument(help="Folder of texts.")],
-    remembered: Annotated[int, typer.Option(min=1, help="Documents to remember, for the memory of one.")] = 10_000,
+    remembered: Annotated[
+        int, typer.Option(min=1, help="Documents to remember, to measure the memory of one.")
+    ] = 10_000,
 ) -> None:
-    """Measure the search for duplicates on a folder of texts; print what it costs and finds."""
+    """Measure duplicate search on a folder of texts; print its cost and results."""
     console = Console(width=120, highlight=False)
     texts = {each.source: each.text for each in read_documents(corpus, errors="skip")}
     sketches = {source: sketch for source, text in texts.items() if (sketch := sketch_of_text(text)) is not None}
@@ -48,18 +50,18 @@ def main(
 
 
 def speed(texts: Mapping[str, str]) -> str:
-    """Returns a sentence with the megabytes a second of `sampled_shingles` and the milliseconds of `sketch_of`."""
+    """Returns a sentence with the megabytes per second of `sampled_shingles` and the milliseconds of `sketch_of`."""
     sampling_seconds = sketching_seconds = 0.0
     text_bytes = passages = 0
     for text in texts.values():
-        blocks = blocks_of(text)
+        chunks = chunks_of(text)
         start = time.perf_counter()
-        shingles = [sampled_shingles(block) for block in blocks]
+        shingles = [sampled_shingles(chunk) for chunk in chunks]
         sampled = time.perf_counter()
         sketch_of(shingles)
         sketching_seconds += time.perf_counter() - sampled
         sampling_seconds += sampled - start
-        text_bytes += sum(map(len, blocks))
+        text_bytes += sum(map(len, chunks))
         passages += sum(map(len, shingles))
     return (
         f"{len(texts)} texts, {text_bytes / 1e6:.1f} MB: sampled at {text_bytes / 1e6 / sampling_seconds:.0f} MB/s, "
@@ -68,7 +70,7 @@ def speed(texts: Mapping[str, str]) -> str:
 
 
 def memory(remembered: int) -> str:
-    """Returns a sentence with the bytes that a remembered document takes, and the time to look one up."""
+    """Returns a sentence with the bytes of a remembered document and the time of a look-up."""
     generator = np.random.default_rng(0)
     sketches = [sketch_of([generator.integers(1 << 63, size=200, dtype=np.uint64)]) for _ in range(remembered)]
     duplicates = Duplicates()
@@ -112,20 +114,20 @@ def editions(texts: Mapping[str, str], sketches: Mapping[str, bytes]) -> Table:
 
 
 def edition(text: str, share: float) -> str:
-    """Returns the text in lines of other lengths, with about `share` of its words replaced."""
+    """Returns the text with different line breaks and about `share` of its words replaced."""
     chance = random.Random(0)
     words = [f"other{chance.randrange(10**6)}" if chance.random() < share else word for word in text.split()]
     return textwrap.fill(" ".join(words), 61, break_long_words=False, break_on_hyphens=False)
 
 
 def sketch_of_text(text: str) -> bytes | None:
-    """Returns the sketch of a text, block by block."""
-    return sketch_of([sampled_shingles(block) for block in blocks_of(text)])
+    """Returns the sketch of a text, from its chunks."""
+    return sketch_of([sampled_shingles(chunk) for chunk in chunks_of(text)])
 
 
-def blocks_of(text: str) -> list[bytes]:
-    """Returns the text in blocks of a million characters."""
-    return [text[start : start + BLOCK_CHARACTERS].encode() for start in range(0, len(text), BLOCK_CHARACTERS)]
+def chunks_of(text: str) -> list[bytes]:
+    """Returns the text in chunks of a million characters."""
+    return [text[start : start + CHUNK_CHARACTERS].encode() for start in range(0, len(text), CHUNK_CHARACTERS)]
 
 
 def digest(text: str) -> str:

@@ -1,8 +1,8 @@
-"""Tokens a second after contexts of any length, on one model, and beside it the Reformer of `transformers`.
+"""Compares tokens per second after contexts of any length with the Reformer of `transformers`.
 
-revlm takes in a text of each length and draws tokens after all of them in turn; the Reformer, whose model is of one
-length, does so at one of them. Same shapes, random weights, each in a process of its own. The peer comes with
-the dependency group `bench`.
+revlm prefills a text of each length with one model and samples tokens after each in turn; the Reformer, whose model has
+a fixed length, does so at one length. Same shapes, random weights, separate processes. The dependency group `bench`
+installs the peer.
 
     scripts/bench_generate.py --layers local,lsh --contexts 1024,16384 --precisions bf16
 """
@@ -25,32 +25,36 @@ from revlm.errors import UsageError
 from revlm.report.units import human_bytes
 from revlm.runs.machine import memory_limit_bytes
 
-# Of the machine's memory: the rest is for the system and for this process.
+# Share of the machine's memory; the rest is for the system and this process.
 _MEMORY_SHARE = 0.9
 
 
 def main(
-    systems: Annotated[str, typer.Option(help="Which systems, with commas.")] = ",".join(SYSTEMS),
-    precisions: Annotated[str, typer.Option(help="With commas; bf16 is that of the products.")] = ",".join(PRECISIONS),
-    contexts: Annotated[str, typer.Option(help="Tokens before the first that is drawn.")] = "1024,16384,131072,524288",
-    peer_context: Annotated[int, typer.Option(help="The one of the peer, a power of two.")] = 16384,
-    layers: Annotated[str, typer.Option(help="Kinds of revlm's layers, a pattern.")] = "lsh",
+    systems: Annotated[str, typer.Option(help="Systems, comma-separated.")] = ",".join(SYSTEMS),
+    precisions: Annotated[str, typer.Option(help="Precisions of the matrix products, comma-separated.")] = ",".join(
+        PRECISIONS
+    ),
+    contexts: Annotated[
+        str, typer.Option(help="Context lengths in tokens, comma-separated.")
+    ] = "1024,16384,131072,524288",
+    peer_context: Annotated[int, typer.Option(help="The peer's context length, a power of two.")] = 16384,
+    layers: Annotated[str, typer.Option(help="Pattern of revlm's layer kinds.")] = "lsh",
     n_layers: Annotated[int, typer.Option(min=1, help="Layers of every system.")] = 6,
-    tokens: Annotated[int, typer.Option(min=1, help="Drawn in one stretch.")] = 50,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens sampled in one stretch.")] = 50,
     stretches: Annotated[int, typer.Option(min=1, help="Stretches at each context; medians are shown.")] = 3,
     seconds_limit: Annotated[float, typer.Option(help="Seconds that one system may take.")] = 3600.0,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of PyTorch; by default its own choice.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the tokens and the weights.")] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, help="PyTorch threads; default: PyTorch's choice.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the tokens and the weights.")] = 0,
     output: Annotated[Path, typer.Option(help="Folder for generate.json.")] = Path("bench"),
 ) -> None:
-    """Measure how fast text is continued; write JSON, print a table."""
+    """Measure the speed of generation; write JSON, print a table."""
     of_revlm = tuple(sorted(numbers(contexts, "--contexts")))
     if peer_context < 2 or peer_context & (peer_context - 1):
         raise UsageError(f"--peer-context is {peer_context}: give a power of two")
     drawn = WARM_UP_TOKENS + tokens * stretches
     if drawn > peer_context:
         raise UsageError(
-            f"--peer-context is {peer_context} and {drawn} tokens are drawn after it: give more, or lower --tokens"
+            f"--peer-context is {peer_context} and {drawn} tokens are sampled after it: give more, or lower --tokens"
         )
     make_folder(output)
     texts = {
@@ -79,7 +83,7 @@ def main(
 
 
 def _measure(tasks: list[Task], seconds_limit: float, file: Path) -> list[tuple[Task, dict[str, Any]]]:
-    """Returns all measurements; the file has those so far after each, so that an interruption loses one at most."""
+    """Returns all measurements; the file is rewritten after each, so an interruption loses at most one."""
     messages = Console(stderr=True, highlight=False, soft_wrap=True)
     head = {"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "machine": machine()}
     measured: list[tuple[Task, dict[str, Any]]] = []

@@ -1,8 +1,8 @@
-"""Speed and memory of revlm on a CUDA card, beside exact attention, after its kernels were held against the reference.
+"""Compares the speed and memory of revlm on a CUDA GPU with exact attention, after checking its kernels.
 
-Runs on PyTorch with its Triton and NumPy, with jaxtyping, pydantic and PyYAML (which revlm's model imports); matplotlib
-draws the pictures where it is there. Each measurement has a process of its own. What does not fit into the time is left
-out and named.
+Needs PyTorch with its Triton, NumPy, and jaxtyping, pydantic and PyYAML (which revlm's model imports); matplotlib draws
+the pictures if installed. Each measurement runs in a separate process. Those that do not fit in the time are skipped
+and listed.
 """
 
 import argparse
@@ -17,19 +17,19 @@ from typing import Any
 
 _REPOSITORY = Path(__file__).parent.parent
 sys.path[:0] = [str(Path(__file__).parent), str(_REPOSITORY)]
-# The import's name, and the package's.
+# Import name and package name.
 _NEEDED = {"torch": "torch", "numpy": "numpy", "jaxtyping": "jaxtyping", "pydantic": "pydantic", "yaml": "pyyaml"}
 _SYSTEMS = ("revlm", "revlm-stored", "exact")
 
 
 def main() -> int:
-    """Returns the exit code: 0 done, 1 kernels that are wrong, 2 wrong use or no card."""
+    """Returns the exit code: 0 done, 1 kernels are wrong, 2 usage error or no GPU."""
     options = _options()
     missing = [package for name, package in _NEEDED.items() if find_spec(name) is None]
     if missing:
         return _refuse(f"{' and '.join(missing)} cannot be imported: pip install {' '.join(missing)}")
     if not {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & os.environ.keys():
-        os.environ["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"  # as revlm's command line does
+        os.environ["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"  # as in revlm's command line
     import torch
 
     if options.device == "cuda" and not torch.cuda.is_available():
@@ -44,21 +44,23 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lengths", default="16384,65536,262144,1048576", help="tokens of the example, with commas")
-    parser.add_argument("--systems", default=",".join(_SYSTEMS), help="which systems, with commas")
+    parser.add_argument(
+        "--lengths", default="16384,65536,262144,1048576", help="tokens of the example, comma-separated"
+    )
+    parser.add_argument("--systems", default=",".join(_SYSTEMS), help="systems, comma-separated")
     parser.add_argument("--d-model", type=int, default=512)
     parser.add_argument("--layers", type=int, default=12)
-    parser.add_argument("--seconds", type=float, default=540.0, help="for everything together")
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu only tries the script out")
+    parser.add_argument("--seconds", type=float, default=540.0, help="time limit of the whole benchmark")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu is only for testing the script")
     parser.add_argument("--output", type=Path, default=Path("bench"), help="folder for gpu.json and the pictures")
-    parser.add_argument("--check", action="store_true", help="only hold the kernels against the reference")
-    parser.add_argument("--cell", help=argparse.SUPPRESS)  # SYSTEM:TOKENS, in a process of its own
+    parser.add_argument("--check", action="store_true", help="only compare the kernels with the reference")
+    parser.add_argument("--cell", help=argparse.SUPPRESS)  # SYSTEM:TOKENS, in a separate process
     options = parser.parse_args()
     for system in options.systems.split(","):
         if system not in _SYSTEMS:
             parser.error(f"--systems has {system!r}: choose from {','.join(_SYSTEMS)}")
     if not all(length.isdecimal() and int(length) > 0 for length in options.lengths.split(",")):
-        parser.error(f"--lengths is {options.lengths!r}: give numbers from 1 up with commas between them")
+        parser.error(f"--lengths is {options.lengths!r}: give comma-separated numbers from 1 up")
     return options
 
 
@@ -94,7 +96,7 @@ def _benchmark(options: argparse.Namespace) -> int:
     lengths = [int(length) for length in options.lengths.split(",")]
 
     def measure(cell: Cell, seconds: float) -> dict[str, Any]:
-        return _measured_apart(cell.system, cell.tokens, seconds, options)
+        return _measured_separately(cell.system, cell.tokens, seconds, options)
 
     for cell, result in measurements(options.systems.split(","), lengths, deadline - time.monotonic(), measure):
         seconds = result.get("seconds")
@@ -138,7 +140,7 @@ def _checked_here(device: str) -> int:
     return int(wrong > 0)
 
 
-def _measured_apart(system: str, tokens: int, seconds: float, options: argparse.Namespace) -> dict[str, Any]:
+def _measured_separately(system: str, tokens: int, seconds: float, options: argparse.Namespace) -> dict[str, Any]:
     command = [*_command(options), "--cell", f"{system}:{tokens}"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)

@@ -1,7 +1,7 @@
-"""Speed and memory of revlm beside its peers: one training example forwards and backwards, each in its own process.
+"""Compares the speed and memory of revlm with its peers: one training example, forward and backward.
 
-Same shapes, same tokens, interleaved repetitions, medians. The peers come with the dependency group `bench`, which
-`make bench` installs. The full step of a million tokens:
+Each measurement runs in a separate process: same shapes, same tokens, interleaved repetitions, medians. The peers are
+in the dependency group `bench`, which `make bench` installs. The full step of a million tokens:
 
     scripts/bench_peers.py --full-step --systems revlm --precisions bf16 --lengths 1048576 --layers 12 --repeats 1
 """
@@ -26,14 +26,14 @@ from revlm.errors import UsageError
 from revlm.report.units import human_bytes
 from revlm.runs.machine import memory_limit_bytes
 
-# Of the machine's memory: the rest is for the system and for this process.
+# Share of the machine's memory; the rest is for the system and this process.
 _MEMORY_SHARE = 0.9
-# A whole number of chunks for every system, at the warm-up too.
+# A whole number of chunks for every system, also in the warm-up.
 _SMALLEST_LENGTH = 256
 
 
 def main(
-    systems: Annotated[str, typer.Option(help="Which systems, with commas.")] = ",".join(SYSTEMS),
+    systems: Annotated[str, typer.Option(help="Systems, comma-separated.")] = ",".join(SYSTEMS),
     precisions: Annotated[
         str, typer.Option(help="bf16 is autocast: over revlm's whole step, over the forward pass of the others.")
     ] = ",".join(PRECISIONS),
@@ -43,11 +43,11 @@ def main(
     ] = "6,12,24,48",
     depth_tokens: Annotated[int, typer.Option(help="Tokens of the example at each depth.")] = 16384,
     repeats: Annotated[int, typer.Option(min=1, help="Repetitions; medians are shown.")] = 3,
-    once_beyond: Annotated[float, typer.Option(help="Seconds of a step beyond which it is not repeated.")] = 300.0,
+    once_beyond: Annotated[float, typer.Option(help="A step that takes longer, in seconds, is not repeated.")] = 300.0,
     seconds_limit: Annotated[float, typer.Option(help="Seconds that one measurement may take.")] = 1800.0,
     full_step: Annotated[bool, typer.Option("--full-step", help="Clip gradients and run AdamW as well.")] = False,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of PyTorch; by default its own choice.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the tokens and the weights.")] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, help="PyTorch threads; default: PyTorch's choice.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the tokens and the weights.")] = 0,
     output: Annotated[Path, typer.Option(help="Folder for peers.json and the pictures.")] = Path("bench"),
 ) -> None:
     """Measure revlm and its peers; write JSON and pictures, print tables."""
@@ -67,7 +67,9 @@ def main(
     )
     for tokens in (*plan.lengths, plan.depth_tokens):
         if tokens < _SMALLEST_LENGTH or tokens & (tokens - 1):
-            raise UsageError(f"a length of {tokens}: give powers of two from {_SMALLEST_LENGTH} up, which all can run")
+            raise UsageError(
+                f"a length of {tokens}: give powers of two from {_SMALLEST_LENGTH} up, which every system supports"
+            )
     make_folder(output)
     measured = _measure(plan, output / "peers.json")
     results = rows(measured)
@@ -80,7 +82,7 @@ def main(
 
 
 def _measure(plan: Plan, file: Path) -> list[Measurement]:
-    """Returns all measurements; the file has those so far after each, so that an interruption loses one at most."""
+    """Returns all measurements; the file is rewritten after each, so an interruption loses at most one."""
     messages = Console(stderr=True, highlight=False, soft_wrap=True)
     head = {"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "machine": machine(), "plan": asdict(plan)}
     measured: list[Measurement] = []

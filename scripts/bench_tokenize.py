@@ -1,7 +1,7 @@
-"""Speed and memory of `revlm tokenize` beside plain SentencePiece, on a corpus of edited copies of novels.
+"""Compares the speed and memory of `revlm tokenize` with plain SentencePiece, on a corpus of edited copies of novels.
 
-Both use one tokenizer, each runs in processes of its own, repetitions take turns, medians are shown. Whether the ids
-are the same, how time grows with the corpus, and one file of a gigabyte without any line end are looked at as well:
+Both use the same tokenizer in separate processes; repetitions alternate, and medians are shown. It also checks that the
+ids are the same, how time grows with the corpus, and a file of a gigabyte without line ends:
 
     scripts/bench_tokenize.py --novels data/texts/novels
 
@@ -26,37 +26,39 @@ from revlm.errors import UsageError
 from revlm.report.units import human_bytes
 from revlm.runs.machine import memory_limit_bytes
 
-# Of the machine's memory: the rest is for the system and for this process.
+# Share of the machine's memory; the rest is for the system and this process.
 _MEMORY_SHARE = 0.9
 
 
 def main(
     novels: Annotated[Path, typer.Option(help="A folder of .txt files in UTF-8.")] = Path("data/texts/novels"),
-    megabytes: Annotated[float, typer.Option(min=0.001, help="Of the corpus, in millions of bytes.")] = 300.0,
+    megabytes: Annotated[float, typer.Option(min=0.001, help="Size of the corpus in millions of bytes.")] = 300.0,
     one_line_megabytes: Annotated[
-        float, typer.Option(min=0, help="Of the file without line ends; 0 leaves it out.")
+        float, typer.Option(min=0, help="Size of the file without line ends; 0 skips it.")
     ] = 1000.0,
     corpus: Annotated[Path | None, typer.Option(metavar="DIR", help="A folder of .txt files instead.")] = None,
     one_line: Annotated[Path | None, typer.Option(metavar="FILE", help="A .txt file instead.")] = None,
     tokenizer: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A SentencePiece model; by default trained on the novels.")
     ] = None,
-    vocab_size: Annotated[int, typer.Option(min=257, help="Of the tokenizer that is trained.")] = 2048,
-    workers: Annotated[str, typer.Option(help="With commas; the last also for half the corpus and the line.")] = "1,2",
+    vocab_size: Annotated[int, typer.Option(min=257, help="Vocabulary size of the trained tokenizer.")] = 2048,
+    workers: Annotated[
+        str, typer.Option(help="Worker counts, comma-separated; the last also for half the corpus and the line.")
+    ] = "1,2",
     repeats: Annotated[int, typer.Option(min=1, help="Timed repetitions; medians are shown.")] = 3,
     seconds_limit: Annotated[float, typer.Option(help="Seconds that one measurement may take.")] = 3600.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the edits.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the edits.")] = 0,
     scratch: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="For corpora and stores meanwhile; by default the system's."),
+        typer.Option(metavar="DIR", help="Folder for temporary corpora and stores; default: the system's."),
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder for tokenize.json.")] = Path("bench"),
 ) -> None:
-    """Measure revlm tokenize beside plain SentencePiece; write JSON, print a table."""
+    """Compare revlm tokenize with plain SentencePiece; write JSON, print a table."""
     wanted = Wanted(novels, megabytes, one_line_megabytes, corpus, one_line, seed)
     chosen_workers = numbers(workers, "--workers")
     if scratch is not None and not scratch.is_dir():
-        raise UsageError(f"--scratch {scratch} is no folder: give one that is there")
+        raise UsageError(f"--scratch {scratch} is not a folder: give an existing one")
     make_folder(output)
     console, messages = Console(width=160, highlight=False), Console(stderr=True, highlight=False, soft_wrap=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix="revlm-bench-") as folder:
@@ -78,7 +80,7 @@ def main(
 
 
 def _measure(plan: Plan, file: Path, messages: Console) -> list[Measurement]:
-    """Returns all measurements; the file has those so far after each, so that an interruption loses one at most."""
+    """Returns all measurements; the file is rewritten after each, so an interruption loses at most one."""
     head = {"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "machine": machine(), "plan": plan.to_json()}
     measured: list[Measurement] = []
     for event in measurements(plan):

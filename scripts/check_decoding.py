@@ -1,6 +1,6 @@
-"""How far cached decoding is from the forward pass on the same tokens: hashes that differ, change in loss, logits.
+"""Compares cached decoding with the forward pass on the same tokens: hashes, loss and logits.
 
-Random weights and tokens, or a run of yours and a text:
+Uses random weights and tokens, or a run and a text:
 
     scripts/check_decoding.py --run runs/novels --text data/texts/novels/moby-dick.txt
 """
@@ -26,19 +26,19 @@ from revlm.model import RevLM
 _COLUMNS = (
     "tokens",
     "other hashes",
-    "nats a token,\nforward",
-    "nats a token,\ndecoding",
+    "nats per token,\nforward",
+    "nats per token,\ndecoding",
     "change",
-    "largest logit\noff",
+    "largest logit\ndifference",
 )
 
 
 def main(
-    run_folder: Annotated[Path | None, typer.Option("--run", help="A run folder; without: random weights.")] = None,
-    text: Annotated[Path | None, typer.Option(help="A file in UTF-8, for a run.")] = None,
-    prompt: Annotated[int, typer.Option(min=1, help="Tokens that are taken in by blocks.")] = 2048,
-    tokens: Annotated[int, typer.Option(min=2, help="Tokens after them, decoded one at a time.")] = 256,
-    block: Annotated[int, typer.Option(min=1, help="Tokens of a block.")] = 512,
+    run_folder: Annotated[Path | None, typer.Option("--run", help="A run folder; default: random weights.")] = None,
+    text: Annotated[Path | None, typer.Option(help="A UTF-8 text file, for a run.")] = None,
+    prompt: Annotated[int, typer.Option(min=1, help="Tokens to prefill, in blocks.")] = 2048,
+    tokens: Annotated[int, typer.Option(min=2, help="Tokens to decode after them, one at a time.")] = 256,
+    block: Annotated[int, typer.Option(min=1, help="Tokens per block.")] = 512,
 ) -> None:
     """Compare cached decoding with the forward pass; print a table."""
     model, sequence = _model_and_tokens(run_folder, text, prompt + tokens)

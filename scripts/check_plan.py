@@ -1,7 +1,7 @@
-"""Holds `revlm plan` against measured steps: recipes that differ in all that decides memory, each in its own process.
+"""Compares `revlm plan` with measured steps of recipes that cover all that determines memory, in separate processes.
 
-A plan is good where each phase of the step is within 10% or 32 MiB of what was measured, beyond what the process held
-before there was a model. The exit code is 1 where one is not.
+A plan is good if each phase of the step is within 10% or 32 MiB of the measurement, excluding what the process held
+before there was a model. The exit code is 1 if one is not.
 """
 
 import json
@@ -25,9 +25,9 @@ _NAMES = tuple(case.name for case in CASES)
 
 
 def main(
-    recipes: Annotated[str, typer.Option(help="Which of them, with commas.")] = ",".join(_NAMES),
+    recipes: Annotated[str, typer.Option(help="Recipes, comma-separated.")] = ",".join(_NAMES),
     measured: Annotated[
-        Path | None, typer.Option(help="A plan.json whose measured steps stand for new ones: for work on the plan.")
+        Path | None, typer.Option(help="Use the measured steps of this plan.json, while working on the plan.")
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder for plan.json.")] = Path("bench"),
 ) -> None:
@@ -55,12 +55,12 @@ def main(
 
 
 def _measured_before(file: Path) -> dict[str, dict[str, int]]:
-    """The measured peaks of the cases that are still the same; raises UsageError where there is no such file."""
+    """Returns the measured peaks of unchanged cases; raises UsageError where the file is not a plan.json."""
     try:
         recipes = json.loads(file.read_bytes())["recipes"]
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(
-            f"--measured {file} is no plan.json of this script: give the file of an earlier run"
+            f"--measured {file} is not a plan.json of this script: give the file of an earlier run"
         ) from error
     same = {case.name: json.loads(json.dumps(asdict(case))) for case in CASES}
     return {x["case"]["name"]: x["measured"] for x in recipes if x["case"] == same.get(x["case"]["name"])}

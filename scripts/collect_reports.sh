@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the reports of many runs and collects pages and pictures in one folder, with an index.
+# Writes the reports of many runs and collects pages and pictures in one folder, with an index.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=batch.sh
 source "$(dirname "${BASH_SOURCE[0]}")/batch.sh"
@@ -9,11 +9,11 @@ usage() {
 Usage: scripts/collect_reports.sh [-o DIR] [RUN...]
 
 Runs `revlm report RUN` for each run folder and copies its page and pictures to DIR/<name of RUN>, with an index
-at DIR/index.html. A run that fails does not stop the others; the summary at the end is on standard output, and
-the exit code is 1 if any failed. Without RUN: every folder under ./runs that holds a metrics.jsonl.
+at DIR/index.html. If one fails, the others continue. The summary at the end goes to standard output, and the exit
+code is 1 if any failed. Without RUN: every folder under ./runs that holds a metrics.jsonl.
 
-  -o DIR      the folder for the collection (default: reports)
-  -h, --help  this text
+  -o DIR      folder for the collection (default: reports)
+  -h, --help  show this text
 
 REVLM names the executable (default: the project's .venv/bin/revlm, else revlm on PATH).
 
@@ -47,13 +47,13 @@ while (($#)); do
     case $1 in
         -h | --help) usage; exit 0 ;;
         -o) (($# > 1)) || refuse "-o needs a folder, as in -o reports"; output=$2; shift 2 ;;
-        -*) refuse "unknown option $1; --help shows those known" ;;
+        -*) refuse "unknown option $1; see --help" ;;
         *) runs+=("$1"); shift ;;
     esac
 done
 if ((${#runs[@]} == 0)); then
     for metrics in runs/*/metrics.jsonl; do
-        [[ -e $metrics ]] || refuse "there is no run under ./runs; name run folders, or train first"
+        [[ -e $metrics ]] || refuse "no run under ./runs; give run folders, or train first"
         runs+=("$(dirname "$metrics")")
     done
 fi
@@ -62,7 +62,7 @@ declare -A run_of_name=()
 for run in "${runs[@]}"; do
     name=$(name_of "$run")
     if [[ -n ${run_of_name[$name]:-} ]]; then
-        refuse "$run and ${run_of_name[$name]} would both become $output/$name; collect one of them with another -o"
+        refuse "$run and ${run_of_name[$name]} would both be copied to $output/$name; collect one of them with another -o"
     fi
     run_of_name[$name]=$run
 done

@@ -1,6 +1,6 @@
-"""What each Triton kernel takes of a card, without one: registers, shared memory and spilled bytes, from ptxas.
+"""Reports the resources of each Triton kernel without a GPU: registers, shared memory and spilled bytes, from ptxas.
 
-Kernels are compiled ahead of time with the arguments that training would launch them with; Triton brings ptxas.
+Kernels are compiled ahead of time with the arguments of training; Triton includes ptxas.
 """
 
 import json
@@ -17,13 +17,17 @@ from revlm.errors import UsageError
 
 
 def main(
-    architectures: Annotated[str, typer.Option(help="Compute capabilities without the point, with commas.")] = "80,90",
-    head_dims: Annotated[str, typer.Option(help="Widths of a head, with commas.")] = "32,64,128",
-    precisions: Annotated[str, typer.Option(help="Of q, k and v, with commas.")] = ",".join(DTYPES),
-    rounds: Annotated[str, typer.Option(help="Rounds of hashing of which the last is compiled, with commas.")] = "1,4",
+    architectures: Annotated[
+        str, typer.Option(help="Compute capabilities without the point, comma-separated.")
+    ] = "80,90",
+    head_dims: Annotated[str, typer.Option(help="Head widths, comma-separated.")] = "32,64,128",
+    precisions: Annotated[str, typer.Option(help="Precisions of q, k and v, comma-separated.")] = ",".join(DTYPES),
+    rounds: Annotated[
+        str, typer.Option(help="Numbers of hash rounds, of which the last round is compiled, comma-separated.")
+    ] = "1,4",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Compile every kernel; print its registers a thread, shared memory and spilled bytes."""
+    """Compile every kernel; print its registers per thread, shared memory and spilled bytes."""
     try:
         compiled = compiled_kernels(
             numbers(architectures, "--architectures"),
@@ -41,7 +45,7 @@ def main(
 
 
 def _table(results: list[Compiled]) -> Table:
-    table = Table(title="bytes are of one program", box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(title="bytes per program", box=box.SIMPLE_HEAD, title_justify="left")
     for name in ("kernel", "sm", "precision"):
         table.add_column(name, no_wrap=True)
     for name in ("head_dim", "round", "block", "warps", "registers", "shared", "spilled", "reloaded"):

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From nothing to a trained model, its pictures and a sample of its text: what `make demo` runs.
+# Runs the demo (`make demo`): trains a model from scratch, then writes its report and a sample of its text.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=batch.sh
 source "$(dirname "${BASH_SOURCE[0]}")/batch.sh"
@@ -8,16 +8,16 @@ usage() {
     cat <<'USAGE'
 Usage: scripts/demo.sh [CORPUS]
 
-Trains the bundled recipe `demo` on one novel, in examples of 65,536 tokens, then makes the report and a sample
-of text, and says whether the loss fell by a fifth. The novel is the first of Crime and Punishment, Moby-Dick and
-the Bible that can be had; CORPUS is a folder of .txt files, or one such file, to train on instead.
+Trains the bundled recipe `demo` on one novel, in examples of 65,536 tokens, then writes the report and a sample
+of text, and checks that the loss fell by a fifth. The novel is the first of Crime and Punishment, Moby-Dick and
+the Bible that can be downloaded; to train on another corpus, give a folder of .txt files or one such file.
 
-Texts go to data/texts/demo, tokens to data/demo-<name> (data/demo-<name>.corpus says of which corpus), the run to
+Texts go to data/texts/demo, tokens to data/demo-<name> (data/demo-<name>.corpus names their corpus), the run to
 runs/demo-<name>, all in the project's folder.
-Run again, it takes the text and the tokens that are there and goes on where the run stands; a finished run is
-reported again. Remove runs/demo-<name> to train anew.
+If run again, it reuses the text and the tokens and resumes the run; a finished run is only reported again. Remove
+runs/demo-<name> to train from scratch.
 
-  -h, --help  this text
+  -h, --help  show this text
 
 REVLM names the executable (default: the project's .venv/bin/revlm, else revlm on PATH), PYTHON the Python that
 reads the losses (default: the project's, else python3).
@@ -27,13 +27,13 @@ USAGE
 novels=(crime-and-punishment moby-dick bible)
 texts=data/texts/demo
 
-# The first novel that is here already, else the first that can be had.
-bring_novel() {
+# Chooses the first novel that is downloaded already, else the first that can be downloaded.
+download_novel() {
     local name
     for name in "${novels[@]}"; do
         if [[ -f $texts/$name/$name.txt ]]; then
             corpus=$texts/$name
-            say "the novel is $name, brought before: $corpus/$name.txt"
+            say "the novel is $name, downloaded before: $corpus/$name.txt"
             return
         fi
     done
@@ -43,20 +43,20 @@ bring_novel() {
             say "the novel is $name: $corpus/$name.txt"
             return
         fi
-        say "$name cannot be had here; asking for the next novel"
+        say "$name cannot be downloaded; trying the next novel"
     done
-    say "none of ${novels[*]} can be had: put a .txt into a folder and run \`make demo CORPUS=that-folder\`"
+    say "none of ${novels[*]} can be downloaded: put a .txt file into a folder and run \`make demo CORPUS=that-folder\`"
     exit 3
 }
 
-# Whether the tokens are whole and of this corpus, which another of the same name is not, and none of its texts is newer.
+# Whether the tokens are complete, of this corpus (not of another of the same name), and newer than its texts.
 tokens_are_current() {
     [[ -f $tokens/manifest.json && -f $tokens.corpus && $(<"$tokens.corpus") == "$(realpath -- "$corpus")" ]] &&
         [[ -z $(find "$corpus" -newer "$tokens/manifest.json" -print -quit) ]]
 }
 
-# The losses and the peak memory of a run's metrics.jsonl; fails unless the loss fell by a fifth.
-judge_losses() {
+# Prints the losses and the peak memory of a run's metrics.jsonl; fails unless the loss fell by a fifth.
+check_losses() {
     "$python" - "$1" <<'PYTHON'
 import json
 import sys
@@ -72,20 +72,20 @@ print(f"loss: {first:.3f} at first, {last:.3f} over the last five of {len(steps)
 print(f"longest step: {max(record['tokens'] for record in steps):,} tokens")
 print(f"peak memory: {max(record['memory_peak_bytes'] for record in steps) / 2**30:.2f} GiB")
 if last > 0.8 * first:
-    sys.exit("the mean of the last five losses is not 20% under the first: the demo has failed")
+    sys.exit("the mean of the last five losses is not 20% below the first: the demo has failed")
 PYTHON
 }
 
 case ${1:-} in
     -h | --help) usage; exit 0 ;;
-    -*) refuse "unknown option $1; --help shows how it is used" ;;
+    -*) refuse "unknown option $1; see --help" ;;
 esac
-(($# <= 1)) || refuse "one corpus at a time; --help shows how it is used"
+(($# <= 1)) || refuse "give one corpus at a time; see --help"
 
 corpus=${1:-}
 if [[ -n $corpus ]]; then
     if [[ ! -e $corpus ]]; then
-        say "there is no corpus $corpus: name a folder of .txt files, or one such file"
+        say "there is no corpus $corpus: give a folder of .txt files, or one such file"
         exit 3
     fi
     corpus=$(realpath -- "$corpus")
@@ -94,7 +94,7 @@ cd "$project_folder"
 revlm=$(find_revlm)
 python=${PYTHON:-$([[ -x .venv/bin/python ]] && echo .venv/bin/python || echo python3)}
 if [[ -z $corpus ]]; then
-    bring_novel
+    download_novel
 fi
 
 name=$(name_of "$corpus")
@@ -103,14 +103,14 @@ tokens=data/demo-$name
 run=runs/demo-$name
 
 if tokens_are_current; then
-    say "the tokens of $corpus are in $tokens already"
+    say "reusing the tokens of $corpus in $tokens"
 else
     rm -f -- "$tokens.corpus"
     "$revlm" tokenize "$corpus" -o "$tokens"
     realpath -- "$corpus" >"$tokens.corpus"
 fi
 if [[ -f $run/metrics.jsonl ]]; then
-    say "$run is there already: going on where it stands; remove it to train anew"
+    say "resuming $run; remove it to train from scratch"
 fi
 "$revlm" train demo data.path="$tokens" output_dir="$run"
 "$revlm" report "$run"
@@ -119,7 +119,7 @@ say "a sample of text:"
 printf '\n'
 
 outcome=0
-judge_losses "$run/metrics.jsonl" || outcome=1
+check_losses "$run/metrics.jsonl" || outcome=1
 printf 'corpus: %s\n' "$corpus"
 printf 'pictures: %s and %s\n' "$project_folder/$run/loss.png" "$project_folder/$run/memory.png"
 printf 'report: %s\n' "$project_folder/$run/report.html"

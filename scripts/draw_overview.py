@@ -1,8 +1,8 @@
-"""Draws the picture of the README: time and memory against length and depth, revlm beside its peers.
+"""Draws the picture of the README: time and memory against length and depth, for revlm and its peers.
 
     scripts/draw_overview.py
 
-It reads what `bench_peers.py` measured: `peers.json` (all systems) and `long.json` (revlm at longer examples).
+It reads the results of `bench_peers.py`: `peers.json` (all systems) and `long.json` (revlm at longer examples).
 """
 
 import json
@@ -31,9 +31,8 @@ Value = Callable[[Row], float]
 
 
 def main(
-    peers: Annotated[Path, typer.Option(help="What bench_peers.py measured of all systems.")] = _MEASURED
-    / "peers.json",
-    long: Annotated[Path, typer.Option(help="What it measured of revlm at longer examples.")] = _MEASURED / "long.json",
+    peers: Annotated[Path, typer.Option(help="Results of bench_peers.py for all systems.")] = _MEASURED / "peers.json",
+    long: Annotated[Path, typer.Option(help="Its results for revlm at longer examples.")] = _MEASURED / "long.json",
     output: Annotated[Path, typer.Option(help="The PNG to write.")] = _PROJECT / "docs" / "pictures" / "overview.png",
 ) -> None:
     """Draw seconds and memory against tokens, and memory against layers."""
@@ -42,7 +41,7 @@ def main(
 
 
 def overview(peers: list[Row], long: list[Row]) -> Figure:
-    """Returns a figure of three panels; of `long` it takes the lengths that `peers` does not have."""
+    """Returns a figure of three panels; `long` adds the lengths that `peers` does not have."""
     layers = min(row["layers"] for row in peers)
     known = {row["tokens"] for row in peers}
     by_length = [row for row in peers if row["layers"] == layers]
@@ -105,7 +104,7 @@ def _panel(axes: Axes, title: str, along: str) -> None:
 
 
 def _draw(axes: Axes, rows: Iterable[Row], along: str, value: Value, words: str) -> None:
-    """Draws a line a system, with the value of its last point beside that point."""
+    """Draws a line per system, and labels its last point with the value."""
     done = [row for row in rows if row["status"] == "done"]
     for system in dict.fromkeys(row["system"] for row in done):
         points = sorted((row[along], value(row)) for row in done if row["system"] == system)

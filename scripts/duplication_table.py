@@ -1,9 +1,9 @@
-"""The table of the duplication task: rounds of hashing in training against rounds in evaluation.
+"""Prints the table of the duplication task: hash rounds in training against rounds in evaluation.
 
     scripts/duplication_table.py runs/copy runs/copy-2 runs/copy-1 runs/copy-full
 
-Each run is judged on the texts that it held out, by the share of the second w of 0w0w whose symbols are predicted with
-all of the text before them (arXiv 2001.04451, table 2). `full` lets a hash layer attend to everything earlier.
+Each run is evaluated on its held-out texts, by the share of correctly predicted symbols of the second w of 0w0w, given
+all of the text before them (arXiv 2001.04451, table 2). `full` lets a hash layer attend to all earlier tokens.
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,14 +27,14 @@ FULL = "full"
 
 
 @contextmanager
-def everything_earlier(model: RevLM) -> Iterator[None]:
-    """For a block, hash layers attend to all earlier tokens: those share one bucket, and no window ends it."""
+def full_attention(model: RevLM) -> Iterator[None]:
+    """Makes hash layers attend to all earlier tokens inside the `with` block: one bucket, and an unlimited window."""
     mixes = [mix for layer in model.hash_layers if isinstance(mix := model.attention(layer).mix, HashAttention)]
     window = model.recipe.window
-    with rounds_of_hashing(model, 1):  # and at its end the rotations are the old ones
+    with rounds_of_hashing(model, 1):  # restores the rotations at its end
         for layer in model.hash_layers:
             name = f"rotations_{layer}"
-            # On directions of length zero all tokens project alike.
+            # With zero directions all tokens have the same hash.
             setattr(model, name, torch.zeros_like(model.get_buffer(name)))
         try:
             for mix in mixes:
@@ -47,7 +47,7 @@ def everything_earlier(model: RevLM) -> Iterator[None]:
 
 @torch.no_grad()
 def accuracy(model: RevLM, texts: Iterable[Example], precision: torch.autocast) -> float:
-    """Returns the share of the second w of all texts 0w0w that the model predicts."""
+    """Returns the share of correctly predicted symbols in the second w of all texts 0w0w."""
     right = symbols = 0
     for text in texts:
         inputs, targets = (torch.from_numpy(part).to(model.head_weight.device) for part in (text.inputs, text.targets))
@@ -60,22 +60,22 @@ def accuracy(model: RevLM, texts: Iterable[Example], precision: torch.autocast) 
 
 
 def held_out_texts(trained: TrainedModel, at_most: int) -> list[Example]:
-    """Returns the first texts that a run held out.
+    """Returns the first `at_most` held-out texts of a run.
 
     Raises:
-        DataError: it held nothing out.
+        DataError: it has none.
     """
     corpus = open_corpus(trained.recipe.data, trained.recipe.seed)
     texts = [text for _, pieces in corpus.documents(held_out=True) for _, text in pieces]
     if not texts:
-        raise DataError(f"{corpus.name} has no text held out: train with data.validation above 0")
+        raise DataError(f"{corpus.name} has no held-out text: train with data.validation above 0")
     return texts[:at_most]
 
 
 def main(
     runs: Annotated[list[Path], typer.Argument(help="Runs of the recipe copy.")],
-    rounds: Annotated[str, typer.Option(help="Rounds of evaluation.")] = "8,4,2,1",
-    texts: Annotated[int, typer.Option(min=1, help="Texts to judge on, at most.")] = 100,
+    rounds: Annotated[str, typer.Option(help="Hash rounds in evaluation, comma-separated.")] = "8,4,2,1",
+    texts: Annotated[int, typer.Option(min=1, help="Number of texts, at most.")] = 100,
 ) -> None:
     """Print the accuracy of each run by rounds of evaluation."""
     columns = numbers(rounds, "--rounds")
@@ -84,7 +84,7 @@ def main(
         trained = load_model(folder)
         judged = held_out_texts(trained, texts)
         precision = autocast(trained.recipe.train.precision, trained.device)
-        with everything_earlier(trained.model):
+        with full_attention(trained.model):
             shares = [accuracy(trained.model, judged, precision)]
         for column in columns if trained.model.hash_layers else ():
             with rounds_of_hashing(trained.model, column):

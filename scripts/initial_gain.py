@@ -1,9 +1,9 @@
-"""Held-out loss by how large the first matrix of the feed-forward layers starts; EXPERIMENTS.md has its figures.
+"""Measures held-out loss by the initial scale of the feed-forward layers' first matrix; see EXPERIMENTS.md.
 
     python scripts/initial_gain.py data/novels
 
-trains a model of four layers (d_model 128) on pieces of 4,096 tokens of a token store, from each gain and two seeds,
-and prints the loss of the store's last document, in nats a token. A gain of 1 is a standard deviation of
+trains a model of four layers (d_model 128) on pieces of 4,096 tokens of a token store, with each gain and two seeds,
+and prints the loss of the store's last document in nats per token. A gain of 1 is a standard deviation of
 `d_model ** -0.5`.
 """
 
@@ -25,7 +25,7 @@ LEARNING_RATE, WARMUP_STEPS = 3e-3, 20
 
 
 def pieces_of(store: Path) -> tuple[Tensor, Tensor]:
-    """Returns pieces [pieces, TOKENS + 1] to train on, and those of the last document of the store."""
+    """Returns training pieces [pieces, TOKENS + 1], and those of the store's last document."""
     documents = [np.asarray(row["tokens"]) for row in load_from_disk(str(store)).with_format("numpy")]
     both = (np.concatenate(documents[:-1]), documents[-1])
     trained, held_out = (
@@ -36,7 +36,7 @@ def pieces_of(store: Path) -> tuple[Tensor, Tensor]:
 
 
 def held_out_loss(trained: Tensor, held_out: Tensor, vocabulary: int, *, gain: float, seed: int, steps: int) -> float:
-    """Returns the mean loss of the pieces held out, after so many steps of one piece each."""
+    """Returns the mean loss of the held-out pieces, after `steps` steps of one piece each."""
     layers: tuple[LayerKind, ...] = ("local", "local", "lsh", "local")
     recipe = Model(d_model=128, n_layers=4, n_heads=4, d_ff=512, layers=layers, window=64, n_rounds=4)
     model = RevLM(resolve_model(recipe, TOKENS), vocab_size=vocabulary, seed=seed)
@@ -51,7 +51,7 @@ def held_out_loss(trained: Tensor, held_out: Tensor, vocabulary: int, *, gain: f
         optimizer.zero_grad()
         (model.loss(model(piece[:-1], step=step), piece[1:]) / TOKENS).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        # Up in a straight line, level, and down from half of the steps on.
+        # Linear warm-up, constant, then linear decay over the second half.
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min(1.0, step / WARMUP_STEPS, 2 * (1 - (step - 1) / steps))
         optimizer.step()
@@ -62,7 +62,7 @@ def held_out_loss(trained: Tensor, held_out: Tensor, vocabulary: int, *, gain: f
 
 
 def main() -> None:
-    """Prints a row for each gain."""
+    """Prints a row per gain."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store", type=Path, help="a token store of `revlm tokenize`")
     parser.add_argument("--gains", type=float, nargs="+", default=[0.25, 0.45, 1.0])

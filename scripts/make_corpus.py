@@ -1,4 +1,4 @@
-"""Makes a corpus of any size from a folder of novels: copies with seeded edits, no two of them the same text.
+"""Makes a corpus of any size from a folder of novels: copies with seeded edits, all different.
 
     scripts/make_corpus.py --megabytes 300 --output /tmp/corpus
     scripts/make_corpus.py --megabytes 1000 --one-line --output /tmp/line
@@ -18,12 +18,12 @@ from revlm.report.units import human_bytes, plural
 
 
 def main(
-    output: Annotated[Path, typer.Option("-o", "--output", help="The folder that is made.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder to create.")],
     novels: Annotated[Path, typer.Option(help="A folder of .txt files in UTF-8.")] = Path("data/texts/novels"),
     megabytes: Annotated[float, typer.Option(min=0.001, help="Size in millions of bytes.")] = 300.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the edits.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the edits.")] = 0,
     one_line: Annotated[
-        bool, typer.Option("--one-line", help="One file without any line end; else one file a copy.")
+        bool, typer.Option("--one-line", help="One file without line ends, instead of one file per copy.")
     ] = False,
 ) -> None:
     """Make a big corpus of edited copies of novels."""

@@ -1,9 +1,9 @@
-"""Random tokens, then the same again: how many of the repeated ones a small model predicts, by training step.
+"""Measures how many tokens of a repeated random sequence a small model predicts, by training step.
 
-The first copy lies many windows back, so local attention cannot see it, and the tokens are random, so nothing else
-helps. One hash layer has to find the earlier similar place and read what came next there: with successor values it
-does; without them it reads the similar place itself, which says nothing new. `python scripts/repeated_sequence.py`
-prints both, in about a minute on one core.
+The first copy is many windows back, so local attention cannot see it, and the tokens are random, so nothing else helps.
+One hash layer must find the earlier occurrence and read its successor: with successor values it does; without them it
+reads the occurrence itself, which is not informative. `python scripts/repeated_sequence.py` prints both, in about a
+minute on one core.
 """
 
 import torch
@@ -22,9 +22,9 @@ def train_on_repetitions(
 ) -> tuple[RevLM, dict[int, float]]:
     """Returns a trained model and the share of the second halves' tokens that it predicts, by steps of training.
 
-    A model of two layers, local and hashed, with a window of 16 is trained from scratch on `DOCUMENTS` sequences a
-    step of twice `half` tokens, and judged on as many new ones. The first token of a second half is not counted:
-    nothing announces it.
+    A model of two layers, local and lsh, with a window of 16 is trained from scratch on `DOCUMENTS` sequences of twice
+    `half` tokens per step, and evaluated on as many new ones. The first token of a second half is not counted, since it
+    cannot be predicted.
     """
     recipe = Model(
         d_model=32,
@@ -36,7 +36,7 @@ def train_on_repetitions(
         n_rounds=4,
         successor_values=successor_values,
     )
-    # Buckets for sequences of twice the length: about half a window deep, since some are fuller than others.
+    # Buckets for twice the length, so about half a window deep, since some are fuller than others.
     model = RevLM(resolve_model(recipe, 4 * half), vocab_size=vocabulary, seed=seed)
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.01, fused=True)
     generator = torch.Generator().manual_seed(seed)
@@ -54,7 +54,7 @@ def train_on_repetitions(
         optimizer.zero_grad()
         (model.loss(hidden, targets) / len(targets)).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        # Up in a straight line, level, and down from half of the steps on.
+        # Linear warm-up, constant, then linear decay over the second half.
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min(1.0, step / WARMUP_STEPS, 2 * (1 - (step - 1) / steps))
         optimizer.step()
@@ -68,8 +68,8 @@ def train_on_repetitions(
 
 
 def main() -> None:
-    """Prints a row of accuracies for each kind of value."""
-    torch.set_num_threads(1)  # the tensors are too small to share
+    """Prints a row of accuracies per kind of value."""
+    torch.set_num_threads(1)  # the tensors are too small for more
     for name, successor_values in (("successor values", True), ("own values alone", False)):
         _, accuracy = train_on_repetitions(successor_values=successor_values)
         if successor_values:

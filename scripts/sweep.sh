@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains a recipe with every combination of some values, here one after the other, or each as a batch job of Slurm.
+# Trains a recipe with every combination of some values, one after another here, or each as a Slurm job.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=batch.sh
 source "$(dirname "${BASH_SOURCE[0]}")/batch.sh"
@@ -8,17 +8,17 @@ usage() {
     cat <<'USAGE'
 Usage: scripts/sweep.sh [-o DIR] [--slurm] RECIPE KEY=VALUE,VALUE,... [KEY=VALUE,VALUE,...]... [-- OVERRIDE|OPTION...]
 
-Runs `revlm train RECIPE KEY=VALUE... OVERRIDE...` for every combination of the values, each in a run folder of its own,
-DIR/KEY=VALUE_KEY=VALUE, as scripts/train_many.sh would: a run that is interrupted is started again, one that fails does
-not stop the others, Ctrl-C stops all, and the same command again goes on. The summary is on standard output, and the
-exit code is 1 if any failed. Compare the runs with scripts/collect_reports.sh DIR/*.
+Runs `revlm train RECIPE KEY=VALUE... OVERRIDE...` for every combination of the values, each in its own run folder
+DIR/KEY=VALUE_KEY=VALUE, like scripts/train_many.sh: an interrupted run is resumed, if one fails the others continue,
+Ctrl-C stops all, and the same command resumes. The summary goes to standard output, and the exit code is 1 if any
+failed. Compare the runs with scripts/collect_reports.sh DIR/*.
 
-  -o DIR      the folder of the runs (default: runs/<name of RECIPE>-sweep)
-  --slurm     submit each as a job of scripts/slurm_train.sbatch instead; of what follows --, what begins with - are
-              options of sbatch, with an = before their value
-  -h, --help  this text
+  -o DIR      folder of the runs (default: runs/<name of RECIPE>-sweep)
+  --slurm     submit each as a job of scripts/slurm_train.sbatch instead; arguments after -- that begin with - are
+              options of sbatch, written as --NAME=VALUE
+  -h, --help  show this text
 
-A value with commas of its own stands in brackets, as in model.layers=[local],[local,lsh]. REVLM names the executable
+Put values that contain commas in brackets, as in model.layers=[local],[local,lsh]. REVLM names the executable
 (default: the project's .venv/bin/revlm, else revlm on PATH). TRIES is 20 by default.
 
 Example: scripts/sweep.sh novel-64k optimizer.lr=1e-3,3e-3 model.n_rounds=1,2,4 -- data.path=data/novels
@@ -34,17 +34,17 @@ while (($#)); do
         -o) (($# > 1)) || refuse "-o needs a folder, as in -o runs/rates"; output=$2; shift 2 ;;
         --slurm) slurm=yes; shift ;;
         --) shift; break ;;
-        -*) refuse "unknown option $1; overrides follow --, and --help shows the rest" ;;
+        -*) refuse "unknown option $1; overrides follow --, see --help" ;;
         *=*) keys+=("$1"); shift ;;
-        *) [[ -z $recipe ]] || refuse "there are two recipes, $recipe and $1; give one"; recipe=$1; shift ;;
+        *) [[ -z $recipe ]] || refuse "two recipes were given, $recipe and $1; give one"; recipe=$1; shift ;;
     esac
 done
-[[ -n $recipe ]] || refuse "no recipe was named; --help shows how"
-((${#keys[@]})) || refuse "no values were named, as in optimizer.lr=1e-3,3e-3"
+[[ -n $recipe ]] || refuse "no recipe was given; see --help"
+((${#keys[@]})) || refuse "no values were given, such as optimizer.lr=1e-3,3e-3"
 name=$(name_of "$recipe")
 output=${output:-runs/${name%.yaml}-sweep}
 
-# The values of KEY=VALUE,VALUE,... one a line; commas within brackets separate nothing.
+# The values of KEY=VALUE,VALUE,..., one per line; commas within brackets do not separate values.
 values_of() {
     local text=${1#*=} value='' depth=0 place character
     for ((place = 0; place < ${#text}; place++)); do
@@ -63,7 +63,7 @@ values_of() {
     printf '%s\n' "$value"
 }
 
-# Each combination as lines of KEY=VALUE, and an empty line after each.
+# Each combination as lines of KEY=VALUE, followed by an empty line.
 combinations() {
     if ((${#keys[@]} == $1)); then
         printf '%s\n' "${@:2}" ''
@@ -105,7 +105,7 @@ while IFS= read -r -u 3 line; do
     note_result "$run" "$status" "$((SECONDS - started))"
     if [[ $stopped == yes ]]; then
         print_summary || true
-        say "stopped; the same command again goes on where it stood"
+        say "stopped; run the same command again to resume"
         exit 75
     fi
 done 3< <(combinations 0)

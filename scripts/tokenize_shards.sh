@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tokenizes one large corpus in shards, as an array of batch jobs or on one machine, and merges them.
+# Tokenizes one large corpus in shards, as a Slurm job array or on one machine, and merges them.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=batch.sh
 source "$(dirname "${BASH_SOURCE[0]}")/batch.sh"
@@ -9,20 +9,20 @@ usage() {
 Usage: scripts/tokenize_shards.sh [-o DIR] [-n SHARDS] [-j JOBS] [-t TOKENIZER] [--deduplicate] CORPUS [-- OPTION...]
 
 Trains a tokenizer on CORPUS, tokenizes it in SHARDS parts, JOBS at a time, and merges them into the token store that
-`revlm tokenize CORPUS -o DIR OPTION...` would write. Tokenizer and shards lie in DIR.shards, which can be removed
-when all is done. After a kill or a failure the same command goes on: what is there already is not made again, unless
-the corpus or the options are others. The summary is on standard output. Exit codes: 0 done, 1 if any shard or the
-merging failed, 2 wrong use, 75 stopped by a signal; that of `revlm tokenize` where the tokenizer fails.
+`revlm tokenize CORPUS -o DIR OPTION...` would write. Tokenizer and shards are in DIR.shards, which can be removed
+afterwards. After a kill or a failure, the same command resumes: finished shards are not tokenized again, unless the
+corpus or the options have changed. The summary goes to standard output. Exit codes: 0 done, 1 if a shard or the merge
+failed, 2 wrong use, 75 stopped by a signal; that of `revlm tokenize` if training the tokenizer fails.
 
-As a task of an array (SLURM_ARRAY_TASK_ID, from 1) it makes the tokenizer, where no task has yet, and the shard of
-that number, and ends with the exit code of `revlm tokenize`. Merge with the same command outside of the array.
+As a task of a job array (SLURM_ARRAY_TASK_ID, from 1), it trains the tokenizer if no other task has, tokenizes the
+shard of its number, and ends with the exit code of `revlm tokenize`. To merge, run the same command outside the array.
 
-  -o DIR         the token store (default: data/<name of CORPUS>)
-  -n SHARDS      how many parts (default: SLURM_ARRAY_TASK_COUNT, else one a core)
-  -j JOBS        shards at a time (default: 1; give more than one `-- --workers N` each)
-  -t TOKENIZER   a tokenizer instead of a trained one: a file, a folder, or bytes
-  --deduplicate  leave out texts that are there already, also as another edition
-  -h, --help     this text
+  -o DIR         token store (default: data/<name of CORPUS>)
+  -n SHARDS      number of shards (default: SLURM_ARRAY_TASK_COUNT, else one per core)
+  -j JOBS        shards at a time (default: 1; with more, limit each with `-- --workers N`)
+  -t TOKENIZER   tokenizer to use instead of training one: a file, a folder, or bytes
+  --deduplicate  leave out texts that are in the store already, even as another edition
+  -h, --help     show this text
 
 REVLM names the executable (default: the project's .venv/bin/revlm, else revlm on PATH).
 
@@ -46,47 +46,47 @@ while (($#)); do
         -t) (($# > 1)) || refuse "-t needs a tokenizer, as in -t bytes"; tokenizer=$2; shift 2 ;;
         --deduplicate) merge_options+=("$1"); shift ;;
         --) shift; break ;;
-        -*) refuse "unknown option $1; options for revlm tokenize follow --, and --help shows the rest" ;;
-        *) [[ -z $corpus ]] || refuse "there are two corpora, $corpus and $1; give one"; corpus=$1; shift ;;
+        -*) refuse "unknown option $1; options of revlm tokenize follow --, see --help" ;;
+        *) [[ -z $corpus ]] || refuse "two corpora were given, $corpus and $1; give one"; corpus=$1; shift ;;
     esac
 done
-[[ -n $corpus ]] || refuse "no corpus was named; --help shows how"
+[[ -n $corpus ]] || refuse "no corpus was given; see --help"
 require_number "-n" "$shards"
 require_number "-j" "$jobs"
 task=${SLURM_ARRAY_TASK_ID:-}
 if [[ -n $task ]]; then
     require_number SLURM_ARRAY_TASK_ID "$task"
-    ((task <= shards)) || refuse "SLURM_ARRAY_TASK_ID is $task and there are $shards shards; give the array's size with -n"
+    ((task <= shards)) || refuse "SLURM_ARRAY_TASK_ID is $task but there are only $shards shards; give the array's size with -n"
 fi
 if [[ -z $output && ! -e $corpus ]]; then
-    refuse "$corpus is no folder or file; check the path, or name the store of a pattern with -o"
+    refuse "$corpus is not a folder or file; check the path, or for a pattern give the store with -o"
 fi
 output=${output:-data/$(name_of "$corpus")}
 work=$output.shards
 revlm=$(find_revlm)
 interrupted=75
 
-# What the shards are made of: another corpus or other options mean that those before are of no use.
-plan() {
+# What the shards depend on: after a change of corpus or options, earlier shards are useless.
+shard_inputs() {
     printf '%q ' "$corpus" "$shards" "$tokenizer" "$@"
     if [[ -e $corpus ]]; then
-        # A circle of links, which find passes over, is no failure.
+        # A cycle of links, which find skips, is not a failure.
         { find -L "$corpus" -type f -printf '%P %s %T@\n' 2>/dev/null || true; } | LC_ALL=C sort | sha256sum
     fi
 }
 
-# Those of a batch system reach this shell too, which then waits for what revlm makes of them.
+# A batch system sends these signals to this shell too; it waits for revlm to handle them.
 trap : USR1 USR2
 
-# The tokenizer, made once; tasks that begin together wait for the first.
+# Trains the tokenizer once; tasks that start at the same time wait for the first.
 prepare() {
     local wanted
-    wanted=$(plan "$@")
+    wanted=$(shard_inputs "$@")
     mkdir -p -- "$work"
     exec {lock}>"$work/.lock"
     flock "$lock"
     if [[ ! -e $work/plan || $(<"$work/plan") != "$wanted" ]]; then
-        [[ ! -e $work/plan ]] || say "starting over: the corpus or the options are others than before"
+        [[ ! -e $work/plan ]] || say "starting again: the corpus or the options have changed"
         rm -rf -- "$work"/tokenizer "$work"/{,.}[0-9]*-of-[0-9]*
         printf '%s\n' "$wanted" >"$work/plan"
     fi
@@ -100,7 +100,7 @@ is_done() {
     [[ -e $work/$1-of-$shards/manifest.json ]]
 }
 
-# tokenize_shard NUMBER OPTION...; replaces this shell, so that a signal reaches the work itself
+# tokenize_shard NUMBER OPTION...; replaces this shell, so that a signal reaches revlm itself
 tokenize_shard() {
     local number=$1
     shift
@@ -111,7 +111,7 @@ tokenize_shard() {
 prepare "$@"
 if [[ -n $task ]]; then
     if is_done "$task"; then
-        say "$work/$task-of-$shards is there already"
+        say "$work/$task-of-$shards exists already"
         exit 0
     fi
     tokenize_shard "$task" "$@"
@@ -120,16 +120,16 @@ fi
 stopped=no
 numbers=() processes=() begins=()
 
-pass_on() {
+forward_term() {
     stopped=yes
     kill -TERM "${processes[@]}" 2>/dev/null || true
 }
-# In a terminal Ctrl-C reaches the shards as well; a SIGTERM comes to this process alone.
+# In a terminal, Ctrl-C reaches the shards as well; a SIGTERM reaches only this process.
 trap 'stopped=yes' INT
-trap pass_on TERM
+trap forward_term TERM
 
-# Waits for the shard that began first, also where a signal ends the waiting.
-end_first() {
+# Waits for the oldest running shard, even if a signal interrupts the wait.
+wait_for_first() {
     local status=0
     wait "${processes[0]}" || status=$?
     while kill -0 "${processes[0]}" 2>/dev/null; do
@@ -146,19 +146,19 @@ for ((number = 1; number <= shards; number++)); do
     if is_done "$number" || [[ $stopped == yes ]]; then
         continue
     fi
-    ((${#processes[@]} < jobs)) || end_first
+    ((${#processes[@]} < jobs)) || wait_for_first
     [[ $stopped == no ]] || continue
     say "tokenizing shard $number of $shards"
     tokenize_shard "$number" "$@" &
     numbers+=("$number") processes+=($!) begins+=("$SECONDS")
 done
 while ((${#processes[@]})); do
-    end_first
+    wait_for_first
 done
 
 if [[ $stopped == yes ]]; then
     print_summary || true
-    say "stopped; the same command again goes on where it stood"
+    say "stopped; run the same command again to resume"
     exit "$interrupted"
 fi
 if ((failures == 0)); then

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains a list of recipes, one after the other, and goes on after a failure.
+# Trains a list of recipes, one after another, and continues after a failure.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=batch.sh
 source "$(dirname "${BASH_SOURCE[0]}")/batch.sh"
@@ -8,13 +8,13 @@ usage() {
     cat <<'USAGE'
 Usage: scripts/train_many.sh RECIPE... [-- KEY=VALUE...]
 
-Runs `revlm train RECIPE KEY=VALUE...` for each recipe, one after the other. Give each recipe its own output_dir.
-A run that was interrupted after a good checkpoint (exit code 75) is started again, up to TRIES times in all; a
-recipe that fails does not stop the others. The summary at the end is on standard output, and the exit code is 1
-if any failed. Ctrl-C stops the whole list with exit code 75: the same command again goes on where it stood. So does
-SIGTERM to the process group; one to the script alone waits for the run in work.
+Runs `revlm train RECIPE KEY=VALUE...` for each recipe, one after another. Give each recipe its own output_dir.
+A run that a signal stopped after saving a checkpoint (exit code 75) is resumed, up to TRIES times in all; if a recipe
+fails, the others continue. The summary at the end goes to standard output, and the exit code is 1 if any failed.
+Ctrl-C, or SIGTERM to the process group, stops the whole list with exit code 75, and the same command resumes it; a
+SIGTERM to the script alone waits for the current run.
 
-  -h, --help  this text
+  -h, --help  show this text
 
 REVLM names the executable (default: the project's .venv/bin/revlm, else revlm on PATH). TRIES is 20 by default.
 
@@ -27,11 +27,11 @@ while (($#)); do
     case $1 in
         -h | --help) usage; exit 0 ;;
         --) shift; break ;;
-        -*) refuse "unknown option $1; overrides follow --, and --help shows the rest" ;;
+        -*) refuse "unknown option $1; overrides follow --, see --help" ;;
         *) recipes+=("$1"); shift ;;
     esac
 done
-((${#recipes[@]})) || refuse "no recipe was named; --help shows how"
+((${#recipes[@]})) || refuse "no recipe was given; see --help"
 tries=${TRIES:-20}
 [[ $tries =~ ^[1-9][0-9]*$ ]] || refuse "TRIES is $tries; it must be a whole number above 0"
 
@@ -53,7 +53,7 @@ for recipe in "${recipes[@]}"; do
     note_result "$recipe" "$status" "$((SECONDS - started))"
     if [[ $stopped == yes ]]; then
         print_summary || true
-        say "stopped; the same command again goes on where it stood"
+        say "stopped; run the same command again to resume"
         exit "$interrupted"
     fi
 done

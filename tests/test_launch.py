@@ -22,9 +22,9 @@ def test_a_process_that_nobody_started_with_others_is_alone() -> None:
 
 
 def test_torchrun_comes_before_srun_which_may_have_started_it() -> None:
-    expected = Launch(rank=3, count=4, local_rank=1, local_count=2, address="env://")
+    expected = Launch(rank=3, world_size=4, local_rank=1, local_world_size=2, address="env://")
     assert launch_of(TORCHRUN) == launch_of(SRUN | TORCHRUN) == expected
-    assert not expected.is_first
+    assert not expected.is_rank0
 
 
 def test_starts_are_counted_on_one_machine_alone() -> None:
@@ -35,7 +35,7 @@ def test_starts_are_counted_on_one_machine_alone() -> None:
 
 def test_srun_tells_all_but_where_to_meet() -> None:
     found = launch_of(SRUN)
-    assert (found.rank, found.count, found.local_rank, found.local_count) == (3, 4, 1, 2)
+    assert (found.rank, found.world_size, found.local_rank, found.local_world_size) == (3, 4, 1, 2)
     assert found.address == "tcp://node007:20274"
     assert launch_of(SRUN | {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "9"}).address == "tcp://10.0.0.1:9"
 

@@ -88,7 +88,7 @@ except StorageError as error:
 """
     message = run_there(installed, tmp_path, code)
     assert "data/nothing.tsv is missing" in message
-    assert "install revlm again" in message
+    assert "reinstall revlm" in message
 
 
 def test_the_package_and_the_project_agree_on_the_version():

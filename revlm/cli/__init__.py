@@ -1,6 +1,6 @@
-"""The command line: a table of commands, each imported only when it is called or its own help is asked for.
+"""The command line: a table of commands, each imported only when it runs or shows its help.
 
-This module and the table load neither torch nor pydantic, so that `revlm --help` answers at once.
+This module imports neither torch nor pydantic, so that `revlm --help` answers at once.
 """
 
 import os
@@ -23,21 +23,21 @@ from revlm.imports import safe_path_in_children
 from revlm.launch import launch_of
 
 COMMANDS = {
-    "fetch": "Bring public-domain novels by name or Gutenberg number.",
-    "tokenize": "Turn a folder of texts into tokens on disk.",
-    "data": "Show what is in a token store, or merge shards.",
-    "train": "Train a model, or go on where its run stands.",
+    "fetch": "Download public-domain novels by name or Gutenberg number.",
+    "tokenize": "Tokenize a folder of texts into a token store.",
+    "data": "Show the contents of a token store, or merge shards.",
+    "train": "Train a model, or resume its run.",
     "generate": "Continue a prompt with a trained model.",
-    "evaluate": "Score a trained model on the documents held out.",
+    "evaluate": "Score a trained model on held-out documents.",
     "plan": "Predict a recipe's memory before it runs, and what fits.",
-    "report": "Draw loss, memory and samples of runs as HTML and PNG.",
+    "report": "Write reports of runs as HTML and PNG: loss, memory, samples.",
     "recipes": "List the bundled recipes, or print one.",
     "checkpoint": "List, verify, export or prune checkpoints.",
-    "environment": "Show versions and device, for a bug report.",
+    "environment": "Show versions and hardware, for bug reports.",
 }
-"""A command's name, which is its module in revlm.cli and the function there, and its line in the help."""
+"""The name of each command, of its module in revlm.cli and of the function there; and its line in the help."""
 
-# Plain help: the rich one takes longer to import than all the rest.
+# Plain help: rich's takes longer to import than everything else.
 _STYLE: dict[str, Any] = {
     "add_completion": False,
     "rich_markup_mode": None,
@@ -46,19 +46,19 @@ _STYLE: dict[str, Any] = {
 
 
 class LazyCommands(TyperGroup):
-    """A group whose help comes from the table, and whose commands are imported one at a time."""
+    """A group whose help comes from the table; a command is imported only when it is needed."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """The names of the commands, in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
-        """The command of that name, from its module; None where the table has none."""
+        """The command of that name, imported from its module; None if the table does not have it."""
         return _load(cmd_name) if cmd_name in COMMANDS else None
 
     def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
-        """The command that the arguments name; an unknown name is answered with the nearest ones."""
-        self.commands = cast(Any, dict.fromkeys(COMMANDS))  # the names that suggestions are made from
+        """The command that the arguments name; for an unknown name, the error suggests similar ones."""
+        self.commands = cast(Any, dict.fromkeys(COMMANDS))  # suggestions come from these names
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -81,7 +81,7 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Add the traceback to an error.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.")] = False,
 ) -> None:
     """Train a language model on whole long documents, on one device.
 
@@ -95,10 +95,10 @@ def _root(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code of the command line that it runs, by default this process's; an error is one sentence."""
-    _let_waiting_threads_sleep()
-    _let_segments_grow()
-    arguments, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
+    """Runs a command line, by default this process's, and returns its exit code; an error prints one sentence."""
+    _limit_thread_spinning()
+    _enable_expandable_segments()
+    arguments, debug = _split_off_debug(sys.argv[1:] if arguments is None else arguments)
     with guarded_streams():
         try:
             exit_code = _run(arguments)
@@ -111,14 +111,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 traceback.print_exc()
             failure = failure_of(error)
             if failure.sentence:
-                print(f"revlm: {_speaker()}{failure.sentence}", file=sys.stderr)
+                print(f"revlm: {_rank_prefix()}{failure.sentence}", file=sys.stderr)
             return failure.exit_code
 
 
 def _run(arguments: Sequence[str]) -> int:
     command = typer.main.get_command(app)
     try:
-        # With colour, typer hands texts on as they are, and the guard of the streams alone decides what is printed.
+        # With color=True, typer passes text through unchanged: only the guarded streams filter what is printed.
         context = command.make_context("revlm", list(arguments) or ["--help"], color=True)
         with safe_path_in_children(), context:
             command.invoke(context)
@@ -127,56 +127,56 @@ def _run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _let_waiting_threads_sleep() -> None:
-    """Bounds how long PyTorch's threads spin where they wait for each other, unless the user decides it.
+def _limit_thread_spinning() -> None:
+    """Limits how long PyTorch's threads spin while they wait for each other, unless the user has set it.
 
-    libgomp's default, a millisecond and more, is harmless alone on a machine; beside other work a waiting thread
-    keeps the core from the very thread that it waits for, and training was seen to slow down 20 times. Read when
-    PyTorch is loaded.
+    libgomp's default of a millisecond or more is harmless on an idle machine. On a busy one, a spinning thread blocks
+    the core that the thread it waits for needs: training was seen to slow down 20 times. libgomp reads the variable
+    when PyTorch is imported.
     """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = "1000"
 
 
-def _speaker() -> str:
-    """Which of several processes speaks, where it is not the first."""
+def _rank_prefix() -> str:
+    """The name of this rank as a prefix of its messages; empty on rank 0."""
     try:
         launch = launch_of(os.environ)
     except UsageError:
         return ""
-    return "" if launch.is_first else f"{launch.name}: "
+    return "" if launch.is_rank0 else f"{launch.name}: "
 
 
-def _let_segments_grow() -> None:
-    """Lets PyTorch's allocator on CUDA grow its segments in place, unless the user decides it.
+def _enable_expandable_segments() -> None:
+    """Turns on expandable segments in PyTorch's CUDA allocator, unless the user has set its options.
 
-    Tensors of examples of changing lengths leave gaps between fixed segments, which nothing longer fits into. Read
-    when PyTorch is loaded or CUDA first used.
+    Examples of varying lengths fragment segments of fixed size: no longer tensor fits into the gaps. PyTorch reads the
+    variable when it is imported or CUDA is first used.
     """
     if sys.platform == "linux" and not {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & os.environ.keys():
         os.environ["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
 
 
-def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
-    """The arguments without --debug, which may stand anywhere before `--`, and whether it was there."""
+def _split_off_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
+    """The arguments without --debug, which may be anywhere before `--`, and whether it was given."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     kept = [argument for argument in arguments[:end] if argument != "--debug"]
     return [*kept, *arguments[end:]], len(kept) < end
 
 
 def _load(name: str) -> Any:
-    """The command of the module revlm.cli.<name>: its function of that name, or its own `app` of commands."""
+    """The command of the module revlm.cli.<name>: its `app` of subcommands, or the function of that name."""
     module = import_module(f"revlm.cli.{name}")
     commands = getattr(module, "app", None)
     if commands is None:
         function = getattr(module, name)
         commands = typer.Typer(**_STYLE)
-        commands.command(name, help=_with_examples_as_written(function.__doc__))(function)
+        commands.command(name, help=_keep_example_lines(function.__doc__))(function)
     return typer.main.get_command(commands)
 
 
-def _with_examples_as_written(docstring: str) -> str:
-    """Marks indented paragraphs of a docstring, which are examples, to keep their lines in the help."""
+def _keep_example_lines(docstring: str) -> str:
+    """Marks the examples in a docstring, its indented paragraphs, so that the help keeps their line breaks."""
     paragraphs = re.split(r"\n\s*\n", cleandoc(docstring))
     return "\n\n".join(
         f"\b\n{paragraph}" if re.search(r"^\s", paragraph, re.MULTILINE) else paragraph for paragraph in paragraphs

@@ -1,4 +1,4 @@
-"""`revlm checkpoint`: what is there, is it whole, weights out, old ones away."""
+"""`revlm checkpoint`: lists, verifies, exports and prunes checkpoints."""
 
 import json
 from contextlib import suppress
@@ -23,7 +23,7 @@ app = typer.Typer(
 
 Run = Annotated[
     Path | None,
-    typer.Option("--run", metavar="DIR", **PATH, help="The run folder; by default the newest under ./runs."),
+    typer.Option("--run", metavar="DIR", **PATH, help="Run folder; default: the latest under ./runs."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -38,7 +38,7 @@ def list_command(run: Run = None, as_json: AsJson = False) -> None:
 
     rows = []
     for path in list_checkpoints(_open(run)):
-        with suppress(FileNotFoundError):  # a run that trains has removed it meanwhile
+        with suppress(FileNotFoundError):  # a training run has just pruned it
             rows.append({"path": str(path), "bytes": sum(file.stat().st_size for file in path.iterdir())})
     if as_json:
         print_json({"checkpoints": rows}, indent=2)
@@ -51,9 +51,10 @@ def list_command(run: Run = None, as_json: AsJson = False) -> None:
 
 @app.command("verify")
 def verify_command(run: Run = None, as_json: AsJson = False) -> None:
-    """Compare every file of every checkpoint with its sha256; exit code 6 where one is not whole.
+    """Verify the files of every checkpoint by their sha256.
 
-    The recipe and the tokenizer of the run are compared with those of its newest whole checkpoint.
+    The exit code is 6 if a checkpoint is damaged. This also checks that the run's recipe and tokenizer are those of its
+    newest checkpoint.
 
     Example: revlm checkpoint verify --run runs/demo
     """
@@ -67,15 +68,15 @@ def verify_command(run: Run = None, as_json: AsJson = False) -> None:
         print_json({"checkpoints": found}, indent=2)
     else:
         for path, problems in found.items():
-            typer.echo(f"{path}  {'; '.join(problems) or 'whole'}")
-    broken = [path for path, problems in found.items() if problems]
-    if broken:
+            typer.echo(f"{path}  {'; '.join(problems) or 'intact'}")
+    damaged = [path for path, problems in found.items() if problems]
+    if damaged:
         raise StorageError(
-            f"{len(broken)} of {len(found)} checkpoints of {folder} are not whole: "
-            "`revlm train` goes on from the newest whole one, remove the others"
+            f"{len(damaged)} of {len(found)} checkpoints of {folder} are damaged: remove them; "
+            "`revlm train` resumes from the newest intact one"
         )
     if not found:
-        raise StorageError(f"no checkpoint in {folder}: train it first with `revlm train`")
+        raise StorageError(f"no checkpoint in {folder}: train the run first with `revlm train`")
     checkpoint = load_checkpoint(list_checkpoints(folder)[-1], groups=())
     fingerprint = Tokenizer.load(folder.path).fingerprint
     require_own(folder, load_own_recipe(folder), fingerprint, checkpoint.step, checkpoint.state)
@@ -83,10 +84,10 @@ def verify_command(run: Run = None, as_json: AsJson = False) -> None:
 
 @app.command("export")
 def export_command(
-    target: Annotated[Path, typer.Argument(metavar="FILE", **PATH, help="The new safetensors file.")],
+    target: Annotated[Path, typer.Argument(metavar="FILE", **PATH, help="The safetensors file to write.")],
     run: Run = None,
     step: Annotated[
-        int | None, typer.Option(metavar="N", help="The checkpoint's step; by default the newest whole one.")
+        int | None, typer.Option(metavar="N", help="Step of the checkpoint; default: the newest intact one.")
     ] = None,
 ) -> None:
     """Write the weights of a checkpoint to a safetensors file.
@@ -102,28 +103,28 @@ def export_command(
     else:
         path = checkpoint_path(folder, step)
     if path is None:
-        raise StorageError(f"no checkpoint in {folder}: train it first with `revlm train`")
+        raise StorageError(f"no checkpoint in {folder}: train the run first with `revlm train`")
     typer.echo(export_weights(path, target))
 
 
 @app.command("prune")
 def prune_command(
-    keep_last: Annotated[int, typer.Option(metavar="N", min=1, help="How many of the newest to keep.")],
+    keep_last: Annotated[int, typer.Option(metavar="N", min=1, help="Number of newest intact checkpoints to keep.")],
     run: Run = None,
     as_json: AsJson = False,
     keep_every: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Also keep those of every N-th step; 0: none.")
+        int, typer.Option(metavar="N", min=0, help="Also keep checkpoints of every N-th step; 0: none.")
     ] = 0,
 ) -> None:
-    """Remove all checkpoints of a run but the newest whole ones.
+    """Remove all checkpoints of a run except for the newest intact ones.
 
     Example: revlm checkpoint prune --run runs/demo --keep-last 1 --keep-every 1000
     """
-    from revlm.runs import prune_to_whole
+    from revlm.runs import prune_to_intact
 
     folder = _open(run)
     with folder.lock():
-        removed = [str(path) for path in prune_to_whole(folder, keep_last, keep_every)]
+        removed = [str(path) for path in prune_to_intact(folder, keep_last, keep_every)]
     typer.echo(json.dumps({"removed": removed}, indent=2) if as_json else "\n".join(removed or ["nothing to remove"]))
 
 

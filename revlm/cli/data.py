@@ -1,4 +1,4 @@
-"""`revlm data`: what is in a token store, and stores joined."""
+"""`revlm data`: shows token stores, and merges shards."""
 
 import json
 from pathlib import Path
@@ -28,17 +28,18 @@ def show_command(
     document: Annotated[
         str | None,
         typer.Option(
-            metavar="N or TITLE", help="Print one document's text: its number, from 0, or a part of its title."
+            metavar="N or TITLE",
+            help="Print the text of one document, given by number, from 0, or by part of its title.",
         ),
     ] = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Compare every document's text with its sha256, too, not only every file.")
+        bool, typer.Option("--verify", help="Verify the sha256 of every document's text, not only of every file.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show how many documents and tokens a store has, how long they are, duplicates and what was skipped.
+    """Show a store's documents, tokens and lengths, its duplicates, and what was skipped.
 
-    With --verify, exit code 3 where a file or document is not whole.
+    With --verify, the exit code is 3 if a file or document is damaged.
 
     \b
     Examples:
@@ -64,23 +65,24 @@ def show_command(
 def merge_command(
     stores: Annotated[
         list[Path],
-        typer.Argument(metavar="SHARD...", **PATH, help="All shards of a corpus, or whole stores in their order."),
+        typer.Argument(metavar="SHARD", **PATH, help="All shards of a corpus, or complete stores, in order."),
     ],
     output_dir: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", **PATH, help="The merged token store.")],
     deduplicate: Annotated[
-        bool, typer.Option("--deduplicate", help="Leave out texts that are there already, also as another edition.")
+        bool,
+        typer.Option("--deduplicate", help="Leave out texts that are in the store already, even as another edition."),
     ] = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Compare every document's text with its sha256, too, not only every file.")
+        bool, typer.Option("--verify", help="Verify the sha256 of every document's text, not only of every file.")
     ] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Replace a token store of other corpora that stands there.")
+        bool, typer.Option("--replace", help="Replace an existing token store of other corpora.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Join the shards of a corpus into the store that tokenizing the whole would have written, to the byte.
+    """Merge the shards of a corpus into the store that tokenizing it at once would have written, byte for byte.
 
-    The shards stay as they are. Stores that are no shards are joined in the order given.
+    The shards are not changed. Stores that are not shards are merged in the order given.
 
     Example: revlm data merge data/novels-*-of-5 -o data/novels
     """
@@ -111,7 +113,7 @@ def _verify(folder: Path, as_json: bool) -> None:
     with TokenizeProgress() as bar:
         damage = find_damage(folder, bar.show)
     if not damage:
-        typer.echo(f"{folder}: every file and every document's text has its sha256", err=True)
+        typer.echo(f"{folder}: intact, every file and every document's text has its sha256", err=True)
         return
     if as_json:
         documents = [{"document": number, "title": title} for number, title in damage.documents]
@@ -121,7 +123,7 @@ def _verify(folder: Path, as_json: bool) -> None:
 
 
 def _print_document(store: "TokenStore", choice: str, as_json: bool) -> None:
-    """Writes the text as it is stored, block by block, whatever the terminal's encoding."""
+    """Writes the text as stored, block by block, whatever the terminal's encoding."""
     from itertools import islice
 
     from revlm.cli.store_contents import document_as_dict

@@ -9,12 +9,12 @@ from rich.text import Text
 if TYPE_CHECKING:
     from revlm.corpus.store import StoreFolder
 
-# More lines than this nobody reads: the rest is in documents.jsonl.
+# Nobody reads more rows than this; documents.jsonl has all of them.
 MOST_ROWS = 100
 
 
 def document_table(store: "StoreFolder") -> Table:
-    """Returns a table of at most `MOST_ROWS` documents with their tokens, bytes and what was removed, and the sums."""
+    """Returns a table of at most `MOST_ROWS` documents with their tokens, bytes and removed bytes, and the totals."""
     table = Table("document", show_footer=True)
     manifest = store.manifest
     table.columns[0].footer = f"{manifest.documents:,} document{'s' * (manifest.documents != 1)}"

@@ -1,4 +1,4 @@
-"""`revlm environment`: versions and device, for a bug report."""
+"""`revlm environment`: versions and hardware, for bug reports."""
 
 from typing import Annotated
 

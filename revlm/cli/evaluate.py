@@ -13,25 +13,25 @@ from revlm.evaluation.probes import PROBES
 
 def evaluate(
     run: Annotated[
-        Path | None, typer.Option(metavar="DIR", **PATH, help="run folder; by default the newest under ./runs")
+        Path | None, typer.Option(metavar="DIR", **PATH, help="run folder; default: the latest under ./runs")
     ] = None,
     data: Annotated[
         Path | None, typer.Option(metavar="DIR", **PATH, help="score all documents of this token folder instead")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="all of these probes")] = False,
     lengths: Annotated[
-        str, typer.Option("--context-lengths", help="contexts, and distances of needles, in tokens")
+        str, typer.Option("--context-lengths", help="context lengths, and distances of needles, in tokens")
     ] = "256,1024,4096,16384,65536",
     samples: Annotated[
-        int, typer.Option(min=1, help="documents that are drawn for these, and samples of the context in them")
+        int, typer.Option(min=1, help="number of documents for the probes, and of samples of the context in each")
     ] = 8,
-    tokens: Annotated[int, typer.Option(min=2, help="tokens of them for --ablations and --recall")] = 65536,
-    seed: Annotated[int, typer.Option(min=0, help="of the samples and of random tokens")] = 0,
+    tokens: Annotated[int, typer.Option(min=2, help="tokens of these documents for --ablations and --recall")] = 65536,
+    seed: Annotated[int, typer.Option(min=0, help="random seed of the samples and random tokens")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
     **probes: bool,
 ) -> None:
-    """Score a trained model on the documents that its run held out: nats a token and bits per byte.
+    """Score a trained model on the documents that its run held out: nats per token and bits per byte.
 
     Every token is scored once, with the text before it in its document, as far as data.seq_len reaches: a longer
     document is scored in pieces of that length. The results stay in RUN/evaluation.json, for `revlm report`, with every

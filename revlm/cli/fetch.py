@@ -1,4 +1,4 @@
-"""`revlm fetch`: brings public-domain novels by name or Project Gutenberg number."""
+"""`revlm fetch`: downloads public-domain novels by name or Project Gutenberg number."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,34 +11,33 @@ from revlm.cli.terminal.streams import print_json
 if TYPE_CHECKING:
     from revlm.fetching import Fetched, Title
 
-# `revlm tokenize` of this folder puts its tokens into data/novels, where the bundled recipe novel-64k looks.
+# `revlm tokenize` writes the tokens of this folder to data/novels, which the bundled recipe novel-64k reads.
 DEFAULT_FOLDER = Path("data/texts/novels")
 
 
 def fetch(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME...", help="Names of `--list`, or Project Gutenberg numbers.", show_default=False),
+        typer.Argument(metavar="NAME", help="Names from --list, or Project Gutenberg numbers.", show_default=False),
     ] = None,
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", metavar="DIR", **PATH, help="The folder for the texts, one NAME.txt each."),
+        typer.Option("-o", "--output", metavar="DIR", **PATH, help="Folder for the texts, NAME.txt for each."),
     ] = DEFAULT_FOLDER,
     mirror: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="A mirror of Project Gutenberg, in place of https://www.gutenberg.org."),
+        typer.Option(metavar="URL", help="Mirror of Project Gutenberg to use instead of https://www.gutenberg.org."),
     ] = None,
     timeout: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", min=1, max=86_400, help="The longest that one source may take; default 60."),
+        typer.Option(metavar="SECONDS", min=1, max=86_400, help="Timeout of one source; default: 60."),
     ] = None,
-    list_titles: Annotated[bool, typer.Option("--list", help="Show the known titles and their sources.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    list_titles: Annotated[bool, typer.Option("--list", help="List the known titles and their sources.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Bring public-domain novels by name or Project Gutenberg number, and say source and licence.
+    """Download public-domain novels by name or Project Gutenberg number; print their source and licence.
 
-    Where Project Gutenberg cannot be reached, the next source of the same title is asked, never another
-    title.
+    If Project Gutenberg cannot be reached, the next source of the same title is tried.
 
     Example: revlm fetch crime-and-punishment 2600 -o data/texts/russian
     """
@@ -50,25 +49,29 @@ def fetch(
         _print_titles(list(known_titles().values()), as_json)
         return
     if not names:
-        raise UsageError("no title was named: `revlm fetch --list` shows those known, as in `revlm fetch moby-dick`")
+        raise UsageError(
+            "no title was given: name one, as in `revlm fetch moby-dick`; `revlm fetch --list` shows the known titles"
+        )
     for name in names:
-        find_title(name)  # an unknown name stops here, before anything is brought
+        find_title(name)  # an unknown name fails here, before any download
 
     fetched, failures = [], []
     for name in names:
         try:
             fetched.append(
-                fetch_title(name, output, mirror=mirror, timeout_seconds=timeout or TIMEOUT_SECONDS, report=_say)
+                fetch_title(
+                    name, output, mirror=mirror, timeout_seconds=timeout or TIMEOUT_SECONDS, report=_print_message
+                )
             )
         except DataError as error:
             failures.append(str(error))
     _print_fetched(fetched, as_json)
     if failures:
         raise DataError("; ".join(failures))
-    _say(f"next: revlm tokenize {output}")
+    _print_message(f"next: revlm tokenize {output}")
 
 
-def _say(message: str) -> None:
+def _print_message(message: str) -> None:
     typer.echo(message, err=True)
 
 

@@ -1,4 +1,4 @@
-"""`revlm generate`: goes on from a prompt, streams, samples, or writes in turns with the user."""
+"""`revlm generate`: continues a prompt: streaming, in several samples, or interactively."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,53 +20,62 @@ if TYPE_CHECKING:
 
 def generate(
     prompt: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="The text to continue; empty: begin one. `-`: standard input.")
+        str | None,
+        typer.Option(metavar="TEXT", help="Text to continue, or - for standard input; empty: start a new document."),
     ] = None,
     prompt_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", **PATH, help="A file with the text to continue; `-`: standard input.")
+        Path | None,
+        typer.Option(metavar="FILE", **PATH, help="File with the text to continue, or - for standard input."),
     ] = None,
     run: Annotated[
-        Path | None, typer.Option(metavar="DIR", **PATH, help="The run folder; by default the newest under ./runs.")
+        Path | None, typer.Option(metavar="DIR", **PATH, help="Run folder; default: the latest under ./runs.")
     ] = None,
     step: Annotated[
-        int | None, typer.Option(metavar="N", help="The checkpoint's step; by default the newest whole one.")
+        int | None, typer.Option(metavar="N", help="Step of the checkpoint; default: the newest intact one.")
     ] = None,
-    max_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="The most tokens to write.")] = 256,
-    temperature: Annotated[float, typer.Option(metavar="X", help="0: always the likeliest token.")] = 0.8,
-    top_k: Annotated[int, typer.Option(metavar="N", help="Draw from so many likeliest tokens; 0: all.")] = 0,
+    max_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Maximum number of tokens to generate.")] = 256,
+    temperature: Annotated[
+        float, typer.Option(metavar="X", help="Divides the logits; 0: always the likeliest token.")
+    ] = 0.8,
+    top_k: Annotated[int, typer.Option(metavar="N", help="Sample from the N likeliest tokens; 0: all.")] = 0,
     top_p: Annotated[
-        float, typer.Option(metavar="X", help="Draw from the fewest likeliest tokens of this share together; 1: all.")
+        float,
+        typer.Option(metavar="X", help="Sample from the fewest likeliest tokens with total probability X; 1: all."),
     ] = 1.0,
     min_p: Annotated[
         float,
-        typer.Option(metavar="X", help="Draw from tokens at least this share as likely as the likeliest; 0: all."),
+        typer.Option(metavar="X", help="Sample from tokens at least X times as likely as the likeliest; 0: all."),
     ] = 0.0,
     repetition_penalty: Annotated[
         float, typer.Option(metavar="X", help="Above 1: tokens of the text so far become less likely.")
     ] = 1.0,
     seed: Annotated[
-        int, typer.Option(metavar="N", min=0, max=2**64 - 1, help="The same seed gives the same text.")
+        int, typer.Option(metavar="N", min=0, max=2**64 - 1, help="Random seed: the same seed gives the same text.")
     ] = 0,
     stop: Annotated[
-        list[str] | None, typer.Option(metavar="TEXT", help="End before this text; may be given several times.")
+        list[str] | None, typer.Option(metavar="TEXT", help="Stop before this text; may be given several times.")
     ] = None,
-    samples: Annotated[int, typer.Option(metavar="N", min=1, help="So many continuations, in one batch.")] = 1,
+    samples: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Number of continuations, sampled in one batch.")
+    ] = 1,
     interactive: Annotated[
-        bool, typer.Option("--interactive", help="Write in turns: type a line, the model goes on, and so on.")
+        bool, typer.Option("--interactive", help="Take turns: type a line, the model continues it, and so on.")
     ] = False,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, no stream.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object at the end instead of streaming.")
+    ] = False,
 ) -> None:
-    """Continue a prompt with a trained model, streaming the text; tokens/s go to standard error.
+    """Continue a prompt with a trained model and stream the text; tokens/s go to standard error.
 
-    Without --prompt and --prompt-file the prompt is read from standard input. A text that is read is cleaned as corpora
-    are, without the newline at its end, and only its continuation is printed.
+    Without --prompt and --prompt-file, the prompt is read from standard input. A prompt from a file or standard input
+    is cleaned like a corpus, loses a newline at its end, and is not printed before its continuation.
 
-    A token is drawn after the repetition penalty, temperature, top-k, top-p and min-p, in this order. Of several
-    samples each has random numbers of its own; the first is that of --samples 1, and streams.
+    Repetition penalty, temperature, top-k, top-p and min-p apply in this order. Each sample has its own random numbers;
+    the first sample is the same as with --samples 1, and is streamed.
 
-    The JSON object holds each sample's token ids and log-probabilities (natural logarithms): those that the model
-    itself gives, before penalty, temperature and filters.
+    The JSON object holds each sample's token ids and log-probabilities (natural logarithms), as the model itself gives
+    them, before penalty, temperature and filters.
 
     Examples:
       revlm generate --prompt "It was" --max-tokens 100
@@ -79,7 +88,7 @@ def generate(
 
     stop = stop or []
     sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
-    TextStream(stop)  # refuses what cannot be a stop text before anything is read
+    TextStream(stop)  # rejects an invalid stop text before anything is read
     if interactive:
         _refuse_with_interactive(
             {
@@ -90,10 +99,14 @@ def generate(
             }
         )
     if samples > 1 and temperature == 0:
-        _say(f"at temperature 0 all {samples} samples are the same")
-    given = None if interactive and prompt is None and prompt_file is None else read_prompt(prompt, prompt_file, _say)
+        _print_message(f"at temperature 0 all {samples} samples are the same")
+    given = (
+        None
+        if interactive and prompt is None and prompt_file is None
+        else read_prompt(prompt, prompt_file, _print_message)
+    )
     folder = newest_run().path if run is None else run
-    trained = load_model(folder, device, step, _say)
+    trained = load_model(folder, device, step, _print_message)
     writing = Writing(trained.model, trained.tokenizer, sampling, seed, range(samples))
     with _out_of_memory_explained(samples):
         if given is None or interactive:
@@ -102,10 +115,10 @@ def generate(
 
             beginning = trained.tokenizer.encode(given.text) if given is not None else ()
             if notice := beyond_training(len(beginning), trained.recipe):
-                _say(notice)
+                _print_message(notice)
             write_in_turns(writing, trained.tokenizer, given, stop, max_tokens)
         elif as_json:
-            drawn = _drawn(writing, trained, given, stop, max_tokens, is_printed=False)
+            sampled = _sample(writing, trained, given, stop, max_tokens, is_printed=False)
             described = {
                 "run": str(folder),
                 "step": trained.step,
@@ -113,21 +126,22 @@ def generate(
                 "prompt_tokens": _prompt_tokens(writing),
                 "seed": seed,
                 "sampling": asdict(sampling),
-                "samples": [sample.described() for sample in drawn],
+                "samples": [sample.described() for sample in sampled],
                 "prefill": _described(writing.prefill),
                 "decoding": _described(writing.decoding),
             }
             print_json(described)
         else:
-            _drawn(writing, trained, given, stop, max_tokens, is_printed=True)
+            _sample(writing, trained, given, stop, max_tokens, is_printed=True)
     if writing.decoding.tokens:
-        _say(f"prompt: {_in_words(writing.prefill, _prompt_tokens(writing))}; written: {_in_words(writing.decoding)}")
+        prompt_text = _throughput_text(writing.prefill, _prompt_tokens(writing))
+        _print_message(f"prompt: {prompt_text}; generated: {_throughput_text(writing.decoding)}")
 
 
-def _drawn(
+def _sample(
     writing: "Writing", trained: "TrainedModel", prompt: "Prompt", stop: list[str], max_tokens: int, *, is_printed: bool
 ) -> list["Sample"]:
-    """Returns the samples, each printed: the first as it comes, the others after it, under headings."""
+    """Samples and returns the continuations; prints the first while it is sampled, then the others under headings."""
     from revlm.cli.terminal.prefill_progress import PrefillProgress
     from revlm.cli.terminal.samples import Sample, draw_samples
     from revlm.cli.terminal.streams import print_content
@@ -135,9 +149,9 @@ def _drawn(
 
     tokens = trained.tokenizer.encode(prompt.text)
     if notice := beyond_training(len(tokens), trained.recipe):
-        _say(notice)
+        _print_message(notice)
     with PrefillProgress() as progress:
-        writing.take(tokens, progress.show)
+        writing.append(tokens, progress.show)
     samples = [Sample(trained.tokenizer, stop) for _ in range(writing.samples)]
     if not is_printed:
         draw_samples(writing, samples, max_tokens)
@@ -166,7 +180,7 @@ def _refuse_with_interactive(given: dict[str, bool]) -> None:
     for option, is_given in given.items():
         if is_given:
             raise UsageError(
-                f"{option} does not go with --interactive, which writes one text with what is typed: leave one out"
+                f"{option} cannot be combined with --interactive, which continues a single text: leave one out"
             )
 
 
@@ -178,25 +192,29 @@ def _out_of_memory_explained(samples: int) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         fewer = "fewer --samples or " if samples > 1 else ""
-        remedy = f"give {fewer}a shorter prompt, or --device cpu where that has more"
+        remedy = f"give {fewer}a shorter prompt, or --device cpu if it has more memory"
         raise ResourceError(f"out of memory: {remedy}") from error
 
 
-def _described(pace: "Throughput") -> dict[str, Any]:
-    return {"tokens": pace.tokens, "seconds": pace.seconds, "tokens_per_second": pace.tokens_per_second}
+def _described(throughput: "Throughput") -> dict[str, Any]:
+    return {
+        "tokens": throughput.tokens,
+        "seconds": throughput.seconds,
+        "tokens_per_second": throughput.tokens_per_second,
+    }
 
 
 def _prompt_tokens(writing: "Writing") -> int:
-    """The tokens that were given, without the one that begins a document."""
+    """The number of prompt tokens, without the begin token."""
     return max(writing.prefill.tokens - 1, 0)
 
 
-def _in_words(pace: "Throughput", tokens: int | None = None) -> str:
+def _throughput_text(throughput: "Throughput", tokens: int | None = None) -> str:
     from revlm.report.units import plural
 
-    counted = plural(pace.tokens if tokens is None else tokens, "token")
-    return f"{counted} in {pace.seconds:.2f} s, {pace.tokens_per_second or 0:,.1f} tokens/s"
+    counted = plural(throughput.tokens if tokens is None else tokens, "token")
+    return f"{counted} in {throughput.seconds:.2f} s, {throughput.tokens_per_second or 0:,.1f} tokens/s"
 
 
-def _say(text: str) -> None:
+def _print_message(text: str) -> None:
     typer.echo(text, err=True)

@@ -1,4 +1,4 @@
-"""The types of options and arguments that are paths."""
+"""Types for options and arguments that are paths."""
 
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,6 @@ def _text(text: str) -> str:
 
 
 PATH: dict[str, Any] = {"parser": _path}
-"""Of an option or argument that is a path: `typer.Option(**PATH)`."""
+"""For an option or argument that is a path: `typer.Option(**PATH)`."""
 CORPUS: dict[str, Any] = {"parser": _text}
-"""Of one that is a path, a pattern of paths, a dataset of the hub or a word."""
+"""For one that is a path, a pattern of paths, a hub dataset or a keyword."""

@@ -1,4 +1,4 @@
-"""`revlm plan`: the memory of a recipe by category and phase, whether it fits, and sweeps over a key."""
+"""`revlm plan`: the memory of a recipe by category and phase, whether it fits, and sweeps over one key."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,26 +15,28 @@ DEFAULT_VOCAB_SIZE = 2048
 
 
 def plan(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="a recipe file, or the name of a bundled recipe")],
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="recipe file, or name of a bundled recipe")],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="such as data.seq_len=131072")
     ] = None,
     vocab_size: Annotated[
         int | None,
-        typer.Option(min=1, help="by default that of data.path or data.tokenizer, or 2048", show_default=False),
+        typer.Option(min=1, help="default: that of data.path or data.tokenizer, else 2048", show_default=False),
     ] = None,
     sweep: Annotated[
         str | None,
-        typer.Option(metavar="KEY=N,N,...", help="plan several values of a key, reversible beside stored"),
+        typer.Option(
+            metavar="KEY=N,N,...", help="plan several values of a key, with reversible and with stored activations"
+        ),
     ] = None,
-    output: Annotated[Path | None, typer.Option(metavar="FILE.png", **PATH, help="draw the sweep")] = None,
-    measure: Annotated[bool, typer.Option("--measure", help="run real steps on random tokens beside the plan")] = False,
+    output: Annotated[Path | None, typer.Option(metavar="FILE.png", **PATH, help="plot the sweep")] = None,
+    measure: Annotated[bool, typer.Option("--measure", help="also measure real steps on random tokens")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Predict the peak memory of a training step by category and phase, before anything runs.
 
-    The peaks are beyond what the process holds before there is a model. The device is the recipe's; for CUDA on a
-    machine without it, give memory.limit to learn what fits.
+    The peaks do not include the memory of the process before the model. The device is the recipe's; to plan for CUDA on
+    a machine without it, give memory.limit to see what fits.
 
     Examples:
       revlm plan novel-64k data.seq_len=131072 memory.limit=8GB
@@ -47,10 +49,12 @@ def plan(
 
     if output is not None and (sweep is None or output.suffix != ".png"):
         raise UsageError(
-            f"--output {output} draws a sweep as PNG: give --sweep KEY=N,N,... and a name that ends in .png"
+            f"--output {output} plots a sweep as PNG: give --sweep KEY=N,N,... and a name that ends in .png"
         )
     if output is not None and not output.parent.is_dir():
-        raise UsageError(f"--output {output} has no folder to lie in: make {output.parent}, or give another name")
+        raise UsageError(
+            f"the folder of --output {output} does not exist: create {output.parent}, or give another path"
+        )
     loaded = load_recipe(recipe, overrides or [])
     chosen_vocab_size = _vocab_size(loaded, vocab_size)
     if sweep is not None:
@@ -71,11 +75,11 @@ def _vocab_size(recipe: "Recipe", given: int | None) -> int:
 
     if recipe.data.tokenizer is not None:
         return open_tokenizer(recipe.data.tokenizer).vocab_size
-    path = recipe.data.paths[0]  # all of them have the same tokenizer
+    path = recipe.data.paths[0]  # all token folders share one tokenizer
     if path.exists():
         return read_manifest(path).tokenizer.vocab_size
     typer.echo(
-        f"no tokens in {path} yet: planning for a vocabulary of {DEFAULT_VOCAB_SIZE:,} (--vocab-size)",
+        f"no tokens in {path} yet: assuming a vocabulary of {DEFAULT_VOCAB_SIZE:,} (--vocab-size)",
         err=True,
     )
     return DEFAULT_VOCAB_SIZE
@@ -108,7 +112,7 @@ def _print_plan(described: dict[str, Any]) -> None:
         table.add_row("measured", *(human_bytes(described["measured"][phase]) for phase in peaks), style="bold")
     print_table(table)
     print_line(
-        f"peak {human_bytes(described['peak_bytes'])}, with the process before the model "
+        f"peak {human_bytes(described['peak_bytes'])}; including the process before the model "
         f"{human_bytes(described['total_bytes'])}"
     )
     print_line(_verdict(described))
@@ -118,7 +122,7 @@ def _verdict(described: dict[str, Any]) -> str:
     from revlm.report.units import human_bytes
 
     if described["fits"] is None:
-        return "whether it fits is not known here: give memory.limit"
+        return "whether it fits is unknown: give memory.limit"
     fits = "fits into" if described["fits"] else "does not fit into"
     verdict = f"{fits} the {human_bytes(described['limit_bytes'])} that {described['limit_owner']}"
     longest = described["longest_seq_len"]

@@ -1,4 +1,4 @@
-"""The table and the picture of `revlm plan --sweep`: one key over several values, reversible beside stored."""
+"""The table and the plot of `revlm plan --sweep`: one key over several values, reversible and stored."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ def run_sweep(
     measure: bool,
     as_json: bool,
 ) -> None:
-    """Prints the sweep, and draws it where an output file is given. Raises UsageError for a sweep of no numbers."""
+    """Prints the sweep, and plots it to `output` if given. Raises UsageError if the values are not numbers."""
     from revlm.recipe import load_recipe
 
     key, values = _parse(sweep)
@@ -40,7 +40,7 @@ def run_sweep(
                 "measured_peak_bytes": max(measured.values()) if measured else None,
             }
         rows.append(row)
-    # Printed first: what took long to measure is not lost where the picture cannot be written.
+    # Printed first: measurements that took long are not lost if the plot cannot be written.
     if as_json:
         print_json({"key": key, "vocab_size": vocab_size, "rows": rows}, indent=2)
     else:
@@ -48,7 +48,7 @@ def run_sweep(
     if output is not None:
         _draw(key, rows, output)
         if not as_json:
-            typer.echo(f"drawn in {output}", err=True)
+            typer.echo(f"wrote {output}", err=True)
 
 
 def _parse(sweep: str) -> tuple[str, list[int]]:
@@ -68,7 +68,7 @@ def _print_table(key: str, rows: list[dict[str, Any]]) -> None:
 
     with_measured = any(row[mode]["measured_peak_bytes"] for row in rows for mode in MODES)
     table = Table(
-        title="peak of a step beyond the process before it",
+        title="peak memory of a step, without the process before the model",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,

@@ -1,4 +1,4 @@
-"""One plan as `revlm plan` shows it: peaks, limits, and real steps beside them where they are asked for."""
+"""One plan as `revlm plan` shows it: peaks, limits, and on request the measured peaks of real steps."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def planned_device(recipe: "Recipe") -> tuple[str, "MemoryLimit | None"]:
-    """The kind of device that a recipe names, and what it may plan for; None where that is not known here."""
+    """The type of a recipe's device, and its memory limit; None if the limit is unknown on this machine."""
     import torch
 
     from revlm.planning import planning_limit
@@ -54,13 +54,13 @@ def describe_plan(recipe: "Recipe", vocab_size: int, measure: bool) -> dict[str,
 
 
 def _measured(recipe: "Recipe", vocab_size: int, planned: "Plan", limit: "MemoryLimit | None") -> dict[str, int] | None:
-    """The peaks of real steps; None, with a message, where they would not fit or the device is not there."""
+    """The peaks of real steps; None, with a message, if they do not fit or this machine lacks the device."""
     import torch
 
     from revlm.report.units import human_bytes
 
     if recipe.train.device.startswith("cuda") and not torch.cuda.is_available():
-        typer.echo("not measured: there is no CUDA device here", err=True)
+        typer.echo("not measured: this machine has no CUDA device", err=True)
         return None
     if limit is not None and planned.total_bytes > limit.size_bytes:
         room = f"{human_bytes(limit.size_bytes)} that {limit.owner}"

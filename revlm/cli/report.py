@@ -1,4 +1,4 @@
-"""`revlm report`: pictures and a page from run folders alone."""
+"""`revlm report`: pictures and an HTML page, from run folders alone."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 def report(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="RUN", **PATH, help="Run folders; by default the newest under ./runs."),
+        typer.Argument(metavar="RUN", **PATH, help="Run folders; default: the latest under ./runs."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print files and key figures as one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object: files and key figures.")] = False,
 ) -> None:
-    """Write one self-contained HTML page and pictures of loss and memory into each run folder.
+    """Write a self-contained HTML page and pictures of loss and memory into each run folder.
 
-    Where `revlm evaluate` has been, pictures of what it found too.
+    A run that `revlm evaluate` has evaluated also gets pictures of the results.
 
-    Several runs are compared as well, on comparison.html in the folder that holds them all.
+    Several runs are also compared, on comparison.html in the folder that holds them all.
 
     Example: revlm report runs/novels
     """

@@ -1,4 +1,4 @@
-"""What is in a token store, for the terminal and as JSON."""
+"""The contents of a token store, for the terminal and as JSON."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from revlm.corpus.store import LengthBin, StoreContents, StoredDocument
 
 BAR_WIDTH = 24
-MOST_LINES = 20  # of duplicates, and of what was skipped
+MOST_LINES = 20  # of the list of duplicates, and of the list of skipped files
 
 
 def print_contents(folder: Path, contents: "StoreContents") -> None:
-    """Prints sums, a histogram of lengths, the longest and shortest documents, duplicates and what was skipped."""
+    """Prints totals, a histogram of lengths, the longest and shortest documents, duplicates and what was skipped."""
     console = Terminal()
-    for line in _sums(folder, contents):
+    for line in _totals(folder, contents):
         print_line(line)
     if contents.lengths:
         print_table(_histogram(contents.lengths, "#" if console.options.ascii_only else "█"))
@@ -34,7 +34,7 @@ def print_contents(folder: Path, contents: "StoreContents") -> None:
 
 
 def contents_as_dict(contents: "StoreContents") -> dict[str, Any]:
-    """Returns the contents as JSON has them; documents with their numbers, and without what compares them."""
+    """Returns the contents as JSON values; documents have their numbers, and no sketches."""
     listed = {
         name: [document_as_dict(number, each) for number, each in getattr(contents, name)]
         for name in ("longest", "shortest", "duplicates")
@@ -43,14 +43,14 @@ def contents_as_dict(contents: "StoreContents") -> dict[str, Any]:
 
 
 def document_as_dict(number: int, document: "StoredDocument") -> dict[str, Any]:
-    """Returns what is known of a document, its number first, without its sketch."""
+    """Returns the fields of a document, its number first, without its sketch."""
     known = {"document": number, **asdict(document)}
     del known["sketch"]
     return known
 
 
-def _sums(folder: Path, contents: "StoreContents") -> list[str]:
-    per_token = f", {contents.bytes_per_token:.2f} bytes a token" if contents.bytes_per_token else ""
+def _totals(folder: Path, contents: "StoreContents") -> list[str]:
+    per_token = f", {contents.bytes_per_token:.2f} bytes per token" if contents.bytes_per_token else ""
     part = f"{contents.shard}: " if contents.shard else ""
     return [
         f"{folder}: {part}{contents.documents:,} documents, {contents.tokens:,} tokens, "
@@ -62,7 +62,7 @@ def _sums(folder: Path, contents: "StoreContents") -> list[str]:
 def _histogram(lengths: "Iterable[LengthBin]", sign: str) -> Table:
     bins = list(lengths)
     most = max(each.documents for each in bins)
-    table = Table("tokens a document")
+    table = Table("tokens per document")
     for heading in ("documents", "tokens"):
         table.add_column(heading, justify="right")
     table.add_column("")
@@ -73,7 +73,7 @@ def _histogram(lengths: "Iterable[LengthBin]", sign: str) -> Table:
 
 
 def _ends(contents: "StoreContents") -> Table:
-    """The longest documents and then, where there are more, the shortest, all from the longest on."""
+    """The longest documents and then, if there are more, the shortest, in descending order of length."""
     table = Table("document", "title")
     for heading in ("tokens", "bytes"):
         table.add_column(heading, justify="right")

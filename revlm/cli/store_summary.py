@@ -1,4 +1,4 @@
-"""What a command that wrote a token store prints of it."""
+"""What a command prints after it has written a token store."""
 
 import json
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def print_summary(summary: "StoreSummary", as_json: bool) -> None:
-    """Prints what is in the store, on standard output: for people, or as one JSON object."""
+    """Prints the contents of the store on standard output: for people, or as one JSON object."""
     if as_json:
         typer.echo(json.dumps(_as_dict(summary), ensure_ascii=False))
     else:
@@ -34,7 +34,7 @@ def _as_dict(summary: "StoreSummary") -> dict[str, object]:
 
 
 def _print(summary: "StoreSummary") -> None:
-    """A table of the documents and what was removed, and a list of what was skipped."""
+    """A table of the documents and removed bytes, and a list of what was skipped."""
     from revlm.cli.document_table import document_table
     from revlm.cli.terminal.tables import print_line, print_table
     from revlm.corpus.store import StoreFolder
@@ -45,7 +45,7 @@ def _print(summary: "StoreSummary") -> None:
         f"normalised: {cleaning.byte_order_marks:,} byte order marks, "
         f"{cleaning.crlf_line_ends:,} CRLF line ends, "
         f"{cleaning.lone_carriage_returns:,} lone carriage returns",
-        f"Project Gutenberg matter removed: {cleaning.gutenberg_front_bytes:,} bytes in front, "
+        f"Project Gutenberg matter removed: {cleaning.gutenberg_front_bytes:,} bytes at the front, "
         f"{cleaning.gutenberg_back_bytes:,} bytes at the back",
         *(f"{source}: {duplicate}; --deduplicate leaves it out" for source, duplicate in summary.duplicates),
         *(f"skipped {each.path}: {each.reason}" for each in summary.skipped),

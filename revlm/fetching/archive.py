@@ -1,4 +1,4 @@
-"""Named files out of a package's archive: in memory, within budgets, nothing written to disk and no link followed."""
+"""Reads named files from a package's archive in memory, within limits; writes nothing and follows no link."""
 
 import gzip
 import io
@@ -10,7 +10,7 @@ from revlm.fetching.failure import SourceFailure
 
 EXPANDED_BYTES = 64 << 20
 MEMBERS = 100_000
-# Of all headers that carry long names and attributes: they are held in memory, an entry each.
+# The total size of the headers that carry long names and attributes, which tarfile holds in memory.
 EXTENDED_HEADER_BYTES = 1 << 20
 _EXTENDED = (
     tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK
@@ -18,9 +18,9 @@ _EXTENDED = (
 
 
 def read_members(archive: bytes, name: str, files: Sequence[str], deadline: Deadline) -> list[bytes]:
-    """Returns the named files of a .tar.gz, without the archive's one top folder, in the order asked for.
+    """Returns the contents of `files` in a .tar.gz, in order; their paths omit the archive's one top folder.
 
-    Raises SourceFailure where the archive is damaged or beyond the budgets, or a file is missing or no plain file.
+    Raises SourceFailure where the archive is damaged or exceeds the limits, or a file is missing or not a regular file.
     """
     found: dict[str, bytes] = {}
     try:
@@ -28,12 +28,12 @@ def read_members(archive: bytes, name: str, files: Sequence[str], deadline: Dead
             path = member.name.partition("/")[2]
             if path in files:
                 if not member.isreg() or member.issparse():
-                    raise SourceFailure(f"{name}: {path} is no plain file")
+                    raise SourceFailure(f"{name}: {path} is not a regular file")
                 found[path] = content.read()
     except SourceFailure:
         raise
-    except Exception as error:  # tarfile and zlib each have several, and a recursion can end either
-        raise SourceFailure(f"{name} is no whole archive ({type(error).__name__}: {error})") from None
+    except Exception as error:  # tarfile and zlib raise several kinds, and either can exceed the recursion limit
+        raise SourceFailure(f"{name} is not an intact archive ({type(error).__name__}: {error})") from None
     missing = [file for file in files if file not in found]
     if missing:
         raise SourceFailure(f"{name} holds no {', '.join(missing)}")
@@ -41,11 +41,11 @@ def read_members(archive: bytes, name: str, files: Sequence[str], deadline: Dead
 
 
 def _members(archive: bytes, deadline: Deadline) -> Iterator[tuple[tarfile.TarInfo, io.BufferedIOBase]]:
-    """Yields the members with their content, which is there until the next is asked for."""
+    """Yields the members with their content, which is valid until the next one is requested."""
     extended_bytes = 0
 
     class Member(tarfile.TarInfo):
-        """A header that is refused before what it announces is read into memory."""
+        """A header that is refused before the content that it announces is read into memory."""
 
         @classmethod
         def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "Member":
@@ -70,7 +70,7 @@ def _members(archive: bytes, deadline: Deadline) -> Iterator[tuple[tarfile.TarIn
 
 
 class _Bounded:
-    """A stream that ends with a failure once more has come out of it than allowed."""
+    """A stream that raises SourceFailure once it has expanded beyond the limit, or the deadline has passed."""
 
     def __init__(self, stream: gzip.GzipFile, deadline: Deadline) -> None:
         self._stream, self._deadline = stream, deadline

@@ -1,8 +1,8 @@
-"""Which registries and proxies the user's pip and npm are set up for.
+"""The registries and proxies for which the user's pip and npm are configured.
 
-Read from the environment and from the configuration files of the user and the machine, in the clients' own order.
-A `.npmrc` of the working directory is not read: it comes with whatever lies there. Tokens are not read either; a user
-and password in an address are used.
+They are read from the environment and from the configuration files of the user and the machine, with the clients'
+precedence. A `.npmrc` in the working directory is ignored, since it may come with somebody else's project. Tokens are
+not read; a user and password in an address are used.
 """
 
 import configparser
@@ -22,14 +22,14 @@ PYPI_INDEX = "https://pypi.org/simple"
 
 @dataclass(frozen=True)
 class Registry:
-    """Where a client looks for packages, in order, and how it gets there."""
+    """The addresses at which a client looks for packages, in order, and its network settings."""
 
     urls: tuple[str, ...]
     network: Network
 
 
 def npm_registry(package: str, environ: Mapping[str, str] = os.environ) -> Registry:
-    """Returns the registry that npm asks for a package; that of the scope, where the package has one."""
+    """Returns the registry that npm uses for a package: its scope's, where one is configured."""
     settings = _npm_settings(environ)
     scope = package.partition("/")[0] if package.startswith("@") else None
     url = (settings.get(f"{scope}:registry") if scope else None) or settings.get("registry") or NPM_REGISTRY
@@ -39,7 +39,7 @@ def npm_registry(package: str, environ: Mapping[str, str] = os.environ) -> Regis
 
 
 def pip_indexes(environ: Mapping[str, str] = os.environ) -> Registry:
-    """Returns the indexes that pip asks, of the web only; none where it is told to use none (`no-index`)."""
+    """Returns the indexes that pip uses, web addresses only; none with `no-index`."""
     settings = _pip_settings(environ)
     network = Network(_existing(settings.get("cert")), _none(settings.get("proxy")))
     if settings.get("no-index", "").strip().lower() in {"1", "true", "yes", "on"}:
@@ -80,7 +80,7 @@ def _pip_settings(environ: Mapping[str, str]) -> dict[str, str]:
         try:
             parser.read_string("\n".join(_lines(path, comments=True)))
         except configparser.Error:
-            continue  # pip itself ends at such a file, and says so
+            continue  # pip itself reports such a file
         for section in ("global", "download"):
             if parser.has_section(section):
                 settings |= {key.replace("_", "-"): value for key, value in parser.items(section)}
@@ -93,7 +93,7 @@ def _pip_settings(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _pip_files(environ: Mapping[str, str]) -> Iterable[Path]:
-    """The configuration files of pip; what a later one says counts."""
+    """Yields the configuration files of pip; later ones take precedence."""
     only = environ.get("PIP_CONFIG_FILE")
     if only == os.devnull:
         return
@@ -113,7 +113,7 @@ def _pip_files(environ: Mapping[str, str]) -> Iterable[Path]:
 
 
 def _lines(path: Path, *, comments: bool = False) -> list[str]:
-    """The lines of a configuration file; none where it cannot be read, as the clients have it."""
+    """Returns the lines of a configuration file; none where it cannot be read, as the clients do."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -130,5 +130,5 @@ def _existing(path: str | None) -> str | None:
 
 
 def _none(value: str | None) -> str | None:
-    """A setting that npm may hold as the word `null`."""
+    """Returns a setting, or None where npm stores it as `null`, `false` or an empty string."""
     return None if value in {None, "", "null", "false"} else value

@@ -1,4 +1,4 @@
-"""One plain-text document out of the files of a package."""
+"""Joins the files of a package into one plain-text document."""
 
 import json
 from collections.abc import Sequence
@@ -7,9 +7,9 @@ from revlm.fetching.failure import SourceFailure
 
 
 def compose(title: str, files: Sequence[str], contents: Sequence[bytes]) -> bytes:
-    """The whole text in UTF-8: text files one after the other, or the books of a file of verses (.jsonl).
+    """Returns the whole text in UTF-8: the text files in order, or the books of a file of verses (.jsonl).
 
-    Raises SourceFailure where a file does not hold what it should.
+    Raises SourceFailure where a file is not UTF-8, or a line is not a verse.
     """
     try:
         if len(files) == 1 and files[0].endswith(".jsonl"):
@@ -22,7 +22,7 @@ def compose(title: str, files: Sequence[str], contents: Sequence[bytes]) -> byte
 
 
 def _verses(title: str, lines: str) -> str:
-    """Books in the order of the file, one paragraph a verse with chapter and verse before it, such as `3:16`.
+    """Returns the books in file order, one paragraph per verse, preceded by chapter and verse, such as `3:16`.
 
     A line is an object with `book`, `chapter`, `verse` and `text`.
     """

@@ -1,4 +1,4 @@
-"""The boundary around a source: it ends in time, and whatever it raises becomes the reason why it failed."""
+"""Limits the time of a source and turns whatever it raises into a SourceFailure."""
 
 import threading
 import time
@@ -11,23 +11,23 @@ T = TypeVar("T")
 
 
 class Deadline:
-    """The time by which a source must have given its text, all waits, redirects and retries together."""
+    """The time limit of a source, over all its waits, redirects and retries."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._end = time.monotonic() + seconds
 
     def require_time_left(self) -> None:
-        """Raises SourceFailure where the time is over."""
+        """Raises SourceFailure after the deadline."""
         if time.monotonic() >= self._end:
             raise SourceFailure(f"it took longer than {self._seconds:g} s (--timeout allows more)")
 
     def run(self, work: Callable[[], T]) -> T:
-        """Returns what `work` returns, or raises SourceFailure when the time is over or `work` fails in any way.
+        """Returns the result of `work`; raises SourceFailure at the deadline, or when `work` raises anything.
 
-        The work runs in a thread, because waits for the network (names, handshakes, header lines) have time limits
-        each but none together. A thread that is too late is left behind; it ends at its next look at the deadline,
-        or with the process.
+        `work` runs in a thread, because network waits (name resolution, handshakes, header lines) have individual time
+        limits but no common one. A thread that misses the deadline is abandoned; it ends at its next check of the
+        deadline, or with the process.
         """
         results: list[T] = []
         failures: list[SourceFailure] = []
@@ -37,7 +37,7 @@ class Deadline:
                 results.append(work())
             except SourceFailure as failure:
                 failures.append(failure)
-            except Exception as error:  # of what a stranger sent: no list of what can go wrong is complete
+            except Exception as error:  # untrusted input: no list of exceptions would be complete
                 failures.append(SourceFailure(f"it cannot be read ({type(error).__name__}: {error})"))
 
         thread = threading.Thread(target=attempt, name="revlm fetch", daemon=True)
@@ -48,4 +48,4 @@ class Deadline:
         if failures:
             raise failures[0]
         self.require_time_left()
-        raise SourceFailure("it ended without an answer")
+        raise SourceFailure("it ended without a result")

@@ -1,4 +1,4 @@
-"""Downloads over HTTPS: bounded in bytes and time, whole or not at all, through the proxies of the environment."""
+"""Downloads over HTTPS, complete or not at all, bounded in bytes and time, through the configured proxies."""
 
 import base64
 import http.client
@@ -12,12 +12,12 @@ from typing import NamedTuple
 from revlm.fetching.deadline import Deadline
 from revlm.fetching.failure import SourceFailure
 
-WAIT_SECONDS = 6.0  # the longest single wait for the network: to connect, and for the next bytes
+WAIT_SECONDS = 6.0  # the longest single wait: to connect, and for the next bytes
 CHUNK_BYTES = 1 << 16
 
 
 class Response(NamedTuple):
-    """A whole body, its type, and the address that it came from after redirects."""
+    """A complete body, its content type, and the final address after redirects."""
 
     body: bytes
     content_type: str
@@ -26,18 +26,18 @@ class Response(NamedTuple):
 
 @dataclass(frozen=True)
 class Network:
-    """How the network is reached where that differs from the environment's way.
+    """Network settings that override the environment's.
 
     Attributes:
-        ca_file: certificates to trust in addition.
-        proxy: for every address, in place of http_proxy and https_proxy.
+        ca_file: additional certificates to trust.
+        proxy: the proxy for every address, instead of http_proxy and https_proxy.
     """
 
     ca_file: str | None = None
     proxy: str | None = None
 
     def opener(self) -> urllib.request.OpenerDirector:
-        """Returns what opens addresses of HTTP and HTTPS, and nothing else, also where a server redirects."""
+        """Returns an opener for HTTP and HTTPS only, also across redirects."""
         context = ssl.create_default_context()
         if self.ca_file:
             context.load_verify_locations(self.ca_file)
@@ -59,10 +59,10 @@ class Network:
 def download(
     url: str, deadline: Deadline, *, limit_bytes: int, accept: str = "*/*", network: Network | None = None
 ) -> Response:
-    """Returns what lies at an address; a user and password in the address go to its own host only.
+    """Returns the response of an address; a user and password in the address are sent only to its own host.
 
-    Raises SourceFailure where it cannot be had, is longer than `limit_bytes` or breaks off, and
-    urllib.error.HTTPError where the server answers with another status than success.
+    Raises SourceFailure where the address cannot be reached, or the body exceeds `limit_bytes` or breaks off, and
+    urllib.error.HTTPError where the server answers with an error status.
     """
     address, authorization = without_credentials(url)
     try:
@@ -79,19 +79,19 @@ def download(
         raise SourceFailure(f"{address} cannot be reached ({reason})") from None
     except (OSError, http.client.HTTPException) as error:
         raise SourceFailure(f"{address} broke off ({error or type(error).__name__})") from None
-    except ValueError as error:  # urllib's word for a URL that is none
-        raise SourceFailure(f"{address} is no usable address ({error})") from None
+    except ValueError as error:  # urllib rejects the URL
+        raise SourceFailure(f"{address} is not a valid address ({error})") from None
 
 
 def without_credentials(url: str) -> tuple[str, str | None]:
-    """Returns an address without user and password, and the header that carries them; None where it has none.
+    """Returns an address without user and password, and the Authorization header for them, None where there are none.
 
-    Raises SourceFailure where it is no web address.
+    Raises SourceFailure where the address is not valid.
     """
     try:
         parts = urllib.parse.urlsplit(url)
     except ValueError as error:
-        raise SourceFailure(f"{url} is no usable address ({error})") from None
+        raise SourceFailure(f"{url} is not a valid address ({error})") from None
     user, has_user, host = parts.netloc.rpartition("@")
     if not has_user:
         return url, None
@@ -111,5 +111,5 @@ def _read_whole(response: http.client.HTTPResponse, url: str, deadline: Deadline
         if len(received) > limit_bytes:
             raise SourceFailure(f"{url} is larger than {limit_bytes:,} bytes")
     if announced is not None and len(received) != int(announced):
-        raise SourceFailure(f"{url} is cut off: {len(received):,} of {int(announced):,} bytes came")
+        raise SourceFailure(f"{url} is truncated: {len(received):,} of {int(announced):,} bytes arrived")
     return bytes(received)

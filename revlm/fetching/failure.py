@@ -1,10 +1,10 @@
-"""Why a source did not give its text; the next source of the same title is tried then."""
+"""The error of one source of a title, after which the next source is tried."""
 
 
 class SourceFailure(Exception):
     """One source failed; the message is the reason, as the end of a sentence.
 
-    Reasons quote what servers and archives hold: what is not printable is shown escaped, and a long one is cut.
+    Reasons quote servers and archives: unprintable characters are escaped, and long reasons are truncated.
     """
 
     def __init__(self, reason: str) -> None:
@@ -12,6 +12,6 @@ class SourceFailure(Exception):
 
 
 def printable(text: str, longest: int = 500) -> str:
-    """Returns a text in which every character that a terminal might obey is shown escaped."""
+    """Returns a text with unprintable characters escaped, which a terminal might interpret, truncated to `longest`."""
     shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text[:longest])
     return shown + ("..." if len(text) > longest else "")

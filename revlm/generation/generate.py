@@ -1,4 +1,4 @@
-"""Text that goes on from a prompt."""
+"""Text that continues a prompt."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,12 +13,12 @@ from revlm.recipe import Recipe
 
 
 def beyond_training(prompt_tokens: int, recipe: Recipe) -> str | None:
-    """Returns a sentence where a prompt is longer than every example that the model was trained on."""
+    """Returns a sentence if a prompt is longer than every example that the model was trained on."""
     if prompt_tokens <= recipe.data.seq_len:
         return None
     return (
-        f"the prompt has {prompt_tokens:,} tokens, and no example in training had more than {recipe.data.seq_len:,} "
-        "(data.seq_len): the model has not learnt from texts this long"
+        f"the prompt has {prompt_tokens:,} tokens, and no training example had more than {recipe.data.seq_len:,} "
+        "(data.seq_len): the model was not trained on texts this long"
     )
 
 
@@ -32,12 +32,12 @@ def continue_text(
     seed: int,
     stop: Sequence[str] = (),
 ) -> Iterator[str]:
-    """Yields for each token after a prompt the text that can be shown with it, and at the end what was held back.
+    """Yields, for each sampled token, the text that it completes, and at the end what was held back.
 
-    An empty prompt begins a document. The text ends before the first of the `stop` texts in it.
+    An empty prompt starts a new document. The text ends before the first of the `stop` texts in it.
 
     Raises:
-        UsageError: a stop text is empty, or the seed out of range.
+        UsageError: a stop text is empty, or the seed is out of range.
         DataError: the prompt holds a lone surrogate.
         NonFiniteError: the model's logits are not finite.
     """
@@ -46,10 +46,10 @@ def continue_text(
     model.eval()
     try:
         writing = Writing(model, tokenizer, sampling, seed)
-        writing.take(tokenizer.encode(prompt))
-        for [drawn] in writing.continue_tokens(max_tokens, lambda sample: stream.stopped_by is not None):
-            assert drawn is not None
-            yield stream.push(tokenizer.piece_bytes[drawn.token])
+        writing.append(tokenizer.encode(prompt))
+        for [sampled] in writing.continue_tokens(max_tokens, lambda sample: stream.stopped_by is not None):
+            assert sampled is not None
+            yield stream.push(tokenizer.piece_bytes[sampled.token])
         yield stream.finish()
     finally:
         model.train(was_training)
@@ -68,12 +68,12 @@ def generate(
 ) -> Iterator[str]:
     """Yields the continuation of a prompt by a run's checkpoint, in pieces of whole characters.
 
-    The checkpoint is that of `step`, by default the newest whole one.
+    The checkpoint is that of `step`, by default the newest intact one.
 
     Raises:
-        StorageError: the run has no such checkpoint, or one of another shape of model.
-        DataError: as `load_model` and `continue_text`.
-        UsageError: there is no such device, or as `continue_text`.
+        StorageError: the run has no such checkpoint, or it does not fit the run's recipe.
+        DataError: as for `load_model` and `continue_text`.
+        UsageError: there is no such device, or as for `continue_text`.
         NonFiniteError: the model's logits are not finite.
     """
     trained = load_model(run, device, step)

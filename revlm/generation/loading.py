@@ -1,4 +1,4 @@
-"""A trained model, from its run folder."""
+"""Loads a trained model from its run folder."""
 
 from collections.abc import Callable
 from os import PathLike
@@ -23,9 +23,9 @@ from revlm.runs import (
 
 
 class TrainedModel(NamedTuple):
-    """A model of a run, on its device, with what it was trained with.
+    """A run's model on its device, with its tokenizer and recipe.
 
-    `step` is the step of its weights; `corpus_fingerprint` is that of the tokens or texts it was trained on;
+    `step` is the step of its weights; `corpus_fingerprint` identifies the tokens or texts it was trained on;
     `tokenizer_place` is the folder that holds its tokenizer.
     """
 
@@ -38,7 +38,7 @@ class TrainedModel(NamedTuple):
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device of the model."""
         return self.model.head_weight.device
 
 
@@ -48,13 +48,12 @@ def load_model(
     step: int | None = None,
     message: Callable[[str], object] = lambda text: None,
 ) -> TrainedModel:
-    """Returns the model of a run's checkpoint of a step, by default the newest whole one.
+    """Returns the model of a run's checkpoint of a step, by default the newest intact one.
 
-    `device` is auto, cpu, cuda or cuda:N; `message` is told in a sentence of each newer checkpoint that was passed
-    over.
+    `device` is auto, cpu, cuda or cuda:N; `message` is called with a sentence for each damaged checkpoint it skips.
 
     Raises:
-        StorageError: there is no run, no whole checkpoint, none of that step, or one of another shape of model.
+        StorageError: there is no run, no intact checkpoint, none of that step, or it does not fit the run's recipe.
         DataError: an older run, without a tokenizer of its own, whose token folder is gone.
         UsageError: there is no such device.
     """
@@ -63,7 +62,7 @@ def load_model(
     recipe = load_own_recipe(folder)
     path = newest_checkpoint(folder, message) if step is None else checkpoint_path(folder, step)
     if path is None:
-        raise StorageError(f"{folder} has no whole checkpoint to load: train on with `revlm train`")
+        raise StorageError(f"{folder} has no intact checkpoint to load: resume it with `revlm train`")
     tokenizer_place = _tokenizer_place(folder, recipe)
     tokenizer = open_tokenizer(tokenizer_place)
     checkpoint = load_checkpoint(path, groups=["model"])
@@ -75,14 +74,14 @@ def load_model(
     except RuntimeError as error:
         raise StorageError(
             f"{path} holds another model than {folder.recipe} and the tokenizer in {tokenizer_place} describe: "
-            "put the run's own recipe and tokenizer back"
+            "restore the run's own recipe and tokenizer"
         ) from error
     fingerprint = checkpoint.state["settings"]["corpus"]
     return TrainedModel(model.to(chosen).eval(), tokenizer, recipe, checkpoint.step, fingerprint, tokenizer_place)
 
 
 def _tokenizer_place(folder: RunFolder, recipe: Recipe) -> Path:
-    """The run folder, or for a run of before it kept its tokenizer, the token folder; several have the same one."""
+    """The run folder, or the first token folder if the run has no tokenizer of its own; all folders share one."""
     if Tokenizer.file_in(folder.path) is None and recipe.data.paths:
         return recipe.data.paths[0]
     return folder.path

@@ -1,7 +1,7 @@
-"""How a model's logits become tokens: pure functions, and random numbers that belong to one sample alone.
+"""Sampling tokens from logits: pure functions, and an independent random stream for each sample.
 
-`next_tokens` applies them in this order: repetition penalty, temperature, top-k, top-p, min-p. Each filter sees the
-distribution that those before it left. Of equally likely tokens the lower-numbered one goes first.
+`next_tokens` applies them in this order: repetition penalty, temperature, top-k, top-p, min-p. Each filter applies to
+the distribution that the previous ones leave. Ties between equally likely tokens go to the lower id.
 """
 
 import math
@@ -17,14 +17,14 @@ from revlm.errors import UsageError
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn; by default from the whole distribution, a little sharpened.
+    """How tokens are sampled; by default from the full distribution at temperature 0.8.
 
     Attributes:
-        temperature: divides the logits; 0 takes the likeliest token.
-        top_k: only so many likeliest tokens; 0: all.
-        top_p: only the fewest likeliest tokens that have this share together; 1: all.
-        min_p: only tokens at least this share as likely as the likeliest; 0: all.
-        repetition_penalty: above 1 makes tokens of the text so far less likely; 1: does nothing.
+        temperature: divides the logits; 0: always the likeliest token.
+        top_k: only the top_k likeliest tokens; 0: all.
+        top_p: only the smallest set of likeliest tokens with at least this total probability; 1: all.
+        min_p: only tokens at least min_p times as likely as the likeliest; 0: all.
+        repetition_penalty: above 1, tokens of the text so far become less likely; 1: no penalty.
 
     Raises:
         UsageError: a value is out of range.
@@ -42,27 +42,27 @@ class Sampling:
         if self.top_k < 0:
             raise UsageError(f"top-k is {self.top_k}: give 0 (every token) or more")
         if not 0 < self.top_p <= 1:
-            raise UsageError(f"top-p is {self.top_p}: give a share above 0 and at most 1 (every token)")
+            raise UsageError(f"top-p is {self.top_p}: give a probability above 0 and at most 1 (every token)")
         if not 0 <= self.min_p <= 1:
             raise UsageError(f"min-p is {self.min_p}: give a share from 0 (every token) to 1")
         if not 0 < self.repetition_penalty < math.inf:
             raise UsageError(
-                f"repetition-penalty is {self.repetition_penalty}: give 1 (none) or more, or less to ask for repetition"
+                f"repetition-penalty is {self.repetition_penalty}: give 1 (none) or more, or less to favour repetition"
             )
 
 
 class SampleRng:
     """The random numbers of one sample, from the counter-based generator Philox (Salmon et al., 2011).
 
-    They depend on the seed and the sample's number alone, and each token takes one of them: what else is drawn beside
-    a sample changes nothing.
+    They depend only on the seed and the sample's number, and each token uses one of them: other samples in the batch
+    do not change a sample.
     """
 
     def __init__(self, seed: int, sample: int) -> None:
         self._stream = np.random.Philox(key=np.array([seed, sample], dtype=np.uint64))
 
     def uniform(self) -> float:
-        """Returns the next number, at least 0 and below 1."""
+        """Returns the next number, in [0, 1)."""
         return float(self._stream.random_raw() >> 11) * 2.0**-53
 
 
@@ -72,15 +72,15 @@ def next_tokens(
     sampling: Sampling,
     uniform: Float[Tensor, "samples"],
 ) -> Int[Tensor, "samples"]:
-    """Returns the token that each sample draws.
+    """Returns the next token of each sample.
 
-    `seen` tells which tokens its text holds so far, `uniform` is its random number; float64 keeps a draw the same on
+    `seen` marks the tokens in its text so far, `uniform` is its random number; in float64, the result is the same on
     every device.
     """
     if sampling.repetition_penalty != 1:
         logits = penalise_repetition(logits, seen, sampling.repetition_penalty)
     if sampling.temperature == 0:
-        return logits.argmax(-1)  # the first where several are
+        return logits.argmax(-1)  # of several, the first
     logits = at_temperature(logits, sampling.temperature)
     if sampling.top_k:
         logits = keep_top_k(logits, sampling.top_k)
@@ -94,9 +94,9 @@ def next_tokens(
 def penalise_repetition(
     logits: Float[Tensor, "samples vocabulary"], seen: Bool[Tensor, "samples vocabulary"], penalty: float
 ) -> Float[Tensor, "samples vocabulary"]:
-    """Returns the logits with those of seen tokens divided by the penalty, negative ones multiplied.
+    """Returns the logits, with positive logits of seen tokens divided by the penalty and negative ones multiplied.
 
-    Keskar et al., arXiv 1909.05858, section 4.1, which divides; a negative logit would grow by that.
+    Keskar et al., arXiv 1909.05858, section 4.1, divide every logit, which would raise a negative one.
     """
     return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
 
@@ -104,21 +104,21 @@ def penalise_repetition(
 def at_temperature(
     logits: Float[Tensor, "samples vocabulary"], temperature: float
 ) -> Float[Tensor, "samples vocabulary"]:
-    """Returns the logits divided by a temperature above 0, the largest moved to 0: none overflows, however cold."""
+    """Returns the logits divided by a temperature above 0, after shifting the largest to 0, so that none overflows."""
     return (logits - logits.amax(-1, keepdim=True)) / temperature
 
 
 def keep_top_k(logits: Float[Tensor, "samples vocabulary"], k: int) -> Float[Tensor, "samples vocabulary"]:
-    """Returns the k largest logits, minus infinity in the place of the others."""
+    """Returns the k largest logits, and minus infinity for the others."""
     order = logits.argsort(dim=-1, descending=True, stable=True)[:, :k]
     return torch.full_like(logits, -torch.inf).scatter(1, order, logits.gather(1, order))
 
 
 def keep_top_p(logits: Float[Tensor, "samples vocabulary"], p: float) -> Float[Tensor, "samples vocabulary"]:
-    """Returns the logits of the nucleus, minus infinity in the place of the others.
+    """Returns the logits of the nucleus, and minus infinity for the others.
 
-    The nucleus is the fewest likeliest tokens that have probability p together (Holtzman et al., arXiv 1904.09751,
-    section 3.1), and never empty.
+    The nucleus is the smallest set of likeliest tokens with total probability p or more (Holtzman et al., arXiv
+    1904.09751, section 3.1); it is never empty.
     """
     ordered, order = logits.sort(dim=-1, descending=True, stable=True)
     probability = ordered.softmax(-1)
@@ -127,7 +127,7 @@ def keep_top_p(logits: Float[Tensor, "samples vocabulary"], p: float) -> Float[T
 
 
 def keep_min_p(logits: Float[Tensor, "samples vocabulary"], p: float) -> Float[Tensor, "samples vocabulary"]:
-    """Returns the logits of tokens at least p times as likely as the likeliest, minus infinity in the others' place.
+    """Returns the logits of tokens at least p times as likely as the likeliest, and minus infinity for the others.
 
     Nguyen et al., arXiv 2407.01082, section 3.
     """
@@ -135,7 +135,7 @@ def keep_min_p(logits: Float[Tensor, "samples vocabulary"], p: float) -> Float[T
 
 
 def draw(logits: Float[Tensor, "samples vocabulary"], uniform: Float[Tensor, "samples"]) -> Int[Tensor, "samples"]:
-    """Returns for each sample the token in whose share of 0..1 its random number falls, shares in the tokens' order."""
+    """Returns each sample's token by inverse transform sampling: the first whose cumulative share exceeds `uniform`."""
     reached = logits.softmax(-1).cumsum(-1)
     return torch.searchsorted(reached, uniform[:, None] * reached[:, -1:], right=True)[:, 0]
 
@@ -143,5 +143,5 @@ def draw(logits: Float[Tensor, "samples vocabulary"], uniform: Float[Tensor, "sa
 def log_probabilities(
     logits: Float[Tensor, "samples vocabulary"], tokens: Int[Tensor, "samples"]
 ) -> Float[Tensor, "samples"]:
-    """Returns the natural logarithm of the probability that the model itself gives to each sample's token."""
+    """Returns the natural log-probability that the model itself gives to each sample's token."""
     return logits.log_softmax(-1).gather(1, tokens[:, None])[:, 0]

@@ -1,4 +1,4 @@
-"""Bytes of tokens become text that can be shown at once: whole characters, and nothing of a stop text."""
+"""Turns the bytes of tokens into text that can be shown at once: complete characters, and no part of a stop text."""
 
 import codecs
 from collections.abc import Sequence
@@ -7,13 +7,13 @@ from revlm.errors import UsageError
 
 
 class TextStream:
-    """The text of one sample as it comes, up to the first stop text.
+    """The streamed text of one sample, up to the first stop text.
 
-    The stop text that is complete first ends it; of several that are complete together, the longest. What begins like
-    a stop text is held back until it is one or cannot become one. However the bytes are split, the text is the same.
+    The stop text that is completed first ends it; if several are completed at once, the longest counts. A possible
+    start of a stop text is held back until it is one or cannot become one. How the bytes are split does not matter.
 
     Attributes:
-        stopped_by: the stop text that ended it; None as long as none did.
+        stopped_by: the stop text that ended the text; None until one does.
     """
 
     def __init__(self, stops: Sequence[str] = ()) -> None:
@@ -25,11 +25,11 @@ class TextStream:
         self._held = ""
 
     def push(self, content: bytes) -> str:
-        """Returns what can be shown now that `content` has come; bytes that form no character are U+FFFD."""
+        """Adds bytes; returns the text that can be shown now, with U+FFFD for invalid bytes."""
         return self._shown(self._characters.decode(content))
 
     def finish(self) -> str:
-        """Returns what was held back: no more will come. Of a character that is not whole by now, nothing is shown."""
+        """Ends the text; returns what was held back. An incomplete character is dropped."""
         return self._release(len(self._held))
 
     def _shown(self, new: str) -> str:
@@ -38,13 +38,13 @@ class TextStream:
         self._held += new
         found = [(self._held.find(stop) + len(stop), -len(stop), stop) for stop in self._stops if stop in self._held]
         if not found:
-            return self._release(len(self._held) - self._begun())
+            return self._release(len(self._held) - self._possible_stop_length())
         end, _, self.stopped_by = min(found)
         shown, self._held = self._held[: end - len(self.stopped_by)], ""
         return shown
 
-    def _begun(self) -> int:
-        """The length of the longest end of what is held that a stop text begins with."""
+    def _possible_stop_length(self) -> int:
+        """The length of the longest suffix of the held text that a stop text starts with."""
         longest = min(max(map(len, self._stops), default=0), len(self._held))
         ends = range(longest, 0, -1)
         return next((end for end in ends if any(stop.startswith(self._held[-end:]) for stop in self._stops)), 0)

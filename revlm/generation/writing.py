@@ -1,4 +1,4 @@
-"""A text that is written on: what is given is taken in, what the model draws is appended, and its cache is kept."""
+"""A growing text: given tokens and sampled tokens are appended to it, and the decoding cache is kept."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,14 +17,13 @@ from revlm.generation.sampling import SampleRng, Sampling, log_probabilities, ne
 from revlm.model import RevLM
 
 Progress = Callable[[int, int], None]
-"""Told how many tokens were taken in, and of how many."""
+"""Called with the number of tokens processed, and the total."""
 
 
-class Drawn(NamedTuple):
-    """A token, and the natural logarithm of the probability that the model itself gave to it.
+class SampledToken(NamedTuple):
+    """A sampled token, and the natural log-probability that the model itself gave to it.
 
-    That is before penalty, temperature and filters, over the whole vocabulary: training's loss is the mean of it, with
-    the sign turned.
+    That is over the whole vocabulary, before penalty, temperature and filters: the training loss is its negated mean.
     """
 
     token: int
@@ -33,33 +32,33 @@ class Drawn(NamedTuple):
 
 @dataclass
 class Throughput:
-    """Tokens, and the seconds that the model took for them."""
+    """Tokens, and the seconds that the model took to process them."""
 
     tokens: int = 0
     seconds: float = 0.0
 
     @property
     def tokens_per_second(self) -> float | None:
-        """None where there was nothing to measure."""
+        """None if nothing was measured."""
         return self.tokens / self.seconds if self.tokens and self.seconds else None
 
 
 class Writing:
-    """One text, begun with the begin token, and from its first drawn token on in several samples.
+    """One text, which starts with the begin token and splits into several samples at its first sampled token.
 
-    Tokens that stand for no text, such as the begin token, are never drawn. The model is meant to be in evaluation
-    mode; see `RevLM.eval`.
+    Tokens without text, such as the begin token, are never sampled. The model should be in evaluation mode; see
+    `RevLM.eval`.
 
     Attributes:
-        prefill: what was taken in, the begin token included.
-        decoding: what was drawn, all samples together.
-        samples: how many there are.
+        prefill: the tokens given, including the begin token.
+        decoding: the tokens sampled, over all samples.
+        samples: the number of samples.
     """
 
     def __init__(
         self, model: RevLM, tokenizer: Tokenizer, sampling: Sampling, seed: int = 0, samples: Sequence[int] = (0,)
     ) -> None:
-        """Takes the numbers of the samples: one is the same text alone and among others, up to rounding.
+        """`samples` are their numbers: a sample's text depends on its number, not on the others (up to rounding).
 
         Raises:
             UsageError: the seed is out of range.
@@ -73,50 +72,52 @@ class Writing:
         self._generators = [SampleRng(seed, sample) for sample in samples]
         self._silent = torch.from_numpy(tokenizer.byte_lengths == 0)
         self._seen = torch.zeros(len(samples), tokenizer.vocab_size, dtype=torch.bool)
-        self._logits: Tensor | None = None  # after all that the decoder has taken in; one row until the first draw
-        self._waiting = torch.tensor([tokenizer.begin_id])  # drawn or given, and not taken in yet
+        self._logits: Tensor | None = (
+            None  # after all tokens that the decoder has; one row until the first sampled token
+        )
+        self._pending = torch.tensor([tokenizer.begin_id])  # sampled or given, but not decoded yet
         self._is_forked = len(samples) == 1
 
     @torch.no_grad()
-    def take(
+    def append(
         self,
         tokens: npt.ArrayLike,
         progress: Progress = lambda done, total: None,
         is_enough: Callable[[], bool] = lambda: False,
     ) -> int:
-        """Appends tokens that are given; none are fine. Several samples can only be given what precedes them all.
+        """Appends given tokens, possibly none. With several samples, only before the first token is sampled.
 
-        Returns how many of them were appended: all, or where `is_enough`, which is asked between blocks, those of the
-        blocks before.
+        Returns how many were appended: all, or those of the blocks before `is_enough`, which is called between blocks,
+        returned true.
 
         Raises:
             NonFiniteError: the logits are no longer finite.
         """
-        assert self.samples == 1 or not self.decoding.tokens, "samples have become texts of their own"
+        assert self.samples == 1 or not self.decoding.tokens, "the samples have already diverged"
         start = time.perf_counter()
         given = torch.as_tensor(tokens, dtype=torch.int64)
-        everything = torch.cat([self._waiting, given])
-        taken = 0
+        everything = torch.cat([self._pending, given])
+        processed = 0
         if len(everything):
             total, before = len(everything), self._decoder.length
             logits = self._decoder.extend(everything.to(self._device), lambda done: progress(done, total), is_enough)
             self._logits = self._read(logits[None])
-            taken = self._decoder.length - before
-        appended = max(0, taken - len(self._waiting))
+            processed = self._decoder.length - before
+        appended = max(0, processed - len(self._pending))
         self._seen[:, given[:appended]] = True
-        self._waiting = everything[:0]
-        self.prefill.tokens += taken
+        self._pending = everything[:0]
+        self.prefill.tokens += processed
         self.prefill.seconds += time.perf_counter() - start
         return appended
 
     @torch.no_grad()
     def continue_tokens(
         self, max_tokens: int, is_ended: Callable[[int], bool] = lambda sample: False
-    ) -> Iterator[list[Drawn | None]]:
-        """Yields up to `max_tokens` times what each sample has drawn; None for one that has ended.
+    ) -> Iterator[list[SampledToken | None]]:
+        """Samples up to `max_tokens` tokens; yields each sample's next token, None for a sample that has ended.
 
-        `is_ended` is asked for each sample by its number, before each draw; where all have ended, nothing more comes.
-        Leaving in between loses nothing: the text can be written on after the last token.
+        `is_ended` is called with the index of each sample before each token; once all have ended, the iterator ends.
+        It can be left at any time: the text can be continued after the last token.
 
         Raises:
             NonFiniteError: the logits are no longer finite.
@@ -126,32 +127,32 @@ class Writing:
             if all(ended):
                 return
             start = time.perf_counter()
-            drawn = self._drawn(ended)
+            drawn = self._sample(ended)
             self.decoding.tokens += self.samples - sum(ended)
             self.decoding.seconds += time.perf_counter() - start
             yield drawn
 
-    def _drawn(self, ended: Sequence[bool]) -> list[Drawn | None]:
+    def _sample(self, ended: Sequence[bool]) -> list[SampledToken | None]:
         logits = self._next_logits()
-        # One that has ended draws as well, without a random number, to keep its place in the batch.
+        # A sample that has ended keeps its row in the batch, but uses no random number.
         numbers = [
             0.0 if over else generator.uniform() for over, generator in zip(ended, self._generators, strict=True)
         ]
         allowed = logits.masked_fill(self._silent, -torch.inf)
         tokens = next_tokens(allowed, self._seen, self._sampling, torch.tensor(numbers, dtype=torch.float64))
         self._seen[torch.arange(self.samples), tokens] = True
-        self._waiting = tokens
+        self._pending = tokens
         own = log_probabilities(logits, tokens)
         each = zip(ended, tokens.tolist(), own.tolist(), strict=True)
-        return [None if over else Drawn(token, log_probability) for over, token, log_probability in each]
+        return [None if over else SampledToken(token, log_probability) for over, token, log_probability in each]
 
     def _next_logits(self) -> Float[Tensor, "samples vocabulary"]:
-        """The logits after everything, what waits included."""
+        """The logits after all tokens, including pending ones."""
         if self._logits is None:
-            self.take([])
+            self.append([])
         assert self._logits is not None
-        if len(self._waiting):
-            self._logits = self._read(self._decoder.step(self._waiting.to(self._device)))
+        if len(self._pending):
+            self._logits = self._read(self._decoder.step(self._pending.to(self._device)))
         elif not self._is_forked:
             self._decoder.fork(self.samples)
             self._logits = self._logits.expand(self.samples, -1)

@@ -1,4 +1,4 @@
-"""A model that goes on from what its layers keep, with the same weights, the same grid and the same numbers."""
+"""Incremental decoding with caches, on the same weights and the same fixed-point grid as training."""
 
 import copy
 from collections.abc import Callable
@@ -17,11 +17,11 @@ from revlm.ops.fixed_point import FixedPoint
 
 
 class CachedStack:
-    """The stack of a model, one token or one run of tokens at a time.
+    """The stack of a model with a cache per attention layer; takes one token or several consecutive tokens at a time.
 
-    `products` is the precision of its matrix products, as autocast would have it: other than the model's own, its
-    matrices are copied once in it. Gradients are not kept. A stream that nears the range of the grid is a
-    NonFiniteError; an increment that is not finite makes all hidden states from there on NaN.
+    `products` is the dtype of its matrix products, as under autocast; where it is not the model's own dtype, the
+    matrices are cast and copied once. There are no gradients. A stream that nears the range of the grid raises
+    NonFiniteError; an increment that is not finite makes all later hidden states NaN.
     """
 
     def __init__(self, model: RevLM, products: torch.dtype) -> None:
@@ -38,25 +38,25 @@ class CachedStack:
 
     @property
     def bytes(self) -> int:
-        """The memory of what the layers keep."""
+        """The size of the caches in bytes."""
         return sum(cache.bytes for cache in self.caches.values())
 
     def latest_buckets(self) -> dict[int, Int[Tensor, "heads samples rounds"]]:
-        """Returns the buckets of the latest token of each sample, by the number of the hash layer."""
+        """Returns the buckets of each sample's latest token, by hash layer."""
         latest = {turn // 2: cache.latest_bucket for turn, cache in self.caches.items()}
         return {layer: bucket for layer, bucket in latest.items() if bucket is not None}
 
     def reserve(self, tokens: int) -> None:
-        """Makes room for so many more tokens at once."""
+        """Allocates cache memory for `tokens` more tokens at once."""
         for cache in self.caches.values():
             cache.reserve(tokens)
 
     @torch.no_grad()
     def extend(self, inputs: Int[Tensor, "tokens"]) -> Float[Tensor, "tokens d_model"]:
-        """Takes in the next tokens of the one sequence, by the path of training; returns their hidden states.
+        """Prefills the next tokens of the single sequence with the operations of training; returns their hidden states.
 
         Raises:
-            UsageError: where there is no token.
+            UsageError: `inputs` is empty.
         """
         if len(inputs) == 0:
             raise UsageError("inputs holds no token: give at least one")
@@ -75,7 +75,7 @@ class CachedStack:
 
     @torch.no_grad()
     def step(self, inputs: Int[Tensor, "samples"]) -> Float[Tensor, "samples d_model"]:
-        """Takes in the next token of each sample; returns their hidden states."""
+        """Decodes the next token of each sample; returns their hidden states."""
         rotary = self._rotary(1)
         hidden = self._through(
             inputs, [slice(0, self.samples)], lambda cache, source: cache.step(self._to_float(source), rotary)
@@ -85,7 +85,7 @@ class CachedStack:
 
     @torch.no_grad()
     def fork(self, samples: int) -> None:
-        """Lets so many samples go on from here; there must have been one."""
+        """Forks the single sequence into `samples` samples."""
         for cache in self.caches.values():
             cache.fork(samples)
         self.samples = samples
@@ -93,7 +93,7 @@ class CachedStack:
     def _through(
         self, inputs: Int[Tensor, "tokens"], spans: list[slice], mixed: Callable[[Cache, Tensor], Tensor]
     ) -> Float[Tensor, "tokens d_model"]:
-        """Returns the hidden states of new tokens; their token-wise parts are worked off in spans."""
+        """Returns the hidden states of new tokens; token-wise parts are computed span by span."""
         fixed = self._fixed
         embedding = self._model.embedding(inputs.long())
         first = torch.zeros_like(embedding, dtype=torch.int32)
@@ -126,7 +126,7 @@ class CachedStack:
 
 
 def _with_matrices_in(dtype: torch.dtype, sublayers: nn.ModuleList) -> nn.ModuleList:
-    """Returns copies whose linear maps hold their weights in a precision, as autocast would cast them each time."""
+    """Returns copies whose linear maps hold their weights in `dtype`, as autocast would cast them for each use."""
     copied = copy.deepcopy(sublayers)
     for module in copied.modules():
         if isinstance(module, nn.Linear):

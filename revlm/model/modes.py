@@ -1,4 +1,4 @@
-"""A model's mode, held for a block."""
+"""Switches a model to evaluation mode temporarily."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Holds a model in evaluation mode and without gradients for a block, however that ends."""
+    """Keeps a model in evaluation mode and gradients off inside the `with` block, then restores the mode."""
     was_training = model.training
     model.eval()
     try:

@@ -1,12 +1,12 @@
-"""The precision of matrix products: the one place that turns autocast on."""
+"""The precision of matrix products: the only place that enables autocast."""
 
 import torch
 
 
 def autocast(precision: str, device: torch.device | str) -> torch.autocast:
-    """Returns the context for a precision of `train.precision`, with fp32 one that changes nothing.
+    """Returns the autocast context for a `train.precision`, which for fp32 has no effect.
 
-    It keeps no weights that it has cast: they would stay in memory from the forward pass to the backward pass.
+    It does not cache cast weights, which would stay in memory from the forward to the backward pass.
     """
     kind = torch.device(device).type
     return torch.autocast(kind, dtype=torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)

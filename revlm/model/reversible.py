@@ -1,9 +1,9 @@
-"""The reversible stack: two fixed-point streams, memory flat in depth, gradients the same to the bit.
+"""The reversible stack: two fixed-point streams, memory constant in depth, gradients identical to the bit.
 
-Sublayers take turns: an even one adds to the first stream what it makes of the second, an odd one the other way
-round. Streams are int32 on a grid, so subtracting the same increments in the opposite order gives back the same bits
-(after Gomez et al., arXiv 1707.04585, whose floating-point residuals drift). Beside the two streams and their two
-gradients, all [tokens, d_model], one sublayer's tensors exist at a time.
+Sublayers alternate: an even one adds to the first stream an increment computed from the second, an odd one the other
+way round. Streams are int32 on a grid, so subtracting the same increments in reverse order restores the same bits
+(after Gomez et al., arXiv 1707.04585, whose floating-point residuals drift). Besides the two streams and their two
+gradients, all [tokens, d_model], only one sublayer's tensors exist at a time.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ from revlm.ops.fixed_point import FixedPoint
 class ReversibleStack(nn.Module):
     """A stack of residual sublayers on two streams.
 
-    With `reversible` False each sublayer's graph is kept instead of rebuilt: the same numbers, more memory.
+    With `reversible` False each sublayer's graph is stored instead of rebuilt: the same numbers, more memory.
     """
 
     def __init__(self, sublayers: Iterable[Sublayer], *, fraction_bits: int, reversible: bool, tile: int) -> None:
@@ -34,12 +34,12 @@ class ReversibleStack(nn.Module):
     def forward(
         self, embedding: Float[Tensor, "tokens d_model"], context: Context
     ) -> tuple[Float[Tensor, "tokens d_model"], FixedPoint]:
-        """Returns the sum of the two final streams, and the watch over their range."""
+        """Returns the sum of the two final streams, and the `FixedPoint` that tracks their range."""
         fixed = FixedPoint(self.fraction_bits, embedding.device)
         sublayers = [layer for layer in self.sublayers if isinstance(layer, Sublayer)]
         parameters = [parameter for layer in sublayers for parameter in sublayer_parameters(layer)]
         passes = [SublayerPass(layer, context, self.tile, fixed, embedding) for layer in sublayers]
-        # Asked here: inside the Function gradients are off, and `needs_input_grad` is true under `no_grad` too.
+        # Checked here: inside the Function gradients are off, and `needs_input_grad` is true even under `no_grad`.
         differentiable = torch.is_grad_enabled()
         return _Stack.apply(passes, fixed, self.reversible, differentiable, embedding, *parameters), fixed
 
@@ -70,7 +70,7 @@ class _Stack(torch.autograd.Function):
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
         passes: list[SublayerPass] | None = ctx.passes
         if passes is None:
-            raise RuntimeError("the streams were run backwards already: call the model again before backward()")
+            raise RuntimeError("the backward pass has already run: call the model again before backward()")
         kept: list[Kept | None] = ctx.kept
         streams: list[Tensor] | None = ctx.streams
         ctx.passes = ctx.kept = ctx.streams = None
@@ -85,7 +85,7 @@ class _Stack(torch.autograd.Function):
                     passes[turn].backward(pair, kept[turn], d_source=d_streams[source], d_target=d_streams[target])
                 )
                 kept[turn] = None
-        finally:  # a pass that fails leaves the generators where they were, too
+        finally:  # restores the generators after a failure, too
             if random_state is not None:
                 passes[0].set_random_state(random_state)
         d_parameters = [gradient for of_sublayer in reversed(gradients) for gradient in of_sublayer]

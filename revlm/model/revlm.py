@@ -18,21 +18,21 @@ from revlm.ops.linear_cross_entropy import linear_cross_entropy
 from revlm.recipe import Model as ModelRecipe
 
 _EMBEDDING_STD = 0.02
-# Of the increments of the whole stack together, beside the embedding: 30 steps on a novel
-# end 0.2 nats a token lower than with a gain of 1.
+# The initial size of the whole stack's increments relative to the embedding: 30 steps on a novel end 0.2 nats per token
+# lower than with a gain of 1.
 _INITIAL_WRITTEN_GAIN = 0.01
 
 
 class RevLM(nn.Module):
-    """A model of token sequences in which several documents may lie one behind the other without meeting.
+    """A model of token sequences that may consist of several documents, which do not attend to each other.
 
-    In training mode the hashes are drawn afresh from `step`, if one is given; otherwise they are those of evaluation,
-    which depend on the seed alone and are saved with the weights. `tile` is the number of tokens that token-wise layers
-    work on at a time; `auto` is one for a CPU (`tile_tokens` has others).
+    In training mode the hashes are drawn anew for each `step`, if given; otherwise those of evaluation are used, which
+    depend on the seed alone and are saved with the weights. `tile` is the number of tokens that token-wise layers
+    process at a time; `auto` chooses one for a CPU (see `tile_tokens`).
 
     Attributes:
-        fixed: after a forward pass, the watch over the range of its streams.
-        statistics: after a forward pass with `with_statistics`, the use of each hash layer by its number.
+        fixed: after a forward pass, the `FixedPoint` that tracks the range of its streams.
+        statistics: after a forward pass with `with_statistics`, the statistics of each hash layer by its number.
     """
 
     def __init__(self, recipe: ModelRecipe, *, vocab_size: int, seed: int, tile: int | str = "auto") -> None:
@@ -58,11 +58,11 @@ class RevLM(nn.Module):
             self.register_buffer(f"rotations_{layer}", self._rotations(layer, None))
         self.fixed: FixedPoint | None = None
         self.statistics: dict[int, LayerStatistics] = {}
-        self._initialise()
+        self._initialize()
 
     @property
     def hash_layers(self) -> tuple[int, ...]:
-        """The numbers of the layers that hash."""
+        """The indices of the hash layers."""
         return tuple(layer for layer, kind in enumerate(self.kinds) if KINDS[kind].hashes)
 
     def attention(self, layer: int) -> Sublayer:
@@ -81,11 +81,11 @@ class RevLM(nn.Module):
     ) -> Float[Tensor, "tokens d_model"]:
         """Returns the hidden state of each token: the norm of the two streams' sum.
 
-        `document_ids` numbers the documents in contiguous runs (None: all are one); `step` is the training step from
-        which the hashes are drawn.
+        `document_ids` numbers the documents in contiguous runs (None: all tokens are one document); `step` is the
+        training step that determines the hashes.
 
         Raises:
-            UsageError: on an example without tokens, and on more documents than bucket numbers can tell apart.
+            UsageError: the example has no tokens, or more documents than int32 bucket numbers can distinguish.
         """
         if inputs.numel() == 0:
             raise UsageError("inputs holds no token: give an example of at least one")
@@ -95,7 +95,7 @@ class RevLM(nn.Module):
         if (int(document_ids.max()) + 1) * self.recipe.n_buckets >= 2**31:
             raise UsageError(
                 f"an example of {int(document_ids.max()) + 1:,} documents is more than {self.recipe.n_buckets} buckets "
-                "can keep apart: lower data.seq_len or model.n_buckets"
+                "can distinguish: lower data.seq_len or model.n_buckets"
             )
         self.statistics = {}
         drawn = step if self.training else None
@@ -108,16 +108,16 @@ class RevLM(nn.Module):
         return self.norm(streams)
 
     def loss(self, hidden: Float[Tensor, "tokens d_model"], targets: Int[Tensor, "tokens"]) -> Float[Tensor, ""]:
-        """Returns the sum of the targets' cross-entropies, in nats."""
+        """Returns the sum of the targets' cross-entropies in nats."""
         return linear_cross_entropy(hidden, self.head_weight, targets)
 
     def logits(self, hidden: Float[Tensor, "tokens d_model"]) -> Float[Tensor, "tokens vocabulary"]:
-        """Returns the logits of a few tokens."""
+        """Returns the logits of tokens; `loss` avoids them for many."""
         return nn.functional.linear(hidden, self.head_weight)
 
     @property
     def head_weight(self) -> Float[Tensor, "vocabulary d_model"]:
-        """The weight of the output head: the embedding's where they are tied."""
+        """The weight of the output head; the embedding's where they are tied."""
         return self.embedding.weight if self.head is None else self.head.weight
 
     def _current_rotations(self, layer: int, step: int | None) -> Tensor:
@@ -131,11 +131,11 @@ class RevLM(nn.Module):
         head_dim = recipe.d_model // recipe.n_heads
         return draw_rotations(self.seed, step, layer, recipe.n_heads, recipe.n_rounds, head_dim, recipe.n_buckets)
 
-    def _initialise(self) -> None:
-        """Draws the weights from the seed alone; what writes into a stream starts small, the smaller the deeper.
+    def _initialize(self) -> None:
+        """Draws the weights from the seed alone; maps that write into a stream start smaller in a deeper model.
 
-        The first hidden states are then all but the embeddings, and the head learns which token follows which
-        before the layers have their say (in the spirit of ReZero, Bachlechner et al., arXiv 2003.04887).
+        The initial hidden states are then close to the embeddings, and the head learns bigram statistics before the
+        layers contribute (in the spirit of ReZero, Bachlechner et al., arXiv 2003.04887).
         """
         generator = torch.Generator().manual_seed(self.seed)
         written_gain = _INITIAL_WRITTEN_GAIN * (2 * self.recipe.n_layers) ** -0.5

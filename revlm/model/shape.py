@@ -1,16 +1,16 @@
-"""What a recipe leaves to be derived from shapes, derived once and then stored with the run."""
+"""The values that a recipe leaves to be derived from shapes, derived once and stored with the run."""
 
 from revlm.recipe import Model as ModelRecipe
 
-# Elements of the widest token-wise tensor of a tile. On the CPU 7 MiB in float32, within the last-level cache, and less
-# than the blocks that come from the system anew (`revlm.ops.heap`): a fresh page costs more than the work on it. On
-# CUDA enough work for each of the many kernels that a tile queues.
+# Elements of the widest token-wise tensor of a tile. On the CPU 7 MiB in float32: within the last-level cache, and
+# below the size at which allocations come from the system (`revlm.ops.heap`), since a fresh page costs more than
+# computing on it. On CUDA enough work for each of the many kernels that a tile launches.
 _TILE_ELEMENTS = {"cpu": 7 * 2**18, "cuda": 2**25}
 _SMALLEST_TILE, _LARGEST_TILE = 64, {"cpu": 8192, "cuda": 65536}
 
 
 def automatic_buckets(seq_len: int, window: int) -> int:
-    """Returns the power of two, 4 to 65536, at which an example's tokens fill each bucket about one window deep."""
+    """Returns the power of two, 4 to 65536, at which a bucket holds about a window of an example's tokens."""
     n_buckets = 4
     while n_buckets * window < seq_len and n_buckets < 65536:
         n_buckets *= 2
@@ -25,7 +25,7 @@ def resolve_model(recipe: ModelRecipe, seq_len: int) -> ModelRecipe:
 
 
 def tile_tokens(recipe: ModelRecipe, tile: int | str, device_kind: str) -> int:
-    """Returns how many tokens the token-wise layers work on at a time on "cpu" or "cuda", where `tile` may be auto."""
+    """Returns how many tokens token-wise layers process at a time on "cpu" or "cuda"; `tile` may be "auto"."""
     if isinstance(tile, int):
         return tile
     tokens = _TILE_ELEMENTS[device_kind] // max(recipe.d_ff, 3 * recipe.d_model)

@@ -1,7 +1,7 @@
-"""One sublayer run forwards and backwards over a long sequence, token-wise parts in tiles of tokens.
+"""The forward and backward pass of one sublayer over a long sequence, with token-wise parts in tiles of tokens.
 
-Tile bounds come from shapes and the recipe alone, so a tile that is rebuilt gives the same bits. Weight gradients of
-tiles are summed in float32 in the order of the tiles.
+Tile bounds depend only on shapes and the recipe, so rebuilding a tile gives the same bits. The weight gradients of
+tiles are summed in float32, in tile order.
 """
 
 from collections.abc import Iterator
@@ -30,9 +30,9 @@ def sublayer_parameters(sublayer: Sublayer) -> Iterator[nn.Parameter]:
 
 
 class _Stage:
-    """A part of a sublayer on parameters of its own: they share storage with the module's, but not their hooks.
+    """A part of a sublayer with its own parameter tensors, which share the module's storage but not its hooks.
 
-    Hooks of users and of data-parallel wrappers belong to the sum over all tiles, which the stack returns.
+    Hooks of users and of data-parallel wrappers apply to the sum over all tiles, which the stack returns.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -53,7 +53,7 @@ class _Stage:
     def backward(
         self, outputs: tuple[Tensor, ...], inputs: tuple[Tensor, ...], d_outputs: tuple[Tensor, ...]
     ) -> tuple[Tensor, ...]:
-        """Adds the gradients of the parameters to their sums; returns those of the inputs."""
+        """Accumulates the gradients of the parameters; returns those of the inputs."""
         learned = {name: value for name, value in self.parameters.items() if value.requires_grad}
         gradients = torch.autograd.grad(
             outputs, (*inputs, *learned.values()), d_outputs, allow_unused=True, materialize_grads=True
@@ -63,14 +63,14 @@ class _Stage:
         return gradients[: len(inputs)]
 
     def summed(self) -> Iterator[Tensor]:
-        """Yields the gradient of each parameter, in its own precision."""
+        """Yields the accumulated gradient of each parameter, in the parameter's dtype."""
         for name, value in self.parameters.items():
             yield self.gradients[name].to(value.dtype)
 
 
 @dataclass
 class Kept:
-    """The graphs of one sublayer, kept from the forward pass for the backward pass (the stored mode)."""
+    """The graphs of one sublayer, stored from the forward to the backward pass (the stored mode)."""
 
     stages: dict[str, _Stage]
     read: list[tuple[Tensor, tuple[Tensor, ...]]] = field(default_factory=list)
@@ -79,7 +79,7 @@ class Kept:
 
 
 class SublayerPass:
-    """One sublayer in one pass: adds its increments to a stream, and later takes them back and differentiates."""
+    """One sublayer in one pass: adds its increments to a stream, later subtracts them again and differentiates."""
 
     def __init__(self, sublayer: Sublayer, context: Context, tile: int, fixed: FixedPoint, embedding: Tensor) -> None:
         self.sublayer, self.context, self.fixed = sublayer, context, fixed
@@ -93,7 +93,7 @@ class SublayerPass:
     def add_(
         self, source: Int[Tensor, "tokens d_model"], target: Int[Tensor, "tokens d_model"], *, keep: bool
     ) -> Kept | None:
-        """Adds the increments made from the source to the target stream; with `keep`, returns the graphs."""
+        """Adds the increments computed from the source to the target stream; returns the graphs with `keep`."""
         self._random_state = self.random_state()
         stages = self._stages()
         kept = Kept(stages) if keep else None
@@ -115,10 +115,10 @@ class SublayerPass:
         d_source: Float[Tensor, "tokens d_model"],
         d_target: Float[Tensor, "tokens d_model"],
     ) -> Gradients:
-        """Adds to `d_source` what flows through the sublayer; returns the gradients of its parameters.
+        """Adds the sublayer's gradient to `d_source`; returns the gradients of its parameters.
 
-        With the (source, target) streams, takes the increments back from the target and rebuilds the graphs;
-        with `kept`, uses the graphs that were kept.
+        With the (source, target) streams, subtracts the increments from the target and rebuilds the graphs; with
+        `kept`, uses the stored graphs.
         """
         stages = self._stages() if kept is None else kept.stages
         if streams is not None:
@@ -137,7 +137,7 @@ class SublayerPass:
             self._backward_of_write(stages["write"], streams, kept, mixed, d_mixed, d_source, d_target)
             if mixed is not None and d_mixed is not None:
                 differentiable = tuple(each for each in read if each.requires_grad)
-                self._give_tiles_back()
+                self._trim_heap()
                 d_read = stages["mix"].backward((mixed,), differentiable, (d_mixed,))
                 del read, mixed, d_mixed, differentiable
                 self._backward_of_read(stages["read"], streams, kept, d_read, d_source)
@@ -160,11 +160,11 @@ class SublayerPass:
 
     def _replayed_autocast(self) -> AbstractContextManager[None]:
         kind, dtype, enabled = self._autocast
-        # Casts of weights are not cached: a cache would hold graphs of one tile in the next.
+        # Cast weights are not cached: the cache would carry graphs from one tile to the next.
         return torch.autocast(kind, dtype=dtype, enabled=enabled, cache_enabled=False)
 
-    def _give_tiles_back(self) -> None:
-        """Gives back what tiles left free in the heap, before attention over whole sequences needs the most of all."""
+    def _trim_heap(self) -> None:
+        """Returns the heap memory that tiles freed, before attention over whole sequences reaches the peak."""
         if self.device.type == "cpu":
             return_freed_memory()
 
@@ -181,7 +181,7 @@ class SublayerPass:
     def _mixed(
         self, stages: dict[str, _Stage], source: Tensor, kept: Kept | None, *, differentiable: bool
     ) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Returns what the sublayer reads from a whole stream, and what it mixes from it."""
+        """Returns the tensors that the sublayer reads from a whole stream, and their mix."""
         whole: tuple[Tensor, ...] = ()
         for span in self.spans:
             with torch.set_grad_enabled(kept is not None):
@@ -196,7 +196,7 @@ class SublayerPass:
         for each in whole:
             each.requires_grad_(differentiable and each.is_floating_point())
         if differentiable:
-            self._give_tiles_back()
+            self._trim_heap()
         (mixed,) = stages["mix"](*whole, context=self.context)
         if kept is not None:
             kept.mixed = whole, mixed

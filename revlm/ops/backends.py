@@ -1,13 +1,13 @@
-"""The one choice of backend: what computes an operation on a device.
+"""Chooses the backend of an operation on a device.
 
-There are three: `compiled` (C++ for this machine's CPU), `triton` (kernels for CUDA) and `pytorch` (PyTorch's own
-operations, on any device). Each operation is a folder with a file for each backend that it has (for `pytorch` that is
-`reference`, for attention `blocked`), all with the same signature. What a backend is not made for, such as a dtype, its
-`takes` refuses, and PyTorch's operations do it.
+There are three: `compiled` (C++ for the machine's CPU), `triton` (kernels for CUDA) and `pytorch` (PyTorch's
+operations, on any device). Each operation is a folder with one file per backend (`reference` for `pytorch`, in
+attention `blocked`), all with the same signature. A backend's `takes` rejects inputs that it does not support, such as
+a dtype; then PyTorch's operations are used.
 
-The environment's `REVLM_BACKEND` (auto, compiled, triton or pytorch) decides for every operation, and
-`using` for a block. `auto` is `compiled` on a CPU for which there is a compiler that works, `triton` on CUDA where that
-can be imported, else `pytorch`; where the quicker one fails, a warning says so once.
+The environment variable `REVLM_BACKEND` (auto, compiled, triton or pytorch) applies to every operation, `using` to a
+`with` block. `auto` is `compiled` on a CPU with a working compiler, `triton` on CUDA where it can be imported, and
+`pytorch` otherwise; if the faster backend fails, a warning is issued once.
 """
 
 import functools
@@ -30,53 +30,53 @@ _override: ContextVar[str | None] = ContextVar("backend", default=None)
 
 
 def chosen(device: torch.device) -> str:
-    """Returns the backend of operations on a device, one of `BACKENDS`.
+    """Returns the backend for a device, one of `BACKENDS`.
 
     Raises:
-        UsageError: where one is asked for that is not known or cannot be here.
+        UsageError: the requested backend is unknown or unavailable.
     """
-    asked = _asked()
-    if asked != "auto":
-        require(asked, device)
-        return asked
+    requested = _requested()
+    if requested != "auto":
+        require(requested, device)
+        return requested
     if device.type == "cpu" and library.builds():
         return "compiled"
     return "triton" if availability.runs_on(device) else "pytorch"
 
 
 def planned(device_kind: str) -> str:
-    """Returns what `chosen` will return on "cpu" or "cuda", as far as can be told before anything is built."""
-    asked = _asked()
-    if asked != "auto":
-        return asked
+    """Returns the backend that `chosen` is expected to return on "cpu" or "cuda", without building anything."""
+    requested = _requested()
+    if requested != "auto":
+        return requested
     if device_kind == "cpu" and library.is_available():
         return "compiled"
     return "triton" if availability.is_for(device_kind) else "pytorch"
 
 
 def require(backend: str, device: torch.device) -> None:
-    """Returns where a backend can be used on a device, building it where it is to be built.
+    """Checks that a backend can be used on a device, and builds it if needed.
 
     Raises:
-        UsageError: where it cannot, with the reason and what to use there.
+        UsageError: it cannot; the message gives the reason and an alternative.
     """
     reason = None
     if backend == "compiled":
         if device.type != "cpu":
             reason = f"is for the CPU and the tensors are on {device}"
         elif (command := library.compiler()) is None:
-            reason = "finds no C++ compiler (install g++, or name one in CXX or REVLM_COMPILER)"
+            reason = "needs a C++ compiler (install g++, or name one in CXX or REVLM_COMPILER)"
         else:
             library.load(command)
     elif backend == "triton":
         reason = availability.obstacle(device)
     if reason is not None:
-        raise UsageError(f"backend '{backend}' {reason}: use PyTorch's own operations, or another device")
+        raise UsageError(f"backend '{backend}' {reason}: use 'pytorch', or another device")
 
 
 @contextmanager
 def using(backend: str) -> Iterator[None]:
-    """Has a block's operations use a backend, as `REVLM_BACKEND` would; for tests and comparisons."""
+    """Uses a backend inside the `with` block, as `REVLM_BACKEND` would; for tests and comparisons."""
     token = _override.set(backend)
     try:
         yield
@@ -84,18 +84,18 @@ def using(backend: str) -> Iterator[None]:
         _override.reset(token)
 
 
-def _asked() -> str:
+def _requested() -> str:
     override = _override.get()
-    asked = os.environ.get(VARIABLE) or "auto" if override is None else override
-    if asked not in ("auto", *BACKENDS):
-        raise UsageError(f"{VARIABLE} is {asked!r}: give one of auto, {', '.join(BACKENDS)}")
-    return asked
+    requested = os.environ.get(VARIABLE) or "auto" if override is None else override
+    if requested not in ("auto", *BACKENDS):
+        raise UsageError(f"{VARIABLE} is {requested!r}: give one of auto, {', '.join(BACKENDS)}")
+    return requested
 
 
 def implementation(operation: str, device: torch.device, *inputs: Any) -> Any:
-    """Returns the module that computes an operation, which is the package of this name, for inputs on a device.
+    """Returns the module of package `operation` that computes it for inputs on a device.
 
-    It is the one of the chosen backend where the operation has it and it takes the inputs, else `reference`.
+    It is the chosen backend's module if the operation has one that takes the inputs, otherwise `reference`.
     """
     backend = chosen(device)
     if backend != "pytorch":

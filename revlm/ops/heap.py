@@ -1,9 +1,9 @@
-"""What the C library does with memory that was freed, where it can be told (glibc).
+"""Configures how the C library's heap (glibc) handles freed memory.
 
-Tensors come and go in another order than a heap would like: what is freed between two that stay is kept, and after
-evaluations and hundreds of steps such gaps add up to more than the tensors. Large blocks therefore come from the
-system, each on its own, and go back to it; the small ones of tiles stay in the heap, where they are reused, until
-they are asked back for something larger.
+Tensors are not freed in reverse order of allocation, so the heap fragments: memory freed between two live tensors is
+kept, and over evaluations and hundreds of steps such holes add up to more than the tensors. Large allocations therefore
+come from the system individually and return to it; the small ones of tiles stay in the heap and are reused, until the
+heap is trimmed for something larger.
 """
 
 import ctypes
@@ -12,18 +12,18 @@ import os
 from torch import Tensor
 
 LARGE_BLOCK_BYTES = 8 * 2**20
-"""Blocks from this size on come from the system and go back to it."""
+"""Allocations of at least this size come from the system and return to it."""
 
-_TRIM_BYTES = 64 * 2**20  # free memory at the heap's end that a free leaves there, for the next tile
+_TRIM_BYTES = 64 * 2**20  # free memory that stays at the heap's end for the next tile
 _HUGE_PAGE_BYTES = 2 * 2**20
 _MADV_HUGEPAGE = 14  # madvise(2), of Linux
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 
 
 def keep_large_blocks_apart() -> None:
-    """Tells the C library to map large blocks one by one; call it before there are tensors.
+    """Makes the C library map large allocations individually; call it before creating tensors.
 
-    A user's own `MALLOC_MMAP_THRESHOLD_` or `MALLOC_TRIM_THRESHOLD_` (mallopt(3)) is left alone.
+    The user's `MALLOC_MMAP_THRESHOLD_` or `MALLOC_TRIM_THRESHOLD_` (mallopt(3)) takes precedence.
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is None or {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"} & os.environ.keys():
@@ -33,16 +33,16 @@ def keep_large_blocks_apart() -> None:
 
 
 def return_freed_memory() -> None:
-    """Gives memory that was freed in the heap back to the system; in between tensors too, not only at its end."""
+    """Returns freed heap memory to the system, also between live tensors, not only at the heap's end."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
 
 def hold_in_huge_pages(tensor: Tensor) -> Tensor:
-    """Asks the system for huge pages where a tensor's memory is not yet touched; returns the tensor.
+    """Requests huge pages for a tensor's memory that is not yet touched; returns the tensor.
 
-    What is read here and there in gigabytes then waits for memory alone, not for the tables that tell where it lies.
+    Random reads in gigabytes then miss only the cache, not also the TLB.
     """
     advise = getattr(ctypes.CDLL(None), "madvise", None)
     if tensor.device.type != "cpu" or advise is None:

@@ -1,4 +1,4 @@
-"""The squared ReLU, which saves one tensor and differentiates in one pass."""
+"""The squared ReLU, which saves one tensor and has a backward pass of one pass over it."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ def squared_relu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Returns `relu(x)^2` (So et al., arXiv 2109.08668, section 4)."""
     if torch.is_grad_enabled():
         return _SquaredReLU.apply(x)
-    return x.clamp_min(0).square_()  # an autograd function costs a token more than its two operations
+    return x.clamp_min(0).square_()  # for a single token an autograd function costs more than the two operations
 
 
 class _SquaredReLU(torch.autograd.Function):

@@ -1,4 +1,4 @@
-"""The memory of a training step by category and phase, before anything runs."""
+"""Predicts the memory of a training step by category and phase, before anything runs."""
 
 from revlm.planning.fitting import longest_seq_len, out_of_memory_explained, planning_limit, require_memory
 from revlm.planning.ledger import CATEGORIES

@@ -1,4 +1,4 @@
-"""Whether a planned step fits into the memory that there is, which examples would, and what to say where it ran out."""
+"""Whether a planned step fits the available memory, the longest examples that do, and out-of-memory errors."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,14 +14,14 @@ from revlm.runs import MemoryLimit, memory_limit
 if TYPE_CHECKING:
     import torch
 
-# Lengths that are proposed are multiples of this many tokens, up to the longest that a recipe may ask for.
+# Proposed lengths are multiples of this many tokens, up to the longest that a recipe allows.
 _GRANULE, _LONGEST = 1024, 2**24
 
 
 def longest_seq_len(
     recipe: Recipe, vocab_size: int, device: "torch.device | str", limit_bytes: int, launch: Launch = ALONE
 ) -> int:
-    """Returns the largest `data.seq_len`, a multiple of 1,024, whose plan stays within a limit; 0 where none does."""
+    """Returns the largest multiple of 1,024 for `data.seq_len` whose plan stays within a limit; 0 where none does."""
     fitting, beyond = 0, _LONGEST // _GRANULE + 1
     while beyond - fitting > 1:
         middle = (fitting + beyond) // 2
@@ -34,14 +34,14 @@ def longest_seq_len(
 
 
 def planning_limit(recipe: Recipe, device: "torch.device | str", launch: Launch = ALONE) -> MemoryLimit:
-    """Returns what a process may plan for: `memory.limit`, but not more than the device, or the control group, has.
+    """Returns the memory that a process may plan for: `memory.limit`, capped by the device or the control group.
 
-    The processes of a machine share its memory; a GPU is one's own.
+    The processes of a machine share its memory; each has a GPU of its own.
     """
     limit = memory_limit(device)
-    if launch.local_count > 1 and not str(device).startswith("cuda"):
-        shared = f"{limit.owner}, for each of {launch.local_count} processes,"
-        limit = MemoryLimit(limit.size_bytes // launch.local_count, shared)
+    if launch.local_world_size > 1 and not str(device).startswith("cuda"):
+        shared = f"{limit.owner}, for each of {launch.local_world_size} processes,"
+        limit = MemoryLimit(limit.size_bytes // launch.local_world_size, shared)
     if recipe.memory.limit is not None and recipe.memory.limit <= limit.size_bytes:
         return MemoryLimit(recipe.memory.limit, "memory.limit allows")
     return limit
@@ -54,12 +54,12 @@ def require_memory(
     longest_example: int | None = None,
     launch: Launch = ALONE,
 ) -> Plan:
-    """Returns the plan of a run, which stays within `memory.limit` and what there is.
+    """Returns the plan of a run, after checking that it stays within `planning_limit`.
 
-    `longest_example` is the tokens of the longest example, where the corpus has none of `data.seq_len`.
+    `longest_example` is the length in tokens of the longest example, where the corpus has none of `data.seq_len`.
 
     Raises:
-        ResourceError: it does not; names what holds the most, and the longest examples that would fit.
+        ResourceError: it does not; the message names the largest category, and the longest examples that would fit.
     """
     if longest_example is not None:
         recipe = _with_seq_len(recipe, min(longest_example, recipe.data.seq_len))
@@ -83,40 +83,41 @@ def out_of_memory_explained(
     snapshot: Path | None = None,
     launch: Launch = ALONE,
 ) -> Iterator[None]:
-    """Turns running out of memory in a block into an error that says what to do.
+    """Turns an out-of-memory error inside the `with` block into one that says what to do.
 
-    `attainable_bytes` tells the memory that the run could have when it ran out; a `snapshot` is named where it exists.
+    `attainable_bytes` returns the memory that was available to the run when it ran out; the message names the
+    `snapshot` where it exists.
 
     Raises:
-        ResourceError: names what the plan holds most of, and the longest examples that would have fitted.
+        ResourceError: memory ran out; the message names the largest category, and the longest examples that would fit.
     """
     try:
         yield
     except (MemoryError, RuntimeError, OSError) as error:
         if not is_out_of_memory(error):
             raise
-        # CUDA does not count its context, a part of what is planned, among a process's memory.
+        # CUDA does not count its context, which is part of the plan, in a process's memory.
         beside = plan.process_bytes if str(device).startswith("cuda") else 0
         attainable = attainable_bytes() + beside
-        # The step that was planned did not fit, even where the plan says it should.
+        # The planned step did not fit, even if the plan says that it should.
         fitting = longest_seq_len(recipe, vocab_size, device, min(attainable, plan.total_bytes - 1), launch)
         seen = f"; {snapshot} opens in https://pytorch.org/memory_viz" if snapshot and snapshot.is_file() else ""
         raise ResourceError(
-            f"out of memory with {_gigabytes(attainable)} to be had: a step on {plan.seq_len:,} tokens is planned to "
+            f"out of memory with {_gigabytes(attainable)} available: a step on {plan.seq_len:,} tokens is planned to "
             f"need {_gigabytes(plan.total_bytes)} ({_most(plan)}), so {_remedy(fitting, plan, attainable)}{seen}"
         ) from error
 
 
 def _most(plan: Plan) -> str:
     name, size_bytes = plan.largest_category
-    return f"the most is {name}, {_gigabytes(size_bytes)}"
+    return f"most of it {name}, {_gigabytes(size_bytes)}"
 
 
 def _remedy(longest: int, plan: Plan, available_bytes: int) -> str:
     if longest:
         return f"lower data.seq_len to {longest:,} or less"
     if available_bytes <= plan.process_bytes:
-        return f"raise the limit, for the process alone takes {_gigabytes(plan.process_bytes)}"
+        return f"raise the limit: the process alone takes {_gigabytes(plan.process_bytes)}"
     return f"not even {_GRANULE:,} tokens fit, so lower model.d_model or model.n_layers"
 
 

@@ -1,4 +1,4 @@
-"""What is held at each moment of a step, by category, and the fullest moment of each phase."""
+"""Tracks the memory held during a step, by category, and the peak of each phase."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -19,17 +19,17 @@ CATEGORIES = {
     "allocator": "freed, not reused",
     "libraries": "libraries",
 }
-"""The words for each category, in the order of tables: what lasts, what the tokens need, what lies beside it."""
+"""The label of each category, in table order: lasting tensors, tensors per token, memory besides tensors."""
 
 
 class Ledger:
-    """A step is replayed on it: tensors are taken and given back in the order in which the code makes and frees them.
+    """Replays a step: tensors are allocated and freed in the order in which the code does so.
 
-    What came from the heap stays resident when it is given back, until the heap is trimmed, and counts as `allocator`:
-    a later block of the same category takes its place, one of another category, and so of another size, seldom does.
+    Freed heap memory stays resident until the heap is trimmed, and counts as `allocator`: a later tensor of the same
+    category reuses it, one of another category, and so of another size, seldom does.
 
     Attributes:
-        peaks: for each phase, the bytes of each category at the phase's fullest moment.
+        peaks: for each phase, the bytes of each category at the phase's peak.
     """
 
     def __init__(self, in_heap: Collection[str] = ()) -> None:
@@ -41,45 +41,45 @@ class Ledger:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Counts the moments of a block towards a phase; what is held when it begins counts too."""
+        """Counts allocations inside the `with` block towards a phase; memory already held counts too."""
         self._phase = name
-        self._look()
+        self._update_peak()
         yield
         self._phase = None
 
-    def take(self, category: str, size_bytes: int) -> None:
-        """Adds bytes to what is held."""
+    def allocate(self, category: str, size_bytes: int) -> None:
+        """Adds bytes to those held."""
         assert category in CATEGORIES
         self._held[category] += size_bytes
-        self._look()
+        self._update_peak()
 
-    def give_back(self, category: str, size_bytes: int) -> None:
-        """Takes bytes from what is held."""
+    def free(self, category: str, size_bytes: int) -> None:
+        """Subtracts bytes from those held."""
         self._held[category] -= size_bytes
-        assert self._held[category] >= 0, f"more {category} given back than taken"
+        assert self._held[category] >= 0, f"more {category} freed than allocated"
 
     @contextmanager
     def held(self, category: str, size_bytes: int) -> Iterator[None]:
-        """Holds bytes for a block."""
-        self.take(category, size_bytes)
+        """Holds bytes inside the `with` block."""
+        self.allocate(category, size_bytes)
         yield
-        self.give_back(category, size_bytes)
+        self.free(category, size_bytes)
 
-    def moment(self, category: str, size_bytes: int) -> None:
-        """Holds bytes for a moment."""
+    def transient(self, category: str, size_bytes: int) -> None:
+        """Allocates bytes and frees them at once."""
         with self.held(category, size_bytes):
             pass
 
     def trim(self) -> None:
-        """Gives back to the system what is free in the heap."""
+        """Returns the heap's free memory to the system."""
         self._resident = Counter({category: self._held[category] for category in self._in_heap})
 
     @property
     def held_bytes(self) -> int:
-        """All that is held now."""
+        """The bytes held now."""
         return self._held.total()
 
-    def _look(self) -> None:
+    def _update_peak(self) -> None:
         free = 0
         for category in self._in_heap:
             self._resident[category] = max(self._resident[category], self._held[category])

@@ -1,4 +1,4 @@
-"""The plan of a run's memory, from its recipe alone."""
+"""Plans a run's memory from its recipe alone."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ class Plan:
 
     Attributes:
         seq_len: tokens of an example.
-        peaks: for each phase, the bytes of each category at its fullest moment, beyond `process_bytes`.
+        peaks: for each phase, the bytes of each category at its peak, excluding `process_bytes`.
         process_bytes: what the process holds before there is a model, on the same device.
     """
 
@@ -30,33 +30,33 @@ class Plan:
     process_bytes: int
 
     def phase_bytes(self, phase: str) -> int:
-        """The peak of a phase, beyond the process."""
+        """Returns the peak of a phase, excluding `process_bytes`."""
         return sum(self.peaks[phase].values())
 
     @property
     def fullest_phase(self) -> str:
-        """The phase that holds the most."""
+        """The phase with the highest peak."""
         return max(self.peaks, key=self.phase_bytes)
 
     @property
     def peak_bytes(self) -> int:
-        """The peak of the step, beyond the process."""
+        """The peak of the step, excluding `process_bytes`."""
         return self.phase_bytes(self.fullest_phase)
 
     @property
     def total_bytes(self) -> int:
-        """The peak of the step, the process included: what a limit is held against."""
+        """The peak of the step, including `process_bytes`: the number that is compared with a limit."""
         return self.process_bytes + self.peak_bytes
 
     @property
     def largest_category(self) -> tuple[str, int]:
-        """What holds the most at the step's peak, in words, and its bytes."""
+        """The label and the bytes of the largest category at the step's peak."""
         at_peak = self.peaks[self.fullest_phase]
         category = max(at_peak, key=lambda name: at_peak[name])
         return CATEGORIES[category], at_peak[category]
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as a run folder keeps it, with the words for its categories."""
+        """Returns the plan as stored in a run folder, with the labels of its categories."""
         return {
             "seq_len": self.seq_len,
             "process_bytes": self.process_bytes,
@@ -66,9 +66,9 @@ class Plan:
 
 
 def plan_memory(recipe: Recipe, vocab_size: int, device: "torch.device | str", launch: Launch = ALONE) -> Plan:
-    """Returns the plan of a recipe's run from the recipe and the vocabulary alone, for examples of the full seq_len.
+    """Returns the plan of a recipe's run from the recipe and the vocabulary size, for examples of the full seq_len.
 
-    It is that of one process, by itself or with others.
+    It is the plan of one process of the launch.
     """
     kind = str(device).partition(":")[0]
     sizes = sizes_of(recipe, vocab_size, kind, launch)

@@ -1,4 +1,4 @@
-"""The numbers of a recipe that decide how large its tensors are."""
+"""The numbers of a recipe that determine the sizes of its tensors."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ from revlm.recipe import Model as ModelRecipe
 
 @dataclass(frozen=True)
 class Sizes(LayerSizes):
-    """Sizes of a run: those of its layers, counts of elements and layers.
+    """The sizes of a run: those of its layers, and counts of elements and layers.
 
-    `kinds` are the attention layers in their order; `examples_ahead` are prepared on the device beside those of a step.
-    `processes` train together, of whose optimizer's state this one keeps a part of `optimizer_elements`.
+    `kinds` are the attention layers, in order; `examples_ahead` are prefetched examples in the device's memory.
+    `processes` is the number of ranks; each holds `optimizer_elements` of the optimizer's state.
     """
 
     vocab_size: int
@@ -40,13 +40,13 @@ class Sizes(LayerSizes):
 
     @property
     def parameters(self) -> int:
-        """Elements of all weights."""
+        """The number of elements of all weights."""
         of_layers = sum(self.attention_weights[kind].total + self.feed_forward_weights.total for kind in self.kinds)
         return of_layers + self.other_weights
 
     @property
     def optimizer_elements(self) -> int:
-        """Elements of the state that this process keeps: AdamW has two for a weight, Muon one for those of a matrix."""
+        """Elements of this process's optimizer state: AdamW keeps two per weight, Muon one per weight of a matrix."""
         matrices = sum(
             weights.read_matrices + weights.write_matrices
             for kind in self.kinds
@@ -57,24 +57,24 @@ class Sizes(LayerSizes):
 
     @property
     def largest_matrix(self) -> int:
-        """Elements of the largest matrix of a layer."""
+        """The number of elements of a layer's largest matrix."""
         return self.d_model * max(self.d_ff, 3 * self.d_model)
 
     @property
     def rotations(self) -> int:
-        """Elements of the random directions of all hash layers, for all heads and rounds."""
+        """The number of elements of the random directions of all hash layers, over all heads and rounds."""
         return sum(KINDS[kind].hashes for kind in self.kinds) * self.n_rounds * self.d_model * self.directions
 
     @property
     def loss_tile(self) -> int:
-        """Tokens whose logits exist at one time."""
+        """The number of tokens whose logits exist at once."""
         return min(LOSS_TILE, self.tokens)
 
 
 def sizes_of(recipe: Recipe, vocab_size: int, device_kind: str, launch: Launch = ALONE) -> Sizes:
-    """Returns the sizes of a run on "cpu" or "cuda" with a vocabulary, for an example of the full `data.seq_len`.
+    """Returns the sizes of a run on "cpu" or "cuda", for examples of the full `data.seq_len`.
 
-    They are those of one process; as one of several it has its share of a step's examples.
+    They are those of one process; with several, each has its share of a step's examples.
     """
     model = resolve_model(recipe.model, recipe.data.seq_len)
     assert isinstance(model.n_buckets, int)
@@ -97,8 +97,8 @@ def sizes_of(recipe: Recipe, vocab_size: int, device_kind: str, launch: Launch =
         other_weights=heads * vocab_size * model.d_model + model.d_model,
         muon=recipe.optimizer.name == "muon",
         product_bytes=2 if recipe.train.precision == "bf16" else FULL_BYTES,
-        micro_batches=-(-recipe.train.gradient_accumulation_steps // launch.count),
-        processes=launch.count,
+        micro_batches=-(-recipe.train.gradient_accumulation_steps // launch.world_size),
+        processes=launch.world_size,
         sharded=recipe.optimizer.sharded,
         examples_ahead=recipe.data.workers if device_kind == "cpu" else 0,
         reversible=model.reversible,
@@ -109,7 +109,7 @@ def sizes_of(recipe: Recipe, vocab_size: int, device_kind: str, launch: Launch =
 
 
 def _attention_weights(model: ModelRecipe, kind: LayerKind) -> Weights:
-    with torch.device("meta"):  # the layer itself, with shapes and without memory
+    with torch.device("meta"):  # builds the layer's shapes without memory
         sublayer = KINDS[kind].layer(model, 0)
     assert sublayer.read is not None
     return Weights(

@@ -1,7 +1,7 @@
-"""The recipe: everything that decides a training run, as one frozen, strict and documented value.
+"""The recipe: everything that decides a training run, as one frozen, strictly validated value.
 
 A recipe is a YAML file. `load_recipe` reads it (or a bundled one by name), applies `key=value` overrides and
-reports every problem at once; `Recipe.to_yaml` writes the resolved recipe, which loads to an equal one.
+reports every problem at once; `Recipe.to_yaml` writes the resolved recipe, which loads as an equal one.
 """
 
 from revlm.recipe.data import Data, Stream

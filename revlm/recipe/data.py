@@ -1,4 +1,4 @@
-"""The section `data`: tokens of folders, or texts that are tokenized while training."""
+"""The section `data`: token folders, or texts that are tokenized during training."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -17,7 +17,7 @@ class WeightedPath(Section):
     path: RecipePath
     """folder that `revlm tokenize` wrote"""
     weight: Annotated[float, Field(gt=0)]
-    """its part of the targets, beside the weights of the others"""
+    """its share of the targets, relative to the weights of the other folders"""
 
 
 def _form_of_path(value: object) -> str:
@@ -26,7 +26,7 @@ def _form_of_path(value: object) -> str:
     return _WEIGHTED_PATHS if isinstance(value, dict) else _ONE_PATH
 
 
-# The forms of data.path; pydantic puts them into the places of errors, and no key has blanks in its name.
+# The forms of data.path. Pydantic adds them to the locations of errors; no key has spaces in its name.
 _ONE_PATH, _PATHS, _WEIGHTED_PATHS = FORMS = ("one path", "several paths", "weighted paths")
 _AsList = Field(min_length=1, strict=False)
 DataPath = Annotated[
@@ -45,41 +45,41 @@ def _corpus(name: str) -> str:
 
 
 class Stream(Section):
-    """Texts that are tokenized while training."""
+    """Texts that are tokenized during training."""
 
     corpus: Annotated[str, StringConstraints(min_length=1), AfterValidator(_corpus)]
-    """what `revlm tokenize` takes: a folder, a pattern or a file, relative to where revlm runs, or hf:owner/name"""
+    """as for `revlm tokenize`: a folder, a pattern or a file, relative to the working directory, or hf:owner/name"""
     text_column: Annotated[str, StringConstraints(min_length=1)] = "text"
-    """the column of the text, where the corpus has rows"""
+    """the text column, if the corpus has rows"""
     split: str | None = None
-    """of a dataset of the hub; null: train"""
+    """split of a hub dataset; null: train"""
     revision: str | None = None
-    """branch, tag or commit of a dataset of the hub; null: its main branch. A run stays at the commit it began with"""
+    """branch, tag or commit of a hub dataset; null: its main branch. A run keeps the commit that it started with"""
     config: str | None = None
-    """configuration of a dataset of the hub"""
+    """configuration of a hub dataset"""
     errors: Literal["strict", "skip"] = "strict"
-    """at a file or text that cannot be used: stop, or say so and go on"""
+    """on a file or text that cannot be used: stop, or report it and continue"""
     follow_links: bool = False
-    """also read what links in the corpus lead to outside of it"""
+    """follow symbolic links that lead out of the corpus"""
     max_expanded_bytes: _Bound = DEFAULT_LIMITS.max_expanded_bytes
-    """most bytes that one compressed file or e-book may expand to"""
+    """maximum expanded bytes of one compressed file or e-book"""
     max_ratio: _Bound = DEFAULT_LIMITS.max_ratio
-    """how many times its size that may be, beyond the first 16 MiB"""
+    """maximum expanded bytes per compressed byte, beyond the first 16 MiB"""
     max_members: _Bound = DEFAULT_LIMITS.max_members
-    """most files inside an e-book"""
+    """maximum number of files in an e-book"""
     max_nesting: _Bound = DEFAULT_LIMITS.max_nesting
-    """how deeply elements of markup, or JSON values, may contain each other"""
+    """maximum nesting depth of markup elements or JSON values"""
     max_line_bytes: _Bound = DEFAULT_LIMITS.max_line_bytes
-    """longest line of JSON, value of a row, chapter of an e-book or file of HTML"""
+    """maximum bytes of a JSON line, a value of a row, a chapter of an e-book or an HTML file"""
 
     @property
     def limits(self) -> Limits:
-        """What one file of the corpus may take before it cannot be used."""
+        """How much one file of the corpus may take before it is rejected."""
         return Limits(**{each.name: getattr(self, each.name) for each in fields(Limits)})
 
 
 def as_stream(value: object) -> object:
-    """A corpus that stands alone as the section that names it; everything else as it is."""
+    """A bare corpus name as the section {corpus: ...}; any other value unchanged."""
     return {"corpus": value} if isinstance(value, str) else value
 
 
@@ -88,39 +88,39 @@ def _or_a_corpus(schema: dict[str, Any]) -> None:
 
 
 class Data(Section):
-    """The tokens or texts, and how they become examples."""
+    """The tokens or texts, and how they are packed into examples."""
 
     path: DataPath | None = None
-    """folder that `revlm tokenize` wrote, relative to where revlm runs; or a mixture of several: a list of folders
-    (each as much as it has tokens) or of {path: ..., weight: ...}"""
+    """folder that `revlm tokenize` wrote, relative to the working directory; or a mixture: a list of folders (weighted
+    by their tokens) or of {path: ..., weight: ...}"""
     stream: Annotated[Stream | None, BeforeValidator(as_stream), Field(json_schema_extra=_or_a_corpus)] = None
-    """instead of path: a corpus that is tokenized while training, in its order, such as hf:owner/name, or a section
+    """instead of path: a corpus that is tokenized during training, in its order, such as hf:owner/name; or a section
     {corpus: ..., split: ...}"""
     tokenizer: RecipePath | None = None
-    """of a stream: a file or folder that holds a tokenizer, such as a token folder or a run, or bytes"""
+    """tokenizer of a stream: a file, a folder that holds one, such as a token folder or a run, or bytes"""
     seq_len: Annotated[int, Field(ge=2, le=2**24)] = 65536
-    """most tokens of one training example"""
+    """maximum tokens of one training example"""
     packing: Literal["whole", "fixed"] = "whole"
-    """whole: an example is a document, short ones share it; fixed: every example has seq_len tokens"""
+    """whole: an example is a document, or several short ones; fixed: every example has seq_len tokens"""
     validation: Share = 0.05
-    """share of the tokens of each folder that is held out, as whole documents where there are several; of a stream,
-    about that share of its documents"""
+    """share of each folder's tokens that is held out for validation, as whole documents if it has several; of a
+    stream, about that share of its documents"""
     workers: Annotated[int, Field(ge=0, le=64)] = 1
-    """threads that prepare the next examples, as many examples ahead; 0: each when it is needed"""
+    """threads that prepare examples, and how many examples they stay ahead; 0: prepare each when it is needed"""
 
     @model_validator(mode="after")
     def _tokens_or_texts(self) -> Self:
         if (self.path is None) == (self.stream is None):
-            raise ValueError("should have either path (a folder of tokens) or stream (texts tokenized while training)")
+            raise ValueError("should have either path (a token folder) or stream (texts tokenized during training)")
         if self.stream is not None and self.tokenizer is None:
-            raise ValueError("should have a tokenizer for its stream: a token folder, a tokenizer's file, or bytes")
+            raise ValueError("should have a tokenizer for its stream: a token folder, a tokenizer file, or bytes")
         if self.stream is None and self.tokenizer is not None:
-            raise ValueError("should have no tokenizer beside path: token folders hold their own")
+            raise ValueError("should have no tokenizer together with path: token folders hold their own")
         return self
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The folders of tokens, one or several; none of a stream."""
+        """The token folders; empty for a stream."""
         if self.path is None:
             return ()
         if isinstance(self.path, Path):
@@ -129,7 +129,7 @@ class Data(Section):
 
     @property
     def weights(self) -> tuple[float, ...] | None:
-        """The weights of the folders; None where none are given."""
+        """The weights of the token folders; None if none are given."""
         if self.path is None or isinstance(self.path, Path):
             return None
         return tuple(each.weight for each in self.path if isinstance(each, WeightedPath)) or None

@@ -1,4 +1,4 @@
-"""Finds and reads the files of recipes."""
+"""Finds and loads recipe files."""
 
 import difflib
 import os
@@ -11,22 +11,23 @@ from pydantic import ValidationError
 
 from revlm.bundled import bundled_path
 from revlm.errors import UsageError
-from revlm.recipe.of_run import look_where_trained, run_folder_of
-from revlm.recipe.overrides import apply_override, leave_one_of_path_and_stream
+from revlm.recipe.of_run import resolve_where_trained, run_folder_of
+from revlm.recipe.overrides import apply_override, drop_replaced_data
 from revlm.recipe.problems import problems_of
 from revlm.recipe.recipe import Recipe
 from revlm.recipe.yaml_text import read_yaml_file, yaml_problem
 
-MOST_LISTED = 20  # problems of one recipe that are listed
+MOST_LISTED = 20  # problems listed in one message
 
 
 def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe of a YAML file, or the bundled one of that name, with overrides such as `optimizer.lr=3e-4`.
+    """The recipe of a YAML file, or the bundled recipe of that name, with overrides such as `optimizer.lr=3e-4`.
 
-    A recipe.yaml in a run folder means that folder, wherever it lies now, and data from where the run was trained.
-    An override of `data.stream` takes the place of the file's `data.path`, and the other way round.
+    For a recipe.yaml in a run folder, `output_dir` is that folder, even after it was moved, and relative data paths
+    also resolve against the folder where the run was trained. An override of `data.stream` replaces the file's
+    `data.path`, and vice versa.
 
-    Raises UsageError that lists everything wrong with it, unknown keys with the nearest known one.
+    Raises UsageError that lists every problem; an unknown key comes with the nearest known one.
     """
     path = find_recipe(path_or_name)
     try:
@@ -40,9 +41,9 @@ def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Reci
         raise UsageError(f"{path} should hold sections such as `model:` and `data:`, see `revlm recipes demo`")
     if (run := run_folder_of(path)) is not None:
         values["output_dir"] = str(run)
-        look_where_trained(values, run)
+        resolve_where_trained(values, run)
     problems = [problem for override in overrides if (problem := apply_override(values, override))]
-    leave_one_of_path_and_stream(values, overrides)
+    drop_replaced_data(values, overrides)
     try:
         recipe = Recipe.model_validate({"output_dir": f"runs/{path.stem}", "data": {}} | values)
     except ValidationError as error:
@@ -56,12 +57,12 @@ def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Reci
 
 
 def bundled_recipes() -> dict[str, Path]:
-    """The files of the bundled recipes by name, sorted."""
+    """The bundled recipes' files by name, sorted."""
     return {path.stem: path for path in sorted(bundled_path("recipes").glob("*.yaml"))}
 
 
 def find_recipe(path_or_name: str | Path) -> Path:
-    """The file of a recipe: the path itself where a file stands there, else the bundled one of that name."""
+    """The file of a recipe: the path itself if it is a file, else the bundled recipe of that name."""
     name = os.path.expanduser(path_or_name)
     if "\0" not in str(name) and os.path.isfile(name):
         return Path(name)
@@ -70,12 +71,12 @@ def find_recipe(path_or_name: str | Path) -> Path:
     if name in bundled:
         return bundled[name]
     near = difflib.get_close_matches(Path(name).stem, bundled, n=3)
-    choice = f"did you mean {' or '.join(near)}?" if near else f"the bundled ones are {', '.join(bundled)}"
-    raise UsageError(f"no recipe file and no bundled recipe is called {name}: {choice}")
+    choice = f"did you mean {' or '.join(near)}?" if near else f"the bundled recipes are {', '.join(bundled)}"
+    raise UsageError(f"there is no recipe file and no bundled recipe {name}: {choice}")
 
 
 def recipe_schema() -> dict[str, Any]:
-    """The JSON schema of a recipe file, from which editors complete and check it."""
+    """The JSON schema of a recipe file, with which editors complete and check it."""
     schema = Recipe.model_json_schema()
     schema["required"].remove("output_dir")  # load_recipe derives it from the file's name
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema

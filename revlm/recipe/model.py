@@ -27,26 +27,26 @@ class Model(Section):
     d_ff: Annotated[int, Field(ge=1, le=2**20)] = 2048
     """inner width of the feed-forward layers"""
     layers: Annotated[tuple[LayerKind, ...], Field(min_length=1, strict=False)] = ("local", "lsh")
-    """kinds of attention, a pattern repeated to n_layers: local (the latest tokens), lsh (similar earlier
-    tokens, by hash), full (every earlier token, for comparison)"""
+    """kinds of attention, a pattern repeated up to n_layers: local (the most recent tokens), lsh (similar earlier
+    tokens, found by hashing), full (every earlier token, for comparison)"""
     window: Annotated[int, Field(ge=1, le=2**24)] = 64
-    """the most recent members of its bucket that a token attends to"""
+    """the most recent tokens that a token attends to: of its bucket (lsh) or of its document (local)"""
     n_rounds: Annotated[int, Field(ge=1, le=64)] = 4
-    """independent hashes of an lsh layer, whose windows are united"""
+    """independent hashes of an lsh layer; a token attends to the union of their windows"""
     n_buckets: Annotated[int | Literal["auto"], BeforeValidator(_buckets)] = "auto"
-    """values of one hash: a power of two from 4 to 65536, or auto (derived from seq_len and window)"""
+    """buckets of one hash: a power of two from 4 to 65536, or auto (derived from seq_len and window)"""
     successor_values: bool = True
-    """what an lsh layer reads from a token: with true, also the token that came next"""
+    """an lsh layer also reads the successor of each token that it attends to"""
     reversible: bool = True
-    """rebuild activations in the backward pass instead of storing them"""
+    """recompute activations in the backward pass instead of storing them"""
     stream_fraction_bits: Annotated[int, Field(ge=8, le=26)] = 20
-    """binary places of the fixed-point streams"""
+    """fraction bits of the fixed-point residual streams"""
     tie_embeddings: bool = True
-    """use the embedding's weights as the output head's"""
+    """share the weights of the embedding and the output head"""
     dropout: Share = 0.0
-    """share of each increment's entries that is set to zero in training"""
+    """dropout rate of what each layer adds to its stream"""
     attention_block: Annotated[int, Field(ge=1, le=16384)] = 64
-    """queries of one attention block: decides memory and speed, not the result"""
+    """queries per attention block: affects memory and speed, not the result"""
 
     @model_validator(mode="after")
     def _heads_split_the_width(self) -> Self:

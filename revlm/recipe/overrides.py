@@ -11,7 +11,7 @@ from revlm.recipe.yaml_text import MOST_DEPTH, read_yaml, shown, yaml_problem
 
 
 def apply_override(values: dict[str, Any], override: str) -> str | None:
-    """Sets one `key=value` in the nested values; returns what is wrong with it, if anything."""
+    """Sets one `key=value` in the nested values; returns the problem with it, if any."""
     key, equals, text = override.partition("=")
     *sections, leaf = _parts(override)
     if len(sections) >= MOST_DEPTH:
@@ -25,7 +25,7 @@ def apply_override(values: dict[str, Any], override: str) -> str | None:
     place = values
     for depth, section in enumerate(sections, 1):
         inner = place.get(section)
-        if inner is None:  # absent, or a section that the file leaves empty
+        if inner is None:  # absent, or an empty section of the file
             inner = place[section] = {}
         elif sections[:depth] == ["data", "stream"]:
             inner = place[section] = as_stream(inner)
@@ -38,8 +38,8 @@ def apply_override(values: dict[str, Any], override: str) -> str | None:
     return None
 
 
-def leave_one_of_path_and_stream(values: dict[str, Any], overrides: Sequence[str]) -> None:
-    """Takes out of `data` what only the file gives, where the overrides give what stands in its place."""
+def drop_replaced_data(values: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Removes the file's `data.path`, or its `data.stream` and tokenizer, if the overrides give the other one."""
     data = values.get("data")
     if not isinstance(data, dict):
         return
@@ -52,5 +52,5 @@ def leave_one_of_path_and_stream(values: dict[str, Any], overrides: Sequence[str
 
 
 def _parts(override: str) -> list[str]:
-    """The sections and the leaf that an override names."""
+    """The sections and the key that an override names."""
     return override.partition("=")[0].strip().split(".")

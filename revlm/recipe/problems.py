@@ -1,4 +1,4 @@
-"""What is wrong with a recipe, in words: the key, the cause, and the nearest key that is known."""
+"""The problems of a recipe as messages: the key, the cause, and for an unknown key the nearest known one."""
 
 import difflib
 import re
@@ -12,11 +12,11 @@ from revlm.recipe.data import FORMS
 from revlm.recipe.recipe import Recipe
 from revlm.recipe.yaml_text import MOST_SHOWN, shown
 
-MOST_ERRORS = 1000  # of one recipe that are looked at
+MOST_ERRORS = 1000  # of one recipe that are reported
 
 
 def problems_of(invalid: ValidationError) -> list[str]:
-    """One line for each error, less those about a list's length that only follow from errors inside it."""
+    """One line for each error, except for errors of a list's length that follow from errors inside it."""
     errors = invalid.errors(include_url=False)[:MOST_ERRORS]
     with_inner_errors = {error["loc"][:length] for error in errors for length in range(len(error["loc"]))}
     return [
@@ -76,7 +76,7 @@ def _known_keys(section: type[BaseModel] = Recipe, prefix: str = "") -> list[str
 
 
 def _sections_in(annotation: Any, place: str) -> Iterator[tuple[str, type[BaseModel]]]:
-    """Yields each section that the key at `place` holds, or of which it holds a list, with its place."""
+    """Yields each section that the key at `place` holds, alone or in a list, with its place."""
     if isinstance(annotation, type) and not get_args(annotation) and issubclass(annotation, BaseModel):
         yield place, annotation
     for part in get_args(annotation):

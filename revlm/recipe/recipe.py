@@ -12,12 +12,12 @@ from revlm.recipe.yaml_text import write_yaml
 
 
 class Recipe(Section):
-    """A training run: every value is given, and nothing changes after it is loaded."""
+    """A training run: every key has a value, and nothing changes after loading."""
 
     output_dir: RecipePath
-    """the run folder; where left out, runs/<name of the recipe file>"""
+    """the run folder; by default runs/<name of the recipe file>"""
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 42
-    """of weights, hashes, dropout and the order of documents"""
+    """seed of weights, hashes, dropout and the order of documents"""
     model: Model = Model()
     data: Data
     optimizer: Optimizer = Optimizer()
@@ -29,5 +29,5 @@ class Recipe(Section):
     memory: Memory = Memory()
 
     def to_yaml(self) -> str:
-        """The resolved recipe as YAML, every key written; `load_recipe` of it gives an equal recipe."""
+        """The resolved recipe as YAML with every key; `load_recipe` reads it as an equal recipe."""
         return write_yaml(self.model_dump(mode="json"))

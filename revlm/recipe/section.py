@@ -1,4 +1,4 @@
-"""What the sections of a recipe have in common, and the kinds of values that their keys hold."""
+"""The base class of a recipe's sections, and the types of their values."""
 
 import re
 from pathlib import Path
@@ -56,7 +56,7 @@ RecipePath = Annotated[Path, BeforeValidator(_path), PlainSerializer(Path.as_pos
 
 
 class Section(BaseModel):
-    """A frozen part of a recipe: every key is known, of the type it says and finite."""
+    """A frozen part of a recipe: unknown keys, other types and numbers that are not finite are rejected."""
 
     model_config = ConfigDict(
         strict=True, frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True

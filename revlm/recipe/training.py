@@ -1,4 +1,4 @@
-"""The sections that say how a run trains, what it looks at meanwhile, and what it keeps."""
+"""The sections on training: optimizer, schedule, loop, evaluation, checkpoints, logging and memory."""
 
 from typing import Annotated, Literal, Self
 
@@ -24,18 +24,18 @@ class Optimizer(Section):
     lr: Annotated[float, Field(gt=0, le=10)] = 3e-4
     """the highest learning rate, at the end of the warm-up"""
     betas: Annotated[tuple[Share, Share], Field(strict=False)] = (0.9, 0.95)
-    """decay of the two running means of AdamW"""
+    """decay of AdamW's two running means"""
     eps: Annotated[float, Field(gt=0, le=1)] = 1e-8
-    """added to the root of the second mean"""
+    """added to the square root of the second mean"""
     weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.1
     """decoupled weight decay of the matrices"""
     sharded: bool = False
-    """under torchrun and srun, keep of adamw's state in each process its part alone"""
+    """under torchrun and srun, keep only a shard of AdamW's state on each rank"""
 
     @model_validator(mode="after")
-    def _state_can_be_shared_out(self) -> Self:
+    def _state_can_be_sharded(self) -> Self:
         if self.sharded and self.name != "adamw":
-            raise ValueError(f"sharded should be false with {self.name}: only the state of adamw is shared out")
+            raise ValueError(f"sharded should be false with {self.name}: only the state of adamw can be sharded")
         return self
 
 
@@ -45,9 +45,9 @@ class LearningRateScheduler(Section):
     name: Literal["cosine"] = "cosine"
     """linear warm-up, then half a cosine"""
     warmup_steps: Every = 100
-    """steps until the learning rate reaches optimizer.lr; 0: the first step has it"""
+    """steps until the learning rate reaches optimizer.lr; 0: no warm-up"""
     min_lr_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """the share of optimizer.lr that the learning rate falls to at the end"""
+    """the share of optimizer.lr that the learning rate decays to at the end"""
 
 
 class Train(Section):
@@ -56,58 +56,58 @@ class Train(Section):
     max_steps: Count = 2000
     """optimizer steps of the whole run"""
     gradient_accumulation_steps: Count = 1
-    """examples whose gradients make one step, of all processes together: under torchrun and srun each takes its part of
-    them, so that any number of processes takes the same steps"""
+    """examples of one optimizer step, over all ranks: under torchrun and srun each rank takes its share of them, so
+    that any number of ranks takes the same steps"""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
-    """norm that larger gradients are scaled down to"""
+    """gradients with a larger norm are scaled down to this one"""
     precision: Literal["bf16", "fp32"] = "bf16"
-    """of the matrix products; weights are fp32 either way"""
+    """precision of matrix products; weights are always fp32"""
     device: Device = "auto"
-    """auto (cuda where there is one), cpu, cuda or cuda:N"""
+    """auto (cuda if available), cpu, cuda or cuda:N"""
     on_nonfinite: Literal["stop", "skip"] = "stop"
-    """what a loss, stream or gradient that is not finite does: end the run, or pass over the step without an update"""
+    """on a loss, stream or gradient that is not finite: stop the run, or skip the update of that step"""
     max_skipped: Count = 10
-    """steps of the whole run that may be passed over; one more ends it"""
+    """maximum skipped steps of the whole run; one more ends it"""
     tile: Annotated[int | Literal["auto"], BeforeValidator(_tile)] = "auto"
-    """tokens of one tile of the token-wise layers, or auto (derived from the shapes)"""
+    """tokens per tile of the token-wise layers, or auto (derived from the shapes)"""
 
 
 class Evaluate(Section):
-    """What is looked at while training."""
+    """Evaluation during training."""
 
     every: Every = 200
     """steps between evaluations; 0: never"""
     max_tokens: Count | None = None
-    """held-out tokens scored at each; null: all"""
+    """held-out tokens scored at each evaluation; null: all"""
     samples: Annotated[tuple[Prompt, ...], Field(strict=False)] = ("It was",)
-    """prompts that are continued at each"""
+    """prompts continued at each evaluation"""
     sample_tokens: Count = 64
     """tokens of each sample"""
     temperature: Annotated[float, Field(ge=0, le=100)] = 0.8
-    """of the samples; 0: always the likeliest token"""
+    """temperature of the samples; 0: always the likeliest token"""
 
 
 class Checkpoint(Section):
-    """What is kept to go on from."""
+    """When checkpoints are saved, and which are kept."""
 
     every: Every = 200
     """steps between checkpoints; 0: never before the end"""
     every_minutes: Annotated[float, Field(ge=0)] = 0.0
-    """minutes after which one is saved, beside `every`; 0: never"""
+    """minutes between checkpoints, in addition to `every`; 0: never"""
     keep_last: Count = 3
-    """newest checkpoints that are kept"""
+    """number of newest checkpoints to keep"""
     keep_every: Every = 0
-    """every so many steps a checkpoint is saved that is kept for ever; 0: never"""
+    """steps between checkpoints that are never pruned; 0: none"""
 
 
 class Logging(Section):
-    """Where step records go."""
+    """Where records are logged."""
 
     every: Every = 1
-    """steps between lines of the console, 0: never; the journal holds every step"""
+    """steps between console lines, 0: none; the journal always has every step"""
     backends: Annotated[tuple[LoggingBackend, ...], Field(strict=False)] = ("console", "jsonl")
-    """console: the terminal; jsonl: metrics.jsonl of the run folder, which resume and report need; tensorboard: the
-    run folder's tensorboard/ (pip install revlm[tensorboard]); trackio: its database on this machine
+    """console: the terminal; jsonl: metrics.jsonl in the run folder, required to resume and to report; tensorboard:
+    tensorboard/ in the run folder (pip install revlm[tensorboard]); trackio: its database on this machine
     (pip install revlm[trackio])"""
 
     @model_validator(mode="after")
@@ -118,9 +118,9 @@ class Logging(Section):
 
 
 class Memory(Section):
-    """Limits, and what happens beyond them."""
+    """Memory limits, and what happens when memory runs out."""
 
     snapshot_on_oom: bool = True
-    """on CUDA out of memory, write a snapshot into the run folder"""
+    """when CUDA runs out of memory, write a snapshot into the run folder"""
     limit: Size = None
-    """most memory that a process of a run may plan for, such as 4GB or 4GiB; null: what the machine has"""
+    """maximum memory that a process of the run may plan for, such as 4GB or 4GiB; null: what the device has"""

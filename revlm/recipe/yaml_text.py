@@ -1,6 +1,6 @@
-"""Recipes as YAML 1.2, read and written: 3e-4 is a number, 010 is ten, only true and false are booleans.
+"""Reads and writes YAML 1.2: 3e-4 is a number, 010 is ten, only true and false are booleans.
 
-No key may stand twice.
+Duplicate keys are errors.
 """
 
 import re
@@ -22,7 +22,7 @@ _TAG = "tag:yaml.org,2002:"
 
 
 def _yaml_12_words() -> dict[Any, Any]:
-    """YAML 1.2's reading of plain words: no octals without 0o, no numbers to the base of 60, no dates."""
+    """YAML 1.2's rules for plain scalars: no octals without 0o, no base-60 numbers, no dates."""
     replaced = {_TAG + name for name in ("bool", "int", "float", "timestamp")}
     words = {
         first: [(tag, pattern) for tag, pattern in pairs if tag not in replaced]
@@ -66,16 +66,16 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A key that stands twice would silently win over the first; here it is an error with its place."""
+        """A duplicate key would silently replace the first one; here it is an error with its position."""
         seen: set[str] = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"{key.value} stands twice", problem_mark=key.start_mark)
+                raise yaml.MarkedYAMLError(problem=f"duplicate key {key.value}", problem_mark=key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
-        """An integer: to the base of 8 behind 0o, of 16 behind 0x, else of 10, with underscores as in 1_000."""
+        """An integer: octal after 0o, hexadecimal after 0x, else decimal; underscores are allowed, as in 1_000."""
         if len(node.value) > MOST_DIGITS:
             raise yaml.MarkedYAMLError(
                 problem=f"a number of more than {MOST_DIGITS} digits", problem_mark=node.start_mark
@@ -91,7 +91,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    """Unicode's own line breaks only survive between double quotes, where they are escaped."""
+    """Unicode's own line breaks survive only in double quotes, where they are escaped."""
     return dumper.represent_scalar(_TAG + "str", text, style='"' if re.search("[\x85\u2028\u2029]", text) else None)
 
 
@@ -100,10 +100,10 @@ _Dumper.add_representer(list, lambda dumper, value: dumper.represent_sequence(_T
 
 
 def read_yaml(text: str) -> Any:
-    """The value of a YAML text, of which no two parts are one object; yaml.YAMLError where it is none.
+    """The value of a YAML text, with aliases copied, so that no two parts share an object.
 
-    It is bounded: in characters, in depth, in digits of a number, and in values, each counted as often as an alias
-    names it; an alias of what holds it is refused.
+    Raises yaml.YAMLError for invalid YAML and beyond limits on characters, depth, digits of a number and values; a
+    value counts each time an alias refers to it. An alias of its own container is rejected.
     """
     if len(text) > MOST_CHARACTERS:
         raise yaml.YAMLError(f"longer than {MOST_CHARACTERS:,} characters")
@@ -118,14 +118,14 @@ def read_yaml(text: str) -> Any:
         raise
     except MemoryError:
         raise
-    except Exception as error:  # a tag such as !!int before what is none
+    except Exception as error:  # such as a tag !!int before something else
         raise yaml.YAMLError(f"{type(error).__name__}: {str(error)[:MOST_SHOWN]}") from error
     finally:
         loader.dispose()
 
 
 def read_yaml_file(path: Path) -> Any:
-    """The value of a YAML file in UTF-8; yaml.YAMLError where it is none, OSError where it cannot be read."""
+    """The value of a YAML file; yaml.YAMLError if it is not YAML in UTF-8, OSError if it cannot be read."""
     with path.open("rb") as file:
         content = file.read(4 * MOST_CHARACTERS + 1)
     try:
@@ -135,13 +135,13 @@ def read_yaml_file(path: Path) -> Any:
 
 
 def _require_bounded(root: yaml.Node) -> None:
-    """Raises MarkedYAMLError for aliases that hold themselves, or that stand for too many values together."""
+    """Raises MarkedYAMLError for aliases that contain themselves or expand to too many values."""
     sizes: dict[int, int] = {}
     inside: set[int] = set()
 
     def size(node: yaml.Node) -> int:
         if id(node) in inside:
-            raise yaml.MarkedYAMLError(problem="an alias of what holds it", problem_mark=node.start_mark)
+            raise yaml.MarkedYAMLError(problem="an alias of its own container", problem_mark=node.start_mark)
         if id(node) not in sizes:
             inside.add(id(node))
             pairs = node.value if isinstance(node, yaml.MappingNode) else ()
@@ -156,24 +156,24 @@ def _require_bounded(root: yaml.Node) -> None:
 
 
 def _unshared(value: Any) -> Any:
-    """The value with a copy of each list and mapping wherever it stands: a change of one is no change of another."""
+    """The value with each list and mapping copied wherever it occurs, so that changing one does not change another."""
     if isinstance(value, dict):
         return {key: _unshared(inner) for key, inner in value.items()}
     return [_unshared(inner) for inner in value] if isinstance(value, list) else value
 
 
 def shown(value: object) -> str:
-    """A value in a message, as Python writes it, with its middle left out where it is long."""
+    """The repr of a value for a message; the middle of a long one is left out."""
     return _SHORT.repr(value)
 
 
 def write_yaml(value: Any) -> str:
-    """A YAML text that `read_yaml` reads back to the same value; keys keep their order."""
+    """The value as a YAML text, which `read_yaml` reads back; keys keep their order."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
 def yaml_problem(error: yaml.YAMLError) -> str:
-    """What is wrong with a YAML text, in one line with its place."""
+    """The problem with a YAML text, on one line, with its position."""
     mark = getattr(error, "problem_mark", None)
     place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
     return place + " ".join(str(getattr(error, "problem", None) or error).split())[:MOST_SHOWN]

@@ -1,4 +1,4 @@
-"""Run folders: checkpoints, the journal, the trackers that show it, the memory meter. Torch loads when it is used."""
+"""Run folders: checkpoints, the journal, trackers, the memory meter. Torch is imported only where it is used."""
 
 from revlm.records import read_rows as read_journal
 from revlm.records.files import step_of
@@ -8,11 +8,11 @@ from revlm.runs.folder import RunFolder, newest_run
 from revlm.runs.inventory import (
     checkpoint_path,
     export_weights,
-    is_kept_for_ever,
+    is_kept_forever,
     list_checkpoints,
     newest_checkpoint,
     prune_checkpoints,
-    prune_to_whole,
+    prune_to_intact,
     verify_checkpoint,
 )
 from revlm.runs.journal import Journal
@@ -34,7 +34,7 @@ __all__ = [
     "describe_environment",
     "end_save",
     "export_weights",
-    "is_kept_for_ever",
+    "is_kept_forever",
     "list_checkpoints",
     "load_checkpoint",
     "load_own_recipe",
@@ -44,7 +44,7 @@ __all__ = [
     "newest_checkpoint",
     "newest_run",
     "prune_checkpoints",
-    "prune_to_whole",
+    "prune_to_intact",
     "read_journal",
     "require_own",
     "require_room",

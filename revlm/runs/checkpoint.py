@@ -1,9 +1,9 @@
-"""Checkpoints: folders of safetensors and JSON that are whole or not there.
+"""Checkpoints: folders of safetensors and JSON, written atomically.
 
-Layout of RUN/checkpoints/step-00000200: one `<group>.safetensors` for each group of tensors, `state.json`,
-and `manifest.json` with the size and sha256 of each. All of it is written in a staging folder beside, the
-manifest last, and then renamed: a folder of that name with a manifest was complete. Removing one takes its
-manifest first. There is no pickle, in either direction.
+Layout of RUN/checkpoints/step-00000200: one `<group>.safetensors` for each group of tensors, `state.json`, and
+`manifest.json` with the size and sha256 of each file. Everything is written to a staging folder next to it, the
+manifest last, and the folder is then renamed: a folder of that name with a manifest is complete.
+Removal deletes the manifest first. Checkpoints never read or write a pickle.
 """
 
 import json
@@ -35,12 +35,12 @@ from revlm.storage import Folder, json_bytes, require_free_space, staging_name, 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_HEADER_BYTES = 1 << 20  # room for headers, manifest and file-system blocks beside the tensors' own bytes
+_HEADER_BYTES = 1 << 20  # for headers, manifest and file-system blocks, in addition to the tensors
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A verified checkpoint; its `tensors` are memory-mapped and take memory as they are touched."""
+    """A verified checkpoint; its `tensors` are memory-mapped, so they take memory only once they are read."""
 
     path: Path
     step: int
@@ -57,11 +57,11 @@ def save_checkpoint(
     keep_last: int,
     keep_every: int = 0,
 ) -> Path:
-    """The folder of a new checkpoint of the run's `step`; older ones are then pruned, see `prune_checkpoints`.
+    """Saves a checkpoint of the run at `step`, then prunes older ones (see `prune_checkpoints`); returns its folder.
 
-    `tensors` are groups of named tensors, such as {"model": ..., "optimizer": ...}; `state` is what JSON can
-    hold exactly (its tuples come back as lists). Raises StorageError, leaving older checkpoints as they were,
-    where the disk is full or cannot be written.
+    `tensors` are groups of named tensors, such as {"model": ..., "optimizer": ...}; `state` holds JSON values (tuples
+    are read back as lists). Raises StorageError, and leaves older checkpoints as they are, if the disk is full or
+    cannot be written.
     """
     target = Path(run) / CHECKPOINTS / step_name(step)
     state_content = json_bytes(dict(state))
@@ -82,7 +82,7 @@ def save_checkpoint(
                 files = {name: {"bytes": made.size_bytes(name), "sha256": made.sha256(name)} for name in made.names()}
                 made.write_new(MANIFEST, json_bytes({"format": FORMAT, "step": step, "files": files}))
                 made.sync()
-            if folder.kind(target.name):  # such as one that did not verify, where the run went on from an older one
+            if folder.kind(target.name):  # such as a damaged one, when the run resumed from an older one
                 folder.rename(target.name, staging_name(target.name))
             folder.rename(staging, target.name)
         except BaseException:
@@ -95,10 +95,10 @@ def save_checkpoint(
 
 
 def end_save(run: str | PathLike[str], step: int, keep_last: int, keep_every: int = 0) -> None:
-    """Does what comes after the checkpoint of a step stands, again where a kill came in between: what is old goes."""
+    """Finishes a save: notes it and removes old checkpoints; run again on resume, in case a kill came in between."""
     note_saved(run, step)
     with (
-        storage_errors(f"removing what is old in {Path(run)}"),
+        storage_errors(f"removing old checkpoints in {Path(run)}"),
         Folder(run) as root,
         root.inside(CHECKPOINTS) as folder,
     ):
@@ -107,23 +107,23 @@ def end_save(run: str | PathLike[str], step: int, keep_last: int, keep_every: in
 
 
 def require_room(run: str | PathLike[str], count: int, tensor_bytes: int, remedy: str) -> None:
-    """Raises StorageError where the run's disk has no room for `count` more checkpoints of tensors of that size."""
+    """Raises StorageError if the run's disk has no room for `count` more checkpoints of that many tensor bytes."""
     needed_bytes = count * (tensor_bytes + _HEADER_BYTES)
-    with storage_errors(f"looking at the disk of {Path(run)}"):
+    with storage_errors(f"checking the free space of {Path(run)}"):
         require_free_space(Path(run), needed_bytes, f"a run with {count} more checkpoints at a time", remedy)
 
 
 def load_checkpoint(path: str | PathLike[str], groups: Collection[str] | None = None) -> Checkpoint:
-    """The checkpoint in that folder, with all groups of tensors or those named, on the CPU.
+    """The checkpoint in a folder, with all groups of tensors or only those named, on the CPU.
 
-    Every file that is read is verified first; raises StorageError that names what is missing or changed.
+    Every file is verified before it is read; raises StorageError that names what is missing or changed.
     """
     path = Path(path)
     problems = verify_checkpoint(path, groups)
     if problems:
         raise StorageError(
-            f"checkpoint {path} is not whole, {'; '.join(problems)}: go on from another one, "
-            "`revlm checkpoint verify` says which are whole"
+            f"checkpoint {path} is damaged, {'; '.join(problems)}: use another one; "
+            "`revlm checkpoint verify` shows which are intact"
         )
     from safetensors.torch import load_file
 
@@ -134,7 +134,7 @@ def load_checkpoint(path: str | PathLike[str], groups: Collection[str] | None = 
         try:
             tensors = {file.stem: load_file(file) for file in files}
         except SafetensorError as error:
-            raise StorageError(f"checkpoint {path} cannot be read ({error}): go on from another one") from error
+            raise StorageError(f"checkpoint {path} cannot be read ({error}): use another one") from error
     return Checkpoint(path, manifest["step"], tensors, state)
 
 
@@ -149,6 +149,6 @@ def _write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:
 
 
 def _os_error(error: SafetensorError, path: Path) -> OSError:
-    """The error of the system inside one of safetensors, which keeps only its text."""
+    """The system error behind a SafetensorError, which keeps only its text."""
     code = re.search(r"(?:os error|code:) (\d+)", str(error))
     return OSError(int(code[1]) if code else 0, str(error), str(path))

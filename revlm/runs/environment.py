@@ -1,4 +1,4 @@
-"""The machine and the versions under which a run was made, for environment.json and bug reports."""
+"""The machine and the software versions of a run, for environment.json and bug reports."""
 
 import os
 import platform
@@ -26,7 +26,7 @@ _PACKAGES = (
 
 
 def describe_environment(device: "torch.device | str | None" = None) -> dict[str, Any]:
-    """Versions, device, cores, memory in bytes and threads; `device` is the one in use, or else the best."""
+    """Versions, device, cores, threads and memory in bytes; `device` is the one in use, else CUDA or the CPU."""
     import psutil
     import torch
 
@@ -57,7 +57,7 @@ def _version(package: str) -> str | None:
 
 
 def _processor_name() -> str:
-    """The processor's own name where Linux tells it."""
+    """The processor's model name where Linux reports it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
             for line in lines:

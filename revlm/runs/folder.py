@@ -1,4 +1,4 @@
-"""The folder of one run: where each of its files lies, and which run was active last."""
+"""The folder of one run: the paths of its files, and which run was active last."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,15 +15,15 @@ from revlm.storage import Folder, FolderLock, folder_lock, json_bytes, replace_f
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run folder on the disk; `Path(run_folder)` and `os.fspath` give its path."""
+    """A run folder on disk; `Path(run_folder)` and `os.fspath` return its path."""
 
     path: Path
 
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> Self:
-        """The run folder at `path`, made where there is none; raises StorageError where it cannot be made."""
+        """The run folder at `path`, created if it does not exist; raises StorageError if it cannot be created."""
         folder = cls(Path(path))
-        with storage_errors(f"making the run folder {folder.path}"):
+        with storage_errors(f"creating the run folder {folder.path}"):
             folder.path.mkdir(parents=True, exist_ok=True)
             with Folder(folder.path) as opened:
                 for name in (CHECKPOINTS, SAMPLES):
@@ -33,7 +33,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
-        """The run folder at `path`; raises StorageError where no run stands there."""
+        """The run folder at `path`; raises StorageError if it holds no run."""
         folder = cls(Path(path))
         if not folder.recipe.is_file():
             raise StorageError(f"no run in {folder.path} (it has no recipe.yaml): give the output_dir of a run")
@@ -61,12 +61,12 @@ class RunFolder:
 
     @property
     def evaluation(self) -> Path:
-        """What the newest `revlm evaluate` found, as JSON."""
+        """The results of the latest `revlm evaluate`, as JSON."""
         return self.path / files.EVALUATION
 
     @property
     def samples(self) -> Path:
-        """The folder of texts sampled while training."""
+        """The folder of texts sampled during training."""
         return self.path / files.SAMPLES
 
     @property
@@ -86,15 +86,15 @@ class RunFolder:
 
     @property
     def memory_snapshot(self) -> Path:
-        """What CUDA held when it ran out of memory, for pytorch.org/memory_viz."""
+        """CUDA's allocations when it ran out of memory, for pytorch.org/memory_viz."""
         return self.path / files.MEMORY_SNAPSHOT
 
     def lock(self) -> AbstractContextManager[FolderLock]:
-        """Holds the folder for a block; StorageError where another process holds it."""
+        """Locks the folder for the block; raises StorageError if another process holds the lock."""
         return folder_lock(self.path, "run folder", "give another output_dir")
 
     def remove_unfinished(self) -> None:
-        """Removes files that a killed process had not finished; the folder's lock must be held."""
+        """Removes files that a killed process left unfinished; the caller must hold the folder's lock."""
         with (
             storage_errors(f"removing unfinished files in {self.path}"),
             Folder(self.path) as folder,
@@ -104,23 +104,23 @@ class RunFolder:
             samples.remove_unfinished()
 
     def write_recipe(self, text: str) -> None:
-        """Writes recipe.yaml, whole or not at all, with its own sha256."""
+        """Writes recipe.yaml atomically, with its own sha256."""
         self._write(self.recipe, sealed(text).encode())
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
-        """Writes environment.json, whole or not at all."""
+        """Writes environment.json atomically."""
         self._write(self.environment, json_bytes(dict(environment)))
 
     def write_plan(self, plan: Mapping[str, Any]) -> None:
-        """Writes plan.json, whole or not at all."""
+        """Writes plan.json atomically."""
         self._write(self.plan, json_bytes(dict(plan)))
 
     def write_evaluation(self, evaluation: Mapping[str, Any]) -> None:
-        """Writes evaluation.json, whole or not at all."""
+        """Writes evaluation.json atomically."""
         self._write(self.evaluation, json_bytes(dict(evaluation)))
 
     def write_samples(self, step: int, samples: Sequence[Mapping[str, str]]) -> Path:
-        """Writes the prompts and texts of a step as samples/step-00000200.json; returns that path."""
+        """Writes the prompts and texts of a step to a file such as samples/step-00000200.json; returns its path."""
         path = samples_file(self.path, step)
         with storage_errors(f"writing {path}"), Folder(self.path) as folder, folder.inside(SAMPLES) as inner:
             inner.replace(path.name, json_bytes([dict(sample) for sample in samples]))
@@ -150,16 +150,16 @@ class RunFolder:
 
 
 def newest_run(root: str | os.PathLike[str] = "runs") -> RunFolder:
-    """The run in `root`, at any depth, that wrote to its journal last; raises StorageError where there is none."""
+    """The run in `root`, at any depth, that wrote to its journal last; raises StorageError if there is none."""
     newest = max(_runs_in(root), key=_last_activity, default=None)
     if newest is None:
         shown = Path(root) if Path(root).is_absolute() else f"./{Path(root).as_posix()}"
-        raise StorageError(f"no run under {shown}: train one first with `revlm train demo`, or name the folder of one")
+        raise StorageError(f"no run under {shown}: train one first with `revlm train demo`, or give a run folder")
     return newest
 
 
 def _runs_in(root: str | os.PathLike[str]) -> Iterator[RunFolder]:
-    """Yields every run in a folder once, also those that a link leads to."""
+    """Yields every run in a folder once, including those behind symbolic links."""
     seen = set()
     for folder, inner, names in os.walk(root, followlinks=True):
         place = os.path.realpath(folder)
@@ -170,6 +170,6 @@ def _runs_in(root: str | os.PathLike[str]) -> Iterator[RunFolder]:
 
 
 def _last_activity(run: RunFolder) -> tuple[int, Path]:
-    """Time of the last write in nanoseconds; the path decides between equal ones."""
+    """The time of the last write in nanoseconds; the path breaks ties."""
     written = run.metrics if run.metrics.is_file() else run.recipe
     return written.stat().st_mtime_ns, run.path

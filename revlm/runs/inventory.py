@@ -1,8 +1,7 @@
-"""The checkpoints that a run has: which there are, whether each is whole, which to keep.
+"""The checkpoints of a run: lists, verifies and prunes them.
 
-A checkpoint is whole when its manifest is there and every file has the size and sha256 that it says. A run whose
-checkpoints cannot be listed, or which had some and has none, is not a new one: `checkpoints.json` in the run folder
-says that there was one.
+A checkpoint is intact if it has a manifest and every file has the size and sha256 in it. A run whose checkpoints cannot
+be listed, or are gone, is not taken for a new run: `checkpoints.json` in the run folder records that one was saved.
 """
 
 import json
@@ -23,20 +22,20 @@ FORMAT = 1
 _TENSORS = ".safetensors"
 _SAVED = "checkpoints.json"
 
-_NONE_WHOLE = (
-    "none of the {count} checkpoints of {run} is whole: restore one from a copy, "
-    "or give another output_dir to begin again"
+_NONE_INTACT = (
+    "none of the {count} checkpoints of {run} is intact: restore one from a copy, "
+    "or give another output_dir to start again"
 )
 _NONE_LEFT = (
-    "{run} has had checkpoints and none is in {folder}: mount the disk or restore the folder that holds them, or give "
-    "another output_dir to begin again"
+    "{run} has saved checkpoints but {folder} has none: mount the disk or restore the folder that holds them, or give "
+    "another output_dir to start again"
 )
 
 
 def list_checkpoints(run: str | PathLike[str]) -> list[Path]:
-    """The run's checkpoints, whole or not, by step; StorageError where the folder that holds them cannot be listed.
+    """The run's checkpoints, intact or not, by step; raises StorageError if their folder cannot be listed.
 
-    One that is a link is among them, as one that is not whole.
+    The list includes symbolic links, which count as damaged.
     """
     try:
         with _listing(run), Folder(run) as root, root.inside(CHECKPOINTS) as folder:
@@ -47,15 +46,15 @@ def list_checkpoints(run: str | PathLike[str]) -> list[Path]:
 
 
 def verify_checkpoint(path: str | PathLike[str], groups: Collection[str] | None = None) -> list[str]:
-    """What is wrong with a checkpoint, a phrase each; empty where it is whole.
+    """The problems of a checkpoint, a phrase each; empty if it is intact.
 
-    With `groups`, only the state and the files of those groups of tensors are looked at.
+    With `groups`, only the state and the files of those groups of tensors are verified.
     """
     path = Path(path)
     try:
         with Folder(path.parent, through_links=False) as checkpoints:
             if checkpoints.kind(path.name) == "link":
-                return ["it is a symbolic link, and revlm follows none in a folder"]
+                return ["it is a symbolic link, which revlm does not follow there"]
             with checkpoints.inside(path.name) as folder:
                 return _problems(folder, groups)
     except FileNotFoundError:
@@ -67,7 +66,7 @@ def verify_checkpoint(path: str | PathLike[str], groups: Collection[str] | None 
 
 
 def read_manifest(folder: Folder) -> dict[str, Any]:
-    """The manifest of a checkpoint; ValueError where it is not what was written, to the bit."""
+    """The manifest of a checkpoint; ValueError if it differs in any byte from what was written."""
     content = folder.read(MANIFEST)
     manifest: dict[str, Any] = json.loads(content)
     if content != json_bytes(manifest):
@@ -76,27 +75,26 @@ def read_manifest(folder: Folder) -> dict[str, Any]:
 
 
 def newest_checkpoint(run: str | PathLike[str], report: Callable[[str], object]) -> Path | None:
-    """The newest checkpoint that verifies; None where the run never had one.
+    """The newest intact checkpoint; None if the run never saved one.
 
-    `report` is told in a sentence of each newer one that was passed over. Raises StorageError where there are
-    checkpoints and none is whole, or there were some, or they cannot be listed: beginning again would lose a run that
-    a person may still rescue.
+    `report` is called with a sentence for each newer checkpoint that is skipped. Raises StorageError if all checkpoints
+    are damaged or gone, or cannot be listed: starting again would lose a run that can still be rescued.
     """
     candidates = list_checkpoints(run)
     for path in reversed(candidates):
         problems = verify_checkpoint(path)
         if not problems:
             return path
-        report(f"passed over the checkpoint {path}, which is not whole: {'; '.join(problems)}")
+        report(f"skipped the checkpoint {path}, which is damaged: {'; '.join(problems)}")
     if candidates:
-        raise StorageError(_NONE_WHOLE.format(count=len(candidates), run=Path(run)))
+        raise StorageError(_NONE_INTACT.format(count=len(candidates), run=Path(run)))
     if os.path.lexists(Path(run) / _SAVED):
         raise StorageError(_NONE_LEFT.format(run=Path(run), folder=Path(run) / CHECKPOINTS))
     return None
 
 
 def checkpoint_path(run: str | PathLike[str], step: int) -> Path:
-    """The checkpoint of that step; raises StorageError that names those there are."""
+    """The checkpoint of a step; raises StorageError, with the steps that exist, if there is none."""
     path = Path(run) / CHECKPOINTS / step_name(step)
     if path not in list_checkpoints(run):
         steps = ", ".join(str(step_of(other)) for other in list_checkpoints(run)) or "none"
@@ -109,28 +107,28 @@ def prune_checkpoints(
 ) -> list[Path]:
     """Removes all but the newest `keep_last` checkpoints, without verifying them; returns what was removed.
 
-    Those of every `keep_every`-th step stay as well. Those beyond `newest_step` are neither counted nor removed: a run
-    that went back to an older one has yet to reach them, and they must not push out those it has just saved.
+    Checkpoints of every `keep_every`-th step are kept as well. Those after `newest_step` are neither counted nor
+    removed: a run that resumed from an older checkpoint has yet to reach them, and they must not displace new ones.
     """
     reached = [path for path in list_checkpoints(run) if newest_step is None or (step_of(path) or 0) <= newest_step]
-    return _remove([path for path in reached[:-keep_last] if not is_kept_for_ever(step_of(path) or 0, keep_every)])
+    return _remove([path for path in reached[:-keep_last] if not is_kept_forever(step_of(path) or 0, keep_every)])
 
 
-def is_kept_for_ever(step: int, keep_every: int) -> bool:
-    """Whether a checkpoint of that step is one of those that pruning leaves."""
+def is_kept_forever(step: int, keep_every: int) -> bool:
+    """Whether pruning never removes the checkpoint of this step."""
     return step > 0 and keep_every > 0 and step % keep_every == 0
 
 
-def prune_to_whole(run: str | PathLike[str], keep_last: int, keep_every: int = 0) -> list[Path]:
-    """Removes all checkpoints but those that verify and are the newest `keep_last` or of every `keep_every`-th step.
+def prune_to_intact(run: str | PathLike[str], keep_last: int, keep_every: int = 0) -> list[Path]:
+    """Removes all checkpoints except the newest `keep_last` intact ones and intact ones of every `keep_every`-th step.
 
-    Returns what was removed. Raises StorageError, and removes nothing, where there are checkpoints and none is whole.
+    Returns what was removed. Raises StorageError, and removes nothing, if all checkpoints are damaged.
     """
     found = list_checkpoints(run)
-    whole = [path for path in found if not verify_checkpoint(path)]
-    if found and not whole:
-        raise StorageError(_NONE_WHOLE.format(count=len(found), run=Path(run)))
-    kept = {*whole[-keep_last:], *(path for path in whole if is_kept_for_ever(step_of(path) or 0, keep_every))}
+    intact = [path for path in found if not verify_checkpoint(path)]
+    if found and not intact:
+        raise StorageError(_NONE_INTACT.format(count=len(found), run=Path(run)))
+    kept = {*intact[-keep_last:], *(path for path in intact if is_kept_forever(step_of(path) or 0, keep_every))}
     return _remove([path for path in found if path not in kept])
 
 
@@ -142,10 +140,10 @@ def _remove(paths: list[Path]) -> list[Path]:
 
 
 def remove_checkpoint(folder: Folder, name: str) -> None:
-    """Removes a checkpoint from a folder so that a kill in between leaves nothing that looks whole.
+    """Removes a checkpoint from a folder so that a kill in between leaves nothing that looks intact.
 
-    A link is removed as a link. Of a folder its manifest goes first; files that no checkpoint has stay, and it with
-    them.
+    A symbolic link is removed itself. In a folder, the manifest is removed first. Files that do not belong to a
+    checkpoint are kept, and so is the folder then.
     """
     if folder.kind(name) != "folder":
         folder.remove(name)
@@ -162,14 +160,14 @@ def remove_checkpoint(folder: Folder, name: str) -> None:
 
 
 def remove_staging(folder: Folder) -> None:
-    """Removes what saves left that were killed, or that replaced a checkpoint; whoever saves holds the run's lock."""
+    """Removes staging folders of killed saves and replaced checkpoints; the caller must hold the run's lock."""
     for name in folder.names():
         if _is_name(unfinished_name(name) or ""):
             remove_checkpoint(folder, name)
 
 
 def note_saved(run: str | PathLike[str], step: int) -> None:
-    """Writes into the run folder that a checkpoint, now of this step, stands."""
+    """Records in the run folder that a checkpoint was saved, and its step."""
     path, content = Path(run) / _SAVED, json_bytes({"newest_step": step})
     with storage_errors(f"writing {path}"), Folder(run) as folder:
         if folder.kind(_SAVED) != "file" or folder.read(_SAVED) != content:
@@ -177,14 +175,14 @@ def note_saved(run: str | PathLike[str], step: int) -> None:
 
 
 def export_weights(path: str | PathLike[str], target: str | PathLike[str], group: str = "model") -> Path:
-    """Copies the verified tensors of one group to a new safetensors file `target`; returns it.
+    """Verifies one group of tensors and copies it to a new safetensors file `target`; returns `target`.
 
-    Raises StorageError where the checkpoint is not whole or the target exists.
+    Raises StorageError if the group is damaged or the target exists.
     """
     path, target = Path(path), Path(target)
     problems = verify_checkpoint(path, [group])
     if problems:
-        raise StorageError(f"checkpoint {path} is not whole, {'; '.join(problems)}: export another one")
+        raise StorageError(f"checkpoint {path} is damaged, {'; '.join(problems)}: export another one")
     if os.path.lexists(target):
         raise StorageError(f"{target} exists: give the name of a new file")
     with storage_errors(f"writing {target}"), Folder(path, through_links=False) as folder:
@@ -194,7 +192,7 @@ def export_weights(path: str | PathLike[str], target: str | PathLike[str], group
 
 @contextmanager
 def _listing(run: str | PathLike[str]) -> Iterator[None]:
-    """Turns an OSError of the block into a StorageError, but for a folder that is not there."""
+    """Turns an OSError of the block into a StorageError, except for a folder that does not exist."""
     try:
         yield
     except FileNotFoundError:
@@ -202,7 +200,7 @@ def _listing(run: str | PathLike[str]) -> Iterator[None]:
     except OSError as error:
         raise StorageError(
             f"the checkpoints of {Path(run)} cannot be listed ({error.strerror}): make {Path(run) / CHECKPOINTS} a "
-            "folder that can be read"
+            "readable folder"
         ) from error
 
 
@@ -212,7 +210,7 @@ def _is_name(name: str) -> bool:
 
 
 def _files_of(checkpoint: Folder) -> list[str]:
-    """The names in a checkpoint's folder that are of it: those of its manifest, else those that one may have."""
+    """The files in a folder that belong to its checkpoint: those of its manifest, else those with such names."""
     try:
         named = {*names_of(read_manifest(checkpoint), None)}
     except (OSError, StorageError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -224,7 +222,7 @@ def _problems(folder: Folder, groups: Collection[str] | None) -> list[str]:
     try:
         manifest = read_manifest(folder)
         if manifest["format"] != FORMAT:
-            return [f"{MANIFEST} has format {manifest['format']}, this revlm reads {FORMAT}"]
+            return [f"{MANIFEST} has format {manifest['format']}, but this revlm reads {FORMAT}"]
         problems = [] if manifest["step"] == step_of(folder.path) else [f"{MANIFEST} is of step {manifest['step']}"]
         for name in names_of(manifest, groups):
             problems += _file_problems(folder, name, manifest["files"].get(name))
@@ -236,9 +234,9 @@ def _problems(folder: Folder, groups: Collection[str] | None) -> list[str]:
 
 
 def names_of(manifest: dict[str, Any], groups: Collection[str] | None) -> list[str]:
-    """The files of a checkpoint to look at: all of its manifest, or the state and those of the groups.
+    """The files of a checkpoint to verify: all in its manifest, or the state and those of the groups.
 
-    Raises ValueError where the manifest is not of a checkpoint, or names a file outside its folder.
+    Raises ValueError if the manifest is not a checkpoint's, or names a file outside its folder.
     """
     if groups is not None:
         return [STATE, *(f"{group}{_TENSORS}" for group in groups)]
@@ -253,7 +251,7 @@ def _file_problems(folder: Folder, name: str, entry: dict[str, Any] | None) -> l
         return [f"{name} is not in the manifest"]
     kind = folder.kind(name)
     if kind != "file":
-        return [f"{name} is {'missing' if kind is None else 'no file but a ' + kind}"]
+        return [f"{name} is {'missing' if kind is None else 'not a file but a ' + kind}"]
     if folder.size_bytes(name) != entry["bytes"]:
         return [f"{name} has {folder.size_bytes(name)} of {entry['bytes']} bytes"]
     return [] if folder.sha256(name) == entry["sha256"] else [f"{name} has another sha256 than when it was saved"]

@@ -1,4 +1,4 @@
-"""The device of a run, and how much memory it has: on the CPU within the limit of the process's control group."""
+"""The device of a run and its memory; on the CPU, within the limit of the process's control group."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,17 +13,17 @@ _MOUNT = Path("/sys/fs/cgroup")
 
 
 class MemoryLimit(NamedTuple):
-    """Bytes that a run can have, and whose limit that is: the subject and verb of "... 8 GB"."""
+    """The bytes available to a run, and what sets the limit: `owner` is subject and verb of "... 8 GB"."""
 
     size_bytes: int
     owner: str
 
 
 def choose_device(word: str, name: str = "train.device") -> "torch.device":
-    """Returns the device that auto (CUDA where there is one), cpu, cuda or cuda:N stands for.
+    """Returns the device that auto (CUDA if available), cpu, cuda or cuda:N stands for.
 
     Raises:
-        UsageError: there is no such device; `name` is where the word was given.
+        UsageError: there is no such device; `name` is the key or option that gave the word.
     """
     import torch
 
@@ -37,7 +37,7 @@ def choose_device(word: str, name: str = "train.device") -> "torch.device":
 
 
 def memory_limit(device: "torch.device | str" = "cpu") -> MemoryLimit:
-    """The bytes that this process can have: the GPU's, or the least of physical memory and its control groups'."""
+    """The memory available to this process: the GPU's, or the least of physical memory and control groups' limits."""
     if str(device).startswith("cuda"):
         import torch
 
@@ -59,8 +59,8 @@ def memory_limit_bytes(device: "torch.device | str" = "cpu") -> int:
 def control_group_limits(membership: Path, mount: Path) -> list[int]:
     """The memory limits in bytes of the process's control group and of the groups around it, if any.
 
-    Reads versions 1 and 2 (cgroups(7)). A group that a container does not show is skipped: the groups that it
-    does show begin at the container's own.
+    Reads versions 1 and 2 (cgroups(7)). A group that is not visible in a container is skipped: the visible ones
+    start at the container's own.
     """
     if not membership.is_file():
         return []

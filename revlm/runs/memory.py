@@ -1,7 +1,7 @@
-"""Memory as it was: resident (CPU) or allocated (CUDA), with the peak of each phase of a step, in bytes.
+"""Measured memory in bytes: resident (CPU) or allocated (CUDA), with the peak of each phase of a step.
 
-On the CPU the peak is the kernel's own high-water mark of resident memory, which Linux lets a process set
-back. On other systems it only ever rises, so peaks by phase are not available there and are None.
+On the CPU the peak is the kernel's high-water mark of resident memory, which a process can reset on Linux. On other
+systems it never falls, so peaks by phase are not available there and are None.
 """
 
 import sys
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
-_RESET_PEAK = "5"  # proc(5): writing 5 to clear_refs sets VmHWM back to the present VmRSS
+_RESET_PEAK = "5"  # proc(5): writing 5 to clear_refs resets VmHWM to the current VmRSS
 
 
 class _Gauge(Protocol):
-    """Where a device's numbers come from."""
+    """Reads a device's memory counters."""
 
     resettable: bool
 
     def current_bytes(self) -> int: ...
 
     def attainable_bytes(self) -> int:
-        """What is held and what could be had beside it; on the CPU, where nobody can tell, what is held."""
+        """Memory in use plus what is free; on the CPU, where free memory is not known, only memory in use."""
 
     def peak_bytes(self) -> int:
-        """The peak since the last reset, or of the whole process where the gauge cannot be reset."""
+        """The peak since the last reset, or of the whole process if the gauge cannot be reset."""
 
     def reset_peak(self) -> None: ...
 
@@ -41,17 +41,17 @@ class _Gauge(Protocol):
 
 
 class MemoryMeter:
-    """Measures the phases of each step; make it after the imports and before the model.
+    """Measures the phases of each step; create it after the imports and before the model.
 
         meter.start_step()
         with meter.phase("forward"): ...
         record |= meter.peaks()
 
-    Phases may come several times in a step (the largest peak counts) and inside each other.
+    A phase may occur several times in a step (the largest peak counts), and phases may be nested.
     """
 
     def __init__(self, device: "torch.device | str" = "cpu") -> None:
-        """Takes the present use of the device as the baseline."""
+        """Takes the current memory use of the device as the baseline."""
         self._gauge: _Gauge = _CudaGauge(device) if str(device).startswith("cuda") else _process_gauge()
         self.baseline_bytes = self._gauge.current_bytes()
         self._active: list[str] = []
@@ -63,7 +63,7 @@ class MemoryMeter:
         return self._gauge.resettable
 
     def start_step(self) -> None:
-        """Forgets the peaks of the step before."""
+        """Resets the peaks for a new step."""
         self._peaks: dict[str, int] = {}
         self._step_peak_bytes = 0
         self._step_reserved_bytes: int | None = None
@@ -71,7 +71,7 @@ class MemoryMeter:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Counts the peak of the block towards the phase of that name."""
+        """Counts the peak of the block towards the phase `name`."""
         self._note_peak()
         self._active.append(name)
         try:
@@ -83,9 +83,9 @@ class MemoryMeter:
     def peaks(self) -> dict[str, int | None]:
         """The memory of the step so far, under the names of the journal.
 
-        `memory_peak_bytes` is the peak of the step, with what lies between its phases; where peaks by phase
-        are not available it is that of the process. `memory_reserved_bytes`, and how often in the whole run memory had
-        to be given back before an allocation fitted, `memory_allocation_retries`, are on CUDA alone.
+        `memory_peak_bytes` is the peak of the whole step, between its phases too; if peaks by phase are not available,
+        it is that of the process. Only CUDA has `memory_reserved_bytes` and `memory_allocation_retries`, the number of
+        times in the run that cached memory had to be freed before an allocation fit.
         """
         self._note_peak()
         measured: dict[str, int | None] = {"memory_baseline_bytes": self.baseline_bytes}
@@ -102,11 +102,11 @@ class MemoryMeter:
         return self._gauge.current_bytes()
 
     def attainable_bytes(self) -> int:
-        """The memory that there was, told when it ran out: what is held, and on CUDA what is free."""
+        """The memory available when it ran out: memory in use, plus free memory on CUDA."""
         return self._gauge.attainable_bytes()
 
     def allocation_retries(self) -> int:
-        """How often CUDA had to give cached memory back before an allocation fitted; 0 on the CPU."""
+        """How often CUDA had to free cached memory before an allocation fit; 0 on the CPU."""
         return self._gauge.retries()
 
     def _note_peak(self) -> None:
@@ -143,7 +143,7 @@ class _LinuxGauge:
 
 
 class _PosixGauge:
-    """Resident memory where the high-water mark cannot be set back."""
+    """Resident memory where the high-water mark cannot be reset."""
 
     resettable = False
 
@@ -188,7 +188,7 @@ class _CudaGauge:
         return free + self._cuda.memory_reserved(self._device)
 
     def peak_bytes(self) -> int:
-        """Allocation is counted when a kernel is queued, so no synchronisation is needed for a true peak."""
+        """Memory is counted when it is allocated, before kernels run: a true peak needs no synchronisation."""
         return self._cuda.max_memory_allocated(self._device)
 
     def reset_peak(self) -> None:
@@ -210,7 +210,7 @@ def _status_bytes(key: str) -> int:
 
 
 def _process_gauge() -> _Gauge:
-    """The gauge that works here: some Linux sandboxes have no clear_refs, or refuse to write it."""
+    """The gauge that works on this system: some Linux sandboxes have no clear_refs, or do not let it be written."""
     try:
         gauge = _LinuxGauge()
         gauge.reset_peak()

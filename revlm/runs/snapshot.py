@@ -1,4 +1,4 @@
-"""What CUDA held when it ran out of memory, written for https://pytorch.org/memory_viz."""
+"""Snapshots of CUDA's allocations when memory runs out, for https://pytorch.org/memory_viz."""
 
 import os
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ _MAXIMUM_EVENTS = 100_000
 
 @contextmanager
 def memory_snapshot_on_failure(path: Path | None) -> Iterator[None]:
-    """Records CUDA's allocations during the block and writes them to `path`, unless it is None, where memory runs out.
+    """Records CUDA's allocations during the block, and writes them to `path` if memory runs out; no-op if it is None.
 
-    The file has the format of torch and of its viewer, a pickle: revlm writes it and never reads it.
+    The file is a pickle, the format of torch and its viewer: revlm writes it and never reads it.
     """
     if path is None:
         yield
@@ -25,7 +25,7 @@ def memory_snapshot_on_failure(path: Path | None) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError:
-        staging = path.with_name(staging_name(path.name))  # torch would write through a link of the file's name
+        staging = path.with_name(staging_name(path.name))  # torch would follow a symbolic link at the file's path
         torch.cuda.memory._dump_snapshot(str(staging))
         os.replace(staging, path)
         raise

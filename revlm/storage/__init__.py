@@ -1,4 +1,4 @@
-"""Files and folders that survive a kill: on the disk before they are named, whole or not there, held by one process."""
+"""Files and folders that survive a kill: synced before they are renamed, written atomically, locked by one process."""
 
 from revlm.storage.files import (
     append_whole,

@@ -1,4 +1,4 @@
-"""Writing that survives a kill or a power cut: data reaches the disk before the name that announces it."""
+"""Writes that survive a kill or a power cut: data reaches the disk before the name that announces it."""
 
 import errno
 import hashlib
@@ -18,7 +18,7 @@ _CHUNK_BYTES = 1 << 20
 
 @contextmanager
 def storage_errors(action: str) -> Iterator[None]:
-    """Turns an OSError of the block into a StorageError with the action ("saving x"), cause and remedy."""
+    """Turns an OSError of the block into a StorageError with the action ("saving x"), the cause and a remedy."""
     try:
         yield
     except OSError as error:
@@ -31,13 +31,13 @@ def storage_errors(action: str) -> Iterator[None]:
 
 
 def sync_file(path: Path) -> None:
-    """Returns when the file's content is on the disk."""
+    """Returns once the file's content is on disk."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
 def sync_folder(path: Path) -> None:
-    """Returns when the folder's list of names is on the disk."""
+    """Returns once the folder's entries are on disk."""
     folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -46,13 +46,13 @@ def sync_folder(path: Path) -> None:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Writes a file that is not there yet, and returns when its content is on the disk."""
+    """Writes a file that does not exist yet; returns once its content is on disk."""
     with Folder(path.parent) as folder:
         folder.write_new(path.name, content)
 
 
 def append_whole(descriptor: int, content: bytes) -> None:
-    """Appends all of the content or, where the disk is full in between, nothing."""
+    """Appends all of the content or, if the disk is full, nothing."""
     before_bytes = os.fstat(descriptor).st_size
     try:
         while content:
@@ -63,13 +63,13 @@ def append_whole(descriptor: int, content: bytes) -> None:
 
 
 def replace_file(path: Path, content: bytes | Iterable[bytes]) -> None:
-    """Writes a file so that a reader, even after a power cut, sees all the old content or all the new."""
+    """Replaces a file atomically: a reader, even after a power cut, sees all of the old content or all of the new."""
     with Folder(path.parent) as folder:
         folder.replace(path.name, content)
 
 
 def json_bytes(value: Any) -> bytes:
-    """The value as indented JSON; ValueError where it holds a number that JSON cannot hold."""
+    """The value as indented JSON; ValueError for a number that JSON cannot represent."""
     return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
@@ -83,7 +83,7 @@ def sha256_of(path: Path) -> str:
 
 
 def require_free_space(folder: Path, needed_bytes: int, purpose: str, remedy: str = "give another output_dir") -> None:
-    """Raises StorageError where the disk of the folder has fewer free bytes than are needed."""
+    """Raises StorageError if the disk of the folder has less than `needed_bytes` free."""
     free_bytes = shutil.disk_usage(folder).free
     if free_bytes < needed_bytes:
         raise StorageError(

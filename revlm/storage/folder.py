@@ -1,7 +1,7 @@
-"""A folder held open: names are looked up in it alone, no link among them is followed, staging names are random.
+"""An open folder: names are looked up only in it, symbolic links in it are not followed, staging names are random.
 
-Whoever hands a run folder or a token store on, and whoever else may write in it, decides what its names lead to. The
-path of the folder itself is the user's own, and may lead through links.
+A run folder or token store may come from someone else, or be writable by others, so what a name in it leads to is not
+trusted. The path of the folder itself is the user's own, and may contain symbolic links.
 """
 
 import errno
@@ -20,20 +20,20 @@ from typing import Self
 
 from revlm.errors import StorageError
 
-_NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # nor is a FIFO waited for
+_NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # O_NONBLOCK: opening a FIFO does not wait
 _STAGING_NAME = re.compile(r"\.(.+)\.[0-9a-f]{16}\.staging", re.DOTALL)
 _CHUNK_BYTES = 1 << 20
 
 
 class Folder:
-    """A folder that exists, for the names in it; a context manager. OSErrors of the system are raised as they are.
+    """An existing folder, for access to the names in it; a context manager. OSErrors pass through.
 
     Raises:
-        StorageError: a name that is to be opened is a link, or something else than a file or folder.
+        StorageError: a name to open is a symbolic link, or neither a file nor a folder.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, through_links: bool = True) -> None:
-        """Opens the folder at `path`, whose last part may be a link unless `through_links` is false."""
+        """Opens the folder at `path`, which may be a symbolic link itself unless `through_links` is false."""
         self.path = Path(path)
         if not through_links and self.path.is_symlink():
             raise _link(self.path)
@@ -49,7 +49,7 @@ class Folder:
         os.close(self.descriptor)
 
     def inside(self, name: str, *, create: bool = False) -> "Folder":
-        """The folder of that name in this one; with `create`, made where there is none."""
+        """The folder of that name in this one; `create` makes it if it does not exist."""
         if create:
             with suppress(FileExistsError):
                 os.mkdir(name, dir_fd=self.descriptor)
@@ -68,7 +68,7 @@ class Folder:
         return sorted(os.listdir(self.descriptor))
 
     def kind(self, name: str) -> str | None:
-        """`file`, `folder`, `link` or `other`; None where there is nothing of that name."""
+        """`file`, `folder`, `link` or `other`; None if the name does not exist."""
         try:
             mode = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False).st_mode
         except FileNotFoundError:
@@ -76,7 +76,7 @@ class Folder:
         return {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}.get(stat.S_IFMT(mode), "other")
 
     def open(self, name: str, flags: int = os.O_RDONLY) -> int:
-        """The descriptor of a file; with the flags of os.open, such as os.O_CREAT."""
+        """The descriptor of a file, opened with flags of os.open such as os.O_CREAT."""
         path = self.path / name
         try:
             descriptor = os.open(name, flags | _NO_LINK, 0o644, dir_fd=self.descriptor)
@@ -86,7 +86,7 @@ class Folder:
             raise OSError(error.errno, error.strerror, str(path)) from error
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            raise StorageError(f"{path} is no file: put the file itself there, or remove it")
+            raise StorageError(f"{path} is not a regular file: put the file itself there, or remove it")
         return descriptor
 
     def read(self, name: str) -> bytes:
@@ -112,7 +112,7 @@ class Folder:
         return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False).st_size
 
     def write_new(self, name: str, content: bytes) -> None:
-        """Writes a file that is not there yet, and returns when its content is on the disk."""
+        """Writes a file that does not exist yet; returns once its content is on disk."""
         descriptor = self.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
             _write(descriptor, content)
@@ -121,9 +121,10 @@ class Folder:
             os.close(descriptor)
 
     def replace(self, name: str, content: bytes | Iterable[bytes]) -> None:
-        """Writes a file so that a reader, even after a power cut, sees all the old content or all the new.
+        """Replaces a file atomically: a reader, even after a power cut, sees all of the old content or all of the new.
 
-        A link of that name is replaced, not followed. What killed calls for the same name left is removed.
+        A symbolic link of that name is replaced, not followed. Staging files that killed calls for the same name left
+        are removed.
         """
         self.remove_unfinished(name)
         with self._staging_file(name) as (staging, descriptor):
@@ -134,14 +135,14 @@ class Folder:
         self.sync()
 
     def remove(self, name: str) -> None:
-        """Removes a file, a link as a link, or a folder with all that is in it."""
+        """Removes a file, a symbolic link itself, or a folder with everything in it."""
         if self.kind(name) == "folder":
             shutil.rmtree(name, dir_fd=self.descriptor)
         else:
             os.unlink(name, dir_fd=self.descriptor)
 
     def remove_empty(self, name: str) -> bool:
-        """Removes a folder where nothing is in it; returns whether it was so."""
+        """Removes a folder if it is empty; returns whether it was."""
         try:
             os.rmdir(name, dir_fd=self.descriptor)
         except OSError as error:
@@ -151,27 +152,27 @@ class Folder:
         return True
 
     def rename(self, name: str, new_name: str) -> None:
-        """Gives what has a name another one."""
+        """Renames an entry."""
         os.rename(name, new_name, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
 
     def make(self, name: str) -> "Folder":
-        """A new folder of that name, which must be free."""
+        """Creates and opens a folder of that name, which must not exist."""
         os.mkdir(name, dir_fd=self.descriptor)
         return self.inside(name)
 
     def remove_unfinished(self, name: str | None = None) -> None:
-        """Removes the files that killed calls of `replace` left, for one name or all; those in work stay."""
+        """Removes staging files that killed calls of `replace` left, for one name or all, except those in use."""
         for found in self.names():
             unfinished = unfinished_name(found)
             if unfinished is not None and name in (None, unfinished):
                 self._remove_abandoned(found)
 
     def sync(self) -> None:
-        """Returns when the folder's list of names is on the disk."""
+        """Returns once the folder's entries are on disk."""
         os.fsync(self.descriptor)
 
     def _remove_abandoned(self, name: str) -> None:
-        """Removes a staging file that no process holds, see `_staging_file`."""
+        """Removes a staging file that no process has locked, see `_staging_file`."""
         kind = self.kind(name)
         if kind == "link":
             os.unlink(name, dir_fd=self.descriptor)
@@ -183,13 +184,13 @@ class Folder:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 os.unlink(name, dir_fd=self.descriptor)
             except BlockingIOError:
-                pass  # its writer lives
+                pass  # its writer is still alive
             finally:
                 os.close(descriptor)
 
     @contextmanager
     def _staging_file(self, name: str) -> Iterator[tuple[str, int]]:
-        """A new file that its process holds the lock of, so that nobody else takes it for one left by a kill."""
+        """A new file that this process locks, so that no other process takes it for one left by a kill."""
         while True:
             staging = staging_name(name)
             descriptor = self.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
@@ -207,7 +208,7 @@ class Folder:
             os.close(descriptor)
 
     def holds(self, name: str, descriptor: int) -> bool:
-        """Whether the file that is open as `descriptor` is the one of that name."""
+        """Whether the file open as `descriptor` is the one of that name."""
         try:
             found = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
         except FileNotFoundError:
@@ -216,12 +217,12 @@ class Folder:
 
 
 def staging_name(name: str) -> str:
-    """A name that nobody can foresee for what is to become `name`, see `unfinished_name`."""
+    """A random, unpredictable staging name for `name`, see `unfinished_name`."""
     return f".{name}.{secrets.token_hex(8)}.staging"
 
 
 def unfinished_name(name: str) -> str | None:
-    """What was to become of something with a staging name; None where it is no staging name."""
+    """The name that a staging name stands for; None if it is not a staging name."""
     match = _STAGING_NAME.fullmatch(name)
     return match[1] if match else None
 
@@ -233,4 +234,4 @@ def _write(descriptor: int, content: bytes) -> None:
 
 
 def _link(path: Path) -> StorageError:
-    return StorageError(f"{path} is a symbolic link, and revlm follows none in a folder: put what it leads to there")
+    return StorageError(f"{path} is a symbolic link, which revlm does not follow there: replace it with its target")

@@ -1,4 +1,4 @@
-"""One process at a time works in a folder."""
+"""Locks a folder, so that one process at a time works in it."""
 
 import fcntl
 import json
@@ -18,13 +18,13 @@ _MOST_BYTES = 4096
 
 
 class FolderLock:
-    """A lock that is held; see `folder_lock`."""
+    """A held lock; see `folder_lock`."""
 
     def __init__(self, folder: Path, kind: str, descriptor: int) -> None:
         self._folder, self._kind, self._descriptor = folder, kind, descriptor
 
     def require_held(self) -> None:
-        """Raises StorageError where the folder's path no longer leads to the folder that was locked."""
+        """Raises StorageError if the folder's path no longer leads to the locked folder."""
         try:
             with Folder(self._folder) as folder:
                 if folder.holds(LOCK_NAME, self._descriptor):
@@ -32,19 +32,19 @@ class FolderLock:
         except OSError:
             pass
         raise StorageError(
-            f"{self._kind} {self._folder} was moved, removed or replaced while this process worked in it, so nothing "
-            "more is written there: put it back and run the same command again"
+            f"{self._kind} {self._folder} was moved, removed or replaced while this process worked in it, so this "
+            "process stops writing there: move it back and run the same command again"
         )
 
 
 @contextmanager
 def folder_lock(folder: Path, kind: str, remedy: str) -> Iterator[FolderLock]:
-    """Holds the lock of a folder of some kind ("run folder") for the block.
+    """Locks a folder of some kind ("run folder") for the block.
 
-    Where another process holds it, a StorageError names that process and ends with the remedy.
+    If another process holds the lock, raises StorageError that names that process and ends with the remedy.
 
-    The kernel holds the lock with the open file and releases it when the process ends, however it ends: the
-    file that a killed process leaves behind locks nothing. Its content, process and host, is for the message.
+    The kernel releases the lock when the process ends, however it ends: the file that a killed process leaves behind
+    locks nothing. Its content, process and host, is for the message.
     """
     with storage_errors(f"locking the {kind} {folder}"), Folder(folder) as opened:
         lock = opened.open(LOCK_NAME, os.O_RDWR | os.O_CREAT)
@@ -57,7 +57,7 @@ def folder_lock(folder: Path, kind: str, remedy: str) -> Iterator[FolderLock]:
                     f"{kind} {folder} is in use by {_holder(lock)}: wait for it to end, or {remedy}"
                 ) from error
             if not _is_ours(os.pread(lock, _MOST_BYTES, 0)):
-                raise StorageError(f"{folder / LOCK_NAME} is no lock of revlm: move it away, or {remedy}")
+                raise StorageError(f"{folder / LOCK_NAME} is not a lock file of revlm: move it away, or {remedy}")
             os.ftruncate(lock, 0)
             os.write(lock, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
         yield FolderLock(folder, kind, lock)
@@ -66,7 +66,7 @@ def folder_lock(folder: Path, kind: str, remedy: str) -> Iterator[FolderLock]:
 
 
 def _is_ours(content: bytes) -> bool:
-    """Whether a lock file holds what this module writes, or as much of it as a kill left."""
+    """Whether a lock file holds what this module writes, or the part of it that a kill left."""
     return len(content) < _MOST_BYTES and content[: len(_BEGINNING)] == _BEGINNING[: len(content)]
 
 

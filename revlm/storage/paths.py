@@ -1,4 +1,4 @@
-"""Paths as users write them, in options and in recipes: one reading for all of them."""
+"""Validates and expands paths that users write in options and recipes."""
 
 import os
 from pathlib import Path
@@ -8,14 +8,14 @@ MOST_PATH_BYTES = 4095
 
 
 def user_path(text: str | os.PathLike[str]) -> Path:
-    """The path that a user wrote, `~` expanded; ValueError as `user_text`."""
+    """A user's path with `~` expanded; raises ValueError like `user_text`."""
     return Path(user_text(os.fspath(text)))
 
 
 def user_text(text: str) -> str:
-    """A path or pattern of paths that a user wrote, `~` and `~user` at its beginning expanded.
+    """A user's path or pattern of paths, with a leading `~` or `~user` expanded.
 
-    Raises ValueError, which says what such a path should be, where no file system can hold it.
+    Raises ValueError that says what the path should be, if no file system can hold it.
     """
     if text == "":
         raise ValueError("should be a path")

@@ -1,4 +1,4 @@
-"""Puts a whole folder in the place of another, so that a kill at any moment loses neither, and nothing foreign goes."""
+"""Replaces one folder with another so that a kill at any moment loses neither, and no file of others is removed."""
 
 import re
 import secrets
@@ -9,16 +9,16 @@ from revlm.errors import StorageError
 from revlm.storage.folder import Folder
 
 Ours = Callable[[Path], Sequence[str] | None]
-"""Tells the names of the files in a folder that revlm wrote there; None where it wrote none.
+"""Returns the names of the files that revlm wrote in a folder; None if it wrote none.
 
-Where a file of them, the manifest, names the others, it comes last.
+If one of them, the manifest, names the others, it comes last.
 """
 
 _LISTED = 3
 
 
 def require_replaceable(place: Path, ours: Ours) -> None:
-    """Raises StorageError where something stands at `place` that is neither an empty folder nor ours to replace."""
+    """Raises StorageError if `place` exists and is neither an empty folder nor one that revlm may replace."""
     if not place.is_symlink() and not place.exists():
         return
     if place.is_dir() and not place.is_symlink():
@@ -33,31 +33,31 @@ def require_replaceable(place: Path, ours: Ours) -> None:
 
 
 def require_nothing_foreign(folder: Folder, files: Collection[str], remedy: str) -> None:
-    """Raises StorageError where a folder holds anything but files of those names."""
+    """Raises StorageError if a folder holds anything except files of those names."""
     if foreign := [name for name in folder.names() if name not in files or folder.kind(name) != "file"]:
         listed = ", ".join(foreign[:_LISTED]) + (f" and {len(foreign) - _LISTED} more" if foreign[_LISTED:] else "")
         raise StorageError(f"{folder.path} holds {listed}, which revlm did not write: move it away, or {remedy}")
 
 
 def put_in_place(new: Path, place: Path, ours: Ours) -> None:
-    """Renames a folder to `place`, on the same disk, and removes what stood there.
+    """Renames a folder to `place`, on the same disk, and removes the folder that was there.
 
-    That moves away whole, and only when the new folder is in its place are its files removed; whoever reads it
-    meanwhile keeps the files that they opened. After a kill the same call again ends the work.
+    The old folder is renamed first, and its files are removed only once the new one is in place; a reader keeps the
+    files that it has open. After a kill, the same call finishes the work.
 
     Raises:
-        StorageError: what stands there may not be replaced.
+        StorageError: the old folder may not be replaced.
     """
     require_replaceable(place, ours)
     with Folder(place.parent) as parent:
         previous = f".{place.name}.{secrets.token_hex(8)}.previous"
-        stood_there = parent.kind(place.name) is not None
-        if stood_there:
+        existed = parent.kind(place.name) is not None
+        if existed:
             parent.rename(place.name, previous)
         try:
             new.rename(place)
         except OSError:
-            if stood_there:
+            if existed:
                 parent.rename(previous, place.name)
             raise
         parent.sync()
@@ -65,7 +65,7 @@ def put_in_place(new: Path, place: Path, ours: Ours) -> None:
 
 
 def _remove_previous(parent: Folder, place_name: str, ours: Ours) -> None:
-    """Removes what put_in_place moved away, now or before a kill; what was put into it meanwhile stays."""
+    """Removes folders that put_in_place renamed, now or before a kill; files that others added to them stay."""
     name_of_previous = re.compile(rf"\.{re.escape(place_name)}\.[0-9a-f]{{16}}\.previous")
     for name in parent.names():
         if not name_of_previous.fullmatch(name) or parent.kind(name) != "folder":

@@ -1,4 +1,4 @@
-"""Training: the loop, what a step does, the optimizer and its schedule, signals."""
+"""Training: the loop, the step, the optimizer and its schedule, validation, and runs on several ranks."""
 
 from revlm.training.loop import train
 

@@ -1,4 +1,4 @@
-"""The training loop: a generator of records, which the command line shows and the journal keeps."""
+"""The training loop: a generator of records, which the command line displays and the journal stores."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ from revlm.runs import (
 )
 from revlm.storage import FolderLock
 from revlm.training.checkpoint_schedule import CheckpointSchedule
-from revlm.training.process_group import joined
+from revlm.training.process_group import join_ranks
 from revlm.training.ranks import Ranks
 from revlm.training.run_log import RunLog, open_run_log
 from revlm.training.schedule import Schedule, jump_notice
@@ -49,42 +49,40 @@ def train(
     dry_run: bool = False,
     allow_change: bool = False,
 ) -> Iterator[Record]:
-    """Trains as the recipe says, yielding each record of the journal, those of evaluations with their `samples`.
+    """Trains a recipe, or resumes its run from the newest checkpoint; yields each record of the journal.
 
-    It goes on where the run stands.
+    The record of an evaluation comes with its `samples`.
 
-    As one of several processes, which `torchrun` or `srun` has started, it trains with the others: each learns from its
-    part of every step's examples, the first one writes, and all yield the same records but for times. What ends one of
-    them ends all, at the same step.
+    Under `torchrun` or `srun`, every rank trains on its share of each step's examples. Only rank 0 writes files; all
+    ranks yield the same records, except for times. Whatever ends one rank ends all of them, at the same step.
 
-    `stop` is asked between examples, and while evaluating; once it names what asks for it, the run is saved. With
-    `dry_run`, one step is done from the beginning and nothing is written. With `allow_change` a run goes on also where
-    the recipe, the tokenizer or the tokens are not those of its checkpoint.
+    `stop` is called between examples and during evaluation; once it returns a name, such as that of a signal, the run
+    saves a checkpoint and ends. With `dry_run`, one step runs from scratch and nothing is written. With `allow_change`,
+    a run resumes even if its recipe, tokenizer or tokens differ from those of its checkpoint.
 
     Raises:
-        DataError: a token folder is not whole, or a file in it has changed since it was written.
-        RemoteRankError: another process failed, which raises its own error.
-        Interrupted: a stop was asked for; the same call goes on. Of several processes the first one raises it.
-        NonFiniteError: a loss, a gradient or a stream left the finite numbers.
-        RankError: another process has ended, or does not answer.
-        ResourceError: a step would need more memory than `memory.limit` or what there is, or memory ran out.
-        StorageError: the run folder is in use, cannot be written, has no room for the checkpoints to come, or holds
-            those of other settings.
-        UsageError: a tracker of `logging.backends` is not installed, or there are more processes than examples of a
-            step.
+        DataError: a token folder is incomplete, or a file in it has changed since it was written.
+        RemoteRankError: another rank failed; that rank raises its own error.
+        Interrupted: a stop was requested; the same call resumes. On several ranks, only rank 0 raises it.
+        NonFiniteError: a loss, a gradient or a stream is not finite.
+        RankError: another rank has ended, or does not respond.
+        ResourceError: a step would need more memory than `memory.limit` allows or the device has, or memory ran out.
+        StorageError: the run folder is in use, cannot be written, has no room for the checkpoints ahead, or holds
+            checkpoints that were trained with other settings.
+        UsageError: a tracker of `logging.backends` is not installed, or there are more ranks than examples in a step.
     """
-    with joined(launch_of(os.environ)) as ranks:
-        yield from _train(recipe, message if ranks.is_first else _keep_silent, stop, ranks, dry_run, allow_change)
+    with join_ranks(launch_of(os.environ)) as ranks:
+        yield from _train(recipe, message if ranks.is_rank0 else _discard, stop, ranks, dry_run, allow_change)
 
 
 def _train(
     recipe: Recipe, message: Message, stop: Stop, ranks: Ranks, dry_run: bool, allow_change: bool
 ) -> Iterator[Record]:
     per_step = recipe.train.gradient_accumulation_steps
-    if ranks.run_on_all(lambda: ranks.numbers(per_step)) and per_step % ranks.count:
+    if ranks.run_on_all(lambda: ranks.example_indices(per_step)) and per_step % ranks.world_size:
         message(
-            f"the {per_step} examples of a step are not a multiple of the {ranks.count} processes: some take one more, "
-            "while the others wait"
+            f"the {per_step} examples of a step do not divide evenly among {ranks.world_size} ranks: some compute one "
+            "more while the others wait"
         )
     trackers = ranks.run_on_all(lambda: require_trackers(recipe.logging.backends))
     device = ranks.run_on_all(lambda: ranks.device(recipe.train.device))
@@ -106,46 +104,46 @@ def _train(
             try:
                 yield trainer.train_step()
             except Stopped as stopped:
-                said = f"the dry run was stopped by {stopped.name}: nothing was written"
-                ranks.run_on_rank0(lambda: _interrupt(said))
+                cause = f"the dry run was stopped by {stopped.name}: nothing was written"
+                ranks.run_on_rank0(lambda: _interrupt(cause))
         return
     folder = RunFolder(recipe.output_dir)
     ranks.run_on_rank0(lambda: RunFolder.create(recipe.output_dir))
     snapshot = folder.memory_snapshot if device.type == "cuda" and recipe.memory.snapshot_on_oom else None
     with (
-        ranks.held_by_rank0(folder.lock) as lock,
+        ranks.open_on_rank0(folder.lock) as lock,
         out_of_memory_explained(plan, recipe, vocab_size, device, meter.attainable_bytes, snapshot, ranks.launch),
         Trainer(recipe, corpus, ranks, device, meter, stop) as trainer,
     ):
         ranks.run_on_rank0(folder.remove_unfinished)
-        is_going_on = _go_on(trainer, folder, message, allow_change)
-        saving = CheckpointSchedule(recipe, trainer.step, trainer.step if is_going_on else None)
-        ranks.run_on_rank0(lambda: _prepare(folder, trainer, saving, plan))
+        is_resumed = _resume(trainer, folder, message, allow_change)
+        saving = CheckpointSchedule(recipe, trainer.step, trainer.step if is_resumed else None)
+        ranks.run_on_rank0(lambda: _write_run_files(folder, trainer, saving, plan))
         with (
-            ranks.held_by_rank0(lambda: open_run_log(trackers, folder, recipe, trainer.step, message)) as log,
+            ranks.open_on_rank0(lambda: open_run_log(trackers, folder, recipe, trainer.step, message)) as log,
             memory_snapshot_on_failure(snapshot),
         ):
             yield from _records(trainer, folder, lock, log, saving)
 
 
 def _resolved_model(recipe: Recipe, ranks: Ranks) -> ModelRecipe:
-    """The recipe's model; a number of buckets that is to be derived is that of its run where one stands."""
+    """The recipe's model, with n_buckets taken from the run's checkpoint if it has one, else derived."""
     if recipe.model.n_buckets == "auto" and (stored := ranks.broadcast(lambda: _stored_buckets(recipe.output_dir))):
         return recipe.model.model_copy(update={"n_buckets": stored})
     return resolve_model(recipe.model, recipe.data.seq_len)
 
 
 def _stored_buckets(run: Path) -> int | None:
-    """The number of buckets in the newest checkpoint whose state is whole; None where there is none."""
+    """The n_buckets in the newest checkpoint whose state is undamaged; None if there is none."""
     for path in reversed(list_checkpoints(run)):
-        with suppress(StorageError):  # `newest_checkpoint` reports it
+        with suppress(StorageError):  # newest_checkpoint reports it
             stored: int = load_checkpoint(path, groups=()).state["settings"]["model.n_buckets"]
             return stored
     return None
 
 
 def _pinned_data(recipe: Recipe, ranks: Ranks) -> Data:
-    """The recipe's data; a dataset of the hub at the commit of its run where that stands, else at today's."""
+    """The recipe's data; a hub dataset is pinned to the commit that the run started with, else to the current one."""
     stream = recipe.data.stream
     if stream is None:
         return recipe.data
@@ -164,12 +162,12 @@ def _pinned(stream: Stream, output_dir: Path) -> Stream:
 
 def _require_undamaged_tokens(recipe: Recipe, ranks: Ranks, stop: Stop) -> None:
     """Verifies the token folders, once on each machine."""
-    for tokens in recipe.data.paths if ranks.is_first_of_machine else ():
-        require_undamaged(tokens, lambda n_bytes, name: _heed_early(stop))
+    for tokens in recipe.data.paths if ranks.is_local_rank0 else ():
+        require_undamaged(tokens, lambda n_bytes, name: _raise_if_stopped(stop))
 
 
-def _go_on(trainer: Trainer, folder: RunFolder, message: Message, allow_change: bool) -> bool:
-    """Takes up the newest whole checkpoint on every rank; returns whether there is one."""
+def _resume(trainer: Trainer, folder: RunFolder, message: Message, allow_change: bool) -> bool:
+    """Loads the newest intact checkpoint on every rank; returns whether there is one."""
     ranks, options = trainer.ranks, trainer.recipe.checkpoint
     newest = ranks.broadcast(lambda: None if (path := newest_checkpoint(folder, message)) is None else str(path))
     if newest is None:
@@ -178,38 +176,39 @@ def _go_on(trainer: Trainer, folder: RunFolder, message: Message, allow_change: 
     require_same_checkpoint(checkpoint, ranks)
     changed = ranks.run_on_all(lambda: trainer.load(checkpoint, allow_change=allow_change))
     ranks.run_on_rank0(lambda: end_save(folder, trainer.step, options.keep_last, options.keep_every))
-    message(_where_it_stands(trainer, folder))
+    message(_resume_message(trainer, folder))
     before = Schedule.of_settings(checkpoint.state["settings"])
     if before is not None and (notice := jump_notice(before, Schedule.of(trainer.recipe), trainer.step)):
         message(notice)
     if changed:
-        message(f"with other settings than {newest} was trained with: {'; '.join(changed)}")
+        message(f"settings that differ from those of {newest}: {'; '.join(changed)}")
     return True
 
 
-def _where_it_stands(trainer: Trainer, folder: RunFolder) -> str:
+def _resume_message(trainer: Trainer, folder: RunFolder) -> str:
     step, max_steps = trainer.step, trainer.recipe.train.max_steps
     if step < max_steps:
-        return f"going on from step {step} of {folder}"
-    ended = "is finished" if step == max_steps else f"is beyond train.max_steps, which is {max_steps},"
+        return f"resuming {folder} from step {step}"
+    ended = "has finished" if step == max_steps else f"is past train.max_steps, which is {max_steps},"
     return (
-        f"{folder} {ended} at step {step}, so nothing is left to train: raise train.max_steps and pass --allow-change "
-        "to go on, or give another output_dir for a new run"
+        f"{folder} {ended} at step {step}: nothing is left to train; raise train.max_steps and pass --allow-change to "
+        "resume, or give another output_dir for a new run"
     )
 
 
-def _prepare(folder: RunFolder, trainer: Trainer, saving: CheckpointSchedule, plan: Plan) -> None:
-    """Asks for room for the checkpoints to come, and writes what a run folder says of its run."""
+def _write_run_files(folder: RunFolder, trainer: Trainer, saving: CheckpointSchedule, plan: Plan) -> None:
+    """Requires room for the checkpoints ahead; writes recipe, tokenizer, environment and plan into the run folder."""
     require_room(
         folder,
-        saving.checkpoints_to_come([step_of(each) or 0 for each in list_checkpoints(folder)]),
+        saving.checkpoints_ahead([step_of(each) or 0 for each in list_checkpoints(folder)]),
         trainer.state_bytes,
         "lower checkpoint.keep_last, or give another output_dir",
     )
     folder.write_recipe(trainer.recipe.to_yaml())
     trainer.corpus.tokenizer.save(folder.path)
     folder.write_environment(
-        describe_environment(trainer.device) | {"processes": trainer.ranks.count, TRAINED_IN: trained_in(folder.path)}
+        describe_environment(trainer.device)
+        | {"processes": trainer.ranks.world_size, TRAINED_IN: trained_in(folder.path)}
     )
     folder.write_plan(plan.to_json())
 
@@ -217,7 +216,7 @@ def _prepare(folder: RunFolder, trainer: Trainer, saving: CheckpointSchedule, pl
 def _records(
     trainer: Trainer, folder: RunFolder, lock: FolderLock, log: RunLog, saving: CheckpointSchedule
 ) -> Iterator[Record]:
-    """Yields the records of what is left to do, each of them logged, saving as the recipe says."""
+    """Runs the remaining steps and evaluations; logs and yields each record, and saves checkpoints when due."""
     recipe, ranks = trainer.recipe, trainer.ranks
     evaluated_step = ranks.broadcast(lambda: log.evaluated_step)
     try:
@@ -238,11 +237,11 @@ def _records(
     except Stopped as stopped:
         if saving.saved_step != trainer.step:
             _save(trainer, folder, lock, log, saving)
-        said = (
-            f"stopped by {stopped.name} with {folder} saved at step {trainer.step} of {recipe.train.max_steps}: "
-            "run the same command again to go on"
+        cause = (
+            f"stopped by {stopped.name}; {folder} is saved at step {trainer.step} of {recipe.train.max_steps}: "
+            "run the same command again to resume"
         )
-        ranks.run_on_rank0(lambda: _interrupt(said))
+        ranks.run_on_rank0(lambda: _interrupt(cause))
 
 
 def _log(log: RunLog, record: Record, ranks: Ranks, samples: Sequence[Mapping[str, str]] = ()) -> None:
@@ -261,21 +260,21 @@ def _save(trainer: Trainer, folder: RunFolder, lock: FolderLock, log: RunLog, sa
         lock.require_held()
         log.sync()
         save_checkpoint(folder, trainer.step, tensors, state, options.keep_last, options.keep_every)
-        log.require_there()
+        log.require_not_replaced()
 
     trainer.ranks.run_on_rank0(save)
-    saving.done(trainer.step)
+    saving.mark_saved(trainer.step)
 
 
-def _interrupt(said: str) -> NoReturn:
-    raise Interrupted(said)
+def _interrupt(cause: str) -> NoReturn:
+    raise Interrupted(cause)
 
 
-def _keep_silent(text: str) -> None:
-    """Takes the messages of the ranks that do not speak."""
+def _discard(text: str) -> None:
+    """Discards a message: only rank 0 prints."""
 
 
-def _heed_early(stop: Stop) -> None:
-    """Raises Interrupted where a stop is asked for before there is anything to save."""
+def _raise_if_stopped(stop: Stop) -> None:
+    """Raises Interrupted if a stop is requested before there is anything to save."""
     if (name := stop()) is not None:
-        raise Interrupted(f"stopped by {name} while the tokens were verified: run the same command again to go on")
+        raise Interrupted(f"stopped by {name} while verifying the tokens: run the same command again to resume")

@@ -1,4 +1,4 @@
-"""The memory of a real step, measured in a process of its own: what a plan is held against.
+"""Measures the memory of real steps in a separate process, to check a plan against.
 
 `python -m revlm.training.measurement VOCAB_SIZE` reads a recipe as JSON from standard input and writes the peaks as
 JSON to standard output.
@@ -27,14 +27,14 @@ STEPS = 3
 
 
 def measure_step(recipe: Recipe, vocab_size: int) -> dict[str, int]:
-    """Returns the peaks in bytes of each phase of steps on random tokens, beyond what the process held before.
+    """Returns the peak in bytes of each phase of a step on random tokens, above what the process held before the model.
 
-    The first step is left out: it makes the optimizer's state, and the allocator's first cuts. Of those after it, which
-    find the heap in different states, the fullest counts.
+    The first step does not count: it allocates the optimizer's state and warms up the allocator. The later steps find
+    the heap in different states; the largest of their peaks counts.
 
     Raises:
         ResourceError: the process ended before its steps did, as it does when memory runs out.
-        UsageError: this system has no peaks by phase.
+        UsageError: this system does not report peaks by phase.
     """
     command = python_module("revlm.training.measurement", vocab_size)
     finished = subprocess.run(command, input=recipe.model_dump_json(), capture_output=True, text=True)
@@ -43,7 +43,7 @@ def measure_step(recipe: Recipe, vocab_size: int) -> dict[str, int]:
         raise ResourceError(f"the measured step did not finish ({cause}): measure shorter examples")
     measured: dict[str, int] | None = json.loads(finished.stdout)
     if measured is None:
-        raise UsageError("this system does not tell the peak memory of a part of a process: plan without --measure")
+        raise UsageError("this system does not report the peak memory of part of a process: plan without --measure")
     return measured
 
 
@@ -59,17 +59,17 @@ def _measure_here(recipe: Recipe, vocab_size: int) -> dict[str, int] | None:
     optimizer = make_optimizer(model, recipe, Ranks())
     examples = recipe.train.gradient_accumulation_steps
     train_step = TrainStep(recipe, model, optimizer, Ranks(), meter, lambda: None)
-    most = dict.fromkeys(PHASES, 0)
+    largest = dict.fromkeys(PHASES, 0)
     for step in range(STEPS):
         meter.start_step()
-        drawn = [_random_example(tokens, vocab_size) for _ in range(examples)]
-        train_step.update(drawn, step * examples, Totals.of(drawn, Ranks()), recipe.optimizer.lr)
+        sampled = [_random_example(tokens, vocab_size) for _ in range(examples)]
+        train_step.update(sampled, step * examples, Totals.of(sampled, Ranks()), recipe.optimizer.lr)
         return_freed_memory()
         if step > 0:
             peaks = meter.peaks()
-            for phase, before in most.items():
-                most[phase] = max(before, (peaks[f"memory_{phase}_peak_bytes"] or 0) - meter.baseline_bytes)
-    return most
+            for phase, before in largest.items():
+                largest[phase] = max(before, (peaks[f"memory_{phase}_peak_bytes"] or 0) - meter.baseline_bytes)
+    return largest
 
 
 def _random_example(tokens: int, vocab_size: int) -> Example:

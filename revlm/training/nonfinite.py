@@ -1,4 +1,4 @@
-"""Steps that are not finite: what is said of one, and how many a run may pass over."""
+"""Steps with numbers that are not finite: how one is reported, and how many a run may skip."""
 
 from collections.abc import Iterable
 
@@ -11,11 +11,11 @@ _TITLES_SHOWN = 3
 
 
 class NonFinite(AgreedError):
-    """A step gave a number that is not finite; nothing was updated.
+    """A step computed a number that is not finite; the weights were not updated.
 
     Attributes:
-        what: "the loss", such as it stands in a sentence.
-        titles: the documents on which it happened; of a gradient all of the step.
+        what: what is not finite, as a message names it, such as "the loss".
+        titles: the documents of the example; for a gradient, those of the whole step.
     """
 
     order = 1
@@ -31,7 +31,7 @@ def titles_of(examples: Iterable[Example]) -> list[str]:
 
 
 def require_skippable(found: NonFinite, step: int, skipped: int, options: Train) -> None:
-    """Returns where the recipe lets a run, which has skipped so many steps, pass over this one.
+    """Checks that the recipe lets a run that has skipped `skipped` steps skip this one too.
 
     Raises:
         NonFiniteError: it does not; the message names the step and the documents.
@@ -39,18 +39,18 @@ def require_skippable(found: NonFinite, step: int, skipped: int, options: Train)
     place = f"{found.what} of step {step} is not finite on {shown_titles(found.titles)}"
     if options.on_nonfinite == "stop":
         raise NonFiniteError(
-            f"{place}: nothing was updated; run again from the last checkpoint with a lower optimizer.lr and "
-            "--allow-change, or pass over such steps with train.on_nonfinite=skip"
+            f"{place}: the weights were not updated; resume from the last checkpoint with a lower optimizer.lr and "
+            "--allow-change, or skip such steps with train.on_nonfinite=skip"
         )
     if skipped >= options.max_skipped:
         raise NonFiniteError(
-            f"{place}, after {skipped} steps that were passed over (train.max_skipped): nothing was updated; run again "
-            "from the last checkpoint with a lower optimizer.lr and --allow-change, or a higher train.max_skipped"
+            f"{place}, after {skipped} skipped steps (train.max_skipped): the weights were not updated; resume from "
+            "the last checkpoint with --allow-change and a lower optimizer.lr or a higher train.max_skipped"
         )
 
 
 def shown_titles(titles: list[str]) -> str:
-    """Returns the first titles, and how many more there are."""
+    """Returns the first few titles and how many more there are."""
     shown = ", ".join(titles[:_TITLES_SHOWN])
     rest = len(titles) - _TITLES_SHOWN
     return f"{shown} and {rest} more" if rest > 0 else shown

@@ -1,14 +1,14 @@
-"""AdamW, or Muon beside it, with decay of the matrices alone.
+"""AdamW, or Muon with AdamW; weight decay applies to matrices only.
 
-Where the recipe asks for it, each of several ranks keeps the state of some parameters, updates those, and gives them to
-the others (`ZeroRedundancyOptimizer`, after Rajbhandari et al., arXiv 1910.02054): the same numbers.
+With `optimizer.sharded`, each rank keeps the state of some parameters, updates those, and broadcasts them to the others
+(`ZeroRedundancyOptimizer`, after Rajbhandari et al., arXiv 1910.02054). The results are the same numbers.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch._dynamo  # the optimizers load it when they are made: here it counts as an import, not as memory of a step
+import torch._dynamo  # optimizers import it when created: imported here, it does not count towards a step's memory
 from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 
@@ -20,12 +20,12 @@ _MUON_MOMENTUM = 0.95
 
 
 def make_optimizer(model: RevLM, recipe: Recipe, ranks: Ranks) -> Optimizer:
-    """Returns the optimizer that a recipe names, of all weights; gains, temperatures and sinks do not decay."""
+    """Returns the recipe's optimizer over all weights; gains, temperatures and sinks have no weight decay."""
     if recipe.optimizer.name == "muon":
-        return _muon_beside_adamw(model, recipe)
+        return _muon_with_adamw(model, recipe)
     groups, options = _groups(list(model.parameters()), recipe), _adamw_options(recipe)
-    if recipe.optimizer.sharded and ranks.count > 1:
-        # Loaded where it is used: PyTorch compiles dozens of other optimizers while it does.
+    if recipe.optimizer.sharded and ranks.world_size > 1:
+        # Imported here because its import makes PyTorch compile dozens of other optimizers.
         from torch.distributed.optim import ZeroRedundancyOptimizer
 
         return ZeroRedundancyOptimizer(groups, optimizer_class=AdamW, **options)
@@ -33,18 +33,18 @@ def make_optimizer(model: RevLM, recipe: Recipe, ranks: Ranks) -> Optimizer:
 
 
 def optimizer_state(optimizer: Optimizer, model: nn.Module, ranks: Ranks) -> dict[str, Tensor]:
-    """Returns the state of each parameter as `<parameter>.<key>`; where it is sharded, the first rank has all of it."""
+    """Returns the state of each parameter as `<parameter>.<key>`; if it is sharded, rank 0 gets all of it."""
     own = _own(optimizer)
     state = {
         f"{name}.{key}": value
         for name, parameter in model.named_parameters()
         for key, value in own.state.get(parameter, {}).items()
     }
-    return state if own is optimizer else ranks.bring_to_rank0(state)
+    return state if own is optimizer else ranks.gather_to_rank0(state)
 
 
 def restore_optimizer(optimizer: Optimizer, model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Takes up what `optimizer_state` gave; a sharded one its part of it, whoever gave it."""
+    """Restores what `optimizer_state` returned; a sharded optimizer takes its own part of it."""
     own = _own(optimizer)
     parameters = {parameter for group in own.param_groups for parameter in group["params"]}
     for name, parameter in model.named_parameters():
@@ -57,12 +57,12 @@ def restore_optimizer(optimizer: Optimizer, model: nn.Module, state: Mapping[str
 
 
 def _own(optimizer: Optimizer) -> Optimizer:
-    """The optimizer of the parameters that are this rank's."""
+    """The optimizer of this rank's own parameters."""
     return getattr(optimizer, "optim", optimizer)
 
 
 def moment_bytes(optimizer: Optimizer) -> int:
-    """Returns the bytes of an optimizer's state, also before it is made: AdamW keeps two moments, Muon one."""
+    """Returns the bytes of an optimizer's state, even before it is allocated: AdamW keeps two moments, Muon one."""
     return sum(
         (1 if "momentum" in group else 2) * parameter.nbytes
         for group in optimizer.param_groups
@@ -70,12 +70,12 @@ def moment_bytes(optimizer: Optimizer) -> int:
     )
 
 
-class MuonBesideAdamW(Optimizer):
-    """Muon for some matrices and AdamW for the other weights, with one state and one list of groups.
+class MuonWithAdamW(Optimizer):
+    """Muon for some matrices and AdamW for the other weights, with one shared state and one list of parameter groups.
 
-    Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon) makes the momentum of a matrix orthogonal, so
-    that a step changes all its directions alike. TrainStep are scaled to the size of AdamW's (Liu et al., arXiv
-    2502.16982, section 2.2): both share learning rate and decay.
+    Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon) orthogonalizes the momentum of a matrix, so
+    that a step changes all its directions equally. Its updates are scaled to the size of AdamW's (Liu et al., arXiv
+    2502.16982, section 2.2), so both share the learning rate and the weight decay.
     """
 
     def __init__(self, muon: Muon, adamw: AdamW) -> None:
@@ -86,7 +86,7 @@ class MuonBesideAdamW(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """TrainStep every weight that has a gradient."""
+        """Updates every weight that has a gradient."""
         for part in self._parts:
             part.step()
 
@@ -99,7 +99,7 @@ def _groups(parameters: list[nn.Parameter], recipe: Recipe) -> list[dict[str, An
 
 
 def _adamw_options(recipe: Recipe) -> dict[str, Any]:
-    """Those of fused AdamW (Loshchilov and Hutter, arXiv 1711.05101)."""
+    """The options of fused AdamW (Loshchilov and Hutter, arXiv 1711.05101)."""
     return {
         "lr": recipe.optimizer.lr,
         "betas": recipe.optimizer.betas,
@@ -108,8 +108,8 @@ def _adamw_options(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _muon_beside_adamw(model: RevLM, recipe: Recipe) -> MuonBesideAdamW:
-    """Returns Muon for the matrices of the layers; embedding, head and all that is no matrix are AdamW's."""
+def _muon_with_adamw(model: RevLM, recipe: Recipe) -> MuonWithAdamW:
+    """Returns Muon for the layers' matrices, and AdamW for embedding, head and all parameters that are not matrices."""
     matrices = [parameter for parameter in model.stack.parameters() if parameter.dim() == 2]
     of_muon = {id(parameter) for parameter in matrices}
     muon = Muon(
@@ -120,4 +120,4 @@ def _muon_beside_adamw(model: RevLM, recipe: Recipe) -> MuonBesideAdamW:
         adjust_lr_fn="match_rms_adamw",
     )
     others = [parameter for parameter in model.parameters() if id(parameter) not in of_muon]
-    return MuonBesideAdamW(muon, AdamW(_groups(others, recipe), **_adamw_options(recipe)))
+    return MuonWithAdamW(muon, AdamW(_groups(others, recipe), **_adamw_options(recipe)))

@@ -1,7 +1,7 @@
-"""The processes of a run, its ranks: what they do together, and that all go on only where it went well on each.
+"""The ranks of a run, and their collective operations: all ranks continue only if an operation succeeds on each.
 
-They keep one order: each calls the same methods of `Ranks`, with the same meaning, one after the other. Alone, a
-process does everything by itself, at no cost. `process_group` has the ranks of several processes.
+Every rank calls the same methods of `Ranks` in the same order. The class here is the single rank of an ordinary run, at
+no cost; `process_group` implements several ranks.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,108 +20,108 @@ T = TypeVar("T")
 
 
 class AgreedError(Exception):
-    """An exception that, where a rank raises it, all raise, with the same arguments; these are JSON values.
+    """An exception that every rank raises once one rank raises it, with the same arguments, which are JSON values.
 
-    Where ranks raise different ones at a time, the lowest `order` decides, then the lowest rank.
+    If ranks raise different ones at the same time, the lowest `order` wins, then the lowest rank.
     """
 
     order: ClassVar[int]
 
 
 class Ranks:
-    """One process by itself.
+    """The only rank of a run.
 
     Attributes:
-        launch: its place among all.
-        rank: the number of this one, from 0.
-        count: how many there are.
+        launch: how this rank was launched.
+        rank: its number, from 0.
+        world_size: the number of ranks.
     """
 
     def __init__(self, launch: Launch = ALONE) -> None:
-        self.launch, self.rank, self.count = launch, launch.rank, launch.count
+        self.launch, self.rank, self.world_size = launch, launch.rank, launch.world_size
 
     @property
-    def is_first(self) -> bool:
-        """Whether this is the one that writes and speaks."""
-        return self.launch.is_first
+    def is_rank0(self) -> bool:
+        """Whether this is rank 0, the only rank that writes files and prints."""
+        return self.launch.is_rank0
 
     @property
-    def is_first_of_machine(self) -> bool:
-        """Whether this is the one that does what each machine needs once."""
+    def is_local_rank0(self) -> bool:
+        """Whether this rank does what has to be done once on each machine."""
         return self.launch.local_rank == 0
 
-    def numbers(self, per_step: int) -> range:
-        """The numbers in a step of the examples of this rank; each has at least one.
+    def example_indices(self, per_step: int) -> range:
+        """The indices, within a step, of this rank's examples; every rank has at least one.
 
         Raises:
-            UsageError: there are more ranks than examples.
+            UsageError: there are more ranks than examples in a step.
         """
-        if self.count > per_step:
+        if self.world_size > per_step:
             raise UsageError(
-                f"train.gradient_accumulation_steps is {per_step} and there are {self.count} processes, each of which "
-                f"needs an example of every step: set it to {self.count} or more; a multiple keeps all of them at work"
+                f"train.gradient_accumulation_steps is {per_step}, and each of the {self.world_size} ranks needs an "
+                f"example in every step: set it to {self.world_size} or a multiple, which keeps every rank busy"
             )
-        return range(self.rank, per_step, self.count)
+        return range(self.rank, per_step, self.world_size)
 
     def gather(self, value: T) -> list[T]:
-        """Returns the value of each rank, of JSON's types."""
+        """Returns the values of all ranks, by rank; they are JSON values."""
         return [value]
 
-    def in_order(self, values: Sequence[T]) -> list[T]:
-        """Returns the values of all examples of a step, of JSON's types, where each rank has those of its own."""
+    def gather_in_order(self, values: Sequence[T]) -> list[T]:
+        """Returns the JSON values of all examples of a step, in order, from each rank's values of its own examples."""
         rows = zip_longest(*self.gather(list(values)))
         return [value for row in rows for value in row if value is not None]
 
     def run_on_all(self, work: Callable[[], T]) -> T:
-        """Returns what `work` gives here, once it is done on every rank.
+        """Runs `work` on every rank; returns this rank's result once all have finished.
 
         Raises:
-            RemoteRankError: it failed on another rank, which raises its own error.
-            AgreedError: raised on some rank.
+            RemoteRankError: `work` failed on another rank; that rank raises its own error.
+            AgreedError: `work` raised it on some rank.
         """
         return work()
 
     def run_on_rank0(self, work: Callable[[], object]) -> None:
-        """Does the work on the first rank, while the others wait; raises as `run_on_all`."""
-        self.run_on_all(work if self.is_first else lambda: None)
+        """Runs `work` on rank 0 while the others wait; raises like `run_on_all`."""
+        self.run_on_all(work if self.is_rank0 else lambda: None)
 
     def broadcast(self, work: Callable[[], T]) -> T:
-        """Returns on every rank what `work` gives on the first one, of JSON's types; raises as `run_on_all`."""
-        return self.gather(self.run_on_all(work if self.is_first else lambda: cast(T, None)))[0]
+        """Runs `work` on rank 0 and returns its result, a JSON value, on every rank; raises like `run_on_all`."""
+        return self.gather(self.run_on_all(work if self.is_rank0 else lambda: cast(T, None)))[0]
 
-    def bring_to_rank0(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Returns on the first rank the tensors of all ranks, of which each has names of its own; elsewhere its own."""
+    def gather_to_rank0(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns all ranks' tensors on rank 0, and a rank's own elsewhere; no two ranks use the same name."""
         return dict(tensors)
 
     @contextmanager
-    def held_by_rank0(self, opening: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
-        """Holds a context on the first rank for a block; what it gives is there alone, elsewhere None."""
+    def open_on_rank0(self, opening: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
+        """Enters a context manager on rank 0 for the block; yields its value there, and None elsewhere."""
         with ExitStack() as stack:
-            yield self.run_on_all(lambda: stack.enter_context(opening()) if self.is_first else cast(T, None))
+            yield self.run_on_all(lambda: stack.enter_context(opening()) if self.is_rank0 else cast(T, None))
 
     def device(self, word: str) -> torch.device:
-        """Returns the device of this rank for the recipe's `train.device`.
+        """Returns this rank's device for the recipe's `train.device`.
 
         Raises:
-            UsageError: there is no such device, or none for each process of this machine.
+            UsageError: there is no such device, or fewer devices than ranks on this machine.
         """
         return choose_device(word)
 
     def parallel(self, model: nn.Module) -> nn.Module:
-        """Returns the model, whose backward pass now sums the gradients of all ranks."""
+        """Returns the model wrapped so that its backward pass sums the gradients of all ranks."""
         return model
 
-    def apart(self, parallel: nn.Module) -> AbstractContextManager[None]:
-        """For the forward and backward passes of a block, lets each rank keep what its own gradients sum up to."""
+    def no_sync(self, parallel: nn.Module) -> AbstractContextManager[None]:
+        """For the forward and backward passes of the block, gradients accumulate on each rank without being summed."""
         return nullcontext()
 
-    def expect_backward(self, forward_seconds: float) -> None:
-        """Before a backward pass whose gradients are summed: tells how long this rank's forward pass took.
+    def set_backward_timeout(self, forward_seconds: float) -> None:
+        """Call before a backward pass that sums gradients, with the duration of this rank's forward pass.
 
-        The ranks wait for each other in proportion, so that a rank with a short example does not give up on one that
-        has a long one.
+        The timeout is proportional to the slowest rank's forward pass, so that a rank with a short example does not
+        give up on one with a long example.
         """
 
     def exchange(self) -> AbstractContextManager[None]:
-        """For a block in which ranks talk through PyTorch; raises RankError where one is gone."""
+        """Wraps a block that communicates through `torch.distributed`; raises RankError if a rank is gone."""
         return nullcontext()

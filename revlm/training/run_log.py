@@ -1,4 +1,4 @@
-"""Where the records of a run go: the journal first, then the trackers of the recipe; a falling throughput is said."""
+"""Where the records of a run go: first the journal, then the recipe's trackers. A drop in throughput is reported."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,17 +13,17 @@ from revlm.training.throughput import ThroughputWatch
 
 Message = Callable[[str], object]
 Record = dict[str, Any]
-KNOWN_RECORDS = 2000  # the last ones of a run that goes on: enough to know its throughput
+KNOWN_RECORDS = 2000  # of a resumed run, the last ones: enough to know its throughput
 
 
 class RunLog:
-    """The log of a run that is under way."""
+    """The log of a run in progress."""
 
     def __init__(self, folder: RunFolder, journal: Journal, trackers: Trackers, message: Message) -> None:
         self._folder, self._journal, self._trackers, self._message = folder, journal, trackers, message
         self._throughput = ThroughputWatch()
         self.evaluated_step = 0
-        """step of the last evaluation before this start, 0 where there was none among the last records"""
+        """step of the last evaluation before this start; 0 if the last records have none"""
         self._logged_step = 0
         for record in last_records(folder.metrics, KNOWN_RECORDS):
             self._throughput.notice(record.model_dump())
@@ -32,46 +32,46 @@ class RunLog:
             else:
                 self._logged_step = record.step
 
-    def say_what_is_missing(self, step: int) -> None:
-        """Tells where the records end before the step that the run goes on from, as after the end of a file was cut."""
+    def report_missing_records(self, step: int) -> None:
+        """Reports records missing before the step that the run resumes from, as after the file was truncated."""
         if self._logged_step < step:
             missing = f"step {step}" if step == self._logged_step + 1 else f"steps {self._logged_step + 1} to {step}"
             self._message(
-                f"{self._folder.metrics} has no record of {missing}, which the run has trained: it was cut or removed, "
-                "and what follows is appended to the rest"
+                f"{self._folder.metrics} has no record of {missing}, which the run has trained: the file was truncated "
+                "or removed, and new records are appended to what is left"
             )
 
     def append(self, record: Record, samples: Sequence[Mapping[str, str]] = ()) -> None:
-        """Logs a record, and the samples of an evaluation; raises StorageError where the run folder cannot take it."""
+        """Logs a record, and the samples of an evaluation; raises StorageError if the run folder cannot be written."""
         if samples:
             self._folder.write_samples(record["step"], samples)
         self._trackers.append(self._journal.append(record), samples)
         if "skipped" in record:
             titles = shown_titles(record["skipped_documents"])
             self._message(
-                f"step {record['step']} was passed over, {record['skipped']} on {titles}: nothing was updated"
+                f"step {record['step']} was skipped, {record['skipped']} on {titles}: the weights were not updated"
             )
         if notice := self._throughput.notice(record):
             self._message(notice)
 
     def sync(self) -> None:
-        """Returns when every record of the journal is on the disk."""
+        """Returns once every record of the journal is on disk."""
         self._journal.sync()
 
-    def require_there(self) -> None:
-        """Raises StorageError where the journal was removed or replaced while the run wrote to it."""
-        self._journal.require_there()
+    def require_not_replaced(self) -> None:
+        """Raises StorageError if the journal was removed or replaced while the run wrote to it."""
+        self._journal.require_not_replaced()
 
 
 @contextmanager
 def open_run_log(
     trackers: Mapping[str, type[Tracker]], folder: RunFolder, recipe: Recipe, step: int, message: Message
 ) -> Iterator[RunLog]:
-    """The log of the run in `folder` for a block, without what was logged after `step`: no step stands there twice."""
+    """The log of the run in `folder` for the block; drops records after `step`, so that no step is logged twice."""
     with Journal(folder.metrics) as journal:
         journal.truncate_after(step)
         folder.remove_samples_after(step)
         with Trackers(trackers, folder, recipe, step, message) as opened:
             log = RunLog(folder, journal, opened, message)
-            log.say_what_is_missing(step)
+            log.report_missing_records(step)
             yield log

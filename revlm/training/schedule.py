@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from revlm.recipe import Recipe
 
-_JUMP = 0.1  # share of the old rate from which on a change is reported
+_JUMP = 0.1  # a change by more than this share of the old rate is reported
 
 
 @dataclass(frozen=True)
@@ -15,9 +15,9 @@ class Schedule:
     """The learning rate of every step of a run.
 
     Attributes:
-        peak: the highest one.
-        warmup_steps: steps until it is reached; with 0 the first step has it.
-        min_ratio: the share of it that the cosine falls to.
+        peak: the highest learning rate.
+        warmup_steps: steps until the peak; with 0, the first step has it.
+        min_ratio: the share of the peak that the cosine decays to.
         max_steps: steps of the whole run.
     """
 
@@ -34,15 +34,15 @@ class Schedule:
 
     @classmethod
     def of_settings(cls, settings: Mapping[str, Any]) -> Self | None:
-        """Returns the schedule that the settings of a checkpoint tell; None where they do not."""
+        """Returns the schedule in the settings of a checkpoint; None if they have none."""
         keys = ("optimizer.lr", "lr_scheduler.warmup_steps", "lr_scheduler.min_lr_ratio", "train.max_steps")
         return cls(*(settings[key] for key in keys)) if all(key in settings for key in keys) else None
 
     def learning_rate(self, step: int) -> float:
-        """Returns the learning rate of a step, from 1.
+        """Returns the learning rate of a step; steps count from 1.
 
-        The cosine starts at the peak and reaches its least value one step after the last one: with a ratio of 0 every
-        step has an effect, and a run of one step has the peak.
+        The cosine starts at the peak and reaches its minimum one step after the last step. So with a ratio of 0 every
+        step still has an effect, and a run of one step trains at the peak.
         """
         if step <= self.warmup_steps:
             return self.peak * step / self.warmup_steps
@@ -53,7 +53,7 @@ class Schedule:
 
 
 def jump_notice(before: Schedule, after: Schedule, done_steps: int) -> str | None:
-    """Returns a sentence where a run that resumes with another schedule changes its learning rate at once."""
+    """Returns a sentence if a run that resumes with another schedule changes its learning rate abruptly."""
     old, new = before.learning_rate(max(done_steps, 1)), after.learning_rate(done_steps + 1)
     if before == after or abs(new - old) <= _JUMP * old:
         return None

@@ -1,6 +1,6 @@
-"""What a checkpoint must share with a run that goes on from it, and the ranks of a run with each other.
+"""The settings that decide a run's weights: a checkpoint and the run that resumes from it must agree on them.
 
-That is all that decides which weights come out.
+The ranks of a run must agree on them too.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ _SHOWN_DIGITS = 12
 
 
 def settings_of(recipe: Recipe, corpus: Corpus) -> Settings:
-    """Returns the settings of a run by key, as JSON gives them back; tokenizer and tokens are told by their sha256."""
+    """Returns the settings of a run by key, as JSON values; tokenizer and tokens are identified by their sha256."""
     weights = None if recipe.data.weights is None else list(recipe.data.weights)
     return settings_of_recipe(recipe) | {
         "data.weights": weights,
@@ -39,14 +39,14 @@ def settings_of(recipe: Recipe, corpus: Corpus) -> Settings:
 
 
 def operations_on(device: torch.device) -> str:
-    """Returns what computes the operations there: they differ in the last bits, and so do the weights that come out."""
+    """Returns the backend of the operations on a device: backends differ in the last bits, and so do weights."""
     if device.type == "cpu":
         return "compiled" if library.builds() else "PyTorch's own"
     return "Triton's" if availability.is_available() else "PyTorch's own"
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
-    """Returns for each key that differs `old value -> new value`."""
+    """Returns `old value -> new value` for each key that differs."""
     return {
         key: f"{_shown(old, key)} -> {_shown(new, key)}"
         for key in sorted(old.keys() | new.keys())
@@ -55,21 +55,19 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
 
 
 def require_same_settings(recipe: Recipe, corpus: Corpus, ranks: Ranks) -> None:
-    """Raises UsageError where a rank would train with other settings, or look at the model at other steps."""
+    """Raises UsageError if a rank would train with other settings, or evaluate at other steps."""
     own = settings_of(recipe, corpus) | {
         f"evaluate.{key}": value for key, value in recipe.evaluate.model_dump(mode="json").items()
     }
-    ranks.run_on_rank0(
-        partial(_require_same, ranks.gather(own), "give every process the same recipe and the same tokens")
-    )
+    ranks.run_on_rank0(partial(_require_same, ranks.gather(own), "give every rank the same recipe and the same tokens"))
 
 
 def require_same_checkpoint(checkpoint: Checkpoint, ranks: Ranks) -> None:
-    """Raises UsageError where a rank has read another checkpoint, as without a disk that all machines share."""
+    """Raises UsageError if a rank has read another checkpoint, as happens without a disk shared by all machines."""
     manifest = (checkpoint.path / MANIFEST).read_bytes()  # it names the sha256 of every file
     own = {"step": checkpoint.step, "manifest": hashlib.sha256(manifest).hexdigest()}
     ranks.run_on_rank0(
-        partial(_require_same, ranks.gather(own), f"{checkpoint.path} must be on a disk that all machines share")
+        partial(_require_same, ranks.gather(own), f"{checkpoint.path} must be on a disk shared by all machines")
     )
 
 
@@ -81,7 +79,7 @@ def _require_same(of_ranks: Sequence[Settings], remedy: str) -> None:
 
 
 def decides_examples(key: str) -> bool:
-    """Whether another value of this key gives other examples, in which an old place means nothing."""
+    """Whether this key decides the examples: after a change, an old position in the corpus is meaningless."""
     return key in {"seed", "corpus"} or key.startswith("data.")
 
 

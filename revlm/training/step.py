@@ -1,6 +1,6 @@
-"""The step of training, written once: the loop, `revlm plan --measure`, benchmarks and tests take this one.
+"""The training step, written once: the loop, `revlm plan --measure`, benchmarks and tests all use it.
 
-A step is the gradients of its examples, on all ranks, and what the optimizer makes of them.
+A step sums the gradients of its examples over all ranks, and applies the optimizer to them.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ Record = dict[str, Any]
 
 
 class Totals(NamedTuple):
-    """What the examples of a step have together, of all ranks; `epoch` is that of the last one."""
+    """Totals over the examples of a step, on all ranks; `epoch` is that of the last example."""
 
     tokens: int
     documents: int
@@ -35,16 +35,16 @@ class Totals(NamedTuple):
 
     @classmethod
     def of(cls, examples: Sequence[Example], ranks: Ranks) -> Self:
-        """Returns the totals of a step, of which this rank has these examples."""
-        each = ranks.in_order([(len(one), len(one.titles), one.target_bytes, one.epoch) for one in examples])
+        """Returns the totals of a step, given this rank's examples."""
+        each = ranks.gather_in_order([(len(one), len(one.titles), one.target_bytes, one.epoch) for one in examples])
         tokens, documents, target_bytes, epochs = zip(*each, strict=True)
         return cls(sum(tokens), sum(documents), sum(target_bytes), epochs[-1])
 
 
 class TrainStep:
-    """TrainStep the weights of a model; `heed_stop` is called between examples, and may raise.
+    """Updates the weights of a model; `raise_if_stopped` is called between examples.
 
-    The loss of a step is the sum over all its targets divided by their number, whichever rank has them.
+    The loss of a step is the sum over all its targets on all ranks, divided by their number.
     """
 
     def __init__(
@@ -54,31 +54,31 @@ class TrainStep:
         optimizer: Optimizer,
         ranks: Ranks,
         meter: MemoryMeter,
-        heed_stop: Callable[[], None],
+        raise_if_stopped: Callable[[], None],
     ) -> None:
         self._recipe, self._model, self._optimizer = recipe, model, optimizer
-        self._ranks, self._meter, self._heed_stop = ranks, meter, heed_stop
+        self._ranks, self._meter, self._raise_if_stopped = ranks, meter, raise_if_stopped
         self._parallel = ranks.parallel(model)
         self._device = model.head_weight.device
 
     def update(self, examples: Sequence[Example], first: int, totals: Totals, rate: float) -> Record:
-        """TrainStep the weights once; returns what the record of the step says of that.
+        """Updates the weights once; returns the losses and statistics for the record of the step.
 
-        `examples` are those of this rank, `first` is the number of the step's first one since training began.
+        `examples` are this rank's; `first` is the index of the step's first example since the start of training.
 
         Raises:
-            NonFinite: a loss, a gradient or a stream left the finite numbers; nothing was updated.
+            NonFinite: a loss, a gradient or a stream is not finite; the weights were not updated.
         """
         losses: list[float] = []
         streams: list[float] = []
         own_layers: list[Record] = []
-        # All begin the first forward pass or none does: in one of them ranks tell each other how gradients are packed.
-        self._ranks.run_on_all(self._heed_stop)
+        # All ranks start the first forward pass or none does: in it, they agree on how gradients are packed in buckets.
+        self._ranks.run_on_all(self._raise_if_stopped)
 
         def forward(index: int, example: Example) -> Tensor:
             if index > 0:
-                self._heed_stop()
-            place = self._ranks.rank + index * self._ranks.count
+                self._raise_if_stopped()
+            place = self._ranks.rank + index * self._ranks.world_size
             loss, largest = self._forward(example, first + place, with_statistics=place == 0)
             losses.append(float(loss.detach()))
             streams.append(largest)
@@ -87,22 +87,22 @@ class TrainStep:
                 own_layers.extend({"layer": layer, **vars(use)} for layer, use in uses)
             return loss
 
-        def until_the_exchange() -> tuple[Tensor, float]:
+        def all_but_last_backward() -> tuple[Tensor, float]:
             for index, example in enumerate(examples[:-1]):
-                with self._ranks.apart(self._parallel):
+                with self._ranks.no_sync(self._parallel):
                     self._backward(forward(index, example), totals.tokens)
             start = time.perf_counter()
             loss = forward(len(examples) - 1, examples[-1])
             return loss, time.perf_counter() - start
 
-        loss, forward_seconds = self._ranks.run_on_all(until_the_exchange)
-        self._ranks.expect_backward(forward_seconds)
+        loss, forward_seconds = self._ranks.run_on_all(all_but_last_backward)
+        self._ranks.set_backward_timeout(forward_seconds)
         with self._ranks.exchange():
             self._backward(loss, totals.tokens)
             return_freed_memory()
             with self._meter.phase("optimizer"):
                 norm = self._step(rate, examples)
-        nats = sum(self._ranks.in_order(losses))
+        nats = sum(self._ranks.gather_in_order(losses))
         layers = self._ranks.broadcast(lambda: own_layers)
         shares = ("bucket_fill", "empty_query_share", "sink_share")
         return {
@@ -118,7 +118,7 @@ class TrainStep:
         """Returns the summed loss of an example and the largest magnitude of a stream."""
         parts = (example.inputs, example.targets, example.document)
         inputs, targets, document = (_on_device(torch.from_numpy(part), self._device) for part in parts)
-        if self._ranks.count > 1 and self._recipe.model.dropout > 0:
+        if self._ranks.world_size > 1 and self._recipe.model.dropout > 0:
             torch.manual_seed(_dropout_seed(self._recipe.seed, drawn))
         with self._meter.phase("forward"), autocast(self._recipe.train.precision, self._device):
             hidden = self._parallel(inputs, document, step=drawn, with_statistics=with_statistics)
@@ -135,7 +135,7 @@ class TrainStep:
             (loss / tokens).backward()
 
     def _step(self, rate: float, examples: Sequence[Example]) -> float:
-        """Returns the norm of the gradients that the optimizer has made a step of."""
+        """Applies the optimizer; returns the norm of the gradients before clipping."""
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         norm = float(torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._recipe.train.max_grad_norm))
@@ -148,11 +148,11 @@ class TrainStep:
 
 
 def _on_device(x: Tensor, device: torch.device) -> Tensor:
-    """Returns a copy on the device, which on CUDA is only queued: work goes on while the tokens travel."""
+    """Returns a copy on the device; on CUDA the copy is asynchronous, so work continues while the tokens are copied."""
     return x.to(device) if device.type == "cpu" else x.pin_memory().to(device, non_blocking=True)
 
 
 def _dropout_seed(seed: int, drawn: int) -> int:
-    """Of each example by itself, so that a run on several ranks drops the same whatever their number."""
+    """A seed for each example, so that dropout is the same whatever the number of ranks."""
     digest = hashlib.sha256(f"{seed}/dropout/{drawn}".encode()).digest()
     return int.from_bytes(digest[:8]) >> 1

@@ -1,4 +1,4 @@
-"""Whether a run has become slow: the tokens a second of its last steps beside those of its steps before."""
+"""Detects when a run becomes slow: compares the tokens per second of its last steps with those of earlier steps."""
 
 from bisect import insort
 from collections import deque
@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
-LAST_STEPS = 20  # enough that one short example, evaluation or page fault is not their median
-SLOW_SHARE = 0.8  # of the earlier median; machines that are shared vary by a tenth
-RECOVERED_SHARE = 0.9  # apart from SLOW_SHARE, so that a run at the limit does not say it again and again
+LAST_STEPS = 20  # enough that one short example, evaluation or page fault does not move the median
+SLOW_SHARE = 0.8  # of the earlier median; shared machines vary by a tenth
+RECOVERED_SHARE = 0.9  # above SLOW_SHARE, so that a run at the threshold is not reported again and again
 
 
 class ThroughputWatch:
-    """Sees the records of a run, oldest first, and notices when its throughput has fallen.
+    """Takes the records of a run, oldest first, and reports when its throughput has dropped.
 
-    The median of the last 20 steps is compared with the median of all steps before them, of which there are 20 too at
-    least; of a run that goes on, the last 2,000 records before this start are known. While it is slow, steps do not
-    count as earlier ones: the measure stays what the run once did.
+    It compares the median of the last 20 steps with the median of all steps before them, of which there must be at
+    least 20; of a resumed run, the last 2,000 records before this start count. While the run is slow, its steps do not
+    join the earlier ones: the baseline stays what the run once reached.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class ThroughputWatch:
         self._is_slow = False
 
     def notice(self, record: Mapping[str, Any]) -> str | None:
-        """A sentence when throughput falls below 0.8 of what it was; the next one after it was at 0.9 again."""
+        """A sentence when throughput drops below 0.8 of the baseline; the next one only after it was back at 0.9."""
         rate = record.get("tokens_per_second")
         if record.get("event") != "step" or rate is None:
             return None
@@ -44,8 +44,8 @@ class ThroughputWatch:
         if not self._is_slow:
             return None
         return (
-            f"step {record['step']}: {now:,.0f} tokens/s in the median of the last {LAST_STEPS} steps, "
-            f"{now / before:.0%} of the {before:,.0f} before: see whether other work or swapping slows this machine"
+            f"step {record['step']}: {now:,.0f} tokens/s, the median of the last {LAST_STEPS} steps, is "
+            f"{now / before:.0%} of the {before:,.0f} before: check whether other work or swapping slows this machine"
         )
 
 

@@ -1,4 +1,4 @@
-"""What is looked at while a model trains: the loss of held-out text, and how the model continues a prompt."""
+"""Validation during training: the loss on held-out text, and samples that continue prompts."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,16 +16,16 @@ from revlm.training.ranks import Ranks
 
 
 class Validator:
-    """Looks at a model as its recipe says; `heed_stop` is called between examples and tokens, and may raise."""
+    """Validates a model as its recipe says; `raise_if_stopped` is called between examples and between tokens."""
 
     def __init__(
-        self, model: RevLM, corpus: Corpus, recipe: Recipe, ranks: Ranks, heed_stop: Callable[[], None]
+        self, model: RevLM, corpus: Corpus, recipe: Recipe, ranks: Ranks, raise_if_stopped: Callable[[], None]
     ) -> None:
         self._model, self._corpus, self._recipe = model, corpus, recipe
-        self._ranks, self._heed_stop = ranks, heed_stop
+        self._ranks, self._raise_if_stopped = ranks, raise_if_stopped
 
     def evaluation(self, autocast: AbstractContextManager[None]) -> dict[str, Any]:
-        """Returns what the record of an evaluation says of the held-out documents, of which each rank takes its part.
+        """Scores the held-out documents, each rank its share; returns the fields for the record of an evaluation.
 
         It stops after the example that reaches `evaluate.max_tokens` targets.
         """
@@ -44,14 +44,14 @@ class Validator:
         }
 
     def samples(self) -> list[dict[str, str]]:
-        """Returns the prompts of the recipe, each with its continuation; on the first rank alone."""
-        prompts = self._recipe.evaluate.samples if self._ranks.is_first else ()
+        """Returns the recipe's prompts, each with its continuation, on rank 0; an empty list elsewhere."""
+        prompts = self._recipe.evaluate.samples if self._ranks.is_rank0 else ()
         return self._ranks.run_on_all(
             lambda: [{"prompt": prompt, "text": self._continued(prompt)} for prompt in prompts]
         )
 
     def _scores(self, autocast: AbstractContextManager[None]) -> Iterator[Score]:
-        """Yields the score of each example that is held out, in their order; the ranks work on as many at a time."""
+        """Yields the score of each held-out example, in order; at a time, each rank scores one of them."""
         examples = self._corpus.validation()
         while True:
             own = self._ranks.run_on_all(lambda: self._own_score(examples, autocast))
@@ -61,11 +61,11 @@ class Validator:
                 return
 
     def _own_score(self, examples: Iterator[Example], autocast: AbstractContextManager[None]) -> tuple[Any, ...] | None:
-        """The numbers of the score of the one among the next examples that is this rank's; None where they ended."""
-        at_a_time = list(islice(examples, self._ranks.count))
+        """The fields of the score of this rank's one of the next examples; None once there are no more."""
+        at_a_time = list(islice(examples, self._ranks.world_size))
         if self._ranks.rank >= len(at_a_time):
             return None
-        self._heed_stop()
+        self._raise_if_stopped()
         return astuple(score_example(self._model, at_a_time[self._ranks.rank], autocast))
 
     def _continued(self, prompt: str) -> str:
@@ -80,6 +80,6 @@ class Validator:
         )
         written = []
         for piece in pieces:
-            self._heed_stop()
+            self._raise_if_stopped()
             written.append(piece)
         return "".join(written)

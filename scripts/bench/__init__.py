@@ -1,1 +1,1 @@
-"""What `bench_peers.py` and `bench_core.py` are made of: systems, one process a measurement, tables and pictures."""
+"""The parts of `bench_peers.py` and `bench_core.py`: systems, one process per measurement, tables and pictures."""

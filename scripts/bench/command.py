@@ -1,4 +1,4 @@
-"""What the command lines of both benchmarks share."""
+"""Parts common to the benchmarks' command lines."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ PRECISIONS = ("fp32", "bf16")
 
 
 def run(function: Callable[..., Any]) -> None:
-    """Runs a function as a command line; an error of a user's is one sentence and its exit code."""
+    """Runs a function as a command line; a RevlmError is printed as one sentence and sets the exit code."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command()(function)
     try:
@@ -23,16 +23,16 @@ def run(function: Callable[..., Any]) -> None:
 
 
 def words(text: str, known: Sequence[str], option: str) -> tuple[str, ...]:
-    """Returns the words of a list with commas, each once.
+    """Returns the words of a comma-separated list, each once.
 
     Raises:
-        UsageError: naming the option and a word that is not known.
+        UsageError: a word is unknown; the message names it and the option.
     """
     return tuple(dict.fromkeys(pattern(text, known, option)))
 
 
 def pattern(text: str, known: Sequence[str], option: str) -> tuple[str, ...]:
-    """Returns the words of a list with commas, as often as they stand there; raises what `words` raises."""
+    """Returns the words of a comma-separated list, including repetitions; raises as `words`."""
     chosen = tuple(text.split(","))
     for word in chosen:
         if word not in known:
@@ -41,13 +41,13 @@ def pattern(text: str, known: Sequence[str], option: str) -> tuple[str, ...]:
 
 
 def numbers(text: str, option: str) -> tuple[int, ...]:
-    """Returns the numbers of a list with commas.
+    """Returns the numbers of a comma-separated list.
 
     Raises:
-        UsageError: naming the option and a word that is not a number from 1 up.
+        UsageError: a word is not a number from 1 up; the message names it and the option.
     """
     chosen = tuple(dict.fromkeys(text.split(",")))
     for word in chosen:
         if not word.isdecimal() or int(word) < 1:
-            raise UsageError(f"{option} has {word!r}: give numbers from 1 up with commas between them")
+            raise UsageError(f"{option} has {word!r}: give comma-separated numbers from 1 up")
     return tuple(int(word) for word in chosen)

@@ -1,4 +1,4 @@
-"""The parts of a step as figures and as a table."""
+"""The measured parts of a step, as numbers and as a table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from revlm.report.units import ABSENT
 
 @dataclass(frozen=True)
 class MeasuredPart:
-    """A part and the median of its seconds, held against the rates of the machine."""
+    """A part and its median seconds, compared with the machine's rates."""
 
     part: Part
     seconds: float
@@ -23,21 +23,21 @@ class MeasuredPart:
 
     @property
     def product_share(self) -> float:
-        """The FLOPs a second, as a share of the machine's rate of matrix products."""
+        """The FLOPs per second as a share of the machine's matrix-product rate."""
         return self.part.flops / self.seconds / self.product_flops
 
     @property
     def copy_share(self) -> float:
-        """The bytes a second, as a share of the machine's rate of copies."""
+        """The bytes per second as a share of the machine's copy rate."""
         return self.part.bytes / self.seconds / self.copy_bytes
 
     @property
     def step_seconds(self) -> float:
-        """The seconds of all its calls in one step."""
+        """The seconds of all calls in one step."""
         return self.part.calls * self.seconds
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the figures as plain values."""
+        """Returns the numbers as plain values."""
         counted = {"name": self.part.name, "calls": self.part.calls, "flops": self.part.flops, "bytes": self.part.bytes}
         return {
             **counted,
@@ -69,7 +69,7 @@ def core_table(title: str, parts: Sequence[MeasuredPart], whole_seconds: float) 
 
 
 def rates_sentence(rates: Rates) -> str:
-    """Returns what the machine can do, in words."""
+    """Returns a sentence with the machine's rates."""
     products = ", ".join(f"{flops / 1e9:,.0f} GFLOP/s in {name}" for name, flops in rates.product_flops.items())
     return f"this machine: matrix products {products}; copies {rates.copy_bytes / 1e9:,.1f} GB/s read and written"
 

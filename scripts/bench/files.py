@@ -1,4 +1,4 @@
-"""What a benchmark leaves on disk, and the machine that it describes itself with."""
+"""Writes a benchmark's results, and describes the machine."""
 
 from importlib import metadata
 from pathlib import Path
@@ -13,25 +13,25 @@ _PEERS = ("transformers", "reformer-pytorch")
 
 
 def machine() -> dict[str, Any]:
-    """Returns the machine and the versions, those of the peers included; None where one is not installed."""
+    """Returns the machine and the versions of packages, including the peers', None where one is not installed."""
     described = describe_environment("cpu")
     return {**described, "packages": {**described["packages"], **{name: _version(name) for name in _PEERS}}}
 
 
 def make_folder(folder: Path) -> None:
-    """Makes the folder of results.
+    """Creates the folder for results.
 
     Raises:
-        StorageError: where it cannot be made.
+        StorageError: it cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"{folder} cannot be made ({error.strerror}): give another folder to --output") from error
+        raise StorageError(f"{folder} cannot be created ({error.strerror}): give another folder to --output") from error
 
 
 def write_json(file: Path, content: dict[str, Any]) -> None:
-    """Writes the results, whole or not at all. Raises StorageError."""
+    """Writes the results atomically. Raises StorageError."""
     write_whole(file, json_bytes(content))
 
 

@@ -1,4 +1,4 @@
-"""Triton kernels compiled ahead of time, for cards that are not there."""
+"""Compiles Triton kernels ahead of time, for GPUs that need not be present."""
 
 import re
 import subprocess
@@ -19,13 +19,13 @@ _WORDS = {
     torch.int32: "i32",
     torch.int64: "i64",
 }
-# A long example's; only whether numbers are multiples of 16, or 1, changes what is compiled.
+# A long example; the result depends only on whether numbers are multiples of 16, or 1.
 _TOKENS, _ROWS, _FACTORS = 65536, 8, (32, 32)
 _WARP = 32
 
 
 class Compiled(NamedTuple):
-    """What a kernel takes: registers a thread, and bytes a program."""
+    """The resources of a kernel: registers per thread, and bytes per program."""
 
     kernel: str
     architecture: str
@@ -43,7 +43,7 @@ class Compiled(NamedTuple):
 def compiled_kernels(
     architectures: Sequence[int], head_dims: Sequence[int], precisions: Sequence[str], rounds: Sequence[int]
 ) -> Iterator[Compiled]:
-    """Yields every kernel compiled for every card and kind of input. Raises ImportError without Triton."""
+    """Yields every kernel, compiled for every GPU and kind of input. Raises ImportError without Triton."""
     for architecture in architectures:
         for head_dim in head_dims:
             for precision in precisions:
@@ -53,7 +53,7 @@ def compiled_kernels(
 
 
 def launches(head_dim: int, dtype: torch.dtype, rounds: int) -> list[Launch]:
-    """Returns the kernels of the last of some rounds, and those that all rounds share, on tensors that hold nothing."""
+    """Returns the launches of the last round, and those common to all rounds, on meta tensors."""
     from revlm.ops.attention.triton.backward import Given
     from revlm.ops.attention.triton.forward import forward_launch
     from revlm.ops.attention.triton.key_gradients import key_launch
@@ -97,7 +97,7 @@ def _norms(x: Tensor, y: Tensor) -> list[Launch]:
 
 
 def compiled(launch: Launch, architecture: int, precision: str, head_dim: int, rounds: int) -> Compiled:
-    """Returns what ptxas says of one kernel."""
+    """Returns the resources of one kernel, as ptxas reports them."""
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
@@ -137,7 +137,7 @@ def _word(value: Tensor | int | float) -> str:
 
 
 def _usage(ptx: str, architecture: int) -> tuple[int, int, int]:
-    """Returns registers a thread and the bytes that are spilled and loaded again."""
+    """Returns the registers per thread, and the bytes of spill stores and loads."""
     import triton
 
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
-"""The pictures: time and memory against length, memory against depth, in the style of revlm's reports.
+"""Pictures of time and memory against length, and memory against depth, in the style of revlm's reports.
 
-Each system is drawn in its faster precision; a line below says what did not fit or end.
+Each system is drawn in its faster precision; notes below list the measurements that did not fit or finish.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,19 +39,19 @@ def write_pictures(folder: Path, rows: Sequence[Row], plan: Plan) -> list[Path]:
 
 
 def time_picture(rows: Sequence[Row], layers: int) -> bytes:
-    """Returns a PNG of the seconds of one example, forwards and backwards, against its length; both logarithmic."""
+    """Returns a PNG of the seconds of one example, forward and backward, against its length; both axes logarithmic."""
     title = f"One example forwards and backwards, {layers} layers"
     return _against_length(rows, layers, title, "seconds", lambda row: row.seconds, "{:,g}".format)
 
 
 def memory_picture(rows: Sequence[Row], layers: int) -> bytes:
-    """Returns a PNG of the peak of resident memory against the length of the example; both logarithmic."""
+    """Returns a PNG of the peak of resident memory against the example's length; both axes logarithmic."""
     title = f"Peak memory of one example, {layers} layers"
     return _against_length(rows, layers, title, "resident memory", lambda row: row.peak_bytes, _whole_bytes)
 
 
 def depth_picture(rows: Sequence[Row], tokens: int) -> bytes:
-    """Returns a PNG of the peak beyond the built model and its gradients against the number of layers."""
+    """Returns a PNG of the peak beyond the model and its gradients against the number of layers."""
     rows = [row for row in rows if row.cell.tokens == tokens and row.cell.system in DEPTH_SYSTEMS]
     lines = _lines(rows, lambda row: row.cell.layers, lambda row: row.working_bytes)
     largest = max((height for line in lines.values() for _, height in line), default=1)
@@ -95,7 +95,7 @@ def _against_length(
 def _lines(
     rows: Sequence[Row], along: Callable[[Row], int], value: Callable[[Row], float | None]
 ) -> dict[str, list[tuple[int, float]]]:
-    """Returns the points of each system, in its faster precision at each of them."""
+    """Returns the points of each system, each in the system's faster precision."""
     lines: dict[str, list[tuple[int, float]]] = {}
     for system, _, tokens, layers in dict.fromkeys(row.cell._replace(precision="") for row in rows):
         row = faster_precision(rows, system, tokens, layers)
@@ -107,7 +107,7 @@ def _lines(
 
 
 def _notes(rows: Sequence[Row]) -> list[str]:
-    """Returns a sentence for each system and size that has no point."""
+    """Returns a sentence for each system and size without a point."""
     notes: dict[tuple[Any, ...], str] = {}
     for row in rows:
         system, _, tokens, layers = row.cell

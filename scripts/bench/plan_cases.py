@@ -1,7 +1,7 @@
-"""The recipes whose planned memory `check_plan.py` holds against a measured step.
+"""The recipes whose planned memory `check_plan.py` compares with a measured step.
 
-Each differs from the others in what decides memory: length, depth, width, vocabulary, precision, kind of attention,
-activations rebuilt or stored. All fit in 5 GB and take less than a minute on two cores.
+They differ in what determines memory: length, depth, width, vocabulary, precision, kind of attention, activations
+rebuilt or stored. All fit in 5 GB and take less than a minute on two cores.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from revlm.recipe import Recipe
 
 @dataclass(frozen=True)
 class Case:
-    """A recipe by what it changes of a common one; the name says what it is for."""
+    """A recipe, given by its changes to a common one; the name says what it covers."""
 
     name: str
     tokens: int

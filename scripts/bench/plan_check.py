@@ -1,4 +1,4 @@
-"""A planned step beside a measured one, and the bound that a plan is held to."""
+"""Compares a planned step with a measured one, within a bound."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ BOUND_SHARE = 0.10
 
 @dataclass(frozen=True)
 class Checked:
-    """The planned and measured peaks of each phase of a case, in bytes beyond what the process held before it."""
+    """The planned and measured peaks of each phase of a case, in bytes beyond the process before it."""
 
     case: Case
     planned: dict[str, int]
@@ -24,12 +24,12 @@ class Checked:
 
     @property
     def worst_phase(self) -> str:
-        """The phase whose plan comes nearest to its bound, or goes furthest beyond it."""
+        """The phase whose error is the largest relative to its bound."""
         return max(self.measured, key=self._of_bound)
 
     @property
     def is_within_bound(self) -> bool:
-        """Whether the plan of every phase is within 10% or 32 MiB of what was measured: so is that of the step."""
+        """Whether every phase's plan, and so the step's, is within 10% or 32 MiB of the measurement."""
         return self._of_bound(self.worst_phase) <= 1
 
     def to_json(self) -> dict[str, Any]:
@@ -42,7 +42,7 @@ class Checked:
 
 
 def check_table(checked: Sequence[Checked]) -> Table:
-    """The peaks of the steps in MiB, each with its worst phase; a table of Markdown."""
+    """Returns a Markdown table of the steps' peaks in MiB, each with its worst phase."""
     table = Table(box=box.MARKDOWN)
     for name in ("recipe", "tokens", "layers", "width", "vocabulary", "precision", "activations"):
         table.add_column(name, no_wrap=True, justify="right" if name in ("tokens", "layers", "width") else "left")

@@ -1,4 +1,4 @@
-"""What the machine can do: the rate of large matrix products and of large copies."""
+"""Measures the machine's rates of large matrix products and large copies."""
 
 import time
 from collections.abc import Callable
@@ -8,21 +8,21 @@ from typing import NamedTuple
 import torch
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-# Three float32 matrices of this size are beyond the caches of a core, and the work on them is long.
+# Three float32 matrices of this size exceed a core's caches, and their product takes long.
 _MATRIX = 2048
 _COPY_BYTES = 2**28
 _TRIES = 5
 
 
 class Rates(NamedTuple):
-    """Operations a second of matrix products by precision, and bytes a second read and written by a copy."""
+    """FLOPs per second of matrix products by precision, and bytes per second read and written by a copy."""
 
     product_flops: dict[str, float]
     copy_bytes: float
 
 
 def measure_rates(*, matrix: int = _MATRIX, copy_bytes: int = _COPY_BYTES) -> Rates:
-    """Returns the best of a few tries: what else runs on the machine can only slow it down."""
+    """Returns the best of several tries, since other load can only slow them down."""
     products = {}
     for precision, dtype in DTYPES.items():
         left, right, out = (torch.randn(matrix, matrix).to(dtype) for _ in range(3))
@@ -33,7 +33,7 @@ def measure_rates(*, matrix: int = _MATRIX, copy_bytes: int = _COPY_BYTES) -> Ra
 
 
 def timed(work: Callable[[], object], repeats: int) -> list[float]:
-    """Returns the seconds of each repetition, after one that is not counted."""
+    """Returns the seconds of each repetition, after one warm-up."""
     work()
     seconds = []
     for _ in range(repeats):

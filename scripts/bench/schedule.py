@@ -1,4 +1,4 @@
-"""Which measurements are made, in which order, and which are not tried."""
+"""Decides which measurements are made, in which order, and which are not tried."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from bench.summary import Cell, Measurement, seconds_of
 from bench.systems import SYSTEMS
 from bench.worker import Task
 
-# Only these are measured against depth: the others are not made for it, or are built on the same idea.
+# Only these are measured against depth: the others are not designed for it, or use the same idea.
 DEPTH_SYSTEMS = ("revlm", "revlm-stored")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The comparison of all systems at each length, and revlm at each further depth; all in each precision.
+    """The comparison of all systems at each length, and of revlm at each further depth, in each precision.
 
     `layers[0]` is the depth of the comparison. A measurement that took longer than `once_beyond_seconds` is not
     repeated.
@@ -36,7 +36,7 @@ class Plan:
     threads: int | None
 
     def shapes(self) -> Iterator[tuple[Shape, list[str]]]:
-        """Yields each shape, small ones first, with the systems that are measured at it."""
+        """Yields each shape, small ones first, with the systems to measure at it."""
         for tokens in sorted(self.lengths):
             yield Shape(tokens, layers=self.layers[0]), list(self.systems)
         of_depth = [system for system in self.systems if system in DEPTH_SYSTEMS]
@@ -45,7 +45,7 @@ class Plan:
             yield Shape(self.depth_tokens, layers=layers), of_depth
 
     def rounds(self) -> Iterator[list[Task]]:
-        """Yields the tasks of each repetition: the systems take turns, and every other time the other way round."""
+        """Yields the tasks of each repetition: the systems alternate, in reverse order every other time."""
         for repeat in range(self.repeats):
             tasks = []
             for shape, systems in self.shapes():
@@ -56,7 +56,7 @@ class Plan:
 
 
 def measurements(plan: Plan) -> Iterator[Task | Measurement]:
-    """Yields each task when it starts, and its measurement when it has ended or is not tried."""
+    """Yields each task when it starts, and its measurement when it ends or is not tried."""
     finished: dict[Cell, dict[str, Any]] = {}
     for tasks in plan.rounds():
         for task in tasks:

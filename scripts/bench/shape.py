@@ -1,17 +1,17 @@
-"""The model and the example that every system gets."""
+"""The model and the example that every system receives."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-# The frequency of the token at rank r is in proportion to 1 / (r + this), about as in text.
+# The frequency of the token at rank r is proportional to 1 / (r + this), about as in text.
 _RANK_OFFSET = 2.7
 
 
 @dataclass(frozen=True)
 class Shape:
-    """One example and the model that it is run through; `window` is what others call the chunk or bucket size."""
+    """The sizes of an example and of the model; `window` is what others call the chunk or bucket size."""
 
     tokens: int
     layers: int = 6
@@ -29,7 +29,7 @@ class Shape:
 
 
 def random_example(shape: Shape, seed: int) -> tuple[Tensor, Tensor]:
-    """Returns inputs and targets, each [tokens]: tokens as frequent as in text (Zipf and Mandelbrot), the same by seed.
+    """Returns seeded inputs and targets, each [tokens], with the token frequencies of text (Zipf and Mandelbrot).
 
     Uniform tokens would fill the buckets of a hash more evenly than text does.
     """

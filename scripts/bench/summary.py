@@ -1,4 +1,4 @@
-"""Measurements as rows: one a system, precision, length and depth, with medians and the ratios to revlm."""
+"""Measurements as rows: one per system, precision, length and depth, with medians and ratios to revlm."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ BASE = "revlm"
 
 
 class Cell(NamedTuple):
-    """One row of the table."""
+    """The key of a row of the table."""
 
     system: str
     precision: str
@@ -25,7 +25,7 @@ class Cell(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """A task and what its process left."""
+    """A task and the result of its process."""
 
     task: Task
     result: dict[str, Any]
@@ -37,7 +37,7 @@ class Measurement(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """Medians over the repetitions, in seconds and resident bytes; None where one did not end, and `why`.
+    """Medians over the repetitions, in seconds and resident bytes; where one did not finish, None and the reason `why`.
 
     `beyond_baseline_bytes` is beyond the process after its imports; `working_bytes` is beyond the built model,
     gradients and optimizer state. Ratios are how many times as fast as this row, and how many times as small in peak,
@@ -62,7 +62,7 @@ class Row:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """The tokens of the example by the seconds of its step."""
+        """The example's tokens divided by the seconds of its step."""
         return self.cell.tokens / self.seconds if self.seconds else None
 
     def to_json(self) -> dict[str, Any]:
@@ -72,18 +72,18 @@ class Row:
 
 
 def seconds_of(result: dict[str, Any]) -> float:
-    """Returns the seconds of one step: forward, backward and, where it was run, the optimizer."""
+    """Returns the seconds of one step: forward, backward and, where measured, the optimizer."""
     return sum(result.get(f"{phase}_seconds", 0.0) for phase in ("forward", "backward", "optimizer"))
 
 
 def working_bytes_of(result: dict[str, Any]) -> int:
-    """Returns the peak beyond the gradients, the optimizer's state and the built model, its saved buffers included."""
+    """Returns the peak beyond the gradients, the optimizer's state and the built model, including its buffers."""
     kept = result["built_bytes"] + result["gradient_bytes"] + result["optimizer_bytes"]
     return int(result["memory_peak_bytes"] - kept)
 
 
 def rows(measurements: Iterable[Measurement]) -> list[Row]:
-    """Returns the rows in the order in which they were first measured."""
+    """Returns the rows in the order of their first measurement."""
     by_cell: dict[Cell, list[dict[str, Any]]] = {}
     for measurement in measurements:
         by_cell.setdefault(Cell.of(measurement.task), []).append(measurement.result)

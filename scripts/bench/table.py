@@ -1,4 +1,4 @@
-"""Rows as tables for the terminal."""
+"""Formats rows as tables for the terminal."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,8 +9,8 @@ from bench.summary import Row
 from bench.systems import SYSTEMS
 from revlm.report.units import ABSENT, human_bytes
 
-# The last two pairs: how many times as fast, and as small at its peak, revlm is; in its faster precision, then in the
-# precision of the row.
+# The last two pairs: how many times faster, and smaller at its peak, revlm is: in its faster precision, then in the
+# row's precision.
 _COLUMNS = (
     "runs",
     "forward\ns",
@@ -32,7 +32,7 @@ CAPTION = (
 
 
 def tables(rows: Sequence[Row]) -> Iterator[Table]:
-    """Yields one table for each length and depth."""
+    """Yields one table per length and depth."""
     for tokens, layers in dict.fromkeys((row.cell.tokens, row.cell.layers) for row in rows):
         table = Table(title=f"{tokens:,} tokens, {layers} layers", box=box.SIMPLE_HEAD, title_justify="left")
         table.add_column("system", no_wrap=True)
@@ -46,7 +46,7 @@ def tables(rows: Sequence[Row]) -> Iterator[Table]:
 
 
 def undone(rows: Sequence[Row]) -> list[str]:
-    """Returns a sentence for each row that has no figures."""
+    """Returns a sentence for each row without numbers."""
     return [
         f"{SYSTEMS[row.cell.system].label}, {row.cell.precision}, {row.cell.tokens:,} tokens, {row.cell.layers} layers:"
         f" {row.why}"

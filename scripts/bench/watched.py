@@ -1,4 +1,4 @@
-"""Runs a command within a limit of seconds and of memory, and looks at the memory that its processes take."""
+"""Runs a command within limits of seconds and memory, and samples the memory of its processes."""
 
 import os
 import signal
@@ -15,12 +15,12 @@ import psutil
 import revlm
 from revlm.errors import ResourceError
 
-# Where `bench` and the revlm that this process imported lie.
+# The folders of `bench` and of the revlm that this process imported.
 _FOLDERS = [str(Path(__file__).parent.parent), str(Path(revlm.__file__).parent.parent)]
 
 
 class MemoryWatch(NamedTuple):
-    """How the memory of a process is looked at, how often, and the bytes beyond which the process is ended."""
+    """How, and how often, the memory of a process is sampled, and the bytes beyond which it is killed."""
 
     memory_of: Callable[[psutil.Process], int]
     every_seconds: float
@@ -30,9 +30,9 @@ class MemoryWatch(NamedTuple):
 def run_watched(command: Sequence[str], *, seconds_limit: float, memory: MemoryWatch | None = None) -> dict[str, Any]:
     """Returns `status` "done", or "out_of_time", "out_of_memory" or "failed" and the `cause`.
 
-    Besides, `process_seconds` from the start of the process to its end, the load of the machine before it, and, where
-    its memory is watched, `seen_peak_bytes`. The command finds `bench` and the same revlm; where it has to be ended, so
-    are all processes below it.
+    The result also has `process_seconds` from the process's start to its end, the machine's load before it and, where
+    memory is sampled, `seen_peak_bytes`. The command can import `bench` and the same revlm. If it is killed, so are all
+    its descendants.
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(_FOLDERS)}
     with tempfile.TemporaryFile() as errors:
@@ -48,7 +48,7 @@ def run_watched(command: Sequence[str], *, seconds_limit: float, memory: MemoryW
         if stopped == "out_of_memory" and memory is not None:
             return {"status": stopped, "cause": f"more than {memory.limit_bytes / 1e9:.1f} GB resident", **whole}
         if process.returncode == -signal.SIGKILL:
-            return {"status": "out_of_memory", "cause": "ended by the system, which had no memory left", **whole}
+            return {"status": "out_of_memory", "cause": "killed by the system, which ran out of memory", **whole}
         if process.returncode == 0:
             return {"status": "done", **whole}
         errors.seek(0)
@@ -65,13 +65,13 @@ def resident_bytes(process: psutil.Process) -> int:
 
 
 def tree_bytes(process: psutil.Process) -> int:
-    """Returns the memory of a process and all below it: the sum of their proportional set sizes.
+    """Returns the memory of a process and its descendants: the sum of their proportional set sizes.
 
-    A page that several of them hold counts once in that sum, where the sum of resident sizes would count it for each,
-    and that of unique sizes not at all. A look takes some milliseconds a gigabyte.
+    A shared page counts once in that sum; in the sum of resident sizes it would count for each process, in that of
+    unique sizes not at all. A sample takes a few milliseconds per gigabyte.
 
     Raises:
-        ResourceError: the system does not tell them.
+        ResourceError: the system does not report them.
     """
     total = 0
     for each in _tree(process):
@@ -80,13 +80,13 @@ def tree_bytes(process: psutil.Process) -> int:
         except (psutil.NoSuchProcess, psutil.ZombieProcess):
             continue
         if not hasattr(memory, "pss"):
-            raise ResourceError("this system does not tell how processes share memory: measure on Linux")
+            raise ResourceError("this system does not report how processes share memory: measure on Linux")
         total += memory.pss
     return total
 
 
 def _watch(process: "subprocess.Popen[bytes]", deadline: float, memory: MemoryWatch | None) -> tuple[str | None, int]:
-    """Returns when the process has ended: the reason where it had to be ended, and the most memory that was seen."""
+    """Waits for the process; returns the reason if it was killed, and the highest sampled memory."""
     seen, peak_bytes = psutil.Process(process.pid), 0
     try:
         while (left := deadline - time.monotonic()) > 0:

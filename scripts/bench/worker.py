@@ -1,7 +1,7 @@
-"""One measurement in a process of its own: `python -m bench.worker TASK RESULT`, both files of JSON.
+"""One measurement in a separate process: `python -m bench.worker TASK RESULT`, both JSON files.
 
-Imports, a step of one layer at a small length that warms up threads and kernels, then the model is built, the peak of
-resident memory is set back, and one example is run forwards and backwards.
+After a warm-up step of one layer at a small length, the model is built, the peak of resident memory is reset, and one
+example is run forward and backward.
 """
 
 import gc
@@ -31,7 +31,7 @@ MAX_GRADIENT_NORM = 1.0
 
 @dataclass(frozen=True)
 class Task:
-    """What one process measures; with `full_step` also the clipping of gradients and AdamW."""
+    """The task of one process; `full_step` includes gradient clipping and AdamW."""
 
     system: str
     precision: str
@@ -51,13 +51,13 @@ class Task:
 
 
 def measure(task: Task) -> dict[str, Any]:
-    """Returns seconds by the wall and of the processor, and resident bytes, of one example through a fresh model."""
+    """Returns the wall-clock and CPU seconds, and the resident bytes, of one example through a new model."""
     if task.threads is not None:
         torch.set_num_threads(task.threads)
     build = SYSTEMS[task.system].load()
     meter = MemoryMeter()
     if not meter.peaks_by_phase:
-        raise ResourceError("the peak of resident memory cannot be set back here: measure on Linux")
+        raise ResourceError("the peak of resident memory cannot be reset here: measure on Linux")
     torch.manual_seed(task.seed)
     _Step(task, *build(replace(task.shape, tokens=WARM_UP_TOKENS, layers=1)), MemoryMeter()).run(WARM_UP_TOKENS)
     gc.collect()
@@ -87,7 +87,7 @@ def measure(task: Task) -> dict[str, Any]:
 
 @dataclass
 class _Step:
-    """One step of training, timed by phase."""
+    """One training step, timed by phase."""
 
     task: Task
     model: nn.Module
@@ -97,7 +97,7 @@ class _Step:
     optimizer_bytes: int = 0
 
     def run(self, tokens: int) -> float:
-        """Returns the loss in nats a token."""
+        """Runs the step; returns the loss in nats per token."""
         inputs, targets = random_example(replace(self.task.shape, tokens=tokens), self.task.seed)
         half, caches = self.task.precision == "bf16", SYSTEMS[self.task.system].caches_casts
         with self._phase("forward"), torch.autocast("cpu", torch.bfloat16, enabled=half, cache_enabled=caches):
@@ -137,7 +137,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def write_result(work: Callable[[dict[str, Any]], dict[str, Any]], task_file: str, result_file: str) -> None:
-    """Writes what `work` makes of a task, with "status": "done"; else "out_of_memory" or "failed" with the cause."""
+    """Writes the result of `work` on a task, with `status` "done", "out_of_memory" or "failed" and a cause."""
     task = json.loads(Path(task_file).read_text())
     try:
         result = {"status": "done", **work(task)}

@@ -121,7 +121,11 @@ def cuda_out_of_memory() -> torch.OutOfMemoryError:
         (KeyboardInterrupt(), 130, "interrupted"),
         (BrokenPipeError(), 141, ""),
         (ZeroDivisionError("division by zero"), 1, "run again with --debug"),
-        (UnicodeEncodeError("ascii", "a\u2014", 1, 2, "no"), 2, "(ascii) has no '\\u2014': set PYTHONIOENCODING=utf-8"),
+        (
+            UnicodeEncodeError("ascii", "a\u2014", 1, 2, "no"),
+            2,
+            "(ascii) cannot encode '\\u2014': set PYTHONIOENCODING=utf-8",
+        ),
         (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"), 1, "unexpected UnicodeEncodeError"),
         (RuntimeError(), 1, "unexpected RuntimeError (no message)"),
     ],
@@ -173,7 +177,7 @@ def test_environment(capsys):
 def test_checkpoints_are_listed_verified_exported_and_pruned(capsys, trained):
     listed = json.loads(run(capsys, "checkpoint", "list", "--json")[1])["checkpoints"]
     assert [Path(row["path"]).name for row in listed] == ["step-00000001", "step-00000002", "step-00000003"]
-    assert run(capsys, "checkpoint", "verify")[1].count("  whole\n") == 3
+    assert run(capsys, "checkpoint", "verify")[1].count("  intact\n") == 3
 
     assert run(capsys, "checkpoint", "export", "w.safetensors", "--run", "runs/demo", "--step", "2")[0] == 0
     assert run(capsys, "checkpoint", "export", "w.safetensors")[0] == 6  # it exists
@@ -183,8 +187,8 @@ def test_checkpoints_are_listed_verified_exported_and_pruned(capsys, trained):
     exit_code, out, err = run(capsys, "checkpoint", "verify")
     assert exit_code == 6
     assert "state.json has 2 of" in out
-    assert "1 of 3 checkpoints of runs/demo are not whole" in err
-    assert run(capsys, "checkpoint", "export", "newest.safetensors")[2].startswith("passed over")
+    assert "1 of 3 checkpoints of runs/demo are damaged" in err
+    assert run(capsys, "checkpoint", "export", "newest.safetensors")[2].startswith("skipped")
 
     removed = json.loads(run(capsys, "checkpoint", "prune", "--keep-last", "1", "--json")[1])["removed"]
     assert [Path(path).name for path in removed] == ["step-00000001", "step-00000003"]

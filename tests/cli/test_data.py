@@ -39,7 +39,7 @@ def test_show_tells_what_is_in_a_store(store: Path, capsys: pytest.CaptureFixtur
     assert exit_code == 0
     tokens = 35 * len(TEXT.encode())
     for words in (
-        f"data/texts: 5 documents, {tokens:,} tokens, {tokens:,} bytes, 1.00 bytes a token",
+        f"data/texts: 5 documents, {tokens:,} tokens, {tokens:,} bytes, 1.00 bytes per token",
         "tokenizer: bytes, vocabulary 257",
         "64 to 127",
         "harbour [one]",
@@ -100,7 +100,7 @@ def test_a_document_as_json(store: Path, capsys: pytest.CaptureFixture[str]) -> 
 def test_titles_that_are_not_one_are_wrong_use(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     exit_code, out, err = run(capsys, "data", "show", store, "--document", "harbour")
     assert (exit_code, out) == (2, "")
-    assert err == "revlm: 2 titles have 'harbour' in them, give one of the numbers: 1 harbour [one]; 2 harbour two\n"
+    assert err == "revlm: 2 titles contain 'harbour'; give one of these numbers: 1 harbour [one]; 2 harbour two\n"
     assert run(capsys, "data", "show", store, "--document", "whale")[0] == 2
 
 
@@ -114,7 +114,7 @@ def test_verify_names_what_is_damaged_and_ends_with_exit_code_3(
     (store / "documents.jsonl").write_text(lines.replace("dusk", "dust"))
     exit_code, out, err = run(capsys, "data", "show", store)
     assert (exit_code, out) == (3, "")
-    assert err.startswith("revlm: documents.jsonl in data/texts changed since the tokens were written")
+    assert err.startswith("revlm: documents.jsonl in data/texts changed since the store was written")
     exit_code, out, err = run(capsys, "data", "show", store, "--verify")
     assert (exit_code, out) == (3, "")
     assert err == "revlm: data/texts is damaged in documents.jsonl; tokenize it again\n"
@@ -147,11 +147,11 @@ def test_shards_are_made_shown_and_merged(store: Path, corpus: Path, capsys: pyt
         (("data", "merge", "data/texts"), 2, "Missing option '-o'"),
         (("data", "merge", "data/texts", "nowhere", "-o", "data/merged"), 3, "the token store nowhere does not exist"),
         (("data", "merge", "data/texts", "-o", "data/texts"), 2, "would be replaced by what it is merged into"),
-        (("tokenize", "texts", "--shard", "1-2"), 2, "--shard 1-2 is not a number, a slash"),
+        (("tokenize", "texts", "--shard", "1-2"), 2, "--shard 1-2 should be the number of the shard, a slash"),
         (("tokenize", "texts", "--shard", "1/2"), 2, "--only-tokenizer -o DIR"),
-        (("tokenize", "texts", "--shard", "1/9", "--tokenizer", "bytes"), 2, "the most that works is 5"),
+        (("tokenize", "texts", "--shard", "1/9", "--tokenizer", "bytes"), 2, "give at most 5"),
         (("tokenize", "texts", "--shard", "1/2", "--tokenizer", "bytes", "--deduplicate"), 2, "revlm data merge"),
-        (("tokenize", "hf:a/b", "--shard", "1/2", "--tokenizer", "bytes"), 2, "hf:a/b is a dataset of the hub"),
+        (("tokenize", "hf:a/b", "--shard", "1/2", "--tokenizer", "bytes"), 2, "hf:a/b is a dataset on the hub"),
         (("tokenize", "texts", "--only-tokenizer", "--tokenizer", "bytes"), 2, "leave --tokenizer out"),
         (("tokenize", "texts", "--only-tokenizer", "--shard", "1/2"), 2, "leave --shard out"),
         (("tokenize", "texts", "--show-removed", "--json"), 2, "leave --json out"),

@@ -76,7 +76,7 @@ def test_the_text_follows_its_prompt_and_speeds_go_to_standard_error(generate: R
     assert out.startswith("the old")
     assert out.endswith("\n")
     speed = r"{} tokens? in [\d.]+ s, [\d.,]+ tokens/s"
-    assert re.fullmatch(f"prompt: {speed.format(7)}; written: {speed.format(5)}\n", err)
+    assert re.fullmatch(f"prompt: {speed.format(7)}; generated: {speed.format(5)}\n", err)
 
 
 def test_json_holds_tokens_and_their_log_probabilities(
@@ -198,7 +198,7 @@ def test_samples_are_printed_under_headings_and_the_first_is_that_of_one(
     code, out, err = generate(*options, "--samples", 3)
     assert code == 0
     assert out == "\n".join(f"--- sample {number} of 3 ---\nthe old{text}\n" for number, text in enumerate(texts, 1))
-    assert "written: 36 tokens" in err
+    assert "generated: 36 tokens" in err
     assert generate(*options)[1] == f"the old{texts[0]}\n"
     assert [sample["text"] for sample in described(*options, "--samples", 2)["samples"]] == texts[:2]
 
@@ -240,7 +240,7 @@ def test_a_checkpoint_that_is_passed_over_is_named(tmp_path: Path, capsys: pytes
     assert main(["generate", "--run", str(run), "--prompt", "a", "--max-tokens", "1", "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["step"] == 2
-    assert "passed over the checkpoint" in err
+    assert "skipped the checkpoint" in err
     assert main(["generate", "--run", str(run), "--prompt", "a", "--step", "3"]) == 6
 
 
@@ -265,10 +265,10 @@ def test_a_checkpoint_that_is_passed_over_is_named(tmp_path: Path, capsys: pytes
         (["--prompt", "a", "--stop", ""], 2, "a stop text is empty"),
         (["--prompt", "a", "--step", "x"], 2, "--step"),
         (["--prompt", "a", "--device", "tpu"], 2, "--device is 'tpu'"),
-        (["--interactive", "--samples", "2"], 2, "--samples does not go with --interactive"),
-        (["--interactive", "--json"], 2, "--json does not go with --interactive"),
-        (["--interactive", "--prompt", "-"], 2, "--prompt - does not go with --interactive"),
-        (["--interactive", "--prompt-file", "-"], 2, "--prompt-file - does not go with --interactive"),
+        (["--interactive", "--samples", "2"], 2, "--samples cannot be combined with --interactive"),
+        (["--interactive", "--json"], 2, "--json cannot be combined with --interactive"),
+        (["--interactive", "--prompt", "-"], 2, "--prompt - cannot be combined with --interactive"),
+        (["--interactive", "--prompt-file", "-"], 2, "--prompt-file - cannot be combined with --interactive"),
     ],
 )
 def test_bad_input_is_one_sentence_and_its_exit_code(
@@ -298,7 +298,7 @@ def test_no_prompt_at_a_terminal_says_how_to_give_one(
     monkeypatch.setattr("sys.stdin", stdin)
     code, out, err = generate()
     assert (code, out) == (2, "")
-    assert "give --prompt TEXT, --prompt-file FILE, a text on standard input, or --interactive" in err
+    assert "give --prompt TEXT, --prompt-file FILE, text on standard input, or --interactive" in err
 
 
 @pytest.mark.parametrize("arguments", [("--prompt", "-"), ("--prompt-file", "-"), ("--interactive",)])
@@ -329,7 +329,7 @@ def test_lines_are_continued_in_turns_with_all_that_stands_before(
     text, expected = b"", ""
     for line in ("the “old” ", "", "clerk\n went"):
         writing = Writing(trained.model, trained.tokenizer, Sampling(0))
-        writing.take([*text, *line.encode()])
+        writing.append([*text, *line.encode()])
         drawn = bytes(each.token for [each] in writing.continue_tokens(5) if each)
         text += line.encode() + drawn
         expected += whole_characters(drawn) + "\n"
@@ -337,7 +337,7 @@ def test_lines_are_continued_in_turns_with_all_that_stands_before(
     # With the last token of each continuation but the last, which is taken in with the next line.
     given = "the “old” clerk\n went".encode()
     assert f"prompt: {len(given) + 2} tokens" in err
-    assert "written: 15 tokens" in err
+    assert "generated: 15 tokens" in err
     assert "Ctrl-D" not in err  # nobody sits there
 
 
@@ -455,7 +455,7 @@ def test_ctrl_c_leaves_out_the_rest_of_a_long_line(generate: Run, monkeypatch: p
     monkeypatch.setattr(writing, "Decoder", partial(Decoder, block=8))
     code, out, err = generate("--interactive", "--max-tokens", 5)
     assert (code, out) == (0, "\n")
-    assert "of this line's 25 tokens the first 15 were appended, the rest was left out" in err
+    assert "the first 15 of this line's 25 tokens were appended, the rest was dropped" in err
 
 
 def test_a_prompt_is_counted_alike_for_people_and_programs(generate: Run, folder: Path) -> None:
@@ -467,5 +467,5 @@ def test_a_prompt_is_counted_alike_for_people_and_programs(generate: Run, folder
 @pytest.mark.parametrize("options", [(), ("--interactive",)])
 def test_a_prompt_longer_than_any_example_is_reported(generate: Run, folder: Path, options: tuple[str, ...]) -> None:
     given = ("--max-tokens", 1, *options)
-    assert "no example in training had more than 512" in generate(*given, "--prompt", "the old " * 80)[2]
-    assert "no example in training" not in generate(*given, "--prompt", "the old")[2]
+    assert "no training example had more than 512" in generate(*given, "--prompt", "the old " * 80)[2]
+    assert "no training example" not in generate(*given, "--prompt", "the old")[2]

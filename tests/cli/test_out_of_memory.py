@@ -34,6 +34,6 @@ def test_the_error_names_what_holds_the_most_and_what_would_fit(tmp_path: Path, 
     assert ended.returncode == 4, ended.stderr
     sentence = ended.stderr.strip().splitlines()[-1]
     recipe = load_recipe("demo", overrides)
-    assert f"the most is {plan_memory(recipe, 257, 'cpu').largest_category[0]}, " in sentence
+    assert f"most of it {plan_memory(recipe, 257, 'cpu').largest_category[0]}, " in sentence
     proposed = int(sentence.rpartition("lower data.seq_len to ")[2].removesuffix(" or less").replace(",", ""))
     assert 1024 <= proposed <= longest_seq_len(recipe, 257, "cpu", 2_000_000_000)

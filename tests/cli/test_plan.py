@@ -76,7 +76,10 @@ def test_a_picture_without_a_folder_is_wrong_use_before_anything_is_planned(
     picture = tmp_path / "missing" / "depth.png"
     exit_code, out, err = run(capsys, "--sweep", "model.n_layers=2", "--output", str(picture))
     assert (exit_code, out) == (2, "")
-    assert err == f"revlm: --output {picture} has no folder to lie in: make {picture.parent}, or give another name\n"
+    assert (
+        err
+        == f"revlm: the folder of --output {picture} does not exist: create {picture.parent}, or give another path\n"
+    )
 
 
 def test_a_picture_that_cannot_be_written_does_not_cost_the_sweep(
@@ -107,7 +110,7 @@ def test_nothing_is_measured_on_a_device_that_is_not_there(
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     exit_code, out, err = run(capsys, "train.device=cuda", "--measure", "--json", *limit)
     assert exit_code == 0
-    assert err.splitlines()[-1] == "not measured: there is no CUDA device here"
+    assert err.splitlines()[-1] == "not measured: this machine has no CUDA device"
     assert json.loads(out)["measured"] is None
 
 

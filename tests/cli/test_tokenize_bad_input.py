@@ -6,6 +6,7 @@ Never is a store left that looks whole and is not.
 import gzip
 import json
 import os
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -59,7 +60,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "not UTF-8": (
         lambda folder: (folder / "bad.txt").write_bytes(b"caf\xe9"),
         "bad.txt is not UTF-8: byte 0xe9 at byte offset 3 (unexpected end of data); "
-        "its encoding is not known; convert it to UTF-8",
+        "its encoding is unknown; convert it to UTF-8",
     ),
     "a NUL": (
         lambda folder: (folder / "bad.txt").write_bytes(b"caf\0e"),
@@ -79,13 +80,13 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a missing column": (
         lambda folder: rows(folder, '{"body": "fine"}'),
-        "rows.jsonl line 1 has no column 'text' (it has 'body'); name the column of the text with --text-column",
+        "rows.jsonl line 1 has no column 'text' (it has 'body'); name the text column with --text-column",
     ),
     "a truncated gzip": (
         lambda folder: cut(folder / "rows.jsonl.gz", gzip.compress(os.urandom(4000).hex().encode())),
-        "rows.jsonl.gz is damaged or cut off after 0 bytes",
+        "rows.jsonl.gz is damaged or truncated after 0 bytes",
     ),
-    "a truncated Parquet file": (table, "rows.parquet is damaged or no Parquet file, after row 0"),
+    "a truncated Parquet file": (table, "rows.parquet is damaged or not a Parquet file, after row 0"),
     "a locked e-book": (
         lambda folder: book(
             folder, **{"META-INF/encryption.xml": '<e><CipherReference URI="one.xhtml"/></e>'}
@@ -94,7 +95,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "an e-book without a spine": (
         lambda folder: book(folder, **{"book.opf": "no spine"}),
-        "book.epub has no spine, so no order to read it in; fetch or make it again",
+        "book.epub has no spine, so its reading order is unknown; fetch or make it again",
     ),
     "a broken link": (
         lambda folder: (folder / "bad.txt").symlink_to("nowhere.txt"),
@@ -183,9 +184,13 @@ def test_what_holds_no_text_is_listed(corpus: Path, tmp_path: Path, revlm: Revlm
     assert says in ended.stdout
 
 
-@pytest.mark.parametrize("corpus", ["a\0b", "n" * 300, "n" * 300 + "/*.txt", "caf\udce9", "/dev/null", "x/" * 3000])
-def test_a_corpus_by_a_name_that_no_text_has(corpus: str, revlm: Revlm) -> None:
-    assert "check the path" in (said := revlm("tokenize", corpus).sentence(3)) or "neither a folder nor" in said
+@pytest.mark.parametrize("corpus", ["a\0b", "n" * 300, "n" * 300 + "/*.txt", "caf\udce9", "x/" * 3000])
+def test_a_corpus_by_a_name_that_no_file_system_holds(corpus: str, revlm: Revlm) -> None:
+    assert "Invalid value for 'CORPUS': should be a path" in revlm("tokenize", corpus).sentence(2)
+
+
+def test_a_device_is_no_corpus(revlm: Revlm) -> None:
+    assert "neither a folder nor" in revlm("tokenize", "/dev/null").sentence(3)
 
 
 def test_a_url_is_to_be_fetched(revlm: Revlm) -> None:
@@ -214,8 +219,9 @@ def test_standard_input_is_a_corpus(tmp_path: Path, given: bytes, sources: list[
     ]
     ended = subprocess.run(command, input=given, capture_output=True, check=True)
     assert [document["source"] for document in json.loads(ended.stdout)["documents"]] == sources
-    closed = subprocess.run(f"{' '.join(command)} <&-", shell=True, capture_output=True, text=True, check=False)
-    assert (closed.returncode, "standard input cannot be read" in closed.stderr) == (3, True)
+    command[command.index("-o") + 1] = str(tmp_path / "of nothing")
+    closed = subprocess.run(f"{shlex.join(command)} <&-", shell=True, capture_output=True, text=True, check=False)
+    assert (closed.returncode, "no text is left in standard input" in closed.stderr) == (3, True)
 
 
 def test_permission_denied() -> None:

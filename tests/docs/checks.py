@@ -137,7 +137,8 @@ def _imports(blocks: Iterable[str]) -> Iterator[str]:
     for block in blocks:
         for node in ast.walk(ast.parse(block)):
             if isinstance(node, ast.ImportFrom) and node.module:
-                names = dir(import_module(node.module))
+                module = import_module(node.module)
+                names = getattr(module, "__all__", None) or dir(module)  # what was imported meanwhile is no public name
                 missing = [alias.name for alias in node.names if alias.name not in names]
                 yield from (f"{node.module} has no {name}" for name in missing)
 

@@ -62,9 +62,9 @@ def test_a_damaged_checkpoint_is_passed_over(
     again = forks.run(copy, *TRAIN)
     assert again.code == 0, again.stderr
     said = " ".join(again.stderr.split())
-    assert "passed over the checkpoint run/checkpoints/step-00000006, which is not whole: " in said
+    assert "skipped the checkpoint run/checkpoints/step-00000006, which is damaged: " in said
     assert file in said or (file == "manifest.json" and "has another sha256" in said)
-    assert "going on from step 4 of run" in said
+    assert "resuming run from step 4" in said
     assert_undisturbed(outcome(copy), outcome(finished), file)
 
 

@@ -55,16 +55,16 @@ def send_signal() -> None:
 
 def send_signal_before_a_forward_pass() -> None:
     """In the second step, in whose first one ranks tell each other how gradients are packed."""
-    from revlm.training import trainer
+    from revlm.training.schedule import Schedule
 
-    rate = trainer.learning_rate
+    rate = Schedule.learning_rate
 
-    def signalled(recipe: Any, step: int) -> float:
+    def signalled(schedule: Schedule, step: int) -> float:
         if step == 2:
             os.kill(os.getpid(), signal.SIGTERM)
-        return rate(recipe, step)
+        return rate(schedule, step)
 
-    trainer.learning_rate = signalled
+    Schedule.learning_rate = signalled
 
 
 def kill() -> None:
@@ -92,7 +92,7 @@ def test_a_signal_to_one_rank_stops_all_at_the_same_step(copies: Copies, expecte
     ended = run(here, before=send_signal)
     assert [each.code for each in ended] == [75, 75]
     [sentence] = said(ended)
-    assert sentence.startswith("revlm: stopped by SIGTERM to rank 1 with run saved at step 5 of 6: ")
+    assert sentence.startswith("revlm: stopped by SIGTERM on rank 1; run is saved at step 5 of 6: ")
     assert [path.name for path in list_checkpoints(here / "run")] == ["step-00000004", "step-00000005"]
     assert [each.code for each in run(here)] == [0, 0]
     assert_undisturbed(outcome(here), expected, here)
@@ -110,8 +110,8 @@ def test_a_kill_of_one_rank_ends_the_other_with_what_to_do(copies: Copies, expec
     ended = run(here, before=kill)
     assert [each.code for each in ended] == [1, -signal.SIGKILL]
     [sentence] = said(ended)
-    assert "another of the 2 processes of this run has ended or does not answer" in sentence
-    assert sentence.endswith("the same command goes on from the newest checkpoint")
+    assert "another of the 2 ranks of this run has ended or does not respond" in sentence
+    assert sentence.endswith("run the same command again to resume from the newest checkpoint")
     assert [each.code for each in run(here)] == [0, 0]
     assert_undisturbed(outcome(here), expected, here)
 
@@ -129,7 +129,7 @@ def test_what_is_not_finite_on_one_rank_is_passed_over_on_both_or_ends_both(copi
     assert [each.code for each in ended] == [5, 5]
     [sentence] = said(ended)
     assert sentence.startswith("revlm: the loss of step 3 is not finite on ")
-    assert "after 2 steps that were passed over" in sentence
+    assert "after 2 skipped steps" in sentence
     records = [each for each in read_journal(here / "run" / "metrics.jsonl") if each["event"] == "step"]
     assert [each["skipped"] for each in records] == ["the loss is not finite"] * 2
 

@@ -41,7 +41,7 @@ def test_a_signal_saves_the_run(forks: Forks, copies: Copies, expected: dict, na
     notice, sentence = stopped.stderr.splitlines()[-2:]
     assert f"{name}: stopping after this example" in stopped.stderr
     assert sentence.startswith(f"revlm: stopped by {name}"), notice
-    assert sentence.endswith("run the same command again to go on")
+    assert sentence.endswith("run the same command again to resume")
     assert stopped.signal_seconds is not None
     assert stopped.signal_seconds < MOST_SECONDS
     # The loader's thread sends its signal while the main thread may be about to begin.

@@ -45,7 +45,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int =
 )
 @pytest.mark.parametrize("link", ["/etc/passwd", "../../secret", "package/b.txt", "package/a.txt", ""])
 def test_what_is_no_plain_file_is_refused_and_no_link_is_followed(kind: bytes, link: str) -> None:
-    with pytest.raises(SourceFailure, match=r"a\.txt is no plain file"):
+    with pytest.raises(SourceFailure, match=r"a\.txt is not a regular file"):
         read(archive_with(member("package/b.txt", size=3), member("package/a.txt", kind, link)))
 
 
@@ -99,13 +99,13 @@ HOSTILE = {
                 for number in range(9000)
             )
         ),
-        "no whole archive|names and attributes take",
+        "not an intact archive|names and attributes take",
     ),
     "names of names": (
         gzip.compress(b"".join(raw_member(b"L", b"00000000002", b"a\0") for _ in range(5000))), "RecursionError"
     ),
-    "a sparse file": (gzip.compress(raw_member(b"S", b"00000000000")), "no plain file"),
-    "a number that is none": (gzip.compress(raw_member(b"0", b"99999999999")), "no whole archive"),
+    "a sparse file": (gzip.compress(raw_member(b"S", b"00000000000")), "not a regular file"),
+    "a number that is none": (gzip.compress(raw_member(b"0", b"99999999999")), "not an intact archive"),
     "too many files": (archive_with(*(member(f"package/{name}") for name in range(2_000))), "more than 1,000 files"),
 }  # fmt: skip
 

@@ -54,8 +54,8 @@ def test_the_next_source_of_the_same_title_is_asked_and_named(
     fetched = fetch("123", tmp_path / "texts", mirror=library.url, report=said.append)
     assert fetched.path.read_bytes() == TEXT
     assert fetched.source == "npm package sea@1"
-    assert any("cannot be had from Project Gutenberg e-book 123: " in line for line in said)
-    assert any("asking npm package sea@1" in line for line in said)
+    assert any("cannot be fetched from Project Gutenberg e-book 123: " in line for line in said)
+    assert any("from npm package sea@1" in line for line in said)
 
 
 def test_where_no_source_gives_the_title_each_is_named_with_its_reason(
@@ -106,7 +106,7 @@ def test_an_unknown_name_asks_nobody(library: Library, table: Table, tmp_path: P
 
 def test_a_mirror_is_a_web_address(table: Table, tmp_path: Path) -> None:
     table(GUTENBERG_ROW)
-    with pytest.raises(UsageError, match="'gutenberg' is no web address"):
+    with pytest.raises(UsageError, match="'gutenberg' is not a web address"):
         fetch("the-lighthouse", tmp_path, mirror="gutenberg")
 
 
@@ -190,7 +190,7 @@ def test_what_a_mirror_says_cannot_drive_a_terminal(library: Library, table: Tab
 @pytest.mark.parametrize("number", ["9" * 10, "9" * 5000])
 def test_a_number_of_too_many_digits_is_wrong_use(table: Table, tmp_path: Path, number: str) -> None:
     table(GUTENBERG_ROW)
-    with pytest.raises(UsageError, match="no Project Gutenberg number"):
+    with pytest.raises(UsageError, match="not a Project Gutenberg number"):
         fetch(number, tmp_path)
 
 

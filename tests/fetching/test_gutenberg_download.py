@@ -45,9 +45,9 @@ def test_a_missing_text_names_every_address_that_was_asked(library: Library) -> 
 @pytest.mark.parametrize(
     ("page", "reason"),
     [
-        pytest.param(Page(ebook(TITLE), content_length=10**6), "cut off", id="shorter than announced"),
+        pytest.param(Page(ebook(TITLE), content_length=10**6), "truncated", id="shorter than announced"),
         pytest.param(Page(ebook(TITLE), content_length="all"), "announces a length of 'all'", id="no number"),
-        pytest.param(Page(ebook(TITLE)[:-400], announces_length=False), "cut off", id="no end mark"),
+        pytest.param(Page(ebook(TITLE)[:-400], announces_length=False), "truncated", id="no end mark"),
         pytest.param(Page(b"<!DOCTYPE html><html>The Lighthouse; or, A Calm Night</html>"), "web page", id="page"),
         pytest.param(Page(b"  \n<html>not here</html>"), "web page", id="page without doctype"),
         *(
@@ -69,8 +69,8 @@ def test_a_missing_text_names_every_address_that_was_asked(library: Library) -> 
         ),
         pytest.param(Page(ebook("The Harbour")), "'The Harbour', not 'The Lighthouse", id="another title"),
         pytest.param(Page(ebook(TITLE).replace(b"calm", b"\xff\xfe")), r"not UTF-8 text \(byte \d+\)", id="bytes"),
-        pytest.param(Page(ebook(TITLE).replace(b"calm", b"\0\0")), "no text", id="zero bytes"),
-        pytest.param(Page(b"\n"), "no text", id="nothing"),
+        pytest.param(Page(ebook(TITLE).replace(b"calm", b"\0\0")), "not text", id="zero bytes"),
+        pytest.param(Page(b"\n"), "not text", id="nothing"),
     ],
 )
 def test_what_is_not_the_whole_text_of_the_title_is_refused(library: Library, page: Page, reason: str) -> None:

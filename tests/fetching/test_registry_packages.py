@@ -105,11 +105,11 @@ def test_pypi_gives_the_file_with_the_recorded_digest(
         (Page(b"", status=404), "answered 404"),
         (Page(b"", content_type="text/html"), "names no file|is no page"),
         (Page(b"\0", content_type="text/html"), "names no file|is no page"),
-        (Page(b"[" * 200_000, content_type="application/json"), "no page of an index"),
-        (Page(b'{"files": [{"hashes": 7}]}', content_type="application/json"), "no page of an index"),
+        (Page(b"[" * 200_000, content_type="application/json"), "not a page of a package index"),
+        (Page(b'{"files": [{"hashes": 7}]}', content_type="application/json"), "not a page of a package index"),
         (json_page("file:///etc/passwd"), "gives 'file:///etc/passwd'"),
         (html_page("ftp://127.0.0.1/x"), "gives 'ftp:"),
-        (html_page("http://[x/"), "gives 'http:|no usable address"),
+        (html_page("http://[x/"), "gives 'http:|not a valid address"),
     ],
 )
 def test_an_index_that_names_no_such_file_is_refused(
@@ -128,7 +128,7 @@ def test_the_next_index_is_asked_and_no_index_is_heeded(
     library.pages["/more/calm-sea/calm-1.tar.gz"] = Page(ARCHIVE)
     assert pypi_files(f"calm-sea==1#sha256={SHA256}", ["data/a.txt"], soon()) == [b"a"]
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(SourceFailure, match="no index"):
+    with pytest.raises(SourceFailure, match="without a web index"):
         pypi_files(f"calm-sea==1#sha256={SHA256}", ["data/a.txt"], soon())
 
 

@@ -51,14 +51,14 @@ def test_a_step_chooses_its_checkpoint(tmp_path: Path) -> None:
     (run / "checkpoints" / "step-00000003" / "state.json").unlink()
     assert load_model(run, "cpu", message=messages.append).step == 2
     assert len(messages) == 1
-    with pytest.raises(StorageError, match=r"not whole, state\.json is missing"):
+    with pytest.raises(StorageError, match=r"is damaged, state\.json is missing"):
         load_model(run, "cpu", 3)
 
 
 def test_a_run_without_a_checkpoint_is_refused(run: Path, tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run")
     shutil.copy(run / "recipe.yaml", folder.recipe)
-    with pytest.raises(StorageError, match="no whole checkpoint to load"):
+    with pytest.raises(StorageError, match="no intact checkpoint to load"):
         load_model(tmp_path / "run")
 
 

@@ -206,7 +206,7 @@ def test_log_probabilities_are_the_models_own() -> None:
         ("temperature", math.nan, "temperature is nan"),
         ("temperature", math.inf, "temperature is inf"),
         ("top_k", -1, "top-k is -1: give 0"),
-        ("top_p", 0.0, "top-p is 0.0: give a share above 0"),
+        ("top_p", 0.0, "top-p is 0.0: give a probability above 0"),
         ("top_p", 1.5, "top-p is 1.5"),
         ("top_p", math.nan, "top-p is nan"),
         ("min_p", -0.1, "min-p is -0.1: give a share from 0"),

@@ -8,7 +8,7 @@ import torch
 
 from revlm.corpus.tokenizing.tokenizer import ByteTokenizer
 from revlm.errors import NonFiniteError, UsageError
-from revlm.generation import Decoder, Drawn, Sampling, Writing, continue_text
+from revlm.generation import Decoder, SampledToken, Sampling, Writing, continue_text
 from revlm.generation import writing as writing_module
 from revlm.model import RevLM, resolve_model
 from revlm.recipe import Model
@@ -31,14 +31,14 @@ def model() -> RevLM:
 
 def continued(
     model: RevLM, samples: list[int], max_tokens: int = 12, sampling: Sampling = WARM, seed: int = 3
-) -> list[list[Drawn | None]]:
+) -> list[list[SampledToken | None]]:
     """What each sample drew, from token to token."""
     writing = Writing(model, BYTES, sampling, seed, samples)
-    writing.take(PROMPT)
+    writing.append(PROMPT)
     return [list(each) for each in zip(*writing.continue_tokens(max_tokens), strict=True)]
 
 
-def tokens(drawn: list[Drawn | None]) -> list[int]:
+def tokens(drawn: list[SampledToken | None]) -> list[int]:
     return [each.token for each in drawn if each is not None]
 
 
@@ -68,8 +68,8 @@ def test_a_seed_gives_the_same_tokens_and_another_gives_others(model: RevLM) -> 
 def test_a_sample_that_has_ended_draws_no_more_and_changes_nothing_for_the_others(model: RevLM) -> None:
     whole = continued(model, [0, 1, 2])
     writing = Writing(model, BYTES, WARM, 3, range(3))
-    writing.take(PROMPT)
-    seen: list[list[Drawn | None]] = []
+    writing.append(PROMPT)
+    seen: list[list[SampledToken | None]] = []
     most = {0: 12, 1: 4, 2: 0}
     for drawn in writing.continue_tokens(100, lambda sample: len(seen) >= most[sample]):
         seen.append(drawn)
@@ -117,7 +117,7 @@ def test_the_penalty_knows_the_prompt_and_each_samples_own_tokens(model: RevLM) 
     """A penalty that no unseen token can lose against: nothing comes twice, as long as there is anything new."""
     some = BYTES.encode("".join(map(chr, range(64))))
     writing = Writing(model, BYTES, Sampling(temperature=0, repetition_penalty=1e9), 0, [0, 1])
-    writing.take(some)
+    writing.append(some)
     for sample in zip(*writing.continue_tokens(60), strict=True):
         drawn = tokens(list(sample))
         assert len(set(drawn)) == 60
@@ -127,26 +127,26 @@ def test_the_penalty_knows_the_prompt_and_each_samples_own_tokens(model: RevLM) 
 @pytest.mark.parametrize("drawn_tokens", [0, 1, 7])
 def test_a_text_goes_on_from_what_was_drawn_and_given(model: RevLM, drawn_tokens: int) -> None:
     writing = Writing(model, BYTES, Sampling(0))
-    writing.take(PROMPT)
+    writing.append(PROMPT)
     steps = writing.continue_tokens(100)
     first = [next(steps)[0] for _ in range(drawn_tokens)]
     steps.close()  # as an interrupt does
     more = BYTES.encode(" and then")
-    writing.take(more)
+    writing.append(more)
     second = [sample[0] for sample in writing.continue_tokens(5)]
     whole = Writing(model, BYTES, Sampling(0))
-    whole.take([*PROMPT, *tokens(first), *more])
+    whole.append([*PROMPT, *tokens(first), *more])
     assert tokens(second) == [tokens(each)[0] for each in whole.continue_tokens(5)]
     assert writing.prefill.tokens == 1 + len(PROMPT) + (drawn_tokens > 0) + len(more)
 
 
 def test_nothing_given_in_between_changes_nothing(model: RevLM) -> None:
     writing = Writing(model, BYTES, WARM, 3)
-    writing.take(PROMPT)
+    writing.append(PROMPT)
     found = []
     for _ in range(3):
         found += [drawn for [drawn] in writing.continue_tokens(4)]
-        writing.take([])
+        writing.append([])
     assert tokens(found) == tokens(continued(model, [0])[0])
 
 
@@ -156,14 +156,14 @@ def test_without_a_prompt_a_document_begins(model: RevLM) -> None:
     for given in ([], None):
         writing = Writing(model, BYTES, Sampling(0), 0, [0, 1])
         if given is not None:
-            writing.take(given)
+            writing.append(given)
         [drawn] = writing.continue_tokens(1)
         assert [each and each.token for each in drawn] == [int(logits.argmax())] * 2
 
 
 def test_progress_ends_with_all_tokens(model: RevLM) -> None:
     seen: list[tuple[int, int]] = []
-    Writing(model, BYTES, WARM).take(PROMPT, lambda done, total: seen.append((done, total)))
+    Writing(model, BYTES, WARM).append(PROMPT, lambda done, total: seen.append((done, total)))
     assert seen[-1] == (len(PROMPT) + 1, len(PROMPT) + 1)
     assert seen == sorted(seen)
 
@@ -174,7 +174,7 @@ def test_logits_that_are_not_finite_are_refused(model: RevLM) -> None:
         with torch.no_grad():
             model.norm.weight[0] = math.nan
         with pytest.raises(NonFiniteError, match="not finite after 28 tokens: take an earlier checkpoint"):
-            Writing(model, BYTES, WARM).take(PROMPT)
+            Writing(model, BYTES, WARM).append(PROMPT)
     finally:
         with torch.no_grad():
             model.norm.weight.copy_(before)
@@ -212,11 +212,11 @@ def test_a_long_text_can_be_left_between_blocks_and_written_on(model: RevLM, mon
     monkeypatch.setattr(writing_module, "Decoder", partial(Decoder, block=8))
     told: list[int] = []
     cut = Writing(model, BYTES, Sampling(0, repetition_penalty=1.5))
-    assert cut.take(PROMPT, lambda done, total: told.append(done), lambda: len(told) == 2) == 15  # and the begin token
+    assert cut.append(PROMPT, lambda done, total: told.append(done), lambda: len(told) == 2) == 15  # plus begin token
     assert told == [8, 16]
     assert cut.prefill.tokens == 16
     whole = Writing(model, BYTES, Sampling(0, repetition_penalty=1.5))
-    assert whole.take(PROMPT[:15]) == 15
+    assert whole.append(PROMPT[:15]) == 15
     assert [each.token for [each] in cut.continue_tokens(6) if each] == [
         each.token for [each] in whole.continue_tokens(6) if each
     ]

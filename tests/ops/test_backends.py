@@ -34,7 +34,11 @@ def test_a_word_that_is_none_of_them_is_named(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(
     ("backend", "device", "reason"),
-    [("compiled", CUDA, "for the CPU"), ("compiled", CPU, "no C.. compiler"), ("triton", CPU, "(CUDA|import triton)")],
+    [
+        ("compiled", CUDA, "for the CPU"),
+        ("compiled", CPU, "needs a C.. compiler"),
+        ("triton", CPU, "(CUDA|import triton)"),
+    ],
 )
 def test_one_that_cannot_be_here_is_refused_with_the_reason(
     backend: str, device: torch.device, reason: str, monkeypatch: pytest.MonkeyPatch

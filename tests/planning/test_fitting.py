@@ -60,7 +60,7 @@ def test_where_nothing_fits_the_model_is_named() -> None:
 def test_where_not_even_the_process_fits_the_limit_is_named() -> None:
     process_bytes = plan_memory(recipe(), 2048, "cpu").process_bytes
     with pytest.raises(
-        ResourceError, match=r"memory\.limit allows 0\.39 GB: raise the limit, .* alone takes 0\.39 GB$"
+        ResourceError, match=r"memory\.limit allows 0\.39 GB: raise the limit: .* alone takes 0\.39 GB$"
     ):
         require_memory(recipe(limit=str(process_bytes)), 2048, "cpu")
 
@@ -99,7 +99,7 @@ def test_memory_that_ran_out_is_explained(error: Exception, tmp_path: Path) -> N
         return str(explained.value)
 
     name, size_bytes = plan.largest_category
-    assert f"the most is {name}, {size_bytes / GB:.2f} GB" in sentence(GB)
+    assert f"most of it {name}, {size_bytes / GB:.2f} GB" in sentence(GB)
     assert f"lower data.seq_len to {longest_seq_len(example, 2048, 'cpu', GB):,} or less" in sentence(GB)
     proposed = re.search(r"lower data\.seq_len to ([\d,]+) or less", sentence(2**40))
     assert proposed is not None
@@ -122,7 +122,7 @@ def test_other_errors_pass_as_they_are() -> None:
 
 
 def test_processes_share_the_memory_of_their_machine_and_not_that_of_a_gpu() -> None:
-    machine, two = memory_limit("cpu"), Launch(count=4, local_count=2)
+    machine, two = memory_limit("cpu"), Launch(world_size=4, local_world_size=2)
     assert planning_limit(recipe(), "cpu", two).size_bytes == machine.size_bytes // 2
     assert planning_limit(recipe(limit="1GB"), "cpu", two) == (GB, "memory.limit allows")
     with pytest.raises(ResourceError, match=r" has, for each of 2 processes, \d"):

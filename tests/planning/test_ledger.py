@@ -5,11 +5,11 @@ from revlm.planning.ledger import CATEGORIES, Ledger
 
 def test_a_phase_has_the_categories_of_its_fullest_moment() -> None:
     ledger = Ledger()
-    ledger.take("weights", 10)
+    ledger.allocate("weights", 10)
     with ledger.phase("forward"):
         with ledger.held("streams", 5):
-            ledger.moment("tiles", 7)
-        ledger.moment("loss", 9)
+            ledger.transient("tiles", 7)
+        ledger.transient("loss", 9)
     with ledger.phase("backward"):
         pass
     assert list(ledger.peaks["forward"]) == list(CATEGORIES)
@@ -23,12 +23,12 @@ def test_a_phase_has_the_categories_of_its_fullest_moment() -> None:
 
 def test_what_was_given_back_to_the_heap_stays_until_it_is_trimmed() -> None:
     ledger = Ledger(["tiles", "loss"])
-    ledger.take("weights", 10)
-    ledger.moment("tiles", 7)
-    ledger.moment("streams", 100)  # comes from the system, and goes back
+    ledger.allocate("weights", 10)
+    ledger.transient("tiles", 7)
+    ledger.transient("streams", 100)  # comes from the system, and goes back
     with ledger.phase("forward"):
-        ledger.moment("tiles", 3)  # in the place of the tiles before
-        ledger.moment("loss", 4)  # beside them: blocks of another size
+        ledger.transient("tiles", 3)  # in the place of the tiles before
+        ledger.transient("loss", 4)  # beside them: blocks of another size
     assert ledger.peaks["forward"] == dict.fromkeys(CATEGORIES, 0) | {"weights": 10, "loss": 4, "allocator": 7}
     with ledger.phase("backward"):
         pass
@@ -41,7 +41,7 @@ def test_what_was_given_back_to_the_heap_stays_until_it_is_trimmed() -> None:
 
 def test_what_is_held_while_the_heap_is_trimmed_stays() -> None:
     ledger = Ledger(["tiles"])
-    ledger.moment("tiles", 9)
+    ledger.transient("tiles", 9)
     with ledger.held("tiles", 7):
         ledger.trim()
     with ledger.phase("forward"):
@@ -51,6 +51,6 @@ def test_what_is_held_while_the_heap_is_trimmed_stays() -> None:
 
 def test_more_can_not_be_given_back_than_was_taken() -> None:
     ledger = Ledger()
-    ledger.take("streams", 5)
+    ledger.allocate("streams", 5)
     with pytest.raises(AssertionError, match="streams"):
-        ledger.give_back("streams", 6)
+        ledger.free("streams", 6)

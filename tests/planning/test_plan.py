@@ -35,12 +35,12 @@ def test_memory_is_linear_in_the_tokens() -> None:
 def test_a_process_among_others_holds_the_gradients_that_it_exchanges_and_may_keep_its_part_of_the_optimizer() -> None:
     plain = recipe()
     sharded = plain.model_copy(update={"optimizer": plain.optimizer.model_copy(update={"sharded": True})})
-    alone, two = plan_memory(plain, 2048, "cpu"), plan_memory(plain, 2048, "cpu", Launch(count=2))
+    alone, two = plan_memory(plain, 2048, "cpu"), plan_memory(plain, 2048, "cpu", Launch(world_size=2))
     weights = alone.peaks["optimizer"]["optimizer"] // 2
     assert plan_memory(sharded, 2048, "cpu") == alone
     assert two.phase_bytes("forward") - alone.phase_bytes("forward") == weights
     assert two.phase_bytes("optimizer") == alone.phase_bytes("optimizer")
-    half = plan_memory(sharded, 2048, "cpu", Launch(count=2))
+    half = plan_memory(sharded, 2048, "cpu", Launch(world_size=2))
     assert two.phase_bytes("optimizer") - half.phase_bytes("optimizer") == pytest.approx(weights, rel=1e-3)
 
 

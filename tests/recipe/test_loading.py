@@ -47,15 +47,15 @@ def test_the_shortest_recipe_names_its_run_after_its_file(write):
     ("text", "expected"),
     [
         ("model: {window: [}\n", "line 1, column 18"),
-        ("data: {path: x}\nseed: 1\nseed: 2\n", "line 3, column 1: seed stands twice"),
+        ("data: {path: x}\nseed: 1\nseed: 2\n", "line 3, column 1: duplicate key seed"),
         ("- a\n", "should hold sections"),
-        ("", "data: should have either path (a folder of tokens) or stream (texts tokenized while training)"),
+        ("", "data: should have either path (a token folder) or stream (texts tokenized during training)"),
         ("data: {path: x, stream: y, tokenizer: bytes}\n", "data: should have either path"),
         (
             "data: {stream: y}\n",
             "data: should have a tokenizer for its stream: a token folder, a ",
         ),
-        ("data: {path: x, tokenizer: bytes}\n", "data: should have no tokenizer beside path"),
+        ("data: {path: x, tokenizer: bytes}\n", "data: should have no tokenizer together with path"),
         ("data: {stream: '', tokenizer: bytes}\n", "data.stream.corpus: should have at least 1 character"),
         ("data: {stream: 3, tokenizer: bytes}\n", "data.stream: should be a section of keys, not 3"),
         ("data: {stream: {split: x}, tokenizer: bytes}\n", "data.stream.corpus: missing"),
@@ -78,12 +78,12 @@ def test_broken_files_are_named_with_the_place(write, text, expected):
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(UsageError, match="did you mean novel-64k"):
         find_recipe("novels-64k")
-    with pytest.raises(UsageError, match="the bundled ones are copy, crime-and-punishment-512k, demo"):
+    with pytest.raises(UsageError, match="the bundled recipes are copy, crime-and-punishment-512k, demo"):
         find_recipe("zzzz.yaml")
 
 
 def test_a_name_longer_than_any_file_has_is_no_recipe():
-    assert "no recipe file and no bundled recipe is called xxx" in problem("x" * 300)
+    assert "there is no recipe file and no bundled recipe xxx" in problem("x" * 300)
 
 
 def test_a_file_wins_over_a_bundled_name(write, monkeypatch):

@@ -17,7 +17,7 @@ from revlm.runs import (
     list_checkpoints,
     load_checkpoint,
     newest_checkpoint,
-    prune_to_whole,
+    prune_to_intact,
     save_checkpoint,
     verify_checkpoint,
 )
@@ -83,7 +83,7 @@ def test_those_of_every_few_steps_are_kept_for_ever(tmp_path, tensors):
         save_checkpoint(tmp_path, step, tensors, STATE, keep_last=2, keep_every=4)
     kept = ["step-00000004", "step-00000008", "step-00000010", "step-00000011"]
     assert names(tmp_path) == kept
-    assert [path.name for path in prune_to_whole(tmp_path, keep_last=1, keep_every=8)] == [kept[0], kept[2]]
+    assert [path.name for path in prune_to_intact(tmp_path, keep_last=1, keep_every=8)] == [kept[0], kept[2]]
 
 
 def test_what_a_kill_between_a_save_and_its_pruning_left_is_ended(tmp_path, tensors):
@@ -214,7 +214,7 @@ def test_a_kill_during_a_save_leaves_whole_checkpoints_alone(tmp_path, tensors, 
 
 
 def never_of_the_newest(first):
-    """Only the older checkpoint, being removed, may be passed over, and then there is a newer one."""
+    """Only the older checkpoint, being removed, may be skipped, and then there is a newer one."""
 
     def report(message: str) -> None:
         assert str(first) in message
@@ -271,20 +271,20 @@ def test_what_only_begins_like_a_checkpoint_is_none(tmp_path, tensors):
     (checkpoints / "step-00000007").write_text("")
     (checkpoints / "step-7").mkdir()
     assert list_checkpoints(tmp_path) == [good]
-    assert prune_to_whole(tmp_path, keep_last=1) == []
+    assert prune_to_intact(tmp_path, keep_last=1) == []
 
 
 def test_pruning_by_hand_keeps_whole_ones(tmp_path, tensors):
     for step in (1, 2, 3, 4):
         save_checkpoint(tmp_path, step, tensors, STATE, keep_last=9)
     flip_bit(checkpoint_path(tmp_path, 4) / "state.json")
-    removed = prune_to_whole(tmp_path, keep_last=2)
+    removed = prune_to_intact(tmp_path, keep_last=2)
     assert names(tmp_path) == ["step-00000002", "step-00000003"]
     assert [path.name for path in removed] == ["step-00000001", "step-00000004"]
     for path in list_checkpoints(tmp_path):
         flip_bit(path / "state.json")
     with pytest.raises(StorageError, match="none of the 2"):
-        prune_to_whole(tmp_path, keep_last=1)
+        prune_to_intact(tmp_path, keep_last=1)
     assert len(names(tmp_path)) == 2
 
 
@@ -296,7 +296,7 @@ def test_exported_weights_are_a_safetensors_file(tmp_path, tensors):
     with pytest.raises(StorageError, match="exists"):
         export_weights(path, target)
     flip_bit(path / "model.safetensors")
-    with pytest.raises(StorageError, match="not whole"):
+    with pytest.raises(StorageError, match="is damaged"):
         export_weights(path, tmp_path / "other.safetensors")
     assert not (tmp_path / "other.safetensors").exists()
 

@@ -72,7 +72,7 @@ def test_no_run_is_one_sentence_with_the_remedy(tmp_path, monkeypatch):
 
 def test_a_file_in_the_way_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="making the run folder"):
+    with pytest.raises(StorageError, match="creating the run folder"):
         RunFolder.create(tmp_path / "file" / "run")
 
 

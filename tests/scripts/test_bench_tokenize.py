@@ -65,10 +65,10 @@ def test_the_table_says_it_and_nothing_is_left(printed: str, folder: Path) -> No
     [
         (("--workers", "none"), 2, "--workers has 'none'"),
         (("--novels", "nowhere"), 3, "nowhere holds no .txt file"),
-        (("--scratch", "nowhere"), 2, "--scratch nowhere is no folder"),
-        (("--megabytes", "0.3", "--one-line-megabytes", "0", "--tokenizer", "nowhere"), 3, "nowhere is no file"),
-        (("--corpus", "nowhere"), 3, "nowhere has no two .txt files"),
-        (("--megabytes", "0.3", "--one-line", "nowhere"), 3, "nowhere is no file"),
+        (("--scratch", "nowhere"), 2, "--scratch nowhere is not a folder"),
+        (("--megabytes", "0.3", "--one-line-megabytes", "0", "--tokenizer", "nowhere"), 3, "nowhere is not a file"),
+        (("--corpus", "nowhere"), 3, "nowhere has fewer than two .txt files"),
+        (("--megabytes", "0.3", "--one-line", "nowhere"), 3, "nowhere is not a file"),
         (("--megabytes", "0.3", "--one-line-megabytes", "0", "--vocab-size", "257"), 3, "the smallest that works is"),
     ],
 )

@@ -51,7 +51,7 @@ def test_run_again_it_takes_what_is_there(project: Project) -> None:
     done = project.run("demo.sh")
     assert done.returncode == 0
     assert [call[0] for call in project.calls[calls:]] == ["train", "report", "generate"]
-    assert "runs/demo-moby-dick is there already" in done.stderr
+    assert "resuming runs/demo-moby-dick" in done.stderr
 
 
 def test_own_texts_are_tokenized_again_when_they_have_changed(project: Project) -> None:

@@ -8,7 +8,7 @@ from revlm.corpus import Example
 from revlm.model import RevLM
 from revlm.model.kinds.lsh import HashAttention
 from revlm.recipe import Model
-from scripts.duplication_table import accuracy, everything_earlier
+from scripts.duplication_table import accuracy, full_attention
 
 VOCABULARY, TOKENS = 32, 128
 PLAIN = torch.autocast("cpu", enabled=False)
@@ -33,9 +33,9 @@ def hidden(model: RevLM) -> torch.Tensor:
     return model(tokens)
 
 
-def test_everything_earlier_is_one_bucket_and_no_window(model: RevLM, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_attention_is_one_bucket_and_no_window(model: RevLM, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed = hidden(model)
-    with everything_earlier(model):
+    with full_attention(model):
         full = hidden(model)
     assert not torch.equal(full, hashed)
     assert torch.equal(hidden(model), hashed)

@@ -121,7 +121,7 @@ def test_a_full_disk_leaves_nothing(novels: Path, tmp_path: Path, monkeypatch: p
 def test_nothing_that_is_there_is_written_over(novels: Path, tmp_path: Path) -> None:
     before = contents(novels)
     for there in (novels, novels / "book_0.txt"):
-        with pytest.raises(UsageError, match="is there already"):
+        with pytest.raises(UsageError, match="already exists"):
             write_corpus(novels, there, size_bytes=SIZE, seed=0)
     assert contents(novels) == before
     (tmp_path / "empty").mkdir()
@@ -137,5 +137,5 @@ def test_the_command(novels: Path, tmp_path: Path, options: tuple[str, ...]) -> 
     assert sum(map(len, contents(tmp_path / "made").values())) == pytest.approx(100_000, abs=3)
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 2
-    assert "is there already" in again.stderr
+    assert "already exists" in again.stderr
     assert len(again.stderr.splitlines()) == 1

@@ -71,7 +71,7 @@ def test_another_corpus_or_other_options_start_over(books: Project) -> None:
         if change:
             (books.folder / "books" / "a.txt").write_text(change)
         done = books.run("tokenize_shards.sh", "-n", "2", "books", "--", *options)
-        assert "starting over" in done.stderr
+        assert "starting again" in done.stderr
         assert books.calls[calls:] == [
             [*TOKENIZER, *options], [*shard(1, 2), *options], [*shard(2, 2), *options], merging(2)
         ]  # fmt: skip
@@ -102,7 +102,7 @@ def test_a_task_of_an_array_makes_its_shard_alone(books: Project) -> None:
     assert books.calls == [TOKENIZER, shard(2, 2), shard(1, 2), shard(2, 2)]
     done = books.run("tokenize_shards.sh", "books", **array, SLURM_ARRAY_TASK_ID="1")
     assert (done.returncode, len(books.calls)) == (0, 4)
-    assert "is there already" in done.stderr
+    assert "exists already" in done.stderr
     assert books.run("tokenize_shards.sh", "-n", "2", "books").returncode == 0
     assert books.calls[4:] == [merging(2)]
 
@@ -125,8 +125,8 @@ def test_tasks_that_begin_together_train_one_tokenizer(books: Project) -> None:
         (("-n", "0", "books"), {}, "-n is 0"),
         (("-j", "many", "books"), {}, "-j is many"),
         (("books", "more"), {}, "two corpora, books and more"),
-        (("nowhere/*.txt",), {}, "name the store of a pattern with -o"),
-        (("-n", "2", "books"), {"SLURM_ARRAY_TASK_ID": "3"}, "SLURM_ARRAY_TASK_ID is 3 and there are 2 shards"),
+        (("nowhere/*.txt",), {}, "for a pattern give the store with -o"),
+        (("-n", "2", "books"), {"SLURM_ARRAY_TASK_ID": "3"}, "SLURM_ARRAY_TASK_ID is 3 but there are only 2 shards"),
         (("-n", "2", "books"), {"SLURM_ARRAY_TASK_ID": "0"}, "SLURM_ARRAY_TASK_ID is 0"),
     ],
 )

@@ -40,7 +40,7 @@ def test_a_job_that_is_signalled_ends_with_the_weights_of_an_undisturbed_run(clu
     assert (found["JobState"], found["Restarts"], found["ExitCode"]) == ("COMPLETED", "1", "0:0"), said
     assert "start 1 of job" in said  # what the second start said comes after it
     assert said.index("stopped by SIGUSR1") < said.index("goes back into the queue") < said.index("start 2 of job")
-    assert "going on from step" in said
+    assert " from step " in said
     assert_undisturbed(outcome(cluster.folder), outcome(undisturbed), said)
 
 

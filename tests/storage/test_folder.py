@@ -67,7 +67,7 @@ def test_a_folder_is_removed_without_what_its_links_lead_to(outside: Path) -> No
 
 def test_a_pipe_is_no_file_and_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with Folder(tmp_path) as folder, pytest.raises(StorageError, match="is no file"):
+    with Folder(tmp_path) as folder, pytest.raises(StorageError, match="is not a regular file"):
         folder.read("pipe")
 
 

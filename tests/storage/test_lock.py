@@ -73,7 +73,7 @@ def test_a_link_or_a_file_of_somebody_else_is_no_lock_and_stays(tmp_path, conten
     if content == '{"pid':  # what a kill leaves of ours
         with RunFolder(tmp_path).lock():
             return
-    with pytest.raises(StorageError, match="is no lock of revlm"), RunFolder(tmp_path).lock():
+    with pytest.raises(StorageError, match="is not a lock file of revlm"), RunFolder(tmp_path).lock():
         pass
     assert (tmp_path / ".lock").read_text() == content
 

@@ -13,7 +13,7 @@ from revlm.model import resolve_model
 from revlm.recipe import Recipe
 from revlm.runs import MemoryMeter, list_checkpoints, load_checkpoint
 from revlm.training import train
-from revlm.training.process_group import joined
+from revlm.training.process_group import join_ranks
 from revlm.training.trainer import Trainer
 from tests.tiny_run import tiny_recipe
 
@@ -38,7 +38,7 @@ def gradients(recipe: Recipe) -> tuple[Arrays, dict[str, Any]]:
     """The gradients of the first step before they are clipped, and its record."""
     recipe = recipe.model_copy(update={"model": resolve_model(recipe.model, recipe.data.seq_len)})
     device, found = torch.device("cpu"), Arrays()
-    with joined(launch_of(os.environ)) as ranks:
+    with join_ranks(launch_of(os.environ)) as ranks:
         corpus = open_corpus(recipe.data, recipe.seed)
         with Trainer(recipe, corpus, ranks, device, MemoryMeter(device), lambda: None) as trainer:
             clip = torch.nn.utils.clip_grad_norm_

@@ -27,7 +27,7 @@ def test_a_checkpoint_is_due_by_steps_for_ever_and_at_the_end() -> None:
     for step in range(101):
         if plan.is_due(step):
             due.append(step)
-            plan.done(step)
+            plan.mark_saved(step)
         assert not plan.is_due(step)
     assert due == [30, 40, 60, 80, 90, 100]
 
@@ -42,7 +42,7 @@ def test_a_checkpoint_is_due_by_minutes_on_a_clock_that_nobody_sets(monkeypatch:
     assert not plan.is_due(2)
     now += 1
     assert plan.is_due(3)
-    plan.done(3)
+    plan.mark_saved(3)
     assert not plan.is_due(4)
     now += 90
     assert plan.is_due(5)
@@ -67,16 +67,16 @@ def test_the_disk_is_asked_for_what_will_lie_there_at_one_time(
             plan = saving(step=first, max_steps=max_steps, **options)
             most = 0
         if whole.is_due(step):
-            whole.done(step)
+            whole.mark_saved(step)
             present.append(step)
             most = max(most, len(present))
             kept = {*present[-keep_last:], *(each for each in present if keep_every and each % keep_every == 0)}
             present = sorted(kept)
     if first < max_steps:
-        asked = plan.checkpoints_to_come(before)
+        asked = plan.checkpoints_ahead(before)
         assert most - len(before) <= asked <= most - len(before) + 2 + max_steps // max(keep_every, 1)
     else:
-        assert saving(step=first, max_steps=max_steps, **options).checkpoints_to_come([]) == 0
+        assert saving(step=first, max_steps=max_steps, **options).checkpoints_ahead([]) == 0
 
 
 def test_minutes_and_steps_that_are_kept_for_ever_in_a_run(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_a_step_that_is_not_finite_is_passed_over(recipe: Callable[..., Recipe],
         (False, 1), (False, 2), (True, 3), (True, 4), (False, 5), (False, 6)
     ]  # fmt: skip
     assert records(whole)[2]["loss"] is None
-    assert sum(f"step 3 was passed over, {poison.what} is not finite on " in message for message in messages) == 1
+    assert sum(f"step 3 was skipped, {poison.what} is not finite on " in message for message in messages) == 1
     states = {path.name: load_checkpoint(path) for path in list_checkpoints(whole.output_dir)}
     before, after = states["step-00000002"], states["step-00000004"]
     for group in ("model", "optimizer"):
@@ -114,11 +114,11 @@ def test_a_step_that_is_not_finite_is_passed_over(recipe: Callable[..., Recipe],
 
 
 def test_only_so_many_steps_are_passed_over(recipe: Callable[..., Recipe], poison: Poison) -> None:
-    """Also over starts of the run: what was passed over before counts."""
+    """Also over starts of the run: earlier skipped steps count."""
     poison({1, 2, 4})
     run = recipe("run", "train.on_nonfinite=skip", "train.max_skipped=2")
     for _ in range(2):
-        with pytest.raises(NonFiniteError, match=r"step 4 .*after 2 steps that were passed over \(train.max_skipped\)"):
+        with pytest.raises(NonFiniteError, match=r"step 4 .*after 2 skipped steps \(train.max_skipped\)"):
             list(train(run))
     list(train(recipe("run", "train.on_nonfinite=skip", "train.max_skipped=3")))
     assert [record["step"] for record in records(run) if "skipped" in record] == [1, 2, 4]

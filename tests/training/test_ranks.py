@@ -12,17 +12,17 @@ from revlm.errors import DataError, RankError, RemoteRankError, UsageError
 from revlm.launch import launch_of
 from revlm.training import process_group
 from revlm.training.nonfinite import NonFinite
-from revlm.training.process_group import joined
+from revlm.training.process_group import join_ranks
 from revlm.training.ranks import Ranks
 from revlm.training.trainer import Stopped
 from tests.several import Ended, ends_of_ranks, on_ranks
 
 
 def tell(values: list[Any]) -> tuple[Any, ...]:
-    with joined(launch_of(os.environ)) as ranks:
+    with join_ranks(launch_of(os.environ)) as ranks:
         value = values[ranks.rank]
         gathered = ranks.gather(value)
-        in_order = ranks.in_order([number * 10 for number in ranks.numbers(5)])
+        in_order = ranks.gather_in_order([number * 10 for number in ranks.example_indices(5)])
         of_first = ranks.broadcast(lambda: f"said by {ranks.rank}")
         return gathered, in_order, of_first, ranks.run_on_all(lambda: ranks.rank)
 
@@ -39,9 +39,9 @@ def test_ranks_tell_each_other_json_of_any_size() -> None:
 def test_alone_nothing_is_told() -> None:
     ranks = Ranks()
     assert ranks.gather(object) == [object]  # not even JSON is asked for
-    assert ranks.in_order([1, 2]) == [1, 2]
+    assert ranks.gather_in_order([1, 2]) == [1, 2]
     assert ranks.broadcast(lambda: 3) == ranks.run_on_all(lambda: 3) == 3
-    assert list(ranks.numbers(3)) == [0, 1, 2]
+    assert list(ranks.example_indices(3)) == [0, 1, 2]
     with pytest.raises(DataError, match="as it is"):
         ranks.run_on_rank0(lambda: _raise(DataError("as it is")))
 
@@ -52,7 +52,7 @@ def _raise(error: BaseException) -> None:
 
 def fail(errors: dict[int, Exception]) -> tuple[str, str, int | None]:
     """What a rank raises where these ranks fail."""
-    with joined(launch_of(os.environ)) as ranks:
+    with join_ranks(launch_of(os.environ)) as ranks:
         try:
             ranks.run_on_all(lambda: _raise(errors[ranks.rank]) if ranks.rank in errors else None)
         except Exception as error:
@@ -84,12 +84,12 @@ def test_of_several_failures_all_take_the_same() -> None:
 
 def lose(how: str) -> float:
     """The seconds after which a rank notices that rank 1 is gone."""
-    with joined(launch_of(os.environ)) as ranks:
+    with join_ranks(launch_of(os.environ)) as ranks:
         ranks.gather(0)
         if ranks.rank == 1:
             os._exit(1) if how == "exit" else os.kill(os.getpid(), 9)
         began = time.monotonic()
-        with pytest.raises(RankError, match=r"another of the 3 processes of this run has ended or does not answer \("):
+        with pytest.raises(RankError, match=r"another of the 3 ranks of this run has ended or does not respond \("):
             ranks.gather(0)
         return time.monotonic() - began
 
@@ -102,9 +102,9 @@ def test_a_rank_that_is_gone_is_noticed(how: str) -> None:
 
 
 def number() -> str:
-    with joined(launch_of(os.environ)) as ranks:
+    with join_ranks(launch_of(os.environ)) as ranks:
         try:
-            return str(list(ranks.numbers(2)))
+            return str(list(ranks.example_indices(2)))
         except UsageError as error:
             return str(error)
 
@@ -112,18 +112,18 @@ def number() -> str:
 def test_more_ranks_than_examples_are_refused() -> None:
     assert on_ranks(2, number) == ["[0]", "[1]"]
     for said in on_ranks(3, number):
-        assert "train.gradient_accumulation_steps is 2 and there are 3 processes" in said
+        assert "train.gradient_accumulation_steps is 2, and each of the 3 ranks" in said
 
 
 def learn_at_different_speeds(seconds: list[float]) -> float:
     """One rank has a short example: it waits for the other's gradients longer than any fixed time of a second."""
-    with joined(launch_of(os.environ)) as ranks:
+    with join_ranks(launch_of(os.environ)) as ranks:
         model = torch.nn.Linear(1, 1, bias=False)
         torch.nn.init.ones_(model.weight)
         parallel = ranks.parallel(model)
-        process_group._GRADIENTS_WAIT = timedelta(seconds=1)
+        process_group._GRADIENT_TIMEOUT = timedelta(seconds=1)
         torch.distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=1), torch.distributed.group.WORLD)
-        ranks.expect_backward(seconds[ranks.rank] / 3)
+        ranks.set_backward_timeout(seconds[ranks.rank] / 3)
         loss = parallel(torch.ones(1, 1)).sum()
         time.sleep(seconds[ranks.rank])
         with ranks.exchange():
@@ -137,5 +137,5 @@ def test_the_wait_for_gradients_knows_how_long_the_slowest_takes() -> None:
 
 
 def test_the_wait_for_gradients_grows_with_the_forward_pass() -> None:
-    assert process_group.gradients_wait(0.1) == timedelta(minutes=20)
-    assert process_group.gradients_wait(3600) == timedelta(hours=20)
+    assert process_group.gradient_timeout(0.1) == timedelta(minutes=20)
+    assert process_group.gradient_timeout(3600) == timedelta(hours=20)

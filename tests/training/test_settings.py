@@ -54,7 +54,7 @@ def test_a_changed_recipe_is_refused_and_gone_on_with_where_that_is_asked_for(
     messages: list[str] = []
     records = list(train(run, messages.append, allow_change=True))
     assert [record["step"] for record in records] == list(range(3, run.train.max_steps + 1))
-    (said,) = (message for message in messages if "other settings" in message)
+    (said,) = (message for message in messages if "settings that differ" in message)
     assert CHANGES[override].replace("\\", "") in said
     steps = [record["step"] for record in read_journal(run.output_dir / "metrics.jsonl")]
     assert steps == list(range(1, run.train.max_steps + 1))
@@ -78,11 +78,11 @@ def test_a_changed_recipe_is_refused_and_gone_on_with_where_that_is_asked_for(
 def test_what_decides_no_weight_may_change(recipe: Callable[..., Recipe], override: str) -> None:
     messages: list[str] = []
     assert list(train(recipe(override), messages.append))[-1]["step"] == 4
-    assert not [message for message in messages if "other settings" in message]
+    assert not [message for message in messages if "settings that differ" in message]
 
 
 def test_another_shape_of_model_is_refused_in_any_case(recipe: Callable[..., Recipe]) -> None:
-    with pytest.raises(StorageError, match=r"do not fit the model any more \(model.d_ff: 32 -> 64\)"):
+    with pytest.raises(StorageError, match=r"no longer fit the model \(model.d_ff: 32 -> 64\)"):
         list(train(recipe("model.d_ff=64"), allow_change=True))
 
 

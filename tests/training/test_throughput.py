@@ -52,7 +52,7 @@ def test_the_sentence_has_step_rates_and_share():
         rate = 2000.0 if step <= 40 else 1000.0
         if notice := watch.notice({"event": "step", "step": step, "tokens_per_second": rate}):
             break
-    assert notice.startswith("step 50: 1,500 tokens/s in the median of the last 20 steps, 75% of the 2,000 before")
+    assert notice.startswith("step 50: 1,500 tokens/s, the median of the last 20 steps, is 75% of the 2,000 before")
 
 
 def test_evaluations_and_steps_without_a_rate_are_passed_over():

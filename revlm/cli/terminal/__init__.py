@@ -1,1 +1,1 @@
-"""What a user sees and types: streams, signals, progress and tables; commands of `revlm.cli` call these."""
+"""The terminal interface that the commands of `revlm.cli` share: streams, signals, prompts, progress and tables."""

@@ -1,4 +1,4 @@
-"""The console of tables, progress and live displays: styled, its texts filtered like all that is printed."""
+"""The console for tables, progress and live displays: styled, with text filtered like all other output."""
 
 import sys
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from revlm.cli.terminal.streams import printable, styled
 
 
 class Terminal(Console):
-    """A console on standard output, or with `stderr` on standard error, that prints no control character of a text."""
+    """A console on standard output, or with `stderr` on standard error, that filters control characters in text."""
 
     def __init__(self, *, stderr: bool = False, file: IO[str] | None = None, **options: Any) -> None:
         super().__init__(file=file or styled(sys.stderr if stderr else sys.stdout), **options)
@@ -22,5 +22,5 @@ class Terminal(Console):
         )
 
     def on_broken_pipe(self) -> NoReturn:
-        """Raises the BrokenPipeError that is handled; rich's own ends the process."""
+        """Re-raises the BrokenPipeError; rich's own method ends the process."""
         raise

@@ -1,6 +1,6 @@
-"""What a user sees while a model trains: a live display in a terminal, plain aligned lines anywhere else.
+"""Displays training: live in a terminal, as plain aligned lines elsewhere.
 
-Everything goes to standard error. The records are those of `train(...)`, as `metrics.jsonl` holds them.
+Everything goes to standard error. The records are those of `train(...)` and `metrics.jsonl`.
 """
 
 from collections import deque
@@ -23,10 +23,10 @@ REFRESHES_PER_SECOND = 4
 
 
 class Display:
-    """Shows the records of a training run; a context manager, whose display ends with it.
+    """Displays the records of a training run; as a context manager, it starts and ends the live display.
 
-    `logging_every` is for the plain lines: every so many steps, the first and the last among them, or with 0
-    none; evaluations are always shown.
+    `logging_every` applies to plain lines: the first step, the last and every logging_every-th step are printed, or
+    none with 0. Evaluations are always printed.
     """
 
     def __init__(self, total_steps: int, console: Console | None = None, logging_every: int = 1) -> None:
@@ -40,10 +40,10 @@ class Display:
         self._peak_bytes: int | None = None
         self._step_seconds: deque[float] = deque(maxlen=STEPS_FOR_TIME_LEFT)
         self._seconds_left: float | None = None
-        # Standard output stays untouched: it may be read by another program.
+        # Standard output is not redirected: another program may read it.
         self._live = Live(
             console=self.console,
-            get_renderable=self._picture,
+            get_renderable=self._renderable,
             refresh_per_second=REFRESHES_PER_SECOND,
             redirect_stdout=False,
         )
@@ -60,16 +60,16 @@ class Display:
             self._live.stop()
 
     def show(self, record: Mapping[str, Any]) -> None:
-        """Takes in the record of a step, or of an evaluation with its samples; what it lacks is shown as absent."""
+        """Displays the record of a step, or of an evaluation with its samples; missing values are shown as absent."""
         match record.get("event"):
             case "step":
                 is_first = not self._step
-                self._take_step(record)
+                self._add_step(record)
                 line = self._step_line() if self._is_logged(record["step"], is_first) else None
             case "evaluate":
                 self._evaluation, samples = record, record.get("samples", ())
                 self._sample = samples[0] if samples else self._sample
-                drawn = [f"sample     {self._place(record)}  {_snippet(each, 160)}" for each in samples]
+                drawn = [f"sample     {self._step_of_total(record)}  {_snippet(each, 160)}" for each in samples]
                 line = "\n".join([self._evaluation_line(), *drawn])
             case _:
                 return
@@ -82,11 +82,11 @@ class Display:
         """Prints a notice; in a terminal it stays above the display."""
         self._print(text)
 
-    def _take_step(self, record: Mapping[str, Any]) -> None:
+    def _add_step(self, record: Mapping[str, Any]) -> None:
         seconds, peak = record.get("seconds"), record.get("memory_peak_bytes")
         if is_finite(seconds):
             self._step_seconds.append(seconds)
-            # The median: one slow step does not change it.
+            # The median, so that one slow step does not change it.
             self._seconds_left = median(self._step_seconds) * max(0, self.total_steps - record["step"])
         if peak is not None:
             self._peak_bytes = max(peak, self._peak_bytes or 0)
@@ -97,14 +97,14 @@ class Display:
             return False
         return is_first or step == self.total_steps or step % self.logging_every == 0
 
-    def _place(self, record: Mapping[str, Any]) -> str:
+    def _step_of_total(self, record: Mapping[str, Any]) -> str:
         return f"{record['step']:>{len(str(self.total_steps))}}/{self.total_steps}"
 
     def _step_line(self) -> str:
         step = self._step
         return "  ".join(
             [
-                f"step       {self._place(step)}",
+                f"step       {self._step_of_total(step)}",
                 f"loss {_number(step, 'loss', '.3f', 6)}",
                 f"bits/byte {_number(step, 'bits_per_byte', '.3f', 6)}",
                 f"lr {_number(step, 'learning_rate', '.1e', 7)}",
@@ -119,7 +119,7 @@ class Display:
         evaluation = self._evaluation
         return "  ".join(
             [
-                f"evaluation {self._place(evaluation)}",
+                f"evaluation {self._step_of_total(evaluation)}",
                 f"loss {_number(evaluation, 'loss', '.3f', 6)}",
                 f"bits/byte {_number(evaluation, 'bits_per_byte', '.3f', 6)}",
                 f"{_number(evaluation, 'tokens', ',.0f')} tokens held out",
@@ -127,15 +127,15 @@ class Display:
         )
 
     def _memory_now(self) -> str:
-        """What the step ended with: the most that was held while the optimizer worked."""
+        """Memory at the end of the step: the peak of the optimizer phase."""
         return human_bytes(self._step.get("memory_optimizer_peak_bytes"))
 
     def _print(self, line: str) -> None:
-        # Soft wrap: a line in a log file is one line, however wide the file's reader is.
+        # Soft wrap: a line stays one line in a log file, whatever the width.
         self.console.print(Text(line), soft_wrap=not self._is_live)
 
-    def _picture(self) -> RenderableType:
-        """Called by the refreshing thread too: it reads each attribute once and changes none."""
+    def _renderable(self) -> RenderableType:
+        """Also called from the refresh thread: reads each attribute once and changes none."""
         done = self._step.get("step", 0)
         bar = Table.grid(padding=(0, 1), expand=True)
         bar.add_column(no_wrap=True)
@@ -182,7 +182,7 @@ class Display:
 
 
 def _facts(*facts: tuple[str, str]) -> Text:
-    """Names, dim, before their values."""
+    """Names in dim style, each before its value."""
     line = Text()
     for place, (name, value) in enumerate(facts):
         line.append("   " if place else "").append(f"{name} ", style="dim").append(value)
@@ -190,13 +190,13 @@ def _facts(*facts: tuple[str, str]) -> Text:
 
 
 def _number(record: Mapping[str, Any], key: str, form: str, width: int = 0) -> str:
-    """A value of a record in its form, to the right in `width`; one that is not finite reads nan or inf."""
+    """A formatted value of a record, right-aligned to `width`; one that is not finite is shown as nan or inf."""
     value = record.get(key)
     return f"{ABSENT if value is None else format(value, form):>{width}}"
 
 
 def _snippet(record: Mapping[str, Any], width: int) -> str:
-    """The start of a sample in one line, prompt first."""
+    """The start of a sample on one line, prompt first."""
     prompt, text = record.get("prompt", ""), record.get("text", "")
     line = " ".join((prompt + text.removeprefix(prompt)).split())
     return line if len(line) <= width else line[: width - 1] + "…"

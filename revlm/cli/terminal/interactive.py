@@ -1,4 +1,4 @@
-"""`revlm generate --interactive`: the user and the model write a text in turns."""
+"""`revlm generate --interactive`: the user and the model take turns writing a text."""
 
 import signal
 import sys
@@ -19,22 +19,23 @@ if TYPE_CHECKING:
     from revlm.generation import Writing
 
 _HOW = (
-    "Each line is continued where it ends; an empty one lets the model write on; a \\ at its end stands for a line "
-    "break.\nCtrl-C ends a continuation, Ctrl-D the text."
+    "The model continues each line where it ends; an empty line lets it write more; a \\ at the end of a line adds a "
+    "line break.\nCtrl-C ends a continuation, Ctrl-D ends the text."
 )
-_MARK = "> "
+_PROMPT = "> "
 
 
 def write_in_turns(
     writing: "Writing", tokenizer: "Tokenizer", beginning: Prompt | None, stop: Sequence[str], max_tokens: int
 ) -> None:
-    """Continues the beginning, where there is one, then line after line of standard input, with one cache.
+    """Continues `beginning`, if given, and then each line of standard input, with one cache.
 
-    A line is appended as it is, without its end: a new word needs the space before it. What the model drew stays before
-    the next line, a stop text that was not shown among it. Of a long line Ctrl-C leaves out what is not taken in yet.
+    A line is appended as it is, without its line end: a new word needs a space before it. Everything that the model
+    sampled stays in the text, including a stop text that was not shown. Ctrl-C during a long line drops the tokens that
+    are not processed yet.
 
     Raises:
-        DataError: a line that does not come from a terminal is no UTF-8.
+        DataError: a line that does not come from a terminal is not UTF-8.
         UsageError: standard input is closed.
     """
     lines = Lines()
@@ -44,10 +45,10 @@ def write_in_turns(
         from revlm.cli.terminal.prefill_progress import PrefillProgress
 
         with PrefillProgress() as progress:
-            writing.take(tokenizer.encode(beginning.text), progress.show)
+            writing.append(tokenizer.encode(beginning.text), progress.show)
         if beginning.is_printed:
             print_content(beginning.text)
-        with NotedInterrupt() as interrupt:
+        with RecordedInterrupt() as interrupt:
             _continue(writing, tokenizer, stop, max_tokens, interrupt)
     while (line := lines.next()) is not None:
         try:
@@ -55,35 +56,35 @@ def write_in_turns(
         except DataError as error:
             if not lines.are_typed:
                 raise
-            typer.echo(f"this line was left out: {error}", err=True)
+            typer.echo(f"ignored this line: {error}", err=True)
             continue
-        with NotedInterrupt() as interrupt:
-            taken = writing.take(tokens, is_enough=lambda: interrupt.came)
-            if taken < len(tokens):
+        with RecordedInterrupt() as interrupt:
+            appended = writing.append(tokens, is_enough=lambda: interrupt.came)
+            if appended < len(tokens):
                 typer.echo(
-                    f"Ctrl-C: of this line's {len(tokens):,} tokens the first {taken:,} were appended, the rest was "
-                    "left out",
+                    f"Ctrl-C: the first {appended:,} of this line's {len(tokens):,} tokens were appended, the rest was "
+                    "dropped",
                     err=True,
                 )
             _continue(writing, tokenizer, stop, max_tokens, interrupt)
 
 
 def _continue(
-    writing: "Writing", tokenizer: "Tokenizer", stop: Sequence[str], max_tokens: int, interrupt: "NotedInterrupt"
+    writing: "Writing", tokenizer: "Tokenizer", stop: Sequence[str], max_tokens: int, interrupt: "RecordedInterrupt"
 ) -> None:
     sample = Sample(tokenizer, stop)
     draw_samples(writing, [sample], max_tokens, print_content, lambda: interrupt.came)
     typer.echo()
 
 
-class NotedInterrupt:
-    """While it is entered, Ctrl-C is only noted in `came`: nothing is left half done."""
+class RecordedInterrupt:
+    """While entered, records Ctrl-C in `came` instead of interrupting, so that nothing is left half done."""
 
     def __init__(self) -> None:
         self.came = False
 
     def __enter__(self) -> Self:
-        self._before: Any = signal.signal(signal.SIGINT, self._note)
+        self._before: Any = signal.signal(signal.SIGINT, self._record)
         return self
 
     def __exit__(
@@ -91,32 +92,32 @@ class NotedInterrupt:
     ) -> None:
         signal.signal(signal.SIGINT, self._before)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _record(self, number: int, frame: FrameType | None) -> None:
         self.came = True
 
 
 class Lines:
-    """The lines of standard input; in a terminal they are asked for, and can be edited.
+    """The lines of standard input; in a terminal, with a prompt and line editing.
 
     Attributes:
         are_typed: whether standard input is a terminal.
     """
 
     def __init__(self) -> None:
-        """Raises UsageError where standard input is closed."""
+        """Raises UsageError if standard input is closed."""
         if sys.stdin is None:  # a shell's `<&-`
-            raise UsageError("standard input is closed: --interactive reads its lines there, so leave it open")
+            raise UsageError("standard input is closed: --interactive reads lines from it, so leave it open")
         self.are_typed = sys.stdin.isatty()
         self._number = 0
         if self.are_typed:
-            with suppress(ImportError):  # some builds of Python have none: lines are then edited as terminals do it
+            with suppress(ImportError):  # some builds of Python lack it: the terminal then does the editing
                 import readline  # noqa: F401
 
     def next(self) -> str | None:
-        """Returns the next line without its end, together with those after it that a backslash joins; None at the end.
+        """Returns the next line without its line end, joined with the next ones after a backslash; None at the end.
 
         Raises:
-            DataError: a line that is not typed is no UTF-8.
+            DataError: a line that is not typed is not UTF-8.
         """
         line = self._line()
         while line is not None and line.endswith("\\"):
@@ -132,7 +133,7 @@ class Lines:
         return line.removesuffix("\n").removesuffix("\r") if content else None
 
     def _typed(self) -> str | None:
-        """Returns a line that is typed; Ctrl-C begins it again."""
+        """Returns a typed line; Ctrl-C discards it and asks again."""
         while True:
             try:
                 return self._asked()
@@ -144,6 +145,6 @@ class Lines:
 
     def _asked(self) -> str:
         if sys.stdout.isatty():
-            return input(_MARK)
-        typer.echo(_MARK, nl=False, err=True)  # `input` would ask on standard output, among the text
+            return input(_PROMPT)
+        typer.echo(_PROMPT, nl=False, err=True)  # `input` would print the prompt on standard output, amid the text
         return input()

@@ -1,4 +1,4 @@
-"""How far a long prompt is taken in: a bar in a terminal, else a line every few seconds."""
+"""Progress of a long prompt: a bar in a terminal, else a line every few seconds."""
 
 import sys
 import time
@@ -14,7 +14,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class PrefillProgress:
-    """Shows tokens done and the time left on standard error; nothing for a prompt that is taken in at once."""
+    """Shows processed tokens and the time left on standard error; nothing for a prompt that takes one block."""
 
     def __init__(self) -> None:
         console = Terminal(stderr=True)
@@ -24,7 +24,7 @@ class PrefillProgress:
         self._start = self._last_line = time.monotonic()
 
     def show(self, done: int, total: int) -> None:
-        """Shows that `done` of `total` tokens are taken in."""
+        """Shows that `done` of `total` tokens are processed."""
         if done < total:
             self._bar.start()
         self._bar.update(self._task, completed=done, total=total)

@@ -11,21 +11,21 @@ STANDARD_INPUT = "-"
 
 
 class Prompt(NamedTuple):
-    """The text to continue, and whether it is short enough to be printed before its continuation."""
+    """The text to continue, and whether to print it before its continuation."""
 
     text: str
     is_printed: bool
 
 
 def read_prompt(text: str | None, file: Path | None, message: Callable[[str], object]) -> Prompt:
-    """Returns the prompt that was given as an argument, in a file, or without either on standard input.
+    """Returns the prompt from the argument, the file, or without either from standard input.
 
-    What is read goes through the cleaning of corpora, which `message` is told of where Project Gutenberg's matter goes;
-    and a newline at its very end, which editors and `echo` add, is not part of it.
+    A prompt from a file or standard input is cleaned like a corpus, and loses a newline at its end, which editors and
+    `echo` add. `message` is called if Project Gutenberg's front or back matter is removed.
 
     Raises:
-        UsageError: there are two prompts or none, standard input is closed, or the argument is no UTF-8.
-        DataError: the file cannot be read or is no text in UTF-8.
+        UsageError: there are two prompts or none, standard input is closed, or the argument is not UTF-8.
+        DataError: the file cannot be read or is not text in UTF-8.
     """
     if text is not None and file is not None:
         raise UsageError("--prompt and --prompt-file are both given: give one of them")
@@ -34,11 +34,11 @@ def read_prompt(text: str | None, file: Path | None, message: Callable[[str], ob
         return Prompt(text, is_printed=True)
     if text is None and file is None and (sys.stdin is None or sys.stdin.isatty()):  # None: a shell's `<&-`
         raise UsageError(
-            "there is no prompt: give --prompt TEXT, --prompt-file FILE, a text on standard input, or --interactive"
+            "there is no prompt: give --prompt TEXT, --prompt-file FILE, text on standard input, or --interactive"
         )
     if file is None or str(file) == STANDARD_INPUT:
         if sys.stdin is None:
-            raise UsageError("standard input is closed: give --prompt TEXT, --prompt-file FILE, or a text on it")
+            raise UsageError("standard input is closed: give --prompt TEXT or --prompt-file FILE, or open it")
         name, content = "standard input", sys.stdin.buffer.read()
     else:
         name, content = f"the prompt file {file}", _content(file)
@@ -46,7 +46,7 @@ def read_prompt(text: str | None, file: Path | None, message: Callable[[str], ob
 
 
 def decode(content: bytes, name: str) -> str:
-    """Returns the text of bytes in UTF-8; raises DataError that says where they are none, or hold a NUL."""
+    """Decodes UTF-8; raises DataError with the position of an invalid byte or a NUL."""
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
@@ -55,7 +55,7 @@ def decode(content: bytes, name: str) -> str:
             "convert it, as with `iconv -t utf-8`"
         ) from error
     if "\0" in text:
-        raise DataError(f"{name} holds a NUL at character {text.index(chr(0))}: give a text in UTF-8")
+        raise DataError(f"{name} contains a NUL at character {text.index(chr(0))}: give a text in UTF-8")
     return text
 
 

@@ -1,18 +1,18 @@
-"""The samples of `revlm generate` as they are drawn and printed."""
+"""The samples of `revlm generate` while they are generated and printed."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from revlm.corpus import Tokenizer
-    from revlm.generation import Drawn, Writing
+    from revlm.generation import SampledToken, Writing
 
 
 class Sample:
-    """One sample as it grows: its tokens, their log-probabilities, and the text that can be shown.
+    """One growing sample: its tokens, their log-probabilities, and the text that can be shown.
 
     Attributes:
-        text: what can be shown so far.
+        text: the text that can be shown so far.
     """
 
     def __init__(self, tokenizer: "Tokenizer", stop: Sequence[str]) -> None:
@@ -21,15 +21,15 @@ class Sample:
         self.text = ""
         self._stream = TextStream(stop)
         self._piece_bytes = tokenizer.piece_bytes
-        self._drawn: list[Drawn] = []
+        self._drawn: list[SampledToken] = []
 
     @property
     def is_stopped(self) -> bool:
-        """Whether a stop text was found."""
+        """Whether a stop text has ended the sample."""
         return self._stream.stopped_by is not None
 
-    def add(self, drawn: "Drawn") -> str:
-        """Returns what can be shown with one more token."""
+    def add(self, drawn: "SampledToken") -> str:
+        """Adds a token; returns the text that it completes."""
         self._drawn.append(drawn)
         return self._shown(self._stream.push(self._piece_bytes[drawn.token]))
 
@@ -38,7 +38,7 @@ class Sample:
         return self._shown(self._stream.finish())
 
     def described(self) -> dict[str, Any]:
-        """Returns the sample for JSON. Its tokens are all that were drawn, those of the stop text among them."""
+        """Returns the sample as JSON values. Its tokens include those of the stop text."""
         return {
             "text": self.text,
             "tokens": [drawn.token for drawn in self._drawn],
@@ -58,9 +58,9 @@ def draw_samples(
     show: Callable[[str], object] = lambda piece: None,
     is_enough: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Draws tokens for each sample until it is stopped; shows the first as it comes.
+    """Samples tokens until every sample is stopped; shows the first sample as it grows.
 
-    `is_enough` is asked before each draw and ends them all.
+    `is_enough` is called before each token; once it returns true, all samples end.
     """
     first = samples[0]
     for draws in writing.continue_tokens(max_tokens, lambda number: is_enough() or samples[number].is_stopped):

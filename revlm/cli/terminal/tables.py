@@ -1,4 +1,4 @@
-"""Tables on standard output, whose numbers are whole however narrow the terminal is."""
+"""Tables on standard output; numbers are never truncated, however narrow the terminal."""
 
 from rich.cells import cell_len
 from rich.table import Table
@@ -6,11 +6,11 @@ from rich.text import Text
 
 from revlm.cli.terminal.console import Terminal
 
-_WIDEST_WORD = 24  # of a column of words that is kept whole; ranges such as 16,384-65,535 are shorter
+_WIDEST_WORD = 24  # the longest word kept on one line; ranges such as 16,384-65,535 are shorter
 
 
 def print_table(table: Table, console: Terminal | None = None) -> None:
-    """Prints a table; where its columns of numbers need more than the terminal's width, its lines are longer."""
+    """Prints a table; if its number columns need more than the terminal's width, its lines are longer."""
     for column in table.columns:
         cells = [str(cell) if isinstance(cell, str | Text) else "" for cell in column.cells]
         longest = max((cell_len(line) for cell in cells for line in cell.splitlines()), default=0)
@@ -23,5 +23,5 @@ def print_table(table: Table, console: Terminal | None = None) -> None:
 
 
 def print_line(text: str, style: str = "", console: Terminal | None = None) -> None:
-    """Prints a text as one line, without markup, however long it is."""
+    """Prints text as one line of any length, without interpreting markup."""
     (console or Terminal()).print(Text(text, style=style), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""How far tokenizing is: a bar in a terminal, else a line every half a minute."""
+"""Progress of tokenization: a bar in a terminal, else a line every 30 seconds."""
 
 import sys
 import time
@@ -14,7 +14,7 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 class TokenizeProgress:
-    """Shows bytes done, their rate, the time left, and the title of the document in work, on standard error."""
+    """Shows processed bytes, their rate, the time left and the current document's title, on standard error."""
 
     def __init__(self) -> None:
         console = Terminal(stderr=True)
@@ -31,7 +31,7 @@ class TokenizeProgress:
         self._done_at_last_line = 0
 
     def show(self, done: int, total: int | None, title: str) -> None:
-        """Shows that `done` of `total` bytes are done, None where nobody knows how many there are."""
+        """Shows that `done` of `total` bytes are processed; None if the total is unknown."""
         self._bar.update(self._task, completed=done, total=total, description=title or "reading")
         now = time.monotonic()
         if self._bar.disable and now - self._last_line >= SECONDS_BETWEEN_LINES:
@@ -41,7 +41,7 @@ class TokenizeProgress:
             self.message(f"{decimal(done)} {left}, {decimal(int(rate))}/s: {title}")
 
     def message(self, text: str) -> None:
-        """Prints a notice, in a terminal above the bar."""
+        """Prints a notice; in a terminal, above the bar."""
         if self._bar.disable:
             print(text, file=sys.stderr, flush=True)
         else:

@@ -1,9 +1,9 @@
-"""Training and validation examples: from tokens to what one step sees.
+"""Training and validation examples: from tokens to the input of one step.
 
-`corpus` says what training, evaluation and planning see of any corpus. `packing` decides which tokens form an example,
-and `packed` takes them from a token store; `mixture` takes turns among several stores; `streamed` packs texts that are
-tokenized while they are trained on (`streamed_documents`). `opening` chooses by the recipe, and `loader` shares
-examples out among ranks and prepares the next ones.
+`corpus` is the interface that training, evaluation and planning use. `packing` decides which tokens form an example,
+and `packed` reads them from a token store; `mixture` interleaves several stores; `streamed` packs texts that are
+tokenized during training (`streamed_documents`). `opening` opens the corpus of a recipe, and `loader` shards examples
+over ranks and prefetches them.
 """
 
 from revlm.corpus.examples.corpus import Corpus, Example

@@ -1,7 +1,7 @@
-"""Examples, and what training, evaluation and planning see of the corpus that gives them.
+"""Examples, and the interface of a corpus that training, evaluation and planning use.
 
-A corpus may be one token store (`packed`), several (`mixture`), or texts that are tokenized while they are
-trained on (`streamed`); `opening` chooses by the recipe.
+A corpus is one token store (`packed`), several (`mixture`), or texts that are tokenized during training (`streamed`);
+`opening` opens the one that a recipe names.
 """
 
 import hashlib
@@ -20,22 +20,22 @@ StreamState = dict[str, Any]
 
 
 def digest_of(values: Sequence[Any]) -> str:
-    """Returns the sha256 of values that JSON can hold: a place fits the corpus whose settings have the same one."""
+    """Returns the sha256 of JSON values: a stream state fits a corpus whose settings have the same digest."""
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Example:
-    """What one example holds; every input position has a target.
+    """One training or validation example; every input position has a target.
 
     Attributes:
-        inputs: int32 [tokens]; a document begins with the begin token, or, where it continues, with the token
-            before.
-        targets: int32 [tokens]; the text, each token of it once an epoch.
-        document: int32 [tokens], 0, 1, 2, ... in contiguous runs; positions of different numbers must not
-            meet.
-        titles: the title of each of those documents.
-        epoch: the epoch of the first target, in a mixture that of its token store, from 1; 0 for validation.
+        inputs: int32 [tokens]; the first input of a document is the begin token, or the preceding token where the
+            example continues the document.
+        targets: int32 [tokens]; the text, each of its tokens once per epoch.
+        document: int32 [tokens], 0, 1, 2, ... in contiguous runs; positions with different numbers must not attend
+            to each other.
+        titles: the title of each document.
+        epoch: the epoch of the first target, from 1, counted per store in a mixture; 0 for validation.
         target_bytes: the UTF-8 bytes of all targets.
     """
 
@@ -51,10 +51,10 @@ class Example:
 
 
 class Segment(NamedTuple):
-    """A piece of a document, of so many tokens, that becomes part of an example.
+    """A piece of a document, `tokens` long, that becomes part of an example.
 
-    `before` is the token before it, the begin token where it is the document's first; `copy_into` writes its tokens
-    into an int32 array of their number.
+    `before` is the preceding token, the begin token at the document's start; `copy_into` writes the piece's tokens
+    into an int32 [tokens] array.
     """
 
     title: str
@@ -64,7 +64,7 @@ class Segment(NamedTuple):
 
 
 def example_of(segments: Sequence[Segment], epoch: int, tokenizer: Tokenizer) -> Example:
-    """Returns the example of pieces of different documents, in their order."""
+    """Returns the example made of pieces of different documents, in order."""
     n_tokens = sum(segment.tokens for segment in segments)
     inputs, targets, document = (np.empty(n_tokens, dtype=np.int32) for _ in range(3))
     place = 0
@@ -81,25 +81,25 @@ def example_of(segments: Sequence[Segment], epoch: int, tokenizer: Tokenizer) ->
 
 @dataclass(frozen=True)
 class PendingExample:
-    """An example that is chosen and not made yet; `make` may be called in any thread."""
+    """An example whose tokens are chosen but not copied yet; `make` may be called in any thread."""
 
     tokens: int
     make: Callable[[], Example]
 
 
 class ExampleStream(ABC):
-    """Training examples without end; `state()` is the place after the last one drawn."""
+    """An endless stream of training examples; `state()` is the position after the last one drawn."""
 
     @abstractmethod
     def draw(self) -> PendingExample:
-        """Goes on by one example and returns it before it is made, in one thread at a time.
+        """Advances by one example and returns it before it is made; call it from one thread at a time.
 
-        Quick, unless what an example holds depends on what it takes time to make (`streamed`).
+        Quick, except in `streamed`, where choosing an example tokenizes it.
         """
 
     @abstractmethod
     def state(self) -> StreamState:
-        """The place, as a dict for JSON; `Corpus.training` goes on from it with identical examples."""
+        """Returns the position as a dict for JSON; `Corpus.training` resumes from it with identical examples."""
 
     def __iter__(self) -> Self:
         return self
@@ -109,15 +109,15 @@ class ExampleStream(ABC):
 
 
 class Corpus(ABC):
-    """What training, evaluation and planning use of a corpus.
+    """The interface of a corpus that training, evaluation and planning use.
 
     Attributes:
-        name: where it lies, for messages.
-        tokenizer: that of all its tokens.
-        fingerprint: a sha256 of all its tokens, or of what they are made from, in hexadecimal; what a checkpoint must
-            share with a run.
-        notices: sentences that a user should see, for example that only a tail is held out.
-        longest_example: a bound on the tokens of an example.
+        name: its path or address, for messages.
+        tokenizer: the tokenizer of all its tokens.
+        fingerprint: the sha256, in hexadecimal, of all its tokens or of the texts that they are made from; a
+            checkpoint resumes only on a corpus with the same one.
+        notices: sentences for the user, for example that only a tail is held out.
+        longest_example: an upper bound on the tokens of an example.
     """
 
     name: str
@@ -128,7 +128,7 @@ class Corpus(ABC):
 
     @abstractmethod
     def training(self, state: StreamState | None = None) -> ExampleStream:
-        """Returns the endless examples, epoch after epoch, from the start or from an `ExampleStream.state()`.
+        """Returns the endless stream of examples, from the start or resumed from an `ExampleStream.state()`.
 
         Raises:
             StorageError: the state is damaged, or belongs to another corpus or other settings.
@@ -136,12 +136,12 @@ class Corpus(ABC):
 
     @abstractmethod
     def validation(self) -> Iterator[Example]:
-        """Yields the held-out text in a fixed order, each target once; always packed as `whole`."""
+        """Yields the held-out text in a fixed order, each target once; always with `whole` packing."""
 
     @abstractmethod
     def documents(self, *, held_out: bool) -> Iterator[tuple[str, Iterator[tuple[int, Example]]]]:
-        """Yields each document held out, or each trained on, in the corpus's order: its title and its pieces.
+        """Yields the title and the pieces of each held-out document, or of each training document, in corpus order.
 
-        A piece is where it begins in the document and an example of its own, of at most `seq_len` tokens. The pieces
-        of one document are to be taken before the next.
+        A piece is its start, in tokens of the document, and an example of at most `seq_len` tokens. Consume the pieces
+        of one document before requesting the next.
         """

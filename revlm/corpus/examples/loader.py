@@ -1,8 +1,8 @@
-"""Prepares the next examples while the one before is computed.
+"""Prefetches examples in threads during the training step, and shards a stream over ranks.
 
-Threads, not processes: what takes time is NumPy's copying out of the mapped files, during which other threads run, and
-its result lies where training reads it. Processes would map the files again and send each example through a pipe, a
-second copy of a whole book. A stream is tokenized while it is drawn, so by one thread at a time, while the others wait.
+Threads, not processes: most time goes to NumPy's copies out of memory-mapped files, which release the GIL, and the
+result is already in this process's memory. Processes would map the files again and send each example through a pipe,
+a second copy of a whole book. A streamed corpus tokenizes in `draw`, so one thread at a time while the others wait.
 """
 
 from concurrent.futures import Future
@@ -17,25 +17,25 @@ _Prepared = Future[tuple[Example, StreamState]]
 
 
 class Loader:
-    """The examples of a stream in their order, of which `workers` threads prepare as many ahead; 0 prepares none.
+    """The examples of a stream, in order; `workers` threads prefetch up to as many examples, 0 prefetches none.
 
-    An error of a worker is raised, as it is, in place of the example that it could not make, however often that is
-    asked for. The threads start with the first example and end with `close`, or the `with` block.
+    A worker's exception is raised at its example's position, each time that example is requested. The threads start
+    with the first example and end with `close`, or with the `with` block.
     """
 
     def __init__(self, stream: ExampleStream, workers: int) -> None:
-        self._stream, self._place = stream, stream.state()
+        self._stream, self._state = stream, stream.state()
         self._prepared: SimpleQueue[_Prepared] = SimpleQueue()
         self._next: _Prepared | None = None
         self._drawing, self._room, self._closed = Lock(), Semaphore(workers), Event()
         self._workers, self._threads = workers, list[Thread]()
 
     def state(self) -> StreamState:
-        """The place after the last example that was returned, however many are prepared."""
-        return self._place
+        """Returns the position after the last example returned, regardless of prefetched ones."""
+        return self._state
 
     def close(self) -> None:
-        """Ends the threads, at the latest after the example in work, and the stream."""
+        """Ends the iteration and joins the threads, each after at most its current example."""
         self._closed.set()
         self._room.release(self._workers or 1)
         for thread in self._threads:
@@ -56,7 +56,7 @@ class Loader:
         if self._closed.is_set():
             raise StopIteration
         while len(self._threads) < self._workers:
-            # A daemon, so that a loader which nobody closed does not keep the process from ending.
+            # A daemon thread: a loader that was never closed does not keep the process alive.
             thread = Thread(target=self._work, name="loader", daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -64,7 +64,7 @@ class Loader:
             if self._workers == 0:
                 self._prepare()
             self._next = self._prepared.get()
-        example, self._place = self._next.result()
+        example, self._state = self._next.result()
         self._next = None
         self._room.release()
         return example
@@ -75,7 +75,7 @@ class Loader:
             self._prepare()
 
     def _prepare(self) -> None:
-        """Draws the next example and makes it; those of other threads are made meanwhile, and stand in drawn order."""
+        """Draws and makes the next example; drawing is serialized, so the queue is in stream order."""
         prepared: _Prepared = Future()
         try:
             with self._drawing:
@@ -89,16 +89,16 @@ class Loader:
 
 
 class SharedStream(ExampleStream):
-    """The examples of one process: of the `per_step` of a step those numbered rank, rank + ranks, rank + 2 ranks, ...
+    """The examples of one rank: of the `per_step` of a step, those numbered rank, rank + ranks, rank + 2 ranks, ...
 
-    After the last of them in a step, `state()` is the place after the whole step.
+    After the last of them in a step, `state()` is the position after the whole step.
     """
 
     def __init__(self, stream: ExampleStream, *, rank: int, ranks: int, per_step: int) -> None:
-        """`stream` stands at the beginning of a step, of which each process has at least one example."""
+        """`stream` is at the beginning of a step; each rank has at least one example per step."""
         assert 0 <= rank < ranks <= per_step
         self._stream, self._rank, self._ranks, self._per_step = stream, rank, ranks, per_step
-        self._number = 0  # in its step, of the next example of the stream
+        self._number = 0  # of the stream's next example within its step
 
     def draw(self) -> PendingExample:
         while self._number % self._ranks != self._rank:
@@ -120,5 +120,5 @@ class SharedStream(ExampleStream):
 
 
 def share(stream: ExampleStream, rank: int, ranks: int, per_step: int) -> ExampleStream:
-    """Returns the examples of one process, which are all where it is alone."""
+    """Returns the examples of one rank; all of them where there is only one."""
     return stream if ranks == 1 else SharedStream(stream, rank=rank, ranks=ranks, per_step=per_step)

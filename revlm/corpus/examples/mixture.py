@@ -1,8 +1,7 @@
-"""Examples from several token stores, each taking its share of the targets.
+"""Examples from several token stores, each with its share of the targets.
 
-A store keeps everything of its own: packing, epochs in their seeded order, held-out documents. The mixture decides
-only whose example is next, from the targets so far: without chance, so its place is those counts and the places in
-the stores.
+Each store keeps its own packing, seeded epochs and held-out documents. The mixture only chooses the store of the next
+example, from the targets drawn so far and without randomness, so its state is those counts and the stores' states.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,49 +15,49 @@ from revlm.errors import DataError, StorageError
 
 
 class Shares:
-    """Whose turn it is among several that take turns of different sizes, by weight.
+    """Chooses which of several weighted stores is next, when turns have different sizes.
 
-    It is always the turn of the one whose share of the tokens so far is furthest below its weight, the first of
-    equals. So none is ever ahead of its weight by more than its last turn, and behind by more than the last turns of
-    the others together: with two, both within one turn.
+    The next is the one whose share of the tokens so far is furthest below its weight, the first of equals. So none is
+    ever ahead of its weight by more than its last turn, or behind by more than the last turns of the others together;
+    with two, both stay within one turn.
 
     Attributes:
-        weights: of each, as fractions whose sum is 1.
-        tokens: of each so far; the one whose turn it was adds what it took.
+        weights: the weight of each, as fractions whose sum is 1.
+        tokens: the tokens of each so far; the caller adds each turn's.
     """
 
     def __init__(self, weights: Sequence[float | Fraction], tokens: Sequence[int] | None = None) -> None:
-        # Exact numbers: two machines never disagree on what is furthest below.
-        exact = [Fraction(str(weight)) for weight in weights]  # as they are written: 0.1 is a tenth
+        # Exact arithmetic: two machines never choose differently.
+        exact = [Fraction(str(weight)) for weight in weights]  # 0.1 is exactly a tenth
         total = sum(exact)
         self.weights = [weight / total for weight in exact]
         self.tokens = list(tokens or [0] * len(weights))
 
     def next(self) -> int:
-        """Returns whose turn it is, from 0."""
+        """Returns the index of the next one, from 0."""
         total = max(sum(self.tokens), 1)
         behind = [weight * total - tokens for weight, tokens in zip(self.weights, self.tokens, strict=True)]
         return behind.index(max(behind))
 
 
 class Mixture(Corpus):
-    """Several token stores as one corpus; the documents of an example are of one store.
+    """Several token stores as one corpus; an example's documents come from one store.
 
-    Weights default to the stores' training tokens, with which their epochs run together.
+    Weights default to the stores' training tokens, with which their epochs end together.
 
     Attributes:
-        stores: in their order.
-        weights: of the stores, as fractions whose sum is 1.
-        training_documents, validation_documents: those of the stores.
-        n_training_tokens, n_validation_tokens: those of all stores, of one epoch of each.
+        stores: the stores, in order.
+        weights: the weights of the stores, as fractions whose sum is 1.
+        training_documents, validation_documents: the titles of all stores' documents.
+        n_training_tokens, n_validation_tokens: sums over the stores, one epoch of each.
 
     Raises:
-        DataError: the stores have different tokenizers, or one stands twice.
+        DataError: the stores have different tokenizers, or two hold the same tokens.
     """
 
     def __init__(self, stores: Sequence[PackedCorpus], weights: Sequence[float] | None = None) -> None:
         for one, other in combinations(stores, 2):
-            _require_a_fit(one, other)
+            _require_compatible(one, other)
         self.stores = tuple(stores)
         self.weights = Shares(weights or [store.n_training_tokens for store in stores]).weights
         self.name = ", ".join(store.name for store in stores)
@@ -73,11 +72,11 @@ class Mixture(Corpus):
         self._settings = digest_of([self.fingerprint, *map(str, self.weights)])
 
     def training(self, state: StreamState | None = None) -> "MixedStream":
-        """As `Corpus.training`; a state belongs to the same stores in the same order, with the same weights."""
+        """As `Corpus.training`; a state fits only the same stores in the same order with the same weights."""
         return MixedStream(self, state)
 
     def validation(self) -> Iterator[Example]:
-        """As `Corpus.validation`; the stores take turns and end together, so that a part of it has of each."""
+        """As `Corpus.validation`; the stores are interleaved and end together, so any prefix samples each."""
         held_out = [store for store in self.stores if store.n_validation_tokens]
         examples = [store.validation() for store in held_out]
         shares = Shares([store.n_validation_tokens for store in held_out])
@@ -97,13 +96,13 @@ class Mixture(Corpus):
 
 
 class MixedStream(ExampleStream):
-    """The endless training examples of a mixture; a place is the targets of each store and the place in it."""
+    """The endless training examples of a mixture; the state is each store's targets so far and its stream's state."""
 
     def __init__(self, mixture: Mixture, state: StreamState | None) -> None:
         self._mixture = mixture
-        targets, places = (None, [None] * len(mixture.stores)) if state is None else self._place_in(state)
+        targets, states = (None, [None] * len(mixture.stores)) if state is None else self._parsed(state)
         self._shares = Shares(mixture.weights, targets)
-        self._streams = [store.training(place) for store, place in zip(mixture.stores, places, strict=True)]
+        self._streams = [store.training(inner) for store, inner in zip(mixture.stores, states, strict=True)]
 
     def draw(self) -> PendingExample:
         turn = self._shares.next()
@@ -118,32 +117,32 @@ class MixedStream(ExampleStream):
             "settings": self._mixture._settings,
         }
 
-    def _place_in(self, state: StreamState) -> tuple[list[int], list[Any]]:
+    def _parsed(self, state: StreamState) -> tuple[list[int], list[Any]]:
         if state.get("settings") != self._mixture._settings:
             raise StorageError(
-                f"the checkpoint's place in the corpus does not fit the mixture of {self._mixture.name}: the stores, "
-                "their order or their weights in data.path changed; restore them, or start a new run"
+                f"the checkpoint's position in the corpus does not fit the mixture of {self._mixture.name}: the "
+                "stores, their order or their weights in data.path changed; restore them, or start a new run"
             )
-        targets, places, number = state.get("targets"), state.get("stores"), len(self._mixture.stores)
+        targets, states, number = state.get("targets"), state.get("stores"), len(self._mixture.stores)
         if not (
             isinstance(targets, list)
             and all(type(each) is int and each >= 0 for each in targets)
-            and isinstance(places, list)
-            and all(isinstance(each, dict) for each in places)
-            and len(targets) == len(places) == number
+            and isinstance(states, list)
+            and all(isinstance(each, dict) for each in states)
+            and len(targets) == len(states) == number
         ):
-            raise StorageError("the checkpoint's place in the corpus is damaged; go on from an earlier checkpoint")
-        return targets, places
+            raise StorageError("the checkpoint's position in the corpus is damaged; resume from an earlier checkpoint")
+        return targets, states
 
 
-def _require_a_fit(one: PackedCorpus, other: PackedCorpus) -> None:
+def _require_compatible(one: PackedCorpus, other: PackedCorpus) -> None:
     if one.fingerprint == other.fingerprint:
         raise DataError(
             f"data.path holds the same tokens twice, {one.name} and {other.name}: "
-            "name them once, and give them a larger weight where they should count for more"
+            "name them once, with a larger weight if they should count for more"
         )
     if one.tokenizer.fingerprint != other.tokenizer.fingerprint:
         raise DataError(
-            f"{one.name} and {other.name} were made with different tokenizers: make the second again with that of the "
-            f"first, `revlm tokenize CORPUS -o {other.name} --tokenizer {one.name}`"
+            f"{one.name} and {other.name} were made with different tokenizers: tokenize the second again with the "
+            f"tokenizer of the first, `revlm tokenize CORPUS -o {other.name} --tokenizer {one.name}`"
         )

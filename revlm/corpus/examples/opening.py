@@ -1,4 +1,4 @@
-"""The corpus of a recipe: which kind it is follows from `data`."""
+"""Opens the corpus of a recipe: `data` decides its kind."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from revlm.corpus.store.token_store import open_tokenizer
 from revlm.errors import DataError, UsageError
 from revlm.recipe import Data, Stream
 
-# Of `revlm tokenize`, called as the keys of a recipe are; `follow-links` alone stands without a value.
+# Options of `revlm tokenize` that are also keys of `data.stream`.
 _OPTION = (
     r"--(errors|text-column|split|revision|config|follow-links|max-(?:expanded-bytes|ratio|members|nesting|line-bytes))"
     r"\b(?: (skip)\b)?"
@@ -27,14 +27,14 @@ _OPTION = (
 def open_corpus(
     data: Data, seed: int, message: Callable[[str], object] = lambda text: None, *, verified: bool = False
 ) -> Corpus:
-    """Returns the corpus that a recipe names: a token store, the mixture of several, or texts to be tokenized.
+    """Returns the corpus that a recipe names: a token store, a mixture of several, or texts tokenized during training.
 
-    `message` is told, while it trains on texts, of each that is left out. `verified` is as for `TokenStore`.
+    `message` receives a sentence for each text skipped during training. `verified` is as for `TokenStore`.
 
     Raises:
-        DataError: a folder is no whole store or holds too little, the stores do not go together, or the texts or
-            their tokenizer cannot be opened.
-        UsageError: there is no such split, revision or configuration of a dataset.
+        DataError: a folder is not a complete store or holds too little, the stores do not fit together, or the texts
+            or their tokenizer cannot be opened.
+        UsageError: a dataset has no such split, revision or configuration.
     """
     if data.stream is not None and data.tokenizer is not None:
         return StreamedCorpus(
@@ -45,7 +45,7 @@ def open_corpus(
             seed=seed,
             validation=data.validation,
             errors=data.stream.errors,
-            on_skip=lambda skipped: message(f"left out {skipped.path}: {skipped.reason}"),
+            on_skip=lambda skipped: message(f"skipped {skipped.path}: {skipped.reason}"),
         )
     stores = [
         PackedCorpus(
@@ -62,17 +62,17 @@ def open_corpus(
 
 
 def pinned(stream: Stream) -> Stream:
-    """Returns the stream at the commit that its dataset of the hub is at now; files have none."""
+    """Returns the stream at the current commit of its dataset on the hub; a stream of files is returned unchanged."""
     if not stream.corpus.startswith(PREFIX):
         return stream
     return stream.model_copy(update={"revision": _open_stream(stream).commit})
 
 
 def _open_stream(stream: Stream) -> Source:
-    """Returns the texts of a stream, whose errors name the keys of a recipe."""
+    """Returns the texts of a stream; its errors name the keys of a recipe."""
     if stream.corpus == STANDARD_INPUT:
         raise UsageError("data.stream cannot be standard input, which cannot be read again; save it to a file")
-    with _words_of_a_recipe():
+    with _errors_name_keys():
         source = open_source(
             stream.corpus,
             errors=stream.errors,
@@ -85,15 +85,15 @@ def _open_stream(stream: Stream) -> Source:
         )
 
     def events(after: Place) -> Iterator[Event]:
-        with _words_of_a_recipe():
+        with _errors_name_keys():
             yield from source.events(after)
 
     return replace(source, identity=f"{source.identity}, column {stream.text_column}", events=events)
 
 
 @contextmanager
-def _words_of_a_recipe() -> Iterator[None]:
-    """The sources name options of `revlm tokenize`; here they are keys of a recipe, of the same names."""
+def _errors_name_keys() -> Iterator[None]:
+    """Replaces the options of `revlm tokenize` in the sources' errors by the recipe keys of the same names."""
     try:
         yield
     except (DataError, UsageError) as error:

@@ -1,7 +1,7 @@
-"""Training and validation examples from a token store, in a seeded order that resumes at any place.
+"""Training and validation examples from a token store, in a seeded order that resumes at any example.
 
-Tokens stay in the mapped file: an example copies its own slices and nothing else. Which slices is a pure
-function of the epoch and the settings (`packing`), so the place in the stream is two numbers.
+Tokens stay in the memory-mapped file; an example copies only its own slices. The slices are a pure function of the
+epoch and the settings (`packing`), so the state of the stream is two numbers.
 """
 
 from collections.abc import Iterator
@@ -27,15 +27,15 @@ class PackedCorpus(Corpus):
     """A token store as examples of at most `seq_len` tokens.
 
     Attributes:
-        path: the store; `fingerprint` is that of its manifest.
-        training_documents: titles of the documents trained on, in the store's order.
-        validation_documents: titles of those held out; a document whose tail is held out is in both.
+        path: the store; `fingerprint` is its manifest's.
+        training_documents: titles of the training documents, in the store's order.
+        validation_documents: titles of the held-out documents; a document whose tail is held out is in both.
         n_training_tokens: targets of one epoch.
         n_validation_tokens: targets of one validation.
 
     Raises:
         UsageError: `seq_len`, `packing` or `validation` is out of range.
-        DataError: `path` is no whole store, or holds too little to hold anything out.
+        DataError: `path` is not a complete store, or holds too little to hold anything out.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class PackedCorpus(Corpus):
         self._plan = lru_cache(maxsize=2)(self._plan_of_epoch)
 
     def training(self, state: StreamState | None = None) -> "TrainingStream":
-        """As `Corpus.training`; a state belongs to one store, seed, packing, length and validation share."""
+        """As `Corpus.training`; a state fits only the same store, seed, packing, length and validation share."""
         return TrainingStream(self, state)
 
     def validation(self) -> Iterator[Example]:
@@ -88,7 +88,7 @@ class PackedCorpus(Corpus):
             yield piece.start, self._example((piece,), epoch=0)
 
     def carried_tokens(self, epoch: int) -> int:
-        """How many tokens of an epoch, from 1, are left to an example that ends in a later epoch."""
+        """Returns how many tokens of an epoch, from 1, go into an example that ends in a later epoch."""
         return self._packing.carried_tokens(self.n_training_tokens, self.seq_len, epoch)
 
     def _plan_of_epoch(self, epoch: int) -> Plan:
@@ -122,13 +122,13 @@ class PackedCorpus(Corpus):
 
 
 class TrainingStream(ExampleStream):
-    """The endless training examples of a store; a place is the epoch and the next example in it."""
+    """The endless training examples of a store; the state is the epoch and the next example in it."""
 
     def __init__(self, corpus: PackedCorpus, state: StreamState | None) -> None:
         self._corpus = corpus
         self._epoch, self._next_example = 1, 0
         if state is not None:
-            self._epoch, self._next_example = self._place_in(state)
+            self._epoch, self._next_example = self._parsed(state)
 
     def draw(self) -> PendingExample:
         while self._next_example >= len(self._corpus._plan(self._epoch)):
@@ -140,13 +140,13 @@ class TrainingStream(ExampleStream):
     def state(self) -> StreamState:
         return {"epoch": self._epoch, "next_example": self._next_example, "settings": self._corpus._settings}
 
-    def _place_in(self, state: StreamState) -> tuple[int, int]:
+    def _parsed(self, state: StreamState) -> tuple[int, int]:
         epoch, next_example = state.get("epoch"), state.get("next_example")
         if not (isinstance(epoch, int) and isinstance(next_example, int) and epoch >= 1 and next_example >= 0):
-            raise StorageError("the checkpoint's place in the corpus is damaged; go on from an earlier checkpoint")
+            raise StorageError("the checkpoint's position in the corpus is damaged; resume from an earlier checkpoint")
         if state.get("settings") != self._corpus._settings:
             raise StorageError(
-                f"the checkpoint's place in the corpus does not fit {self._corpus.path}: the tokens, seed, "
+                f"the checkpoint's position in the corpus does not fit {self._corpus.path}: the tokens, seed, "
                 "data.seq_len, data.packing or data.validation changed; restore them, or start a new run"
             )
         return epoch, next_example

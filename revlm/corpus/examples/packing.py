@@ -1,10 +1,9 @@
-"""Decides which tokens of which documents form an example; knows lengths only, no tokens.
+"""Decides which tokens of which documents form an example, from the documents' lengths alone.
 
-An epoch is every training document once, in a seeded order. Its text is cut into pieces, and pieces are laid
-side by side in examples of at most `seq_len` targets (and as many inputs: a piece's first input is a begin
-token, or the token before the piece). Every target is in exactly one piece, so for each packing and any
-epoch, counted from 1: tokens stored = targets of the epoch's examples + carried to the next epoch's first
-example + held out.
+An epoch is every training document once, in a seeded order. Documents are cut into pieces, and pieces are packed into
+examples of at most `seq_len` targets (and as many inputs: a piece's first input is a begin token, or the token before
+the piece). Every target is in exactly one piece, so for each packing and any epoch, counted from 1: tokens stored =
+targets of the epoch's examples + carried to the next epoch's first example + held out.
 """
 
 import hashlib
@@ -27,7 +26,7 @@ class Span:
         return self.stop - self.start
 
     def split(self, tokens: int) -> "tuple[Span, Span | None]":
-        """The first `tokens` of the span (or all of it), and the rest, None where nothing is left."""
+        """Returns the first `tokens` of the span (or all of it), and the rest, None where nothing is left."""
         middle = self.start + tokens
         if middle >= self.stop:
             return self, None
@@ -35,12 +34,12 @@ class Span:
 
 
 Plan = list[tuple[Span, ...]]
-EpochSpans = Callable[[int], Sequence[Span]]  # epoch, from 1 -> the spans of its documents in their order
+EpochSpans = Callable[[int], Sequence[Span]]  # epoch, from 1 -> the spans of its documents, in order
 
 
 @dataclass(frozen=True)
 class Packing:
-    """One way to pack: the examples that begin in an epoch, how many tokens are carried over, how long they get."""
+    """One way to pack: the examples that begin in an epoch, the tokens carried over, the longest example."""
 
     plan: Callable[[EpochSpans, int, int], Plan]
     carried_tokens: Callable[[int, int, int], int]
@@ -48,11 +47,11 @@ class Packing:
 
 
 def plan_whole(spans_of: EpochSpans, seq_len: int, epoch: int) -> Plan:
-    """Returns the examples of an epoch, none of which goes over into the next.
+    """Returns the examples of an epoch; none continues into the next.
 
-    A document continues in pieces of `seq_len`, each an example of its own. Shorter documents and last pieces
-    share examples: each, in order, joins the example with the least room that still holds it, or begins one.
-    Examples stand in the order in which their last piece came, so the pieces of a document do, too.
+    A long document is cut into pieces of `seq_len`, each an example of its own. Shorter documents and last pieces
+    share examples by best fit: each, in order, joins the example with the least room that still holds it, or begins
+    one. Examples are ordered by their last piece, so the pieces of a document stay in order, too.
     """
     examples: dict[int, list[Span]] = {}
     rooms: list[tuple[int, int]] = []  # room left and number of each example that is not full, sorted
@@ -71,8 +70,7 @@ def plan_whole(spans_of: EpochSpans, seq_len: int, epoch: int) -> Plan:
 def plan_fixed(spans_of: EpochSpans, seq_len: int, epoch: int) -> Plan:
     """Returns the examples that begin in an epoch, all of `seq_len`; the last may end in a later epoch.
 
-    The epochs form one endless text, cut every `seq_len` tokens. An epoch shorter than `seq_len` may begin
-    none.
+    The epochs form one endless text, cut every `seq_len` tokens. An epoch shorter than `seq_len` may begin no example.
     """
     epoch_tokens = sum(span.tokens for span in spans_of(epoch))
     begun_earlier = -(epoch - 1) * epoch_tokens % seq_len
@@ -93,16 +91,15 @@ PACKINGS: dict[str, Packing] = {
 
 
 def shuffled(numbers: Iterable[int], seed: int, purpose: str) -> list[int]:
-    """The numbers in an order drawn from `seed` and `purpose`, the same with every version of a library."""
+    """Returns the numbers in an order derived from `seed` and `purpose`, independent of library versions."""
     return sorted(numbers, key=lambda number: hashlib.sha256(f"{seed}/{purpose}/{number}".encode()).digest())
 
 
 def hold_out(lengths: Sequence[int], share: float, seed: int) -> tuple[list[Span], list[Span]]:
-    """Splits documents of `lengths` tokens into spans to train on and spans to validate on.
+    """Returns the training spans and the validation spans of documents of `lengths` tokens.
 
-    Validation is whole documents, taken in a seeded order as long as they fit into `share` of the tokens;
-    where not one fits, the shortest document. A single document gives its tail. A share of 0 holds out
-    nothing.
+    Whole documents are held out, in a seeded order, as long as they fit into `share` of the tokens; where none fits,
+    the shortest document. Of a single document the tail is held out. A share of 0 holds out nothing.
     """
     whole = [Span(number, 0, length) for number, length in enumerate(lengths)]
     if share == 0:
@@ -122,7 +119,7 @@ def hold_out(lengths: Sequence[int], share: float, seed: int) -> tuple[list[Span
 
 
 def _cut(spans: Iterable[Span], lengths: Iterable[int]) -> Iterator[tuple[Span, ...]]:
-    """Cuts the spans laid end to end into groups of the given lengths."""
+    """Yields the concatenated spans, cut into groups of the given lengths."""
     remaining = iter(spans)
     rest: Span | None = None
     for length in lengths:

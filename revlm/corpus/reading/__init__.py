@@ -1,12 +1,12 @@
 """From files and datasets to documents: what `revlm tokenize` and `data.stream` read.
 
-    a name -> sources -> corpus_files (which files there are), standard_input (saved to be read again), or hub
-           -> documents -> events: the pieces of one text after another, and what each text was
-    a file -> readers: by its ending, within limits, a text at a time -> cleaning, gutenberg
+    a name -> sources -> corpus_files (lists the files), standard_input (saved to a file to be read again), or hub
+           -> documents -> events: the pieces of each text, then its title, source and cleaning
+    a file -> readers: one per file name extension, within limits, a text at a time -> cleaning, gutenberg
 
-`refusing` is the one place where something that cannot be used becomes an error or a line in the list of what was left
-out, `documents` the one boundary where whatever a reader raises becomes the error of its file. `store_folder` tells
-token stores, which are no texts. A further format is one reader and one line of `readers.READERS`.
+`refusing` alone decides whether unusable input becomes an error or an entry in the list of skipped texts. `documents`
+alone turns an exception of a reader into the error of its file. `store_folder` recognizes token stores, which hold no
+texts. A new format is one reader and one line of `readers.READERS`.
 """
 
 from revlm.corpus.reading.documents import Document, read_documents, stream_documents

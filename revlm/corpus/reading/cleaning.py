@@ -1,6 +1,6 @@
-"""What every text goes through, whatever it was read from: line ends, byte order mark, Project Gutenberg's matter.
+"""Cleans every text, whatever its format: line ends, byte order mark, Project Gutenberg's front and back matter.
 
-Nothing else is touched: Unicode stays as it is. All that is taken away is counted.
+Nothing else changes: there is no Unicode normalization. Everything removed is counted.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,13 +17,13 @@ from revlm.corpus.reading.gutenberg import (
 )
 
 BYTE_ORDER_MARK = "\ufeff"
-_LONGEST_MARK = 200  # characters of a line that a warning about what is left is found by
+_LONGEST_MARK = 200  # characters of a line carried from one piece to the next when searching for a remaining mark
 _SHOWN = 60
 
 
 @dataclass(frozen=True)
 class Cleaning:
-    """What was removed or normalised on the way from a file to a text; counts add up over documents.
+    """What was removed or normalized between a file and its text; counts add up over documents.
 
     `file_bytes` is the UTF-8 length of the text plus 3 for each byte order mark, 1 for each CRLF, and the
     bytes of Project Gutenberg's front and back matter. A lone carriage return becomes a newline and changes
@@ -48,19 +48,19 @@ class Cleaning:
 
 
 class CleanedText:
-    """The pieces of a text as it is kept, made while they are iterated over; holds only its beginning and end.
+    """The cleaned text as an iterator of pieces; only its beginning and end are held in memory.
 
     Attributes:
-        title: what Project Gutenberg's header names; known from the start.
-        front, back: what was taken away at both ends, line ends normalised; `back` is known at the end.
-        cleaning: what was done to the text; whole at the end.
-        warnings: where the cuts may not be what the reader expects, a sentence each; whole at the end.
+        title: the title in Project Gutenberg's header; known before iteration.
+        front, back: the text removed at both ends, line ends normalized; `back` is known after iteration.
+        cleaning: the counts of what was removed; complete after iteration.
+        warnings: cuts that the user may not expect, a sentence each; complete after iteration.
     """
 
     def __init__(self, pieces: Iterable[str]) -> None:
         self._crlf = self._lone = self._marks = self._raw_bytes = 0
-        self._pieces = self._normalised(iter(pieces))
-        self._beginning = self._take(HEAD_CHARACTERS + TAIL_CHARACTERS)
+        self._pieces = self._normalized(iter(pieces))
+        self._beginning = self._read(HEAD_CHARACTERS + TAIL_CHARACTERS)
         front = front_matter(self._beginning)
         self.front = self._beginning[front]
         self._beginning = self._beginning[: front.start] + self._beginning[front.stop :]
@@ -104,17 +104,17 @@ class CleanedText:
             gutenberg_back_bytes=utf8_length(self.back),
         )
 
-    def _take(self, characters: int) -> str:
-        """Returns the first pieces together: at least so many characters, or all there are."""
-        taken: list[str] = []
+    def _read(self, characters: int) -> str:
+        """Returns the next pieces, joined: at least `characters` characters, or the rest of the text."""
+        read: list[str] = []
         while characters > 0 and (piece := next(self._pieces, None)) is not None:
-            taken.append(piece)
+            read.append(piece)
             characters -= len(piece)
-        return "".join(taken)
+        return "".join(read)
 
-    def _normalised(self, pieces: Iterator[str]) -> Iterator[str]:
-        """Yields the pieces without a byte order mark, line ends as newlines; both are counted."""
-        ending, is_first = "", True  # a carriage return at the end waits for what follows
+    def _normalized(self, pieces: Iterator[str]) -> Iterator[str]:
+        """Yields the pieces without a byte order mark and with newlines as line ends, and counts both."""
+        ending, is_first = "", True  # a carriage return at a piece's end may be half of a CRLF
         for piece in pieces:
             self._raw_bytes += utf8_length(piece)
             if is_first and piece:
@@ -135,14 +135,14 @@ class CleanedText:
 
 
 class _Marks:
-    """The first line of Project Gutenberg's in a text that passes by in pieces."""
+    """Finds the first line of Project Gutenberg's in a text that is passed through in pieces."""
 
     def __init__(self) -> None:
         self.first: str | None = None
         self._line = ""
 
     def seen(self, piece: str) -> str:
-        """Returns the piece, looked through."""
+        """Returns the piece unchanged after searching it."""
         if self.first is None:
             self.first = remaining_mark(self._line + piece)
             self._line = (self._line + piece[-_LONGEST_MARK:])[-_LONGEST_MARK:].rpartition("\n")[2]
@@ -156,5 +156,5 @@ def _shown(text: str) -> str:
 
 
 def utf8_length(text: str) -> int:
-    """Returns the bytes that a text without lone surrogates has in UTF-8."""
+    """Returns the length in bytes of a text in UTF-8; the text must have no lone surrogates."""
     return len(text) if text.isascii() else len(text.encode())

@@ -1,4 +1,4 @@
-"""Which files a corpus is: those below a folder, those that match a pattern, or one; and in which parts it is cut."""
+"""Lists the files of a corpus (below a folder, matching a pattern, or a single one) and splits them into shards."""
 
 import glob
 import hashlib
@@ -21,7 +21,7 @@ from revlm.errors import DataError, UsageError
 
 @dataclass(frozen=True)
 class Shard:
-    """Which part of a corpus a store holds: `number` of `count`, from 1; `corpus` is the whole's fingerprint."""
+    """Which part of a corpus a store holds: `number` of `count`, from 1; `corpus` is the whole corpus's fingerprint."""
 
     number: int
     count: int
@@ -33,7 +33,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class CorpusFiles:
-    """The files of a corpus in reading order, the bytes of each, and what was passed over."""
+    """The files of a corpus in reading order, the size of each in bytes, and what was skipped."""
 
     root: Path
     paths: tuple[Path, ...]
@@ -46,33 +46,33 @@ class CorpusFiles:
 
     @property
     def fingerprint(self) -> str:
-        """The sha256 of the paths below the root and the sizes, in hexadecimal: the same wherever the corpus lies."""
+        """The sha256, in hexadecimal, of the paths below the root and the sizes: it does not depend on the root."""
         digest = hashlib.sha256()
         for path, size in zip(self.paths, self.sizes, strict=True):
             digest.update(json.dumps([printable(path.relative_to(self.root)), size]).encode())
         return digest.hexdigest()
 
     def shard(self, number: int, count: int) -> "CorpusFiles":
-        """Returns part `number` of `count`, from 1: a run of whole files, none longer than its share and one file more.
+        """Returns shard `number` of `count`, from 1: consecutive whole files, at most a file more than an equal share.
 
-        The parts one after the other are the corpus; what was passed over belongs to the first.
+        The shards in order are the corpus; the list of skipped entries belongs to the first.
 
         Raises:
-            UsageError: there is no such part, or there are fewer files than parts.
+            UsageError: there is no such shard, or there are fewer files than shards.
         """
         if not 1 <= number <= count:
             raise UsageError(f"there is no shard {number} of {count}; give one of 1/{count} to {count}/{count}")
         if count > len(self.paths):
             raise UsageError(
-                f"the corpus {self.root} has too few files for {count} shards, each of which takes a file or more; "
-                f"the most that works is {len(self.paths)}"
+                f"the corpus {self.root} has too few files for {count} shards, which hold whole files; "
+                f"give at most {len(self.paths)}"
             )
         cuts = self._cuts(count)
         part = slice(cuts[number - 1], cuts[number])
         return CorpusFiles(self.root, self.paths[part], self.sizes[part], self.skipped if number == 1 else ())
 
     def _cuts(self, count: int) -> list[int]:
-        """Returns the `count + 1` places, in files, where parts begin and end: those nearest to equal bytes."""
+        """Returns the `count + 1` file indices where shards begin and end: those nearest to equal bytes."""
         before = [0, *accumulate(self.sizes)]
         cuts = [0]
         for number in range(1, count):
@@ -87,24 +87,24 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def find_corpus_files(corpus: Path | str, *, errors: OnError = "strict", follow_links: bool = False) -> CorpusFiles:
-    """Returns the readable files of `corpus`, sorted by path: a folder (searched recursively), a pattern, or one file.
+    """Returns the readable files of `corpus`, a folder (searched recursively), a pattern or one file, sorted by path.
 
-    Links are followed to what lies in the corpus itself, each folder once, so a circle of links ends; those that lead
-    out of it only with `follow_links`. Hidden entries, token stores, files without a reader, what is no regular file
-    (a pipe, a device) and links that are not followed are listed as skipped. In a pattern `*`, `?` and `[]` stand for
-    what they stand for in a shell, and `**` for any folders; a file that it matches again through links to folders is
-    listed as skipped. A corpus that is a link itself is what it leads to.
+    Symbolic links inside the corpus are followed, each folder once, so a cycle of links ends; links that lead out of
+    the corpus are followed only with `follow_links`. Hidden entries, token stores, files without a reader, files that
+    are not regular (a pipe, a device) and links that are not followed are listed as skipped. In a pattern `*`, `?` and
+    `[]` mean what they mean in a shell, and `**` matches any folders; a file that it matches again through links to
+    folders is listed as skipped. A corpus that is itself a link is resolved.
 
     Raises:
         DataError: the corpus is missing or a token store, has no file that can be read, or, unless `errors` is "skip",
-            a folder or file below it cannot be looked at.
+            a folder or file below it cannot be accessed.
         UsageError: the corpus is a URL.
     """
     if _URL.match(str(corpus)):
         raise UsageError(f"{printable(str(corpus))} is a URL; fetch it first, for novels with `revlm fetch`")
     try:
         return _found(corpus, errors, follow_links)
-    except (OSError, ValueError, RecursionError) as error:  # a name that no file can have, or folders without end
+    except (OSError, ValueError, RecursionError) as error:  # an invalid file name, or folders nested too deeply
         named = printable(str(corpus)).replace("\0", "\\0")
         raise DataError(f"the corpus {named} cannot be opened ({why(error)}); check the path") from error
 
@@ -128,23 +128,23 @@ def _found(corpus: Path | str, errors: OnError, follow_links: bool) -> CorpusFil
 
 
 def is_pattern(corpus: Path | str) -> bool:
-    """Whether a corpus is called by a pattern, rather than by a file or folder whose name looks like one."""
+    """Whether a corpus is a pattern, rather than an existing file or folder whose name looks like one."""
     return glob.has_magic(str(corpus)) and not os.path.exists(corpus)
 
 
 def folder_of_pattern(pattern: str) -> Path:
-    """Returns the folder below which a pattern is looked for."""
+    """Returns the folder below which a pattern is searched for."""
     return Path(os.path.dirname(re.split(r"[*?\[]", pattern, maxsplit=1)[0]) or ".")
 
 
 @dataclass
 class _Search:
-    """What a search has found so far below a root."""
+    """The files found so far below a root."""
 
     root: Path
     errors: OnError
     follow_links: bool
-    through_links: bool = False  # a path may lead through links that were not looked at one by one
+    through_links: bool = False  # a path may lead through links that were not checked one by one
     sizes: dict[Path, int] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
 
@@ -157,7 +157,7 @@ class _Search:
         self.skipped.append(left_out(self.errors, printable(path), below, problem.reason, problem.remedy, cause=error))
 
     def leads_out(self, path: Path) -> bool:
-        """Whether a link leads out of the corpus and is not followed, and is then listed."""
+        """Whether a link leads out of the corpus and is not followed; such a link is listed as skipped."""
         if self.follow_links or not (self.through_links or path.is_symlink()):
             return False
         target = Path(os.path.realpath(path))
@@ -171,7 +171,7 @@ class _Search:
         return Path(os.path.realpath(self.root))
 
     def look_at(self, path: Path) -> None:
-        """Takes a file, or skips it with a reason."""
+        """Adds a file, or skips it with a reason."""
         if self.leads_out(path):
             return
         if reader_of(path) is None:
@@ -188,7 +188,7 @@ class _Search:
         self.sizes[path] = status.st_size
 
     def files(self, nothing: str) -> CorpusFiles:
-        """Returns what was found; raises the error that begins with `nothing` where that is nothing."""
+        """Returns the files found; where there are none, raises a DataError whose message begins with `nothing`."""
         if not self.sizes:
             raise DataError(
                 f"{nothing} file that can be read ({_endings()}); put the texts there, or give another folder"
@@ -243,4 +243,4 @@ def _hidden(names: Iterable[str]) -> list[str]:
 
 def _endings() -> str:
     *others, last = READERS
-    return f"{', '.join(others)} or {last}, text and JSON lines also with {', '.join(COMPRESSIONS)} behind it"
+    return f"{', '.join(others)} or {last}, text and JSON lines also compressed as {', '.join(COMPRESSIONS)}"

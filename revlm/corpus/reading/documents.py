@@ -1,7 +1,7 @@
 """Reads the documents of files, whatever their formats.
 
-Text is strict UTF-8. A byte order mark and carriage returns are normalised and Project Gutenberg's own matter
-is removed; all of that is counted, and every file or text that gives no document is named with its reason.
+Text is strict UTF-8. A byte order mark, carriage returns and Project Gutenberg's front and back matter are removed and
+counted, and every file or text that gives no document is listed with its reason.
 """
 
 from collections.abc import Callable, Iterator
@@ -35,16 +35,17 @@ def stream_documents(
     errors: OnError = "strict",
     after: Place = START,
 ) -> Iterator[Event]:
-    """Yields the documents of a corpus piece by piece, in order, from a place on.
+    """Yields the documents of a corpus piece by piece, in order, after a position.
 
-    The `read_bytes` of `Ended` and `Dropped` add up to the bytes of the files; those of a document's pieces to at most
-    those of its end.
+    The `read_bytes` of `Ended` and `Dropped` add up to the size of the files in bytes; those of a document's pieces add
+    up to at most the `read_bytes` of its `Ended`.
 
-    Dropped are texts and files that are empty or only white space, and where `errors` is "skip", files that cannot be
-    read, are damaged, are not UTF-8, go beyond the limits or change meanwhile, and lines and rows without a text.
+    `Dropped` reports texts and files that are empty or only white space, and where `errors` is "skip", files that
+    cannot be read, are damaged, are not UTF-8, exceed the limits or change while they are read, and lines and rows
+    without a text.
 
     Raises:
-        DataError: where `errors` is "strict", at such a file, line or row (path and place named).
+        DataError: where `errors` is "strict", at such a file, line or row; the message names it.
     """
     for number, path in enumerate(files.paths[after.file :], after.file):
         known = after.texts if number == after.file else 0
@@ -52,7 +53,7 @@ def stream_documents(
 
 
 class _FileReading:
-    """How far a file is read: the texts that have ended, and their bytes."""
+    """The reading of one file: how many of its texts have ended, and their bytes."""
 
     def __init__(self, path: Path, number: int, root: Path, errors: OnError) -> None:
         self._path, self._number, self._errors = path, number, errors
@@ -61,9 +62,9 @@ class _FileReading:
         self._version = (0, 0)
 
     def events(self, reading: Reading, known: int) -> Iterator[Event]:
-        """Yields what follows the first `known` texts; where a file breaks off, that counts as one text more.
+        """Yields the events after the first `known` texts; a reading error counts as one more text.
 
-        This is the one boundary of all readers: whatever one of them raises becomes the error of its file.
+        No exception of a reader passes this point: it becomes the error of its file.
         """
         try:
             self._version = self._version_now()
@@ -116,7 +117,7 @@ class _FileReading:
 
 @dataclass(frozen=True)
 class Document:
-    """One text with a title and its source: the path below the corpus folder, and the place in that file."""
+    """One text with a title and its source: the path below the corpus folder, and the line or row in that file."""
 
     title: str
     source: str
@@ -133,7 +134,7 @@ def read_documents(
     limits: Limits = DEFAULT_LIMITS,
     on_skip: Callable[[Skipped], None] = lambda skipped: None,
 ) -> Iterator[Document]:
-    """Yields the documents of a corpus whole, one at a time; what gives none is passed to `on_skip`.
+    """Yields the documents of a corpus, each with its whole text; calls `on_skip` for whatever gives none.
 
     Raises:
         DataError: as `find_corpus_files` and `stream_documents`.

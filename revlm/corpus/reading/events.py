@@ -1,6 +1,6 @@
-"""A corpus as a stream of events: the pieces of one text after another, each text followed by what it was.
+"""A corpus as a stream of events: the pieces of each text, followed by `Ended` or `Dropped`.
 
-No text is held whole: whether it can be used is only known at its end.
+No text is held in memory whole, so whether it can be used is known only at its end.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -32,7 +32,7 @@ class Piece(NamedTuple):
 class Ended(NamedTuple):
     """The pieces since the last end are a document.
 
-    `front` and `back` are what was taken from its ends, `warnings` where that may not be what the reader expects.
+    `front` and `back` are the text removed at its ends, `warnings` the cuts that the user may not expect.
     """
 
     place: Place
@@ -46,7 +46,7 @@ class Ended(NamedTuple):
 
 
 class Dropped(NamedTuple):
-    """The pieces since the last end, if any, are no document, and why."""
+    """The pieces since the last end, if any, are not a document; `skipped` says why."""
 
     place: Place
     skipped: Skipped
@@ -59,9 +59,9 @@ Event = Piece | Ended | Dropped
 def text_events(
     found: RawText, place: Place, source: str, title: str, before_end: Callable[[], None] = lambda: None
 ) -> Iterator[Event]:
-    """Yields a text, cleaned, and its end at `place`: dropped where it is empty or only white space.
+    """Yields the pieces of a text, cleaned, and its end at `place`: `Dropped` where it is empty or only white space.
 
-    `title` is for a text that has none of its own. `before_end` may raise, so that the text does not end.
+    `title` serves a text that has none of its own. `before_end` may raise instead of letting the text end.
     """
     cleaned = CleanedText(found.pieces)
     title = found.title or cleaned.title or title
@@ -79,7 +79,7 @@ def text_events(
 
 
 def recut(events: Iterable[Event], parts: Callable[[Iterable[str]], Iterator[str]]) -> Iterator[Event]:
-    """Yields the events with each text in the pieces that `parts` makes of it."""
+    """Yields the same events with the pieces of each text replaced by those that `parts` returns for it."""
     remaining = iter(events)
     end: Event | None
     title, share = "", 0

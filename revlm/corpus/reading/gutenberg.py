@@ -1,24 +1,22 @@
-"""Finds what Project Gutenberg puts before and after a text, and nothing of the text itself.
+"""Finds the front and back matter that Project Gutenberg adds to a text, without removing any of the text itself.
 
-The marks are whole lines that name PROJECT GUTENBERG, with or without asterisks; they changed over the years (1991 to
-today), so each generation has its pattern here. A line alone is not enough: a novel may quote one. The front is only
-removed where a Project Gutenberg header stands above it, the back only where nothing follows or where a licence or a
-trailer does. Where this evidence is missing the text stays whole, and `remaining_mark` finds the line for a warning.
+The marks are whole lines that name PROJECT GUTENBERG, with or without asterisks; they have changed since 1991, so each
+generation has its pattern here. A line alone is not enough: a novel may quote one. The front is removed only below a
+Project Gutenberg header, the back only where nothing, a licence or a trailer follows. Without this evidence the text
+stays whole, and `remaining_mark` finds the line for a warning. The user's own text above a header or below a licence
 
-Text of the reader's own above a header or below a licence is no part of either and stays. Notes on the e-book right
-after the start belong to the front (`gutenberg_notes`); blank lines next to a cut go with it, and the newline that
-ends the last line stays.
+is kept. Notes on the e-book right after the start line belong to the front (`gutenberg_notes`). Blank lines next to a
+cut are removed with it, and the newline that ends the last line stays.
 """
 
 import re
 
 from revlm.corpus.reading.gutenberg_notes import SPEAKS_OF_EBOOK, end_of_notes, paragraph_at
 
-# The longest header known, the "small print" of the 1990s, has about 20,000 characters; the licence at the
-# end as many.
+# The longest known header, the "small print" of the 1990s, has about 20,000 characters; so has the licence at the end.
 HEADER_LIMIT = 32_768
 FOOTER_LIMIT = 65_536
-# With what may lie next to the marks: notes and blank lines.
+# Plus the notes and blank lines next to the marks.
 HEAD_CHARACTERS = HEADER_LIMIT + 8_192
 TAIL_CHARACTERS = FOOTER_LIMIT + 8_192
 
@@ -65,15 +63,15 @@ _REMAINING = re.compile(
     r"^[^\w\n]*The Project Gutenberg E-?(?:text|book) (?:of|,)\b.*$",
     _LINES,
 )
-# Of paragraphs that speak of nothing Project Gutenberg's, before what does is taken for something else.
+# Longer stretches without a mention of Project Gutenberg end a licence.
 _GAP_CHARACTERS = 2_000
 _PROSE_CHARACTERS = 30
 
 
 def title_in(front: str) -> str | None:
-    """Returns the title that front matter names, None where it names none.
+    """Returns the title that front matter names, or None.
 
-    Headers of before 2001 have no line "Title:", but begin with "The Project Gutenberg Etext of X, by Y".
+    Headers written before 2001 have no line "Title:" but begin with "The Project Gutenberg Etext of X, by Y".
     """
     if title := _TITLE.search(front):
         return " ".join(title.group(1).split())
@@ -87,7 +85,7 @@ def title_in(front: str) -> str | None:
 
 
 def _lines_of_title(text: str) -> str:
-    """The title, and the author, that the beginning of `text` gives in one line or several."""
+    """Returns the title, with the author, that begins `text` on one line or several."""
     taken: list[str] = []
     for line in text.split("\n")[:4]:
         if not line.strip() or re.match(r"\s*(?:[(\[]?#|\[|copyright|this |\*)", line, re.IGNORECASE):
@@ -101,7 +99,7 @@ def _lines_of_title(text: str) -> str:
 
 
 def _without_author(named: str) -> str | None:
-    """The title in "X, by Y" and "X by Y Z"."""
+    """Returns the title in "X, by Y" and "X by Y Z"."""
     title, _, author = named.rpartition(", by ")
     if not author or not title:
         by = re.fullmatch(
@@ -112,9 +110,9 @@ def _without_author(named: str) -> str | None:
 
 
 def front_matter(text: str) -> slice:
-    """Returns where Project Gutenberg's front matter lies in a text; an empty slice at 0 where there is none.
+    """Returns the slice of a text that is Project Gutenberg's front matter; an empty slice at 0 where there is none.
 
-    No more than the first `HEAD_CHARACTERS` of a text count.
+    Only the first `HEAD_CHARACTERS` of a text are searched.
     """
     text = text[:HEAD_CHARACTERS]
     end = _end_of_header(text)
@@ -147,7 +145,7 @@ def _is_header(above: str) -> bool:
 
 
 def _begin_of_header(header: str) -> int:
-    """Where a header begins in a text that ends with it: what stands above is the reader's own."""
+    """Returns where a header begins in a text that ends with it; what stands above is the user's own."""
     opening = _OPENING.search(header) or _TITLE.search(header)
     if not opening:
         return 0
@@ -157,7 +155,7 @@ def _begin_of_header(header: str) -> int:
 
 
 def prose_in_header(front: str) -> str | None:
-    """Returns the first paragraph of front matter with a start line that no header of Project Gutenberg has."""
+    """Returns the first paragraph above the start line that no Project Gutenberg header contains, or None."""
     start = _START.search(front)
     if not start or _SMALL_PRINT.search(front):
         return None
@@ -172,7 +170,7 @@ def prose_in_header(front: str) -> str | None:
 
 
 def _end_of_wrapped_mark(text: str, mark: re.Match[str]) -> int:
-    """The end of a mark such as `*** START OF ... A LONG / TITLE ***`, its title over up to three lines."""
+    """Returns the end of a mark such as `*** START OF ... A LONG / TITLE ***`, which may span three lines."""
     line = mark.group().strip()
     if not line.startswith("***") or line.endswith("***"):
         return mark.end()
@@ -181,7 +179,7 @@ def _end_of_wrapped_mark(text: str, mark: re.Match[str]) -> int:
 
 
 def _next_line_with_text(text: str, offset: int) -> int:
-    """The start of the first line at or after `offset` that is not blank, so that its indentation is kept."""
+    """Returns the start of the first line at or after `offset` that is not blank; its indentation is kept."""
     first = re.compile(r"\S").search(text, offset)
     if not first:
         return len(text)
@@ -189,9 +187,9 @@ def _next_line_with_text(text: str, offset: int) -> int:
 
 
 def back_matter(text: str) -> slice:
-    """Returns where Project Gutenberg's back matter lies in a text; an empty slice at its end where there is none.
+    """Returns the slice of a text that is Project Gutenberg's back matter; an empty one at its end where there is none.
 
-    No more than the last `TAIL_CHARACTERS` of a text count.
+    Only the last `TAIL_CHARACTERS` of a text are searched.
     """
     start, zone = max(0, len(text) - TAIL_CHARACTERS), max(0, len(text) - FOOTER_LIMIT)
     nothing = slice(len(text), len(text))
@@ -214,9 +212,9 @@ def _is_heading_of(title: re.Match[str], mark: re.Match[str], text: str) -> bool
 
 
 def _end_of_back(text: str, offset: int) -> int:
-    """The end of the licence that follows an end mark at `offset`; 0 where something else does.
+    """Returns the end of the licence that follows an end mark at `offset`, or 0 where something else follows.
 
-    The reader's own text behind a licence is kept, with one of the newlines before it.
+    The user's own text below a licence is kept, with one of the newlines before it.
     """
     after = text[offset:]
     if not re.search(r"\w", after):
@@ -231,7 +229,7 @@ def _end_of_back(text: str, offset: int) -> int:
 
 
 def _end_of_licence(after: str) -> int:
-    """The end of the last paragraph of a licence at the beginning of `after`, 0 where none begins there."""
+    """Returns the end of the last paragraph of a licence that begins `after`, or 0 where none does."""
     end = at = 0
     known = _LICENCE_END.search(after)
     while (paragraph := paragraph_at(after, at)) and paragraph.start() - end <= _GAP_CHARACTERS:
@@ -244,7 +242,7 @@ def _end_of_licence(after: str) -> int:
 
 
 def remaining_mark(text: str) -> str | None:
-    """Returns the first line of a text that stands before or after a book of Project Gutenberg, None for none."""
+    """Returns the first line of a text that Project Gutenberg puts before or after a book, or None."""
     if "utenberg" not in text and "GUTENBERG" not in text and "SMALL PRINT" not in text and "LICENSE" not in text:
         return None
     mark = _REMAINING.search(text)

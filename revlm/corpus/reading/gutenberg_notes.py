@@ -1,9 +1,9 @@
 """Finds the notes that Project Gutenberg and its volunteers put between a header and the book.
 
-Credits ("Produced by ..."), thanks, where images or other versions are found, and the blocks in brackets below the
-small print. A note is a paragraph, or a block in brackets, right after the header or another note. It is recognized by
-how it begins and by what it speaks of; where a book could begin so, more evidence is asked for, and the note stays
-without it: a line of Project Gutenberg's that is left does less harm than a line of a book that is lost.
+These are credits ("Produced by ..."), thanks, addresses of images or other versions, and bracketed notes below the
+small print. A note is a paragraph, or text in brackets, right after the header or another note. It is recognized by
+its first words and by what it mentions. Where a book could begin the same way, more evidence is required; without it
+the note stays: a line of Project Gutenberg's left in does less harm than a line of the book removed.
 """
 
 import re
@@ -16,7 +16,7 @@ SPEAKS_OF_EBOOK = re.compile(
     r"small print",
     re.IGNORECASE,
 )
-# What only a note on a file speaks of, not a book.
+# Words that a note on a file contains and a book does not.
 _SPEAKS_OF_FILE = re.compile(
     rf"{SPEAKS_OF_EBOOK.pattern}|@|https?://|www\.|\bhtml\b|\bOCR\b|\bproofread|\bscan(?:s|ned|ning)?\b|this file|"
     r"(?:page|digital|scanned) images|\bimages (?:generously|of the original)|\btranscription|\bvolunteers?\b",
@@ -35,7 +35,7 @@ _CREDIT = re.compile(
     r"(?: for Project Gutenberg)?(?: by|:)\s+",
     re.IGNORECASE,
 )
-# A name, or somebody who gives none.
+# A name, or an anonymous volunteer.
 _SOMEBODY = re.compile(
     r"(?-i:[A-Z\"\u201c])|an? anonymous|volunteers?|"
     r"the (?:online|PG|project|internet|gutenberg|distributed|university)",
@@ -104,11 +104,11 @@ _ADDRESSES = re.compile(
 
 
 def end_of_notes(text: str, offset: int) -> int:
-    """Returns where the notes that begin at `offset` of a text end; `offset` where there are none."""
+    """Returns the end of the notes that begin at `offset` of a text; `offset` where there are none."""
     end = at = offset
     while paragraph := paragraph_at(text, at):
-        if block := _bracketed(text, paragraph):
-            end = at = block
+        if bracketed_end := _bracketed_end(text, paragraph):
+            end = at = bracketed_end
         elif _is_note(paragraph.group(), following=_following(text, paragraph)):
             end = at = paragraph.end()
             if _NOTE_HEADING.fullmatch(paragraph.group()) and (body := paragraph_at(text, at)):
@@ -122,13 +122,13 @@ def end_of_notes(text: str, offset: int) -> int:
 
 
 def paragraph_at(text: str, offset: int) -> re.Match[str] | None:
-    """Returns the first lines at or after `offset` up to a blank one; None where there are none."""
+    """Returns the first paragraph at or after `offset`, or None."""
     first = re.compile(r"\S").search(text, offset)
     return _PARAGRAPH.match(text, max(offset, text.rfind("\n", 0, first.start()) + 1)) if first else None
 
 
-def _bracketed(text: str, paragraph: re.Match[str]) -> int:
-    """The end of a note in brackets, over one paragraph or several; 0 where there is none."""
+def _bracketed_end(text: str, paragraph: re.Match[str]) -> int:
+    """Returns the end of a note in brackets, which may span paragraphs; 0 where there is none."""
     begin = text.index(paragraph.group().lstrip()[0], paragraph.start())
     if text[begin] != "[":
         return 0
@@ -157,7 +157,7 @@ def _following(text: str, paragraph: re.Match[str]) -> str:
 
 
 def _is_note(paragraph: str, *, following: str) -> bool:
-    """Whether a paragraph is Project Gutenberg's; `following` is the next one, for what is only a heading."""
+    """Whether a paragraph is a note; `following` is the next one, which decides about a mere heading."""
     lines = paragraph.count("\n") + 1
     if len(paragraph) > _LONGEST_NOTE or lines > 20:
         return False

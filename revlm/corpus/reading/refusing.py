@@ -1,4 +1,4 @@
-"""What becomes of something in a corpus that cannot be used: an error, or a line in the list of what was left out."""
+"""Turns unusable input into an error, or into an entry in the list of what was skipped."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -19,7 +19,7 @@ class Skipped:
 def left_out(
     errors: OnError, named: str, path: str, reason: str, remedy: str, cause: BaseException | None = None
 ) -> Skipped:
-    """Returns what is listed where `errors` is "skip"; `named` is what the error calls it, `path` the list.
+    """Returns the entry to list where `errors` is "skip"; the error names the input `named`, the list `path`.
 
     Raises:
         DataError: where `errors` is "strict".

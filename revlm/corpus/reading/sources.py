@@ -1,4 +1,4 @@
-"""Where the texts of a corpus come from: files of this machine, or a dataset of the hub; behind one face."""
+"""One interface to the texts of a corpus: local files, standard input, or a dataset on the hub."""
 
 import hashlib
 import json
@@ -23,16 +23,16 @@ from revlm.limits import DEFAULT_LIMITS, Limits
 
 @dataclass(frozen=True)
 class Source:
-    """A corpus that can be read from any place in it, again and again.
+    """A corpus that can be read repeatedly, from any position.
 
     Attributes:
-        name: what it is called.
-        identity: another one means that the texts may be others.
-        total_bytes: what `Event.read_bytes` adds up to, where that is known; of a hub dataset only about.
-        skipped: what was passed over while it was looked for.
-        events: the events after a place.
-        shard: which part of the files it is; None for the whole.
-        commit: of a dataset of the hub; None where there is none.
+        name: its name in messages.
+        identity: changes when the texts may have changed.
+        total_bytes: the sum of the events' `read_bytes`, None where unknown; approximate for a dataset on the hub.
+        skipped: what was skipped while files were searched for.
+        events: returns the events after a position.
+        shard: which shard of the files it is; None for the whole.
+        commit: the commit of a dataset on the hub, otherwise None.
     """
 
     name: str
@@ -57,23 +57,23 @@ def open_source(
     limits: Limits = DEFAULT_LIMITS,
     stop: Stop = lambda: None,
 ) -> Source:
-    """Returns the corpus with a name: a folder, a pattern, a file, `-` for standard input, which is saved first to be
-    read as often as it takes, or `hf:owner/name` for a dataset of the hub.
+    """Returns the corpus with a name: a folder, a pattern, a file, `-` for standard input, which is first saved so that
+    it can be read again, or `hf:owner/name` for a dataset on the hub.
 
-    `split`, `revision` and `config` are those of a dataset of the hub, `shard` the number of a part of the files, from
-    1, and of how many. `stop` is asked all along while the corpus is read, whether or not it gives a text. See
-    `find_corpus_files` and `Reading` for the others.
+    `split`, `revision` and `config` apply to a dataset on the hub; `shard` is the number of a shard of the files, from
+    1, and the number of shards. `stop` is polled while the corpus is read. See `find_corpus_files` and `Reading` for
+    the others.
 
     Raises:
         DataError: as `find_corpus_files` and `HubDataset`.
-        UsageError: there is no such split, revision or configuration, or files have none; or no such shard.
-        Interrupted: while it is read, `stop` asked for it.
+        UsageError: there is no such split, revision, configuration or shard, or the corpus cannot have one.
+        Interrupted: `stop` requested it while the corpus was read.
     """
     reading = Reading(text_column, limits, lambda: raise_if_stopped(stop))
     if str(corpus).startswith(PREFIX):
         if shard is not None:
             raise UsageError(
-                f"shards are runs of files and {corpus} is a dataset of the hub; save its files to a folder"
+                f"shards are made of files and {corpus} is a dataset on the hub; save its files to a folder"
             )
         dataset = HubDataset.parse(str(corpus), split=split or "train", revision=revision, config=config).pinned()
         return Source(
@@ -86,7 +86,7 @@ def open_source(
         )
     for option, value in {"--split": split, "--revision": revision, "--config": config}.items():
         if value is not None:
-            raise UsageError(f"{option} is for a dataset of the hub and {corpus} is none; leave it out")
+            raise UsageError(f"{option} applies only to a dataset on the hub, and {corpus} is not one; leave it out")
     if str(corpus) == STANDARD_INPUT:
         return _source_of_input(errors, reading, shard)
     whole = find_corpus_files(corpus, errors=errors, follow_links=follow_links)
@@ -103,10 +103,10 @@ def open_source(
 
 def _source_of_input(errors: OnError, reading: Reading, shard: tuple[int, int] | None) -> Source:
     if shard is not None:
-        raise UsageError("shards are runs of files and standard input is none; save it to files")
+        raise UsageError("shards are made of files and standard input is a stream; save it to files")
     saved = spooled_input(reading)
     files = find_corpus_files(saved.path)
-    events = partial(_events_of_input, saved, files, errors, reading)  # which keeps the file
+    events = partial(_events_of_input, saved, files, errors, reading)  # `saved` keeps the file alive
     return Source("standard input", saved.sha256, files.total_bytes, (), events)
 
 
@@ -117,12 +117,12 @@ def _events_of_input(
 
 
 def _identity(files: CorpusFiles) -> str:
-    """Returns a digest of the files, their sizes and times of change."""
+    """Returns a digest of the files' paths, sizes and modification times."""
     digest = hashlib.sha256()
     for path in files.paths:
         try:
             status = path.stat()
-        except OSError:  # its reader says so
+        except OSError:  # its reader reports the error
             digest.update(json.dumps([printable(path.absolute()), None]).encode())
             continue
         digest.update(json.dumps([printable(path.absolute()), status.st_size, status.st_mtime_ns]).encode())

@@ -1,4 +1,4 @@
-"""Standard input as a corpus: saved to a file that is gone with the process, since a corpus is read twice."""
+"""Standard input as a corpus: saved to a temporary file, since a corpus is read twice."""
 
 import hashlib
 import json
@@ -12,15 +12,15 @@ from revlm.errors import DataError
 
 STANDARD_INPUT = "-"
 _STEP_BYTES = 1 << 20
-_WAIT_SECONDS = 0.2  # between two looks at whether a stop is asked for
+_WAIT_SECONDS = 0.2  # between two checks for a stop request
 
 
 class SpooledInput:
-    """What came from standard input, in a file whose ending says what it is, and which goes with this object.
+    """Standard input saved to a file, which is deleted with this object.
 
     Attributes:
-        path: the file: JSON lines where the first line is a JSON object, otherwise a text.
-        sha256: of all of it.
+        path: the file: `.jsonl` where the first line is a JSON object, otherwise `.txt`.
+        sha256: of its content.
     """
 
     def __init__(self, folder: "tempfile.TemporaryDirectory[str]", path: Path, sha256: str) -> None:
@@ -28,7 +28,7 @@ class SpooledInput:
 
 
 def spooled_input(reading: Reading) -> SpooledInput:
-    """Returns all that comes from standard input, up to its end.
+    """Returns the whole of standard input, saved to a file.
 
     Raises:
         DataError: standard input is closed or cannot be read.

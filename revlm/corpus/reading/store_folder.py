@@ -1,4 +1,4 @@
-"""Which folders are token stores: asked before anything in them is opened."""
+"""Recognizes token stores before anything in them is opened."""
 
 import json
 import os
@@ -7,22 +7,22 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 MANIFEST = "manifest.json"
-# What `datasets` reads beside the rows.
+# What `datasets` reads besides the rows.
 DATASET_FILES = ("dataset_info.json", "state.json")
 FORMAT: Final = "revlm token store"
 _MANIFEST_BYTES = 1 << 24  # no store has so many files
 
 
 def is_store(folder: Path) -> bool:
-    """Returns whether a folder has the manifest of a token store, of whatever version; nothing of it is verified."""
+    """Returns whether a folder has the manifest of a token store, of any version; nothing is verified."""
     try:
         return bool(json.loads(manifest_bytes(folder))["format"] == FORMAT)
-    except Exception:  # whatever else is called like that
+    except Exception:  # any other file of that name
         return False
 
 
 def store_files(folder: Path) -> list[str] | None:
-    """Returns the names of the files that a folder's manifest names, the manifest last; None where it is no store."""
+    """Returns the files that a folder's manifest names, the manifest last; None where it is not a store."""
     if not is_store(folder):
         return None
     try:
@@ -34,12 +34,12 @@ def store_files(folder: Path) -> list[str] | None:
 
 
 def looks_like_store(folder: Path) -> bool:
-    """Returns whether a folder is a store or would be one but for damage; what is not may be read as something else."""
+    """Returns whether a folder is a store, intact or damaged, rather than something else."""
     return any(os.path.lexists(folder / name) for name in (MANIFEST, *DATASET_FILES))
 
 
 def manifest_bytes(folder: Path) -> bytes:
-    """Returns the content of a manifest; OSError where it cannot be read, ValueError where it is too long for one."""
+    """Returns the content of a manifest; raises OSError where it cannot be read, ValueError where it is too long."""
     with open_regular(folder / MANIFEST) as file:
         content = file.read(_MANIFEST_BYTES + 1)
     if len(content) > _MANIFEST_BYTES:
@@ -48,9 +48,9 @@ def manifest_bytes(folder: Path) -> bytes:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Opens a file for reading; OSError where it is a pipe, a device or a folder, for which it never waits."""
+    """Opens a file for reading; raises OSError, without blocking, for a pipe, a device or a folder."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError("it is no regular file")
+        raise OSError("it is not a regular file")
     return os.fdopen(descriptor, "rb")

@@ -1,4 +1,4 @@
-"""How far the reading of a corpus is, and whether it is to stop."""
+"""Reports the progress of reading a corpus and checks for a stop request."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,7 +10,7 @@ Stop = Callable[[], str | None]
 
 
 class Watch:
-    """Shows how far the work is, in bytes over one or two passes of a corpus; raises Interrupted when asked to stop."""
+    """Reports progress in bytes over one or two passes of a corpus; raises Interrupted on a stop request."""
 
     def __init__(self, corpus_bytes: int | None, passes: int, progress: Progress, stop: Stop) -> None:
         self._total = None if corpus_bytes is None else passes * corpus_bytes
@@ -25,12 +25,12 @@ class Watch:
             self.saw(event, "vocabulary: ")
             yield event
 
-    def go_on_after(self, read_bytes: int) -> None:
-        """Counts the last pass as done up to there."""
+    def resume_after(self, read_bytes: int) -> None:
+        """Counts the first `read_bytes` of the last pass as done."""
         self._done, self._within = self._before_last_pass + read_bytes, 0
 
     def saw(self, event: Event, prefix: str = "") -> None:
-        """Counts an event; raises Interrupted where a stop is asked for."""
+        """Counts an event; raises Interrupted on a stop request."""
         if isinstance(event, Piece):
             self._within += event.read_bytes
         else:
@@ -41,6 +41,6 @@ class Watch:
 
 
 def raise_if_stopped(stop: Stop) -> None:
-    """Raises Interrupted where `stop` names what asks the work to stop."""
+    """Raises Interrupted where `stop` returns the name of what requests a stop."""
     if name := stop():
-        raise Interrupted(f"stopped by {name}: run the same command again to go on")
+        raise Interrupted(f"stopped by {name}: run the same command again to resume")

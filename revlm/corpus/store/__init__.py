@@ -1,9 +1,9 @@
-"""Token stores: the tokens of a corpus on the disk, and every way in and out of them.
+"""Token stores: the tokens of a corpus on disk, and all code that reads and writes them.
 
-`tokenization` reads and encodes a corpus; `checking` decides what each text becomes, with `duplicates`; `spool` and
-`unfinished` keep what is done through a kill; `writer` makes the folder, and signs it with the `manifest`. `replacing`
-guards a store of another corpus. `token_store` is the one way to open a store, verified, and `rows` are its mapped
-tokens; `contents` says what is in one, and `merging` joins several.
+`tokenization` reads and encodes a corpus; `checking` accepts or rejects each text, with `duplicates`; `spool` and
+`unfinished` preserve finished work if the process is killed; `writer` writes the folder and its `manifest`. `replacing`
+protects a store of another corpus. Only `token_store` opens a store, after verifying it; `rows` holds its memory-mapped
+tokens. `contents` summarizes a store, and `merging` joins several.
 """
 
 from revlm.corpus.store.contents import (

@@ -1,4 +1,4 @@
-"""Decides at the end of each encoded text what becomes of it: a document of the store, or nothing, and why."""
+"""Decides at the end of each encoded text whether it becomes a document of the store, or why not."""
 
 import hashlib
 from base64 import b64decode, b64encode
@@ -15,10 +15,10 @@ from revlm.errors import DataError
 
 
 class DocumentChecker:
-    """Takes the pieces of one text after another; remembers the documents before, to find duplicates among them.
+    """Checks one text after another, piece by piece; remembers earlier documents to find duplicates.
 
-    A text that its tokens do not give back is an error, or dropped where `errors` is "skip". Duplicates are named.
-    Documents longer than `row_tokens` take several rows.
+    A text that its tokens do not reproduce is an error, or skipped where `errors` is "skip". Duplicates are marked.
+    A document longer than `row_tokens` takes several rows.
     """
 
     def __init__(self, *, errors: OnError, row_tokens: int) -> None:
@@ -30,11 +30,11 @@ class DocumentChecker:
         self._differs_at: int | None = None
 
     def remember(self, document: StoredDocument) -> None:
-        """Takes in a document that was checked before."""
+        """Adds a document that an earlier run accepted."""
         duplicate_of(document, self._before)
 
     def add(self, encoded: Encoded) -> None:
-        """Takes a piece of the text in work."""
+        """Adds a piece of the current text."""
         text = encoded.piece.text.encode()
         if encoded.differs_at is not None and self._differs_at is None:
             self._differs_at = self._bytes + encoded.differs_at
@@ -44,10 +44,10 @@ class DocumentChecker:
         self._shingles.append(encoded.shingles)
 
     def end(self, end: Ended | Dropped) -> StoredDocument | Skipped:
-        """Returns what becomes of the text in work.
+        """Returns the document that the current text becomes, or why it is skipped.
 
         Raises:
-            DataError: the tokenizer does not give it back.
+            DataError: the tokenizer does not reproduce it.
         """
         result = end.skipped if isinstance(end, Dropped) else self._check(end)
         self._sha256 = hashlib.sha256()
@@ -61,10 +61,10 @@ class DocumentChecker:
             place = f"its text differs from byte offset {self._differs_at} on"
             if self._errors == "strict":
                 raise DataError(
-                    f"the tokenizer does not give {end.source} back: {place}; "
+                    f"the tokenizer does not reproduce {end.source}: {place}; "
                     "use another tokenizer, or --tokenizer bytes"
                 )
-            return Skipped(end.source, f"the tokenizer does not give it back: {place}")
+            return Skipped(end.source, f"the tokenizer does not reproduce it: {place}")
         sketch = sketch_of(self._shingles)
         duplicate = self._before.find(end.source, self._sha256.hexdigest(), sketch)
         return StoredDocument(
@@ -81,6 +81,6 @@ class DocumentChecker:
 
 
 def duplicate_of(document: StoredDocument, before: Duplicates) -> Duplicate | None:
-    """Returns which of the documents before it is the same or nearly so; where there is none, remembers it."""
+    """Returns the earlier document that this one duplicates, exactly or nearly; where there is none, remembers it."""
     sketch = None if document.sketch is None else b64decode(document.sketch)
     return before.find(document.source, document.sha256, sketch)

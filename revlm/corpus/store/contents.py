@@ -1,4 +1,4 @@
-"""What is in a token store: lengths of its documents, one of them as text, and whether all of it is whole."""
+"""Inspects a token store: the lengths of its documents, the text of one, and damage."""
 
 import hashlib
 import heapq
@@ -13,17 +13,17 @@ from revlm.corpus.reading.refusing import Skipped
 from revlm.corpus.store.token_store import StoredDocument, StoreFolder, TokenStore
 from revlm.errors import DataError, UsageError
 
-ENDS = 5  # of the longest and of the shortest documents
-_LISTED = 20  # in an error
-_DECODED_TOKENS = 1 << 16  # at once
+ENDS = 5  # documents listed as the longest, and as the shortest
+_LISTED = 20  # names listed in an error
+_DECODED_TOKENS = 1 << 16  # decoded at once
 
 Progress = Callable[[int, int, str], object]
 
 
 @dataclass(frozen=True)
 class LengthBin:
-    """How many documents have from `low` to `high` tokens, a power of two and the last before the next, and their
-    tokens together."""
+    """The number of documents with `low` to `high` tokens, from a power of two to just below the next, and their total
+    tokens."""
 
     low: int
     high: int
@@ -33,16 +33,16 @@ class LengthBin:
 
 @dataclass(frozen=True)
 class StoreContents:
-    """What a store holds; documents are with their numbers from 0, as in its column `document`.
+    """What a store holds; documents come with their numbers from 0, as in its column `document`.
 
     Attributes:
-        documents, tokens, bytes: how many; bytes are those of the texts.
-        tokenizer, vocab_size, fingerprint: of the store's own.
-        shard: which part of a corpus it is; None for a whole one.
-        lengths: from the shortest document's bin to the longest's.
-        longest, shortest: those at the ends, the first the utmost; of equal ones the earlier.
-        duplicates: those that repeat one before them.
-        skipped: what gave no document.
+        documents, tokens, bytes: totals; bytes are those of the texts.
+        tokenizer, vocab_size, fingerprint: the kind, size and fingerprint of the store's tokenizer.
+        shard: which shard of a corpus it is; None for a whole corpus.
+        lengths: the bins from the shortest document's to the longest's.
+        longest, shortest: the `ENDS` longest and shortest documents, most extreme first, then earliest first.
+        duplicates: the documents that duplicate an earlier one.
+        skipped: the files and texts that gave no document.
     """
 
     documents: int
@@ -60,7 +60,7 @@ class StoreContents:
 
     @property
     def bytes_per_token(self) -> float | None:
-        """None where there is no token."""
+        """Bytes of text per token; None where there are no tokens."""
         return self.bytes / self.tokens if self.tokens else None
 
 
@@ -84,7 +84,7 @@ def inspect_store(store: TokenStore) -> StoreContents:
 
 
 def length_bins(lengths: Iterable[int]) -> Iterator[LengthBin]:
-    """Yields the bins from the shortest length to the longest, those without documents among them."""
+    """Yields the bins from the shortest length to the longest, including empty ones in between."""
     documents: Counter[int] = Counter()
     tokens: Counter[int] = Counter()
     for length in lengths:
@@ -95,12 +95,12 @@ def length_bins(lengths: Iterable[int]) -> Iterator[LengthBin]:
 
 
 def find_document(store: TokenStore, choice: str) -> int:
-    """Returns the number of the document that `choice` names: a number, or a part of a title, in capitals or not.
+    """Returns the number of the document that `choice` names: a number, or part of a title, ignoring case.
 
-    Digits are a number where there is a document with it. A title that is `choice` comes before those that hold it.
+    Digits are a number where a document has it. A title equal to `choice` takes precedence over those that contain it.
 
     Raises:
-        UsageError: no document, or several (which are listed).
+        UsageError: it names no document, or several, which the message lists.
     """
     if choice.isascii() and choice.isdigit() and int(choice) < len(store):
         return int(choice)
@@ -116,12 +116,12 @@ def find_document(store: TokenStore, choice: str) -> int:
     if len(found) > 1:
         listed = "; ".join(f"{number} {store.titles[number]}" for number in found[:_LISTED])
         more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
-        raise UsageError(f"{len(found)} titles have {choice!r} in them, give one of the numbers: {listed}{more}")
+        raise UsageError(f"{len(found)} titles contain {choice!r}; give one of these numbers: {listed}{more}")
     return found[0]
 
 
 def decoded(store: TokenStore, document: int) -> Iterator[bytes]:
-    """Yields the text of a document, by its number, in pieces of UTF-8 that may end within a character.
+    """Yields the text of a document, by number, in pieces of UTF-8 that may end inside a character.
 
     Raises:
         DataError: it holds an id that the tokenizer does not have.
@@ -133,8 +133,8 @@ def decoded(store: TokenStore, document: int) -> Iterator[bytes]:
 
 @dataclass(frozen=True)
 class Damage:
-    """The names of files that are not what the manifest says, or else the numbers and titles of documents whose tokens
-    do not give their text."""
+    """The names of files that differ from the manifest, or else the numbers and titles of documents whose tokens do not
+    reproduce their text."""
 
     files: tuple[str, ...] = ()
     documents: tuple[tuple[int, str], ...] = ()
@@ -149,12 +149,12 @@ class Damage:
 
 
 def find_damage(folder: Path | str, progress: Progress = lambda done, total, title: None) -> Damage:
-    """Returns what is damaged: compares every file with its sha256, and where these are whole, every document's text.
+    """Returns the damage: compares every file with its sha256 and, where all are intact, every document's text.
 
-    `progress` is called with bytes done, bytes in all (of the files and of the texts) and what is in work.
+    `progress` is called with bytes done, total bytes (of the files and of the texts) and the current file or title.
 
     Raises:
-        DataError: the folder is no store, a file was cut or lost, or what the files hold does not go together.
+        DataError: the folder is not a store, a file is truncated or missing, or the files are inconsistent.
     """
     store = StoreFolder(folder)
     total = store.manifest.bytes + store.manifest.file_bytes
@@ -175,7 +175,7 @@ def find_damage(folder: Path | str, progress: Progress = lambda done, total, tit
 
 
 def damaged_documents(store: TokenStore, step: Callable[[int, str], object]) -> Iterator[tuple[int, str]]:
-    """Yields number and title of each document whose tokens do not give its text.
+    """Yields the number and title of each document whose tokens do not reproduce its text.
 
     `step` is called with the bytes of each document's text, and its title.
     """
@@ -197,9 +197,9 @@ def _is_whole(store: TokenStore, number: int, document: StoredDocument) -> bool:
 
 @dataclass(frozen=True)
 class StoreSummary:
-    """What is in a store, and the seconds that it took; `cleaning` adds up what was removed from all its texts.
+    """What a store holds, and the seconds that writing it took; `cleaning` sums up what was removed from all texts.
 
-    `duplicates` names documents whose text, or nearly so, is that of an earlier one, each with which.
+    `duplicates` pairs the source of each exact or near duplicate with the earlier document that it duplicates.
     """
 
     output_dir: Path

@@ -1,8 +1,8 @@
-"""The manifest of a token store: what a store must hold, and how its files are read.
+"""The manifest of a token store: its schema, and verified reading of the store's files.
 
-The manifest is sealed (`storage.json_seal`) and names every other file of the store with its size and sha256, so a bit
-that changes anywhere in a store is found by whoever reads that file. Its schema is strict, and what can be known twice
-must agree: nothing here trusts that revlm wrote it.
+The manifest is sealed (`storage.json_seal`) and lists every other file of the store with its size and sha256, so a
+changed bit anywhere in a store is detected when its file is read. The schema is strict and redundant values must agree:
+nothing here trusts that revlm wrote the manifest.
 """
 
 import json
@@ -33,7 +33,7 @@ _TOKENIZERS: dict[str, type[Tokenizer]] = {each.kind: each for each in (Sentence
 Count = Annotated[int, Field(ge=0, lt=1 << 62)]
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 Progress = Callable[[int, str], object]
-"""Called with the bytes that were read since the last call, and the name of their file."""
+"""Called with the bytes read since the last call and the name of their file."""
 
 
 class _Strict(BaseModel):
@@ -48,7 +48,7 @@ class StoredFile(_Strict):
 
 
 class StoredTokenizer(_Strict):
-    """The tokenizer of a store, which lies beside its rows; the fingerprint is the sha256 of its file."""
+    """The tokenizer of a store, a file beside its rows; the fingerprint is the file's sha256."""
 
     kind: Literal["sentencepiece", "bytes"]
     file: str
@@ -71,13 +71,13 @@ class Manifest(_Strict):
     """What a token store holds.
 
     Attributes:
-        corpus: the digest of where the corpus was read from (`replacing.corpus_digest`), so that a store is not
-            replaced by that of another corpus unasked.
-        documents, rows, tokens, bytes: how many; bytes are those of the cleaned texts. A long document has several.
-        skipped: the files and texts that gave no document.
-        shard: which part of a corpus it is; None for a whole one.
-        cleaning: what was removed from all texts together.
-        token_dtype: the type of the stored ids.
+        corpus: the digest of the corpus's location (`replacing.corpus_digest`), so that a store of another corpus is
+            replaced only on request.
+        documents, rows, tokens, bytes: totals; a long document has several rows, bytes are those of the cleaned texts.
+        skipped: the number of files and texts that gave no document.
+        shard: which shard of a corpus it is; None for a whole corpus.
+        cleaning: what was removed, summed over all texts.
+        token_dtype: the dtype of the stored ids.
         files: all files but the manifest, by name.
     """
 
@@ -99,12 +99,12 @@ class Manifest(_Strict):
 
     @property
     def fingerprint(self) -> str:
-        """The sha256 of all that a store holds, in hexadecimal: the same wherever its corpus lay."""
+        """The sha256 of the store's content, in hexadecimal; it does not depend on the location of the corpus."""
         return digest_of_json(self.model_dump(mode="json", exclude=self.NOT_OF_THE_CONTENT))
 
     @property
     def file_bytes(self) -> int:
-        """The bytes of all files together."""
+        """The total size of all files in bytes."""
         return sum(file.bytes for file in self.files.values())
 
     @property
@@ -134,31 +134,31 @@ class Manifest(_Strict):
 
 
 def row_file_names(count: int) -> list[str]:
-    """Returns the names of the files of rows of a store that has so many."""
+    """Returns the names of a store's `count` row files."""
     return [f"data-{number:05d}-of-{count:05d}.arrow" for number in range(count)]
 
 
 def read_manifest(folder: Path | str) -> Manifest:
-    """Returns the manifest of a store, verified, after checking that the files it names are there in full length.
+    """Returns the verified manifest of a store, after checking that the files it lists exist with the right size.
 
     Raises:
-        DataError: the folder is missing, is no store or an unfinished one, or the manifest or another file was damaged,
-            cut or lost.
+        DataError: the folder is missing, is not a store or an unfinished one, or the manifest is damaged, or a file is
+            missing or has another size.
     """
     folder = Path(folder)
     path, remedy = folder / MANIFEST, _again(folder)
     with naming(path):
         if not folder.is_dir():
-            there = "is no folder" if folder.exists() else "does not exist"
+            there = "is not a folder" if folder.exists() else "does not exist"
             where = "" if folder.is_absolute() else f" ({folder.absolute()})"
             raise DataError(f"the token store {folder} {there}{where}: check the path, or {remedy}")
         if not os.path.lexists(path):
-            raise DataError(f"{folder} is no token store, it has no {MANIFEST}; {remedy}")
+            raise DataError(f"{folder} is not a token store, it has no {MANIFEST}; {remedy}")
         content = manifest_bytes(folder)
     try:
         values = json.loads(content)
         found, version = values["format"], values["version"]
-    except Exception as error:  # whatever a damaged file makes of the parser
+    except Exception as error:  # whatever the parser raises for a damaged file
         raise DataError(f"{path} cannot be read, it is damaged; {_restore(folder)}") from error
     if found != FORMAT:
         raise DataError(f"{path} is not the manifest of a token store; {_restore(folder)}")
@@ -168,7 +168,7 @@ def read_manifest(folder: Path | str) -> Manifest:
         manifest = Manifest.model_validate_json(json.dumps(read_sealed(content)))
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"])) or "its counts or files"
-        raise DataError(f"{path} is no manifest of a token store ({where:.100} is wrong); {remedy}") from error
+        raise DataError(f"{path} is not a valid manifest of a token store ({where:.100} is wrong); {remedy}") from error
     except ValueError as error:
         raise DataError(f"{path} is damaged ({error}); {_restore(folder)}") from error
     for name, file in manifest.files.items():
@@ -177,7 +177,7 @@ def read_manifest(folder: Path | str) -> Manifest:
 
 
 def require_whole(folder: Path, name: str, file: StoredFile, progress: Progress = lambda n_bytes, name: None) -> None:
-    """Compares a file of a store with its size and sha256.
+    """Verifies a file of a store against its sha256.
 
     Raises:
         DataError: it differs or cannot be read.
@@ -187,7 +187,7 @@ def require_whole(folder: Path, name: str, file: StoredFile, progress: Progress 
 
 
 def sha256_of_file(path: Path, progress: Progress) -> str:
-    """Returns the sha256 of a file of a store; raises DataError naming it where it cannot be read."""
+    """Returns the sha256 of a file of a store; raises a DataError that names it where it cannot be read."""
     digest = sha256()
     with naming(path):
         file = open_regular(path)
@@ -203,7 +203,7 @@ def sha256_of_file(path: Path, progress: Progress) -> str:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Turns whatever goes wrong in reading a file of a store into one sentence that names it."""
+    """Turns any exception from reading a file of a store into a DataError that names it."""
     try:
         yield
     except RevlmError:
@@ -214,22 +214,22 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def damaged(folder: Path, names: list[str]) -> DataError:
-    """Returns the error for files of a store whose content is not that of the manifest."""
+    """Returns the error for files of a store whose content differs from the manifest."""
     return DataError(
-        f"{', '.join(names)} in {folder} changed since the tokens were written (another sha256): {_restore(folder)}"
+        f"{', '.join(names)} in {folder} changed since the store was written (the sha256 differs): {_restore(folder)}"
     )
 
 
 def inconsistent(folder: Path, what: str) -> DataError:
-    """Returns the error for a store whose files are whole and do not go together."""
-    return DataError(f"{folder} is no token store that revlm wrote, {what}: {_again(folder)}")
+    """Returns the error for a store whose files are intact but inconsistent."""
+    return DataError(f"{folder} is not a token store that revlm wrote, {what}: {_again(folder)}")
 
 
 def _require_size(path: Path, expected: StoredFile) -> None:
     with naming(path):
         status = path.stat() if os.path.lexists(path) else None
     if status is None or not stat.S_ISREG(status.st_mode):
-        raise DataError(f"{path} is {'missing' if status is None else 'no regular file'}; {_restore(path.parent)}")
+        raise DataError(f"{path} is {'missing' if status is None else 'not a regular file'}; {_restore(path.parent)}")
     if status.st_size != expected.bytes:
         raise DataError(f"{path} has {status.st_size} bytes and should have {expected.bytes}; {_restore(path.parent)}")
 

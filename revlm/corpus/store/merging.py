@@ -1,9 +1,9 @@
-"""Joins token stores: the shards of one corpus into the store of the whole, byte for byte, or whole stores into one.
+"""Merges token stores: the shards of one corpus into the store of the whole, byte for byte, or whole stores into one.
 
-Every store is verified before a row of any is written, since what is written is signed anew. Then rows stream from the
-mapped files of one store after the other. Duplicates are found anew among all documents, by the
-sketches in `documents.jsonl`; no text is read again. What a corpus passed over is in its first shard
-(`CorpusFiles.shard`), so the lists of what was skipped are joined as they are.
+Every store is verified before any row is written, since the merged store gets new digests. Then rows stream from the
+memory-mapped files of one store after the other. Duplicates are searched again among all documents, by the sketches in
+`documents.jsonl`; no text is read again. The first shard of a corpus lists the skipped entries (`CorpusFiles.shard`),
+so the stores' lists are concatenated.
 """
 
 import os
@@ -38,31 +38,30 @@ def merge_stores(
     message: Callable[[str], object] = lambda text: None,
     stop: Stop = lambda: None,
 ) -> StoreSummary:
-    """Writes one store of all the documents of `stores` to `output_dir` and says what is in it.
+    """Writes one store with all documents of `stores` to `output_dir` and returns its summary.
 
-    All shards of a corpus, in any order, give the store that tokenizing the whole with their tokenizer would have
-    written. Stores that are no shards are joined in the order given.
+    All shards of a corpus, in any order, give the store that tokenizing the whole corpus with their tokenizer gives.
+    Other stores are merged in the given order.
 
     Args:
-        stores: folders of token stores; they stay as they are.
-        output_dir: the store; one of the same corpora that stands there is replaced when the new one is whole.
-        deduplicate: leaves out documents whose text, or nearly so, is that of an earlier one, instead of naming them.
-        verify: compares every document's text with its sha256 first, too, not only every file.
-        replace: replaces a store of another corpus, too.
-        progress: called with bytes done, bytes in all (those of the files and of the texts, which `verify` reads once
-            more) and a title.
-        message: called with a sentence that the user should see.
-        stop: asked between documents and files; once it names what asks for it, the work stops.
+        stores: folders of token stores; they are not changed.
+        output_dir: the store; an existing store of the same corpora is replaced once the new one is complete.
+        deduplicate: skips exact and near duplicates of earlier documents, instead of only reporting them.
+        verify: first compares every document's text with its sha256, not only every file.
+        replace: also replaces a store of another corpus.
+        progress: called with bytes done, total bytes (of the files and of the texts, twice with `verify`) and a title.
+        message: called with sentences for the user.
+        stop: polled between documents and files; the work stops once it returns a name.
 
     Raises:
         UsageError: a shard is missing or given twice, or the stores do not belong together.
-        DataError: a store is missing or damaged, the tokenizers differ, or no document is in any store.
-        StorageError: the merged store cannot be written, or another one stands there.
-        Interrupted: `stop` asked for it; the same call begins again.
+        DataError: a store is missing or damaged, the tokenizers differ, or no store has a document.
+        StorageError: the merged store cannot be written, or `output_dir` holds something else.
+        Interrupted: `stop` requested it; the same call starts over.
     """
     began = time.perf_counter()
     place = Path(os.path.realpath(output_dir))
-    _require_apart([Path(folder) for folder in stores], place)
+    _require_distinct([Path(folder) for folder in stores], place)
     manifests = in_order({Path(folder): read_manifest(folder) for folder in stores})
     _require_one_tokenizer(manifests)
     if not any(manifest.documents for manifest in manifests.values()):
@@ -90,7 +89,7 @@ Manifests = dict[Path, Manifest]
 
 
 class _Steps:
-    """Shows how far the work is, and raises Interrupted when it is asked to stop."""
+    """Reports progress, and raises Interrupted on a stop request."""
 
     def __init__(self, manifests: Manifests, verify: bool, progress: Progress, stop: Stop) -> None:
         self._total = sum(each.file_bytes + (1 + verify) * each.bytes for each in manifests.values())
@@ -104,7 +103,7 @@ class _Steps:
 
 
 def _documents(manifests: Manifests, steps: _Steps) -> Iterator[tuple[StoredDocument, list[Tokens]]]:
-    """Yields the documents of the stores with their rows; each names the one, of all before it, that it repeats."""
+    """Yields the documents of the stores with their rows, each marked if it duplicates any earlier one."""
     before = Duplicates()
     for folder in manifests:
         store = TokenStore(folder, verified=True)
@@ -115,7 +114,7 @@ def _documents(manifests: Manifests, steps: _Steps) -> Iterator[tuple[StoredDocu
 
 
 def _verify(manifests: Manifests, texts: bool, steps: _Steps) -> None:
-    """Verifies every store, and with `texts` that every document's tokens give its text."""
+    """Verifies every store, and with `texts` that every document's tokens reproduce its text."""
     for folder in manifests:
         store = TokenStore(folder, lambda n_bytes, name: steps.done(n_bytes, f"verifying: {name}"))
         if texts and (damage := Damage((), tuple(damaged_documents(store, steps.done)))):
@@ -123,16 +122,16 @@ def _verify(manifests: Manifests, texts: bool, steps: _Steps) -> None:
 
 
 def _corpus_of(manifests: Manifests) -> str:
-    """Returns the digest of where the texts were read from: for the shards of one corpus, that of the whole."""
+    """Returns the digest of the corpora's locations; for the shards of one corpus, that of the whole."""
     (first, *others) = manifests.values()
     if first.shard is not None and all(each.corpus == first.corpus for each in others):
         return first.corpus
     return digest_of_json([each.corpus for each in manifests.values()])
 
 
-def _require_apart(folders: list[Path], place: Path) -> None:
+def _require_distinct(folders: list[Path], place: Path) -> None:
     if not folders:
-        raise UsageError("no store was named; give those to merge")
+        raise UsageError("no store was given; name those to merge")
     seen: set[Path] = set()
     for folder in folders:
         real = folder.resolve()
@@ -161,10 +160,10 @@ _LISTED = 10  # missing shards in an error
 
 
 def in_order(manifests: dict[Path, Manifest]) -> dict[Path, Manifest]:
-    """Returns the manifests of stores, by folder, in the order of the corpus: as given, unless they are shards.
+    """Returns the manifests of stores, by folder, in the given order; shards are sorted by number.
 
     Raises:
-        UsageError: a shard is missing or there twice, not all are shards, or not of one corpus and division.
+        UsageError: a shard is missing or given twice, some stores are not shards, or the shards do not belong together.
     """
     shards = {folder: shard for folder, manifest in manifests.items() if (shard := manifest.shard)}
     if not shards:
@@ -172,8 +171,8 @@ def in_order(manifests: dict[Path, Manifest]) -> dict[Path, Manifest]:
     for folder in manifests:
         if folder not in shards:
             raise UsageError(
-                f"{next(iter(shards))} is a shard and {folder} is none; merge the shards of a corpus, and then "
-                "what they gave with other stores"
+                f"{next(iter(shards))} is a shard and {folder} is not; merge the shards of a corpus first, then "
+                "the result with other stores"
             )
     _require_one_corpus(shards)
     _require_each_once(shards)
@@ -184,11 +183,11 @@ def _require_one_corpus(shards: dict[Path, Shard]) -> None:
     (first, whole), *others = shards.items()
     for folder, shard in others:
         if shard.count != whole.count:
-            raise UsageError(f"{first} is {whole} and {folder} is {shard}; give shards of one division")
+            raise UsageError(f"{first} is {whole} and {folder} is {shard}; give shards of the same count")
         if shard.corpus != whole.corpus:
             raise UsageError(
-                f"{first} and {folder} are not of one corpus, or its files changed between them; "
-                "tokenize all shards of one corpus as it is now"
+                f"{first} and {folder} are not of the same corpus, or its files changed in between; "
+                "tokenize all shards again"
             )
 
 

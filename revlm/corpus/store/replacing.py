@@ -1,4 +1,4 @@
-"""Which corpus a token store is of, so that a store is not replaced by that of another one unasked."""
+"""Identifies the corpus of a token store, so that a store of another corpus is replaced only on request."""
 
 import os
 from pathlib import Path
@@ -14,10 +14,10 @@ _STANDARD_INPUT = "-"
 
 
 def corpus_digest(corpus: Path | str, identity: str, *, split: str | None, config: str | None) -> str:
-    """Returns the digest of where a corpus is read from: its path as links resolve, or its address in the hub.
+    """Returns the digest of a corpus's location: its resolved path, or its address on the hub.
 
-    Texts may be added there and it stays the same corpus; elsewhere the same texts are another one. What standard input
-    holds has no place, and is the same corpus where its `identity` is.
+    A corpus stays the same when texts are added; the same texts in another location are another corpus. Standard input
+    has no location and is identified by its `identity`.
     """
     if str(corpus).startswith(PREFIX):
         return digest_of_json([str(corpus), config, split or "train"])
@@ -25,7 +25,7 @@ def corpus_digest(corpus: Path | str, identity: str, *, split: str | None, confi
 
 
 def require_same_corpus(place: Path, corpus: str, shard: Shard | None, *, replace: bool) -> None:
-    """Raises StorageError where a store of another corpus, or of another shard, stands at `place` and is not to go."""
+    """Raises StorageError where `place` holds a store of another corpus or shard and `replace` is false."""
     if replace or not is_store(place):
         return
     try:

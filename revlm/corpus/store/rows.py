@@ -1,4 +1,4 @@
-"""The tokens of a store's documents: views of its mapped files, each validated before anything in it is followed."""
+"""The tokens of a store's documents: views of its memory-mapped files, which are validated before use."""
 
 import mmap
 import struct
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def schema_of(dtype: np.dtype[Any]) -> "pyarrow.Schema":
-    """Returns the columns of a store whose ids have a type."""
+    """Returns the Arrow schema of a store whose ids have the given dtype."""
     import pyarrow
 
     return pyarrow.schema(
@@ -35,10 +35,10 @@ def schema_of(dtype: np.dtype[Any]) -> "pyarrow.Schema":
 
 
 class StoredRows:
-    """The rows of one file: where the tokens of each lie in the mapped chunks, and which begin a document.
+    """The rows of one file: where the tokens of each lie in the mapped Arrow chunks, and which rows begin a document.
 
     Raises:
-        DataError: the file cannot be read, or holds something else than rows of a store.
+        DataError: the file cannot be read, or does not hold rows of a store.
     """
 
     def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
@@ -53,7 +53,7 @@ class StoredRows:
             self.bounds = [chunk.offsets.to_numpy() for chunk in chunks]
 
     def first_rows(self) -> Iterator[tuple[str, str, int, str]]:
-        """Yields title, source, bytes and sha256 of each document that begins here."""
+        """Yields the title, source, bytes and sha256 of each document that begins in this file."""
         return zip(self.titles, *map(self._of_first_rows, ("source", "bytes", "sha256")), strict=True)
 
     def _of_first_rows(self, column: str) -> list[Any]:
@@ -63,11 +63,11 @@ class StoredRows:
 
 
 class StoredTexts(Sequence["StoredText"]):
-    """The tokens of each document; a view is made when it is asked for, so a million short texts take no memory.
+    """The tokens of each document; views are created on access, so a million short texts take little memory.
 
     Attributes:
-        n_tokens: of all of them.
-        n_parts: the rows of each document.
+        n_tokens: the tokens of all documents.
+        n_parts: the number of rows of each document.
     """
 
     def __init__(self, files: Sequence[StoredRows]) -> None:
@@ -85,7 +85,7 @@ class StoredTexts(Sequence["StoredText"]):
         return len(self._first_row) - 1
 
     def are_numbered(self, files: Sequence[StoredRows]) -> bool:
-        """Returns whether the columns `document` and `part` count from 0 without a gap, and every row holds a token."""
+        """Returns whether the columns `document` and `part` count from 0 without gaps, and every row holds a token."""
         empty = np.zeros(0, np.int32)
         parts = np.concatenate([empty, *(file.parts for file in files)])
         documents = np.concatenate([empty, *(file.documents for file in files)])
@@ -98,7 +98,7 @@ class StoredTexts(Sequence["StoredText"]):
 
     @property
     def lengths(self) -> list[int]:
-        """The tokens of each document."""
+        """The number of tokens of each document."""
         ends = np.concatenate([[0], np.cumsum(self._stop - self._start)])
         return np.diff(ends[self._first_row]).tolist()
 
@@ -119,7 +119,7 @@ class StoredTexts(Sequence["StoredText"]):
 
 
 class StoredText:
-    """One document's tokens, uint16 or uint32 over its parts: views of the mapped files."""
+    """One document's tokens, uint16 or uint32, in parts: views of the mapped files."""
 
     def __init__(self, parts: list[npt.NDArray[np.unsignedinteger]]) -> None:
         self.parts = parts
@@ -134,7 +134,7 @@ class StoredText:
         return int(self.parts[part][index - self._starts[part]])
 
     def copy_into(self, out: TokenIds, start: int) -> None:
-        """Copies the tokens from `start` on into `out`, int32 [tokens], as many as it takes."""
+        """Copies the tokens from `start` on into `out`, int32 [tokens], and fills it."""
         stop = start + len(out)
         for part, first in zip(self.parts, self._starts, strict=False):
             begin, end = max(start, first), min(stop, first + len(part))
@@ -143,7 +143,7 @@ class StoredText:
 
 
 def _mapped_table(path: Path, schema: "pyarrow.Schema") -> "pyarrow.Table":
-    """Returns the rows of a file, mapped; ValueError or Arrow's own error where they are not those of a store."""
+    """Returns the mapped rows of a file; raises ValueError or an Arrow error where they are not those of a store."""
     import pyarrow
 
     with open_regular(path) as file:
@@ -163,28 +163,28 @@ def _mapped_table(path: Path, schema: "pyarrow.Schema") -> "pyarrow.Table":
 
 
 def _record_batches(messages: "pyarrow.ipc.MessageReader") -> "Iterator[pyarrow.ipc.Message]":
-    """Yields what follows the schema. Nothing is compressed in a store, so a file never takes more memory than it has
-    bytes: Arrow would unpack whatever a file claims to hold."""
+    """Yields the messages after the schema. Compressed ones are refused: a store has none, and Arrow would decompress
+    whatever size a damaged file claims."""
     while True:
         try:
             message = messages.read_next_message()
         except StopIteration:
             return
         if message.type != "record batch" or _is_compressed(message.metadata.to_pybytes()):
-            raise ValueError("it holds something else than plain rows")
+            raise ValueError("it holds something other than uncompressed rows")
         yield message
 
 
 def _is_compressed(metadata: bytes) -> bool:
-    """Returns whether a record batch's FlatBuffer has a compression (Arrow's Message.fbs): the table `header`, the
-    third field of the message, has it as its fourth."""
+    """Returns whether a record batch's FlatBuffer declares a compression (Arrow's Message.fbs): the fourth field of the
+    table `header`, the third field of the message."""
     (message,) = struct.unpack_from("<I", metadata, 0)
     header = message + _field(metadata, message, 2)
     return bool(_field(metadata, header + struct.unpack_from("<I", metadata, header)[0], 3))
 
 
 def _field(metadata: bytes, table: int, number: int) -> int:
-    """Returns where a field of a FlatBuffer's table lies, from the table on; 0 where it is left out."""
+    """Returns the offset of a field from its FlatBuffer table; 0 where the field is absent."""
     vtable = table - struct.unpack_from("<i", metadata, table)[0]
     place = 4 + 2 * number
     if vtable < 0 or place >= struct.unpack_from("<H", metadata, vtable)[0]:

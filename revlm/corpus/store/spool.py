@@ -1,8 +1,8 @@
-"""The tokens of one text after another on the disk, and what became of each text: good after a kill at any moment.
+"""Spools tokens and the outcome of each text to disk; the spool is valid after a kill at any moment.
 
-Tokens reach the disk before the lines of the journal that count them. What lies behind the last line's tokens is of a
-text that had not ended, and is cut off. Each line ends in a digest of the tokenizer, of all lines up to it and of their
-tokens, so where anything changed on the disk the work goes on before that.
+Tokens are synced before the journal lines that count them. Tokens after those of the last line belong to an unfinished
+text and are truncated. Each line ends in a digest of the tokenizer, of all lines up to it and of their tokens, so the
+work resumes before any change on the disk.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from revlm.corpus.tokenizing.tokenizer import Tokenizer
 from revlm.errors import StorageError
 from revlm.storage import sync_file, sync_folder
 
-# Texts that end are written down together, when this much has been read since the last time.
+# Finished texts are committed together once this much of the corpus has been read since the last commit.
 COMMIT_BYTES = 1 << 24
 TOKENS, JOURNAL = "tokens", "journal.jsonl"
 
@@ -37,7 +37,7 @@ _TOKEN_CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a text became; `place` is the one after it, `read_bytes` its share of the corpus."""
+    """The outcome of a text; `place` is the position after it, `read_bytes` its share of the corpus."""
 
     __pydantic_config__: ClassVar = ConfigDict(strict=True, extra="forbid")
 
@@ -50,12 +50,12 @@ _OUTCOME = TypeAdapter(Outcome)
 
 
 class Spool:
-    """Two files of a folder, the ids of a tokenizer and the journal, opened after the last text that is whole there.
+    """The token file and the journal in a folder, opened after the last text that is intact there.
 
     Attributes:
-        after: the place in the corpus at which the work goes on.
-        read_bytes: of the corpus, up to there.
-        is_damaged: whether texts that had ended are to be read again, since they changed on the disk.
+        after: the position in the corpus from which the work resumes.
+        read_bytes: the bytes of the corpus before it.
+        is_damaged: whether finished texts changed on the disk and must be read again.
     """
 
     def __init__(self, folder: Path, tokenizer: Tokenizer) -> None:
@@ -65,44 +65,44 @@ class Spool:
         self._journal.touch()
         sync_folder(folder)
         self.after, self.read_bytes = Place(), 0
-        self._ended_at = 0  # the byte of the tokens at which the last text ended
+        self._ended_at = 0  # the offset in the token file where the last text ended
         self._first_digest = self._digest = hashlib.sha256(tokenizer.fingerprint.encode()).hexdigest()
         journal_bytes = 0
         for outcome, line in self._whole_lines():
-            self._take(outcome, self._ended_at + self._dtype.itemsize * _tokens_of(outcome))
+            self._advance(outcome, self._ended_at + self._dtype.itemsize * _tokens_of(outcome))
             self._digest, journal_bytes = _digest_in(line), journal_bytes + len(line)
         with self._journal.open("r+b") as journal:
             journal.seek(journal_bytes)
-            self.is_damaged = b"\n" in journal.read()  # a kill leaves a part of a line behind the last, at most
+            self.is_damaged = b"\n" in journal.read()  # a kill leaves at most a part of a line after the last
             journal.truncate(journal_bytes)
         self._out: BinaryIO = self._tokens.open("r+b", buffering=1 << 20)
-        self._tokens_digest = hashlib.sha256()  # of the text in work
+        self._tokens_digest = hashlib.sha256()  # of the current text
         self._waiting: list[bytes] = []
         self._committed = self.read_bytes
-        self.forget()
+        self.discard()
 
     @property
     def token_bytes(self) -> int:
-        """The bytes of the tokens of all texts that have ended."""
+        """The bytes of the tokens of all finished texts."""
         return self._ended_at
 
     def write(self, tokens: Tokens) -> None:
-        """Appends tokens to those of the text in work."""
+        """Appends tokens of the current text."""
         content = tokens.tobytes()
         self._out.write(content)
         self._tokens_digest.update(content)
 
-    def forget(self) -> None:
-        """Drops the tokens of the text in work."""
+    def discard(self) -> None:
+        """Discards the tokens of the current text."""
         self._out.seek(self._ended_at)
         self._out.truncate()
         self._tokens_digest = hashlib.sha256()
 
     def end(self, outcome: Outcome) -> None:
-        """Ends the text in work; where it is no document its tokens are dropped."""
+        """Ends the current text; its tokens are discarded where it is not a document."""
         if isinstance(outcome.result, Skipped):
-            self.forget()
-        self._take(outcome, self._out.tell())
+            self.discard()
+        self._advance(outcome, self._out.tell())
         line = _line(outcome, self._digest, self._tokens_digest.digest())
         self._digest, self._tokens_digest = _digest_in(line), hashlib.sha256()
         self._waiting.append(line)
@@ -110,7 +110,7 @@ class Spool:
             self.commit()
 
     def commit(self) -> None:
-        """Returns when all texts that have ended are on the disk."""
+        """Syncs all finished texts to the disk."""
         self._out.flush()
         sync_file(self._tokens)
         with self._journal.open("ab") as journal:
@@ -120,13 +120,13 @@ class Spool:
         self._committed = self.read_bytes
 
     def outcomes(self) -> Iterator[Outcome]:
-        """Yields what became of each text that is on the disk, in order."""
+        """Yields the outcome of each text on the disk, in order."""
         with self._journal.open("rb") as lines:
             yield from map(self._outcome, lines)
 
     def documents(self, row_tokens: int) -> Iterator[tuple[StoredDocument, Iterator[Tokens]]]:
-        """Yields the documents on the disk, each with its tokens in parts of at most `row_tokens`, to be used before
-        the next.
+        """Yields the documents on the disk, each with its tokens in parts of at most `row_tokens`; use the parts before
+        requesting the next document.
 
         Raises:
             StorageError: the tokens or the journal changed on the disk since they were written.
@@ -140,17 +140,17 @@ class Spool:
                     parts = _parts(file, self._dtype, outcome.result.tokens, row_tokens, tokens_digest)
                     yield outcome.result, parts
                     start += self._dtype.itemsize * outcome.result.tokens
-                    deque(parts, maxlen=0)  # those of a document that is left out count all the same
+                    deque(parts, maxlen=0)  # unread parts count in the digest, too
                 if line != _line(outcome, digest, tokens_digest.digest()):
                     raise self._changed()
                 digest = _digest_in(line)
 
     def skipped(self) -> Iterator[Skipped]:
-        """Yields what gave no document, as far as it is on the disk."""
+        """Yields the skipped files and texts on the disk."""
         return (each.result for each in self.outcomes() if isinstance(each.result, Skipped))
 
     def close(self) -> None:
-        """Ends the work; texts that have ended since the last `commit` are lost."""
+        """Closes the spool; texts that ended after the last `commit` are lost."""
         self._out.close()
 
     def _outcome(self, line: bytes) -> Outcome:
@@ -161,12 +161,12 @@ class Spool:
 
     def _changed(self) -> StorageError:
         return StorageError(
-            f"{self._tokens} or {self._journal.name} beside it changed while it was used, so the disk may be failing: "
+            f"{self._tokens} or {self._journal.name} beside it changed while in use, so the disk may be failing: "
             "run the same command again, with another folder"
         )
 
     def _whole_lines(self) -> Iterator[tuple[Outcome, bytes]]:
-        """Yields what became of each text, and its line, up to the first that is torn or changed, or whose tokens
+        """Yields each outcome with its line, up to the first line that is truncated or changed, or whose tokens
         are."""
         digest = self._first_digest
         with self._tokens.open("rb") as tokens, self._journal.open("rb") as lines:
@@ -184,7 +184,7 @@ class Spool:
                 digest = _digest_in(line)
                 yield outcome, line
 
-    def _take(self, outcome: Outcome, ended_at: int) -> None:
+    def _advance(self, outcome: Outcome, ended_at: int) -> None:
         self._ended_at = ended_at
         self.after = outcome.place
         self.read_bytes += outcome.read_bytes
@@ -204,7 +204,7 @@ def _parts(
 
 
 def _line(outcome: Outcome, digest_before: str, tokens_digest: bytes) -> bytes:
-    """Returns the line of the journal: the outcome and, after a blank, the digest up to it."""
+    """Returns a journal line: the outcome, a space, and the digest up to it."""
     content = _OUTCOME.dump_json(outcome)
     digest = hashlib.sha256(digest_before.encode() + tokens_digest + content).hexdigest()
     return content + b" " + digest.encode() + b"\n"
@@ -215,12 +215,12 @@ def _digest_in(line: bytes) -> str:
 
 
 def _outcome(line: bytes) -> Outcome:
-    """Returns the outcome in a line; ValueError where there is none."""
+    """Returns the outcome in a line; raises ValueError where there is none."""
     return _OUTCOME.validate_json(line[: -2 - _DIGEST_CHARACTERS])
 
 
 def has_document(line: bytes) -> bool:
-    """Returns whether a line of the journal is that of a text that became a document."""
+    """Returns whether a journal line records a document."""
     try:
         return isinstance(_outcome(line).result, StoredDocument)
     except ValueError:

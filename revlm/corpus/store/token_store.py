@@ -1,14 +1,14 @@
-"""The token store: a `datasets` Arrow folder with the tokenizer and a manifest beside it; opened here and nowhere else.
+"""The token store: a `datasets` Arrow folder with a tokenizer and a manifest; only this module opens one.
 
-`datasets.load_from_disk(DIR)` opens it as it is. One row is one document, or one part of a document that is longer
-than a row may be (`writer`). `documents.jsonl` has a line a document: where it came from, its sizes, and how its
-text was cleaned; `skipped.jsonl` a line for each file or text that gave none, with the reason. `manifest.json` is
-written last and names every file with its sha256: without it there is no store.
+`datasets.load_from_disk(DIR)` opens it, too. One row is one document, or one part of a document that is longer than a
+row may be (`writer`). `documents.jsonl` has a line per document: its source, sizes and cleaning; `skipped.jsonl` has a
+line per file or text that gave none, with the reason. `manifest.json` is written last and lists every file with its
+sha256: a folder without it is not a store.
 
-Nothing of a store is used before it is verified. Every file is compared with its sha256 before it is parsed or mapped;
-then rows are validated by Arrow, and compared with the schema, the vocabulary and the list of documents. That reads
-every byte once, a gigabyte in about a second. Who needs the manifest, the lists or the tokenizer alone (`plan`,
-`--tokenizer STORE`) reads and compares only these.
+Nothing in a store is used before it is verified. Every file is compared with its sha256 before it is parsed or mapped;
+then Arrow validates the rows, and they are compared with the schema, the vocabulary and the list of documents. That
+reads every byte once, at about a gigabyte per second. Callers that need only the manifest, the lists or the tokenizer
+(`plan`, `--tokenizer STORE`) read and verify only these.
 """
 
 from collections import deque
@@ -51,12 +51,12 @@ class StoredDocument:
     """One document of a store.
 
     Attributes:
-        title, source: of the `Document`.
-        tokens, bytes: its sizes; bytes are those of the cleaned text.
-        sha256: of the cleaned text.
-        parts: the rows that it takes.
+        title, source: those of the `Document`.
+        tokens, bytes: its length in tokens, and the size of its cleaned text in bytes.
+        sha256: the digest of the cleaned text, in hexadecimal.
+        parts: the number of its rows.
         cleaning: what was removed from its file.
-        duplicate: which document before it has the same text or nearly so; None where none has.
+        duplicate: a sentence part that names the earlier document that it duplicates; None where there is none.
         sketch: its `duplicates.sketch_of`, in base64; None where it is too short for one.
     """
 
@@ -88,11 +88,11 @@ class StoreFolder:
     """The manifest, the lists and the tokenizer of a store; each file is verified when it is first read.
 
     Attributes:
-        folder: where it lies.
+        folder: its path.
         manifest: its manifest.
 
     Raises:
-        DataError: as `read_manifest`; and from any method, where what it reads is damaged.
+        DataError: as `read_manifest`; any method raises it where the file that it reads is damaged.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -102,15 +102,15 @@ class StoreFolder:
 
     @property
     def shard(self) -> Shard | None:
-        """Which part of a corpus it is; None for a whole one."""
+        """Which shard of a corpus it is; None for a whole corpus."""
         return self.manifest.shard
 
     def documents(self) -> Iterator[StoredDocument]:
-        """Yields what is known of each document, in order."""
+        """Yields the entry of each document, in order."""
         return self._lines(DOCUMENTS, _DOCUMENT, self.manifest.documents)
 
     def skipped(self) -> Iterator[Skipped]:
-        """Yields what gave no document."""
+        """Yields the files and texts that gave no document."""
         for line in self._lines(SKIPPED, _SKIPPED, self.manifest.skipped):
             yield Skipped(line.path, line.reason)
 
@@ -124,19 +124,19 @@ class StoreFolder:
         return tokenizer
 
     def verify_files(self, progress: Progress = lambda n_bytes, name: None) -> None:
-        """Compares every file with its sha256; names all that differ."""
+        """Compares every file with its sha256; raises a DataError that names all that differ."""
         if names := list(self.damaged_files(progress)):
             raise damaged(self.folder, names)
         self._verified.update(self.manifest.files)
 
     def damaged_files(self, progress: Progress = lambda n_bytes, name: None) -> Iterator[str]:
-        """Yields the names of the files whose content is not that of the manifest."""
+        """Yields the names of the files whose content differs from the manifest."""
         for name, file in self.manifest.files.items():
             if sha256_of_file(self.folder / name, progress) != file.sha256:
                 yield name
 
     def _whole(self, name: str) -> Path:
-        """Returns the path of a file that was compared with its sha256."""
+        """Returns the path of a file after comparing it with its sha256."""
         if name not in self._verified:
             require_whole(self.folder, name, self.manifest.files[name])
             self._verified.add(name)
@@ -161,23 +161,23 @@ class StoreFolder:
 
 
 class TokenStore(StoreFolder):
-    """A store opened for its tokens, which stay in the mapped files.
+    """A store opened for its tokens, which stay in memory-mapped files.
 
     Attributes:
         fingerprint: `Manifest.fingerprint`.
-        tokenizer: the store's own.
-        titles: of each document.
+        tokenizer: the store's tokenizer.
+        titles: the title of each document.
         texts: the tokens of each document.
 
     Raises:
-        DataError: the folder is missing, is no store or an unfinished one, or anything of it was cut, lost or damaged.
+        DataError: the folder is missing, is not a store or an unfinished one, or any file is missing or damaged.
     """
 
     def __init__(
         self, folder: Path | str, progress: Progress = lambda n_bytes, name: None, *, verified: bool = False
     ) -> None:
-        """`verified` is for a store that this command has verified before, as training does once on each machine: what
-        is mapped is validated all the same, and its content not read again."""
+        """`verified` is for a store that this command has already verified, as training does once per machine: mapped
+        files are still validated, but their content is not read again."""
         super().__init__(folder)
         if verified:
             self._verified.update(self.manifest.files)
@@ -197,15 +197,15 @@ class TokenStore(StoreFolder):
         return len(self.texts)
 
     def verify_content(self) -> None:
-        """Compares the ids with the vocabulary, and the rows and sums with the lists."""
+        """Compares the ids with the vocabulary, and the rows and totals with the lists."""
         self._verify_ids()
         self._verify_documents()
         deque(self.skipped(), maxlen=0)
 
     def _verify_counts(self) -> None:
-        """Compares the sums, and that rows are numbered through and not empty."""
+        """Compares the totals, and checks that rows are numbered without gaps and not empty."""
         if not self.texts.are_numbered(self._rows):
-            raise inconsistent(self.folder, "its rows are not numbered through, or one is empty")
+            raise inconsistent(self.folder, "its rows are not numbered without gaps, or one is empty")
         sums = {
             "documents": len(self.texts),
             "rows": sum(len(each.begins) for each in self._rows),
@@ -238,7 +238,7 @@ class TokenStore(StoreFolder):
 
 
 def require_undamaged(folder: Path | str, progress: Progress = lambda n_bytes, name: None) -> None:
-    """Verifies a store whole, for `TokenStore(..., verified=True)`; `progress` is told of every few megabytes.
+    """Verifies a whole store, for a later `TokenStore(..., verified=True)`; calls `progress` every few megabytes.
 
     Raises:
         DataError: as `TokenStore`.
@@ -250,7 +250,7 @@ def open_tokenizer(choice: Path | str) -> Tokenizer:
     """Returns the tokenizer that a user names: `bytes`, a token store or its file, or what `Tokenizer.load` reads.
 
     Raises:
-        DataError: there is none, it is damaged, or it cannot give every text back exactly.
+        DataError: there is none, or it is damaged or not lossless.
     """
     if str(choice) == ByteTokenizer.kind:
         return ByteTokenizer()

@@ -22,7 +22,7 @@ from revlm.corpus.store.spool import Outcome, Spool
 from revlm.corpus.store.token_store import StoredDocument, open_tokenizer
 from revlm.corpus.store.unfinished import unfinished_store
 from revlm.corpus.store.writer import ROW_TOKENS, write_store
-from revlm.corpus.tokenizing.encoding import Encoded, blocks, encode_stream
+from revlm.corpus.tokenizing.encoding import Encoded, chunks, encode_stream
 from revlm.corpus.tokenizing.tokenizer import Tokenizer
 from revlm.corpus.tokenizing.training import TokenizerTraining, nothing_left
 from revlm.errors import UsageError
@@ -30,7 +30,7 @@ from revlm.launch import usable_cores
 from revlm.limits import DEFAULT_LIMITS, Limits
 from revlm.storage import require_free_space
 
-# A worker process takes about half a second to start, in which another encodes this much.
+# Starting a worker process takes about half a second, in which another encodes this much.
 _WORKER_BYTES = 1 << 22
 
 
@@ -58,50 +58,53 @@ def tokenize_corpus(
     row_tokens: int = ROW_TOKENS,
     shard: tuple[int, int] | None = None,
 ) -> StoreSummary:
-    """Writes the token store of `corpus` to `output_dir` and says what is in it.
+    """Writes the token store of `corpus` to `output_dir` and returns its summary.
 
-    The same corpus and options give the same bytes, whatever the number of workers and however often the work was
-    killed on the way and begun again.
+    The same corpus and options give the same bytes, for any number of workers and however often the work was killed and
+    resumed.
 
     Args:
         corpus: a folder, a pattern such as `books/**/*.txt`, or one file, of any format that has a reader; `-`,
-            standard input; or `hf:owner/name`, a dataset of the hub.
-        output_dir: the store; one of the same corpus that stands there is replaced when the new one is whole.
+            standard input; or `hf:owner/name`, a dataset on the hub.
+        output_dir: the store; an existing store of the same corpus is replaced once the new one is complete.
         tokenizer: "bytes", a SentencePiece model, a folder that holds a tokenizer, or None to train one on a sample
             of the corpus.
         vocab_size: the size of a trained tokenizer; None for 2,048.
         character_coverage: the share of the text whose characters get ids in a trained tokenizer; rarer ones are
-            stored as their bytes. None for 0.9995, or less where so many do not fit the default vocabulary.
-        errors: "strict" stops at a file or text that cannot be used, "skip" lists it and goes on.
-        text_column: the column of the text in files of rows; a dot leads into a column of columns.
-        follow_links: also reads what links in the corpus lead to outside of it.
-        limits: what one file may take before it cannot be used.
-        split, revision, config: of a dataset of the hub.
-        deduplicate: leaves out documents whose text, or nearly so, is that of an earlier one, instead of naming them.
-        workers: processes that encode; None for one a core, fewer for a small corpus.
-        resume: goes on with the same work where it was killed or stopped.
-        replace: replaces a store of another corpus, too.
-        progress: called with bytes done, bytes in all (twice the corpus where a tokenizer is trained; None where it is
-            not known) and a title.
-        message: called with a sentence that the user should see.
-        stop: asked all along; once it names what asks for it, the work stops where it can go on.
-        row_tokens: the most tokens one row holds; a longer document takes several.
-        shard: takes only this part of the files, from 1, of how many, for `merge_stores`; it is written even where it
-            has no text.
+            stored as bytes. None for 0.9995, or less where these characters do not fit the default vocabulary.
+        errors: "strict" stops at a file or text that cannot be used, "skip" lists it and continues.
+        text_column: the text column in files of rows; a dotted path names a field of a struct or object.
+        follow_links: also follows links that lead out of the corpus.
+        limits: the limits of one file.
+        split, revision, config: those of a dataset on the hub.
+        deduplicate: skips exact and near duplicates of earlier documents, instead of only reporting them.
+        workers: encoding processes; None for one per core, fewer for a small corpus.
+        resume: resumes the same work where it was killed or stopped.
+        replace: also replaces a store of another corpus.
+        progress: called with bytes done, total bytes (twice the corpus where a tokenizer is trained; None where
+            unknown) and a title.
+        message: called with sentences for the user.
+        stop: polled throughout; once it returns a name, the work stops and can be resumed.
+        row_tokens: the most tokens in one row; a longer document takes several.
+        shard: tokenizes only this shard of the files (its number from 1, the number of shards), for `merge_stores`; the
+            store is written even if it has no text.
 
     Raises:
-        UsageError: `vocab_size` or `character_coverage` does not fit the corpus, or a shard cannot be had, or not with
-            these options.
-        DataError: nothing to read, a file that `errors` does not allow, or a text that decodes to something else.
+        UsageError: `vocab_size` or `character_coverage` does not fit the corpus, there is no such shard, or a shard
+            does not allow these options.
+        DataError: there is nothing to read, a file that `errors` does not allow, or a text that its tokens do not
+            reproduce.
         ResourceError: a worker process was killed.
-        StorageError: the store cannot be written, another process writes it, or one of another corpus stands there.
-        Interrupted: `stop` asked for it; the same call goes on.
+        StorageError: the store cannot be written, another process writes it, or it would replace one of another corpus.
+        Interrupted: `stop` requested it; the same call resumes.
     """
     began = time.perf_counter()
     place = Path(os.path.realpath(output_dir))
     training = TokenizerTraining(vocab_size, character_coverage)
     if tokenizer is not None and character_coverage is not None:
-        raise UsageError("--character-coverage is for a tokenizer that is trained; leave it or --tokenizer out")
+        raise UsageError(
+            "--character-coverage applies to training a tokenizer, --tokenizer to a given one; leave out one of the two"
+        )
     if shard is not None:
         _require_independence(tokenizer, deduplicate)
     source = open_source(
@@ -139,15 +142,15 @@ def tokenize_corpus(
                 if isinstance(outcome.result, StoredDocument):
                     checker.remember(outcome.result)
             if spool.read_bytes:
-                message(f"going on after {spool.read_bytes:,} bytes of the corpus")
-            watch.go_on_after(spool.read_bytes)
-            pieces = recut(source.events(spool.after), partial(blocks, chosen))
+                message(f"resuming after {spool.read_bytes:,} bytes of the corpus")
+            watch.resume_after(spool.read_bytes)
+            pieces = recut(source.events(spool.after), partial(chunks, chosen))
             with closing(encode_stream(pieces, chosen, workers or _worker_count(source.total_bytes))) as events:
                 _spool(events, spool, checker, watch, message)
             if next(spool.documents(row_tokens), None) is None:
                 if source.shard is None:
                     raise nothing_left(source, spool.skipped())
-                message(f"{source.shard} has no text in it, and is written without any, to be merged")
+                message(f"{source.shard} has no text; its empty store is written for the merge")
             work.finish(place, partial(_write, spool, chosen, source, place_of_corpus, row_tokens, deduplicate))
     return summarize(Path(output_dir), time.perf_counter() - began)
 
@@ -166,7 +169,7 @@ def _require_independence(tokenizer: Path | str | None, deduplicate: bool) -> No
 
 
 def _worker_count(corpus_bytes: int | None) -> int:
-    """One a core, but none that takes longer to start than to do its share."""
+    """Returns one worker per core, but no more than the corpus keeps busy for longer than they take to start."""
     cores = usable_cores()
     return cores if corpus_bytes is None else max(1, min(cores, corpus_bytes // _WORKER_BYTES))
 

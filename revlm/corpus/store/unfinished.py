@@ -1,7 +1,7 @@
-"""A token store in work: a folder `.NAME.partial` beside its place, from which the same work goes on after a kill.
+"""An unfinished token store: a folder `.NAME.partial` beside the store's path, from which the same work resumes.
 
-It holds what the work is (`plan.json`), the tokenizer once it is trained, the spool, and at the end the finished store.
-All of it is verified when the work goes on; what changed on the disk meanwhile is made again.
+It holds the description of the work (`plan.json`), the tokenizer once it is trained, the spool, and at the end the
+finished store. All of it is verified on resuming; whatever changed on the disk is made again.
 """
 
 from collections.abc import Callable, Iterator
@@ -37,18 +37,18 @@ _KINDS = {
 
 
 class UnfinishedStore:
-    """What is done of a store; see `unfinished_store`."""
+    """The finished parts of a store; see `unfinished_store`."""
 
     def __init__(self, folder: Path, ours: Ours, message: Callable[[str], object] = lambda text: None) -> None:
         self._folder, self._ours, self._message = folder, ours, message
 
     def tokenizer(self, make: Callable[[], Tokenizer]) -> Tokenizer:
-        """Returns the tokenizer that was kept here before, or keeps the one that `make` returns."""
+        """Returns the tokenizer that an earlier run saved here, or saves the one that `make` returns."""
         kept = self._folder / _TOKENIZER
         if kept.exists():
             if (tokenizer := _kept_tokenizer(kept)) is not None:
                 return tokenizer
-            self._message("the tokenizer of the unfinished work changed on the disk: training it again")
+            self._message("the tokenizer of the unfinished work changed on the disk; training it again")
             with Folder(self._folder, through_links=False) as folder:
                 folder.remove(_TOKENIZER)
         staging, tokenizer = self._new_folder(_TOKENIZER_STAGING), make()
@@ -60,10 +60,10 @@ class UnfinishedStore:
 
     @contextmanager
     def spool(self, tokenizer: Tokenizer) -> Iterator[Spool]:
-        """The spool for the ids of a tokenizer; where the work is interrupted, texts that have ended are kept."""
+        """Opens the spool for the ids of a tokenizer; finished texts are committed if the work is interrupted."""
         spool = Spool(self._folder, tokenizer)
         if spool.is_damaged:
-            self._message("a part of the unfinished work changed on the disk: it is done again")
+            self._message("a part of the unfinished work changed on the disk; redoing it")
         try:
             yield spool
         except Interrupted:
@@ -73,7 +73,7 @@ class UnfinishedStore:
             spool.close()
 
     def finish(self, place: Path, write: Callable[[Path], object]) -> None:
-        """Lets `write` fill a new folder, and puts it in its place."""
+        """Calls `write` to fill a new folder, and moves it to `place`."""
         folder = self._new_folder(_STORE)
         write(folder)
         put_in_place(folder, place, self._ours)
@@ -95,15 +95,15 @@ def unfinished_store(
     message: Callable[[str], object],
     ours: Ours = store_files,
 ) -> Iterator[UnfinishedStore]:
-    """Goes on with an unfinished store of the same plan, or begins one; `message` says which where it matters.
+    """Resumes an unfinished store with the same plan, or starts one; `message` reports a restart.
 
-    It is removed when the block ends. After a kill or an interruption it stays; after an error, too, where any
-    document is done. A plan whose `errors` are "strict" goes on with "skip" as well: so far there was nothing to skip.
-    `ours` names the files at `place` that may go, and where there is anything else it is refused.
+    The folder is removed when the `with` block ends. It stays after a kill or an interruption, and after an error if
+    any document is finished. A plan with `errors` "strict" can be resumed with "skip": there was nothing to skip yet.
+    `ours` returns the files at `place` that may be replaced; any other file there is an error.
 
     Raises:
-        StorageError: another process works on it, what stands at `place` may not be replaced, something else than an
-            unfinished store has its name, or the disk is full.
+        StorageError: another process works on it, `place` may not be replaced, the folder is not an unfinished store,
+            or the disk is full.
     """
     folder = place.with_name(f".{place.name}.partial")
     with storage_errors(f"writing {place}"):
@@ -122,7 +122,7 @@ def unfinished_store(
 
 
 def _begin(folder: Path, plan: dict[str, Any], resume: bool, message: Callable[[str], object]) -> None:
-    """Leaves a folder with this plan, and with what was done where that was done for the same plan."""
+    """Writes the plan into the folder, and empties the folder first unless it holds work for the same plan."""
     try:
         before = read_sealed((folder / PLAN).read_bytes())
     except FileNotFoundError:
@@ -133,7 +133,7 @@ def _begin(folder: Path, plan: dict[str, Any], resume: bool, message: Callable[[
         message("starting over: the plan of the unfinished work changed on the disk")
     is_same = before in (plan, plan | {"errors": "strict"})
     if before and not is_same and resume:
-        message("starting over: the corpus or the options are not those of the unfinished work before")
+        message("starting over: the corpus or the options differ from those of the unfinished work")
     if not (is_same and resume):
         _empty(folder)
     if before != plan:
@@ -141,7 +141,7 @@ def _begin(folder: Path, plan: dict[str, Any], resume: bool, message: Callable[[
 
 
 def _kept_tokenizer(folder: Path) -> Tokenizer | None:
-    """Returns the tokenizer in a folder; None where it is not the one that was kept there."""
+    """Returns the tokenizer saved in a folder; None where it is damaged."""
     try:
         fingerprint = read_sealed((folder / _FINGERPRINT).read_bytes())["fingerprint"]
         tokenizer = Tokenizer.load(folder)
@@ -177,7 +177,7 @@ def _remove(folder: Path) -> None:
 
 
 def _empty(path: Path) -> None:
-    """Removes all but the lock, the plan first: what a kill leaves then does not look like work to go on with."""
+    """Removes everything but the lock, the plan first, so that a kill leaves nothing that looks resumable."""
     with Folder(path, through_links=False) as folder:
         if folder.kind(PLAN) is not None:
             folder.remove(PLAN)

@@ -1,4 +1,4 @@
-"""Writes token stores: Arrow rows as `datasets` reads them, then the tokenizer, and last the manifest."""
+"""Writes token stores: Arrow rows for `datasets`, then the tokenizer, and the manifest last."""
 
 import hashlib
 import json
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     import pyarrow
 
 ROW_TOKENS = 1 << 24
-# A file of rows ends after the row with which it reaches this.
+# A row file ends after the row that reaches this size.
 FILE_BYTES = 500_000_000
-# Short documents share a batch of about this size: each batch costs whoever opens the store some kilobytes.
+# Short documents share a batch of about this size: each batch costs a few kilobytes when the store is opened.
 BATCH_BYTES = 1 << 20
 
 Tokens = npt.NDArray[np.unsignedinteger]
@@ -44,10 +44,10 @@ def write_store(
     deduplicate: bool = False,
     shard: Shard | None = None,
 ) -> None:
-    """Fills an empty folder with a store of documents, each with its tokens in the parts that are to be rows.
+    """Fills an empty folder with a store of documents, each with its tokens in the parts that become rows.
 
-    `corpus` is the digest of where they were read from. With `deduplicate`, those that are duplicates are left out, and
-    listed after what was skipped.
+    `corpus` is the digest of the corpus's location. With `deduplicate`, duplicates are left out and listed after the
+    skipped entries.
     """
     left_out: list[Skipped] = []
     with StoreWriter(folder, tokenizer) as writer:
@@ -60,7 +60,7 @@ def write_store(
 
 
 class StoreWriter:
-    """Writes a store into an empty folder that nobody reads yet; rows go to the disk one at a time.
+    """Writes a store into an empty folder that nothing else reads yet; rows are written in batches.
 
     Equal documents give equal bytes.
     """
@@ -76,7 +76,7 @@ class StoreWriter:
         self._cleaning = Cleaning()
 
     def add(self, document: StoredDocument, parts: Iterable[Tokens]) -> None:
-        """Appends a document and its tokens, in the parts that are to be rows."""
+        """Appends a document and its tokens, in the parts that become rows."""
         for number, part in enumerate(parts):
             rows = self._rows or self._begin_row_file()
             rows.write(_row(self._schema, part, document, self._documents, number))
@@ -91,9 +91,9 @@ class StoreWriter:
         self._cleaning += document.cleaning
 
     def finish(self, skipped: Iterable[Skipped], corpus: str, shard: Shard | None = None) -> None:
-        """Completes the folder; `corpus` is the digest of where it was read from, `shard` which part of it this is."""
+        """Completes the folder; `corpus` is the digest of the corpus's location, `shard` which shard this is."""
         if not self._row_files:
-            self._begin_row_file()  # `datasets` opens a store without documents, too
+            self._begin_row_file()  # `datasets` needs a file even in a store without documents
         self.close()
         names = row_file_names(len(self._row_files))
         for path, name in zip(self._row_files, names, strict=True):
@@ -124,7 +124,7 @@ class StoreWriter:
         sync_folder(self._folder)
 
     def close(self) -> None:
-        """Closes what is open; the folder is no store before `finish`."""
+        """Closes the open files; the folder is not a store before `finish`."""
         self._end_row_file()
         self._lines.close()
 
@@ -148,7 +148,7 @@ class StoreWriter:
             self._rows = None
 
     def _describe_dataset(self, names: list[str]) -> None:
-        """Writes what `Dataset.save_to_disk` writes beside the rows; the fingerprint is that of the texts."""
+        """Writes what `Dataset.save_to_disk` writes besides the rows; the fingerprint is the texts'."""
         import datasets
 
         features = datasets.Features.from_arrow_schema(self._schema)
@@ -171,7 +171,7 @@ class _RowFile:
     def __init__(self, path: Path, schema: "pyarrow.Schema") -> None:
         import pyarrow
 
-        self._sink = path.open("wb")  # Arrow takes no path that is not UTF-8
+        self._sink = path.open("wb")  # Arrow rejects a path that is not UTF-8
         self._stream = pyarrow.ipc.new_stream(self._sink, schema)
         self._waiting: list[pyarrow.RecordBatch] = []
         self._waiting_bytes = 0
@@ -205,7 +205,7 @@ def _line(values: dict[str, Any]) -> str:
 def _row(
     schema: "pyarrow.Schema", tokens: Tokens, document: StoredDocument, number: int, part: int
 ) -> "pyarrow.RecordBatch":
-    """Returns a row; `bytes` and `sha256` are those of the whole document in each of its parts."""
+    """Returns a row; every part of a document has the `bytes` and `sha256` of the whole."""
     import pyarrow
 
     column = pyarrow.LargeListArray.from_arrays(pyarrow.array([0, len(tokens)], pyarrow.int64()), pyarrow.array(tokens))

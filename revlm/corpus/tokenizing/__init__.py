@@ -1,9 +1,9 @@
 """From text to token ids and back.
 
-    text -> parts (cutting) -> words -> ids (tokenizer) -> blocks, checked, in several processes (encoding, workers)
-    corpus -> sample -> tokenizer (training), whose model SentencePiece makes (sentencepiece_training)
+    text -> parts (cutting) -> words -> ids (tokenizer) -> chunks, verified, in several processes (encoding, workers)
+    corpus -> sample -> tokenizer (training), whose model SentencePiece trains (sentencepiece_training)
 
-`tokenizer` knows no corpus, `training` reads one.
+`tokenizer` depends on no corpus; `training` reads one.
 """
 
 from revlm.corpus.tokenizing.tokenizer import ByteTokenizer, SentencePieceTokenizer, Tokenizer

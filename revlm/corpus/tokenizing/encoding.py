@@ -1,7 +1,7 @@
-"""Encodes the texts of a stream, in this process or in several, in the order in which they came.
+"""Encodes the texts of a stream in order, in this process or in several.
 
-Blocks of a text are passed on, not documents: a novel keeps every core busy, and so does a gigabyte on one line. What
-is in work at one time is bounded, so memory does not depend on the corpus.
+The unit of work is a chunk of text, not a document: a novel keeps every core busy, and so does a gigabyte on one line.
+The work in flight is bounded, so memory does not depend on the corpus.
 """
 
 from collections import deque
@@ -16,19 +16,19 @@ from revlm.corpus.store.duplicates import sampled_shingles
 from revlm.corpus.tokenizing.tokenizer import TokenIds, Tokenizer
 from revlm.corpus.tokenizing.workers import Workers
 
-# Enough work to make passing it on cheap, little enough to share out a short novel.
-BLOCK_CHARACTERS = 1 << 18
-_BATCHES_IN_WORK_PER_WORKER = 3
+# Large enough to amortize the transfer, small enough to split a short novel over the workers.
+CHUNK_CHARACTERS = 1 << 18
+_BATCHES_IN_FLIGHT_PER_WORKER = 3
 
 
 class Encoded(NamedTuple):
-    """A piece and what became of it.
+    """A piece and its tokens.
 
     Attributes:
         piece: whole parts of one text (`Tokenizer.parts`).
         ids: its tokens, [tokens] of `Tokenizer.token_dtype`.
-        shingles: its `sampled_shingles`.
-        differs_at: the byte from which on the ids do not give the piece back; None where they do.
+        shingles: its `sampled_shingles`, uint64.
+        differs_at: the byte offset at which the decoded ids first differ from the piece; None where they do not.
     """
 
     piece: Piece
@@ -37,14 +37,14 @@ class Encoded(NamedTuple):
     differs_at: int | None
 
 
-def blocks(tokenizer: Tokenizer, pieces: Iterable[str]) -> Iterator[str]:
-    """Yields a text in the blocks in which it is encoded: as many whole parts as make enough work."""
+def chunks(tokenizer: Tokenizer, pieces: Iterable[str]) -> Iterator[str]:
+    """Yields a text in chunks of whole parts, of about `CHUNK_CHARACTERS` each."""
     held: list[str] = []
     size = 0
     for part in tokenizer.parts(pieces):
         held.append(part)
         size += len(part)
-        if size >= BLOCK_CHARACTERS:
+        if size >= CHUNK_CHARACTERS:
             yield "".join(held)
             held, size = [], 0
     if held:
@@ -52,13 +52,13 @@ def blocks(tokenizer: Tokenizer, pieces: Iterable[str]) -> Iterator[str]:
 
 
 def encode(tokenizer: Tokenizer, piece: Piece) -> Encoded:
-    """Returns the ids of a piece, checked to decode to its very bytes."""
+    """Returns the ids of a piece, and whether they decode to its bytes exactly."""
     ids, differs_at = checked_ids(tokenizer, piece.text)
     return Encoded(piece, ids.astype(tokenizer.token_dtype), sampled_shingles(piece.text.encode()), differs_at)
 
 
 def checked_ids(tokenizer: Tokenizer, text: str) -> tuple[TokenIds, int | None]:
-    """Returns the ids of a text, and the byte from which on they do not give it back; None where they do."""
+    """Returns the ids of a text, and the byte offset at which their decoding first differs from it, or None."""
     ids, content = tokenizer.encode(text), text.encode()
     decoded = tokenizer.decode_bytes(ids)
     return ids, None if decoded == content else _first_difference(decoded, content)
@@ -70,7 +70,7 @@ def _first_difference(one: bytes, other: bytes) -> int:
 
 
 def encode_stream(events: Iterable[Event], tokenizer: Tokenizer, workers: int) -> Generator[Encoded | Ended | Dropped]:
-    """Yields the events in their order, each piece encoded; one worker is this process itself.
+    """Yields the events in order, each piece encoded; one worker means this process.
 
     Raises:
         ResourceError: a worker process was killed.
@@ -80,24 +80,24 @@ def encode_stream(events: Iterable[Event], tokenizer: Tokenizer, workers: int) -
             yield encode(tokenizer, event) if isinstance(event, Piece) else event
         return
     with Workers(workers, tokenizer, _encode_all) as pool:
-        in_work: deque[list[Event]] = deque()
+        in_flight: deque[list[Event]] = deque()
         for batch in _batches(events):
-            pool.give([event for event in batch if isinstance(event, Piece)])
-            in_work.append(batch)
-            if len(in_work) > workers * _BATCHES_IN_WORK_PER_WORKER:
-                yield from _merged(in_work.popleft(), pool.take())
-        while in_work:
-            yield from _merged(in_work.popleft(), pool.take())
+            pool.submit([event for event in batch if isinstance(event, Piece)])
+            in_flight.append(batch)
+            if len(in_flight) > workers * _BATCHES_IN_FLIGHT_PER_WORKER:
+                yield from _merged(in_flight.popleft(), pool.next_result())
+        while in_flight:
+            yield from _merged(in_flight.popleft(), pool.next_result())
 
 
 def _batches(events: Iterable[Event]) -> Iterator[list[Event]]:
-    """Yields the events in lists that are worth passing on, short texts together."""
+    """Yields the events in batches of about `CHUNK_CHARACTERS` or more, so that short texts share one."""
     batch: list[Event] = []
     characters = 0
     for event in events:
         batch.append(event)
         characters += len(event.text) if isinstance(event, Piece) else 0
-        if characters >= BLOCK_CHARACTERS:
+        if characters >= CHUNK_CHARACTERS:
             yield batch
             batch, characters = [], 0
     if batch:
@@ -111,5 +111,5 @@ def _merged(batch: list[Event], encoded: list[Encoded]) -> Iterator[Encoded | En
 
 
 def _encode_all(tokenizer: Tokenizer, pieces: list[Piece]) -> list[Encoded]:
-    """Returns what became of the pieces, without the texts, which the process that asks has at hand."""
+    """Returns the encoded pieces without their texts, which the parent process still has."""
     return [encode(tokenizer, piece)._replace(piece=piece._replace(text="")) for piece in pieces]

@@ -1,9 +1,9 @@
 """Trains the SentencePiece model of a corpus.
 
-BPE, not unigram: on 33 novels (33 MB) at vocabulary 2,048 BPE trained in 2 seconds and 340 MB where unigram
-took 76 seconds and 730 MB, and BPE gave fewer tokens (10.65 against 10.67 million); its greedy merges are
-also exact integers, so the same corpus gives the same model on every machine. The most frequent characters
-that make up `CHARACTER_COVERAGE` of the text are pieces; rarer ones are encoded as their bytes, without loss.
+BPE, not unigram: on 33 novels (33 MB) at vocabulary 2,048, BPE trained in 2 seconds and 340 MB, unigram in 76 seconds
+and 730 MB, and BPE gave fewer tokens (10.65 against 10.67 million). BPE counts are exact integers, so the same corpus
+gives the same model on every machine. The most frequent characters that make up `CHARACTER_COVERAGE` of the text are
+pieces; rarer ones are encoded as bytes, without loss.
 """
 
 import io
@@ -17,11 +17,11 @@ from revlm.corpus.tokenizing.tokenizer import SPACE_MARK, SentencePieceTokenizer
 from revlm.errors import DataError, UsageError
 
 VOCAB_SIZE = 2048
-CHARACTER_COVERAGE = 0.9995  # SentencePiece's own
+CHARACTER_COVERAGE = 0.9995  # SentencePiece's default
 IDS_OF_NO_CHARACTER = 256 + len(("unknown", "begin", "newline"))
-# SentencePiece's own limit; longer lines are cut, at a space where there is one, never dropped.
+# SentencePiece's limit; longer lines are cut, at a space where possible, never dropped.
 LINE_LIMIT_BYTES = 4192
-# The trainer leaves out a line that holds one of these; they are encoded through bytes instead.
+# The trainer drops a line that holds one of these, so lines are split at them; they are encoded as bytes.
 _RESERVED_CHARACTERS = f"\\0\\t\\n\\u2585{SPACE_MARK}"
 _RESERVED = re.compile(f"[{_RESERVED_CHARACTERS}]")
 
@@ -35,13 +35,13 @@ def train_sentencepiece(
 ) -> SentencePieceTokenizer:
     """Returns a tokenizer of exactly `vocab_size` ids: 256 bytes, begin, newline, characters, merges.
 
-    Both options have defaults. The default coverage gives way to all characters where a vocabulary is not filled
-    without, and where neither option is given to fewer, said to `message`, so that characters take no more than half
-    of the vocabulary.
+    Both options have defaults. The default coverage rises to all characters where the vocabulary cannot be filled
+    otherwise. Where neither option is given and characters would take more than half of the vocabulary, it falls until
+    they do not, which `message` reports.
 
     Raises:
-        UsageError: `vocab_size` is below what bytes and characters need, or above what the texts can fill;
-            the smallest or the largest that works is named.
+        UsageError: `vocab_size` is below what bytes and characters need, or above what the texts can fill; the message
+            names the smallest or the largest possible size.
         DataError: the texts hold nothing to train on.
     """
     held = list(texts)
@@ -65,7 +65,7 @@ def train_sentencepiece(
 
 
 class _Characters:
-    """The characters of texts, the most frequent first; those that the trainer reserves are none."""
+    """The characters of texts, most frequent first, without those that the trainer reserves."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         counts = np.zeros(sys.maxunicode + 1, dtype=np.int64)
@@ -78,11 +78,11 @@ class _Characters:
         self._sums = np.concatenate([[0], np.cumsum(counts[self.codes])])
 
     def kept(self, coverage: float) -> int:
-        """Returns how many of them make up that share of the texts, the last one included."""
+        """Returns the number of most frequent characters that make up at least `coverage` of the texts."""
         return int(np.count_nonzero(self._sums[:-1] < coverage * self._sums[-1]))
 
     def rare(self, coverage: float) -> str:
-        """Returns the others."""
+        """Returns the characters beyond `coverage`."""
         return "".join(map(chr, self.codes[self.kept(coverage) :]))
 
     def share(self, most: int) -> float:
@@ -95,7 +95,7 @@ class _VocabularyNotFilled(UsageError):
 
 
 def _trained(texts: Iterable[str], vocab_size: int | None, rare: str) -> bytes:
-    """Returns the model of the texts, in which the rare characters are no pieces and in none."""
+    """Returns the model trained on the texts, none of whose pieces contains a rare character."""
     from sentencepiece import SentencePieceTrainer
 
     model = io.BytesIO()
@@ -105,9 +105,9 @@ def _trained(texts: Iterable[str], vocab_size: int | None, rare: str) -> bytes:
             sentence_iterator=iter(lines),
             model_writer=model,
             model_type="bpe",
-            # 256 is never enough, but below it the trainer can fail without naming the bound.
+            # 256 is never enough, but with less the trainer can fail without naming the bound.
             vocab_size=max(VOCAB_SIZE if vocab_size is None else vocab_size, 256),
-            # Lower than 0.98 the trainer takes none, so the rare characters are left out of its lines.
+            # The trainer rejects values below 0.98, so lines are split at the rare characters instead.
             character_coverage=1.0,
             # Without a piece of its own a space would be encoded, and decoded, as the bytes of its mark.
             required_chars=SPACE_MARK,
@@ -135,7 +135,7 @@ def _trained(texts: Iterable[str], vocab_size: int | None, rare: str) -> bytes:
 
 
 class _TrainingLines:
-    """The lines of the texts, cut at characters that are to be no pieces, and to the trainer's limit.
+    """The lines of the texts, split at characters that must not become pieces, and cut to the trainer's limit.
 
     An exception of the texts must not unwind through the trainer's C++ frames: it ends the lines and is kept.
     """
@@ -150,21 +150,21 @@ class _TrainingLines:
             for text in self._texts:
                 for line in self._ends.split(text):
                     yield from cut_line(line, LINE_LIMIT_BYTES)
-        except GeneratorExit:  # the trainer gave up on the lines, not the lines on the trainer
+        except GeneratorExit:  # the trainer stopped consuming; the texts did not fail
             raise
         except BaseException as error:
             self.failure = error
 
 
 def cut_line(line: str, limit_bytes: int) -> Iterator[str]:
-    """Yields `line` in parts of at most `limit_bytes` of UTF-8, cut before a space where one is near enough.
+    """Yields `line` in parts of at most `limit_bytes` of UTF-8, cut before a space where possible.
 
-    The parts joined are the line; nothing is yielded for an empty one.
+    The joined parts are the line; an empty line yields nothing.
     """
     if line and len(line.encode()) <= limit_bytes:
         yield line
         return
-    longest = limit_bytes // 4  # characters that fit whatever they are
+    longest = limit_bytes // 4  # a character has at most four bytes
     start = 0
     while start < len(line):
         end = start + longest
@@ -175,7 +175,7 @@ def cut_line(line: str, limit_bytes: int) -> Iterator[str]:
 
 
 def _training_error(vocab_size: int | None, message: str) -> UsageError | DataError:
-    """What went wrong in the trainer, as one sentence with a remedy; the bounds are the trainer's own."""
+    """Returns the trainer's error as one sentence with a remedy; the bounds are the trainer's own."""
     size = f"the default vocabulary of {VOCAB_SIZE:,}" if vocab_size is None else f"--vocab-size {vocab_size}"
     give = "give --vocab-size: " if vocab_size is None else ""
     if "sentences_.empty()" in message:

@@ -1,8 +1,7 @@
-"""Turns text into token ids and back without loss: SentencePiece with byte fallback, or plain bytes.
+"""Lossless tokenizers: SentencePiece with byte fallback, or plain bytes.
 
-Every id stands for a fixed string of bytes (`piece_bytes`), so decoding is a table look-up and a join, exact
-for every text and independent of what a SentencePiece model would print. Ids of control tokens stand for no
-bytes.
+Every id stands for a fixed byte string (`piece_bytes`), so decoding is a table look-up and a join, exact for every text
+and independent of SentencePiece's own decoder. Ids of control tokens stand for no bytes.
 """
 
 import hashlib
@@ -23,13 +22,13 @@ from revlm.storage import replace_file, storage_errors
 
 TokenIds = npt.NDArray[np.int32]
 
-SPACE_MARK = "\u2581"  # SentencePiece writes a space as this character; a literal one must go through its bytes
+SPACE_MARK = "\u2581"  # SentencePiece writes a space as this character; a literal one is encoded as bytes
 _THROUGH_BYTES = re.compile(f"([{SPACE_MARK}\\0])")
 _PART_CHARACTERS = 1 << 16
-# Without a place to cut, as in a gigabyte of one letter, a part ends here all the same.
+# A part without a cut point, such as a gigabyte of one letter, ends here.
 LONGEST_PART_CHARACTERS = 1 << 18
-# Words whose ids are remembered: 450,000 of novels, in about 100 MB. SentencePiece alone encodes 2 to 3 MB/s of a whole
-# novel and 7 of parts of 4,096 characters, which its caches hold; each word once makes 10 to 14.
+# Cache of words' ids: 450,000 words of novels, about 100 MB. SentencePiece alone encodes a whole novel at 2 to 3 MB/s,
+# and parts of 4,096 characters, which fit in the CPU caches, at 7; encoding each word once reaches 10 to 14.
 _KNOWN_CHARACTERS = 1 << 22
 _DECODE_BLOCK = 1 << 16
 _PROBE = "a  b \n\n\tc \u00e9e\u0301 \ufb01 \uff21 \U0001f40b ."
@@ -40,9 +39,9 @@ class Tokenizer(ABC):
 
     Attributes:
         piece_bytes: the bytes of each id, `b""` for control ids.
-        byte_lengths: their lengths, int64 [vocab_size].
-        cuts: the places at which a text may be cut, which change no id.
-        begin_id: the id that packing puts before each document; `encode` never gives it.
+        byte_lengths: the length of each id in bytes, int64 [vocab_size].
+        cuts: the points at which a text may be cut without changing its ids.
+        begin_id: the id that packing puts before each document; `encode` never returns it.
     """
 
     file_name: ClassVar[str]
@@ -60,16 +59,16 @@ class Tokenizer(ABC):
 
     @property
     def token_dtype(self) -> np.dtype[np.unsignedinteger]:
-        """The type in which ids are stored: uint16 up to 65,536 of them, else uint32."""
+        """The dtype in which ids are stored: uint16 up to a vocabulary of 65,536, otherwise uint32."""
         return np.dtype(np.uint16 if self.vocab_size <= 1 << 16 else np.uint32)
 
     @property
     def fingerprint(self) -> str:
-        """The sha256 of what `save` writes, in hexadecimal: equal for tokenizers that give equal ids."""
+        """The sha256 of the file that `save` writes, in hexadecimal; tokenizers with the same one give equal ids."""
         return hashlib.sha256(self._file_content()).hexdigest()
 
     def parts(self, pieces: Iterable[str]) -> Iterator[str]:
-        """Yields a text, given in pieces, in parts whose ids, one after the other, are those of the text."""
+        """Yields a text, given in pieces, in parts whose concatenated ids are those of the text."""
         return self.cuts.parts(pieces, _PART_CHARACTERS, LONGEST_PART_CHARACTERS)
 
     @abstractmethod
@@ -77,11 +76,11 @@ class Tokenizer(ABC):
         """Returns the ids of `text`, int32 [tokens], without a begin token.
 
         Raises:
-            DataError: `text` holds a lone surrogate, which no UTF-8 text has.
+            DataError: `text` holds a lone surrogate, which UTF-8 cannot encode.
         """
 
     def decode_bytes(self, ids: npt.ArrayLike) -> bytes:
-        """Returns the bytes that `ids` stand for, exactly; a cut-off character stays cut off."""
+        """Returns the exact bytes of `ids`; an incomplete character stays incomplete."""
         flat = np.asarray(ids, dtype=np.int64).reshape(-1)
         if flat.size and (flat.min() < 0 or flat.max() >= self.vocab_size):
             raise DataError(
@@ -93,13 +92,13 @@ class Tokenizer(ABC):
         return b"".join(b"".join([pieces[token] for token in block]) for block in blocks)
 
     def decode(self, ids: npt.ArrayLike) -> str:
-        """Returns the text of `ids`; bytes that form no character (in what a model writes) become U+FFFD."""
+        """Returns the text of `ids`; bytes that are not valid UTF-8, as a model may generate, become U+FFFD."""
         return self.decode_bytes(ids).decode("utf-8", "replace")
 
     def save(self, folder: Path | str) -> Path:
-        """Writes the tokenizer into `folder`, whole or not at all, in place of any other that lies there.
+        """Writes the tokenizer into `folder` atomically, replacing any other, and returns its file.
 
-        Returns the file, which `load` (or `load(folder)`) reads.
+        `load` reads the file or the folder.
 
         Raises:
             StorageError: it cannot be written.
@@ -114,7 +113,7 @@ class Tokenizer(ABC):
 
     @staticmethod
     def file_in(folder: Path | str) -> Path | None:
-        """Returns the file of the tokenizer in a folder that `save` wrote to; None where there is none."""
+        """Returns the tokenizer's file in a folder that `save` wrote to, or None."""
         candidates = [Path(folder) / cls.file_name for cls in (SentencePieceTokenizer, ByteTokenizer)]
         return next((candidate for candidate in candidates if candidate.is_file()), None)
 
@@ -123,7 +122,7 @@ class Tokenizer(ABC):
         """Returns the tokenizer in a file, or in a folder that `save` wrote to (a token store, a run).
 
         Raises:
-            DataError: there is none, or it is damaged, or it cannot give every text back exactly.
+            DataError: there is none, or it is damaged or not lossless.
         """
         path = Path(source)
         if path.is_dir():
@@ -144,7 +143,7 @@ class Tokenizer(ABC):
 
 
 class ByteTokenizer(Tokenizer):
-    """The 256 bytes as ids 0..255, and 256 to begin a document: no training, one token a byte."""
+    """The 256 bytes as ids 0..255, and 256 as the begin token: one token per byte, no training."""
 
     file_name = "tokenizer.json"
     kind = "bytes"
@@ -158,7 +157,7 @@ class ByteTokenizer(Tokenizer):
     def from_content(cls, content: bytes, path: Path) -> "ByteTokenizer":
         tokenizer = cls()
         if content != tokenizer._file_content():
-            raise DataError(f"{path} is no byte tokenizer of revlm; run `revlm tokenize --tokenizer bytes` again")
+            raise DataError(f"{path} is not a byte tokenizer of revlm; run `revlm tokenize --tokenizer bytes` again")
         return tokenizer
 
     def encode(self, text: str) -> TokenIds:
@@ -169,10 +168,10 @@ class ByteTokenizer(Tokenizer):
 
 
 class SentencePieceTokenizer(Tokenizer):
-    """A SentencePiece model, trained by `train_sentencepiece` or given, used so that nothing is lost.
+    """A SentencePiece model, trained by `train_sentencepiece` or supplied by the user, made lossless.
 
-    A literal U+2581 and NUL, which SentencePiece keeps for itself, are encoded through their byte pieces. A
-    model without a begin token of its own gets one more id for it, after its last.
+    A literal U+2581 and NUL, which SentencePiece reserves, are encoded as byte pieces. A model without a begin token
+    gets one more id for it, after its last.
     """
 
     file_name = "tokenizer.model"
@@ -184,7 +183,7 @@ class SentencePieceTokenizer(Tokenizer):
         try:
             processor = SentencePieceProcessor(model_proto=model)
         except (RuntimeError, ValueError, TypeError) as error:
-            raise DataError(f"{source} is no SentencePiece model; give a .model file or `bytes`") from error
+            raise DataError(f"{source} is not a SentencePiece model; give a .model file or `bytes`") from error
         self._model = model
         self._known: dict[str, tuple[int, ...]] = {}  # the ids of words
         self._known_characters = 0
@@ -209,10 +208,10 @@ class SentencePieceTokenizer(Tokenizer):
     def encode(self, text: str) -> TokenIds:
         """As `Tokenizer.encode`, in time linear in the text; the ids are the model's for the whole text.
 
-        The text is encoded word by word, each word once: they repeat. No piece reaches over the places between them,
-        and BPE merges look at neighbours only, so the ids are those of the whole. (A given unigram model sums scores
-        over all it is handed, in float32: words keep that sum accurate.) Only where a text or the model's pieces leave
-        no such place within `LONGEST_PART_CHARACTERS` the ids are those of the parts.
+        The text is encoded word by word, and each word once, since words repeat. No piece spans two words and BPE
+        merges look only at neighbours, so the ids are those of the whole. (A unigram model sums scores over its input
+        in float32; short inputs keep that sum accurate.) Only where the text or the model's pieces allow no cut within
+        `LONGEST_PART_CHARACTERS` are the ids those of the parts.
         """
         _utf8(text)
         ids = [np.zeros(0, dtype=np.int32)]
@@ -224,7 +223,7 @@ class SentencePieceTokenizer(Tokenizer):
     def _ids_of(self, words: list[str]) -> Iterator[tuple[int, ...]]:
         """Returns the ids of each word."""
         if self._known_characters > _KNOWN_CHARACTERS:
-            self._known, self._known_characters = {}, 0  # another thread may still read the one before
+            self._known, self._known_characters = {}, 0  # a new dict: another thread may still read the old one
         known = self._known
         for word in words:
             if word not in known:
@@ -235,7 +234,7 @@ class SentencePieceTokenizer(Tokenizer):
     def _ids_of_word(self, word: str) -> Iterable[int]:
         if not _THROUGH_BYTES.search(word):
             return self._processor.encode(word)
-        parts = _THROUGH_BYTES.split(word)  # with what is kept for SentencePiece itself at every other place
+        parts = _THROUGH_BYTES.split(word)  # odd entries are the reserved characters
         parts[1::2] = [[self._byte_ids[f"<0x{value:02X}>"] for value in part.encode()] for part in parts[1::2]]
         parts[::2] = [self._processor.encode(part) for part in parts[::2]]
         return chain.from_iterable(parts)
@@ -254,7 +253,7 @@ class SentencePieceTokenizer(Tokenizer):
 
 
 def _utf8(text: str) -> bytes:
-    """The UTF-8 bytes of `text`; raises DataError naming the place of a lone surrogate."""
+    """Returns the UTF-8 bytes of `text`; raises DataError that names the position of a lone surrogate."""
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -1,8 +1,8 @@
-"""Trains a tokenizer on a sample of a corpus: for one store, or written down for the shards that are to share it.
+"""Trains a tokenizer on a sample of a corpus, for one store or as a file that several shards share.
 
-The sample: every passage of every document has the same chance. Passages are numbered through, each draws a number
-from (seed, its number), and those with the lowest stay, as many as fit: the sample of a stream of unknown length (a
-bottom-k sketch), the same whenever the corpus is the same. A corpus of up to `SAMPLE_BYTES` is its own sample.
+Every passage of every document has the same chance to be sampled. Passages are numbered, each is assigned a hash of
+(seed, number), and those with the lowest hashes are kept, as many as fit: a bottom-k sketch, which samples a stream of
+unknown length and depends only on the corpus. A corpus of up to `SAMPLE_BYTES` is its own sample.
 """
 
 import hashlib
@@ -28,15 +28,15 @@ from revlm.corpus.tokenizing.tokenizer import SentencePieceTokenizer, Tokenizer
 from revlm.errors import DataError, StorageError, UsageError
 from revlm.limits import DEFAULT_LIMITS, Limits
 
-# SentencePiece needs about ten times as much memory.
+# SentencePiece needs about ten times this in memory.
 SAMPLE_BYTES = 1 << 25
 PASSAGE_CHARACTERS = 1 << 13
-_LISTED = 3  # reasons in an error
+_LISTED = 3  # reasons listed in an error
 
 
 @dataclass(frozen=True)
 class TokenizerSummary:
-    """Where a trained tokenizer lies, and what `--tokenizer` takes."""
+    """A trained tokenizer: its folder, kind, size, fingerprint, and the seconds that training took."""
 
     output_dir: Path
     tokenizer: str
@@ -62,15 +62,15 @@ def write_tokenizer(
     message: Callable[[str], object] = lambda text: None,
     stop: Stop = lambda: None,
 ) -> TokenizerSummary:
-    """Writes the tokenizer that `tokenize_corpus` would train on `corpus` to a folder that holds nothing else.
+    """Writes the tokenizer that `tokenize_corpus` would train on `corpus` to a folder of its own; returns its summary.
 
-    The arguments are those of `tokenize_corpus`; a tokenizer that stands there is replaced.
+    The arguments are those of `tokenize_corpus`; an existing tokenizer is replaced.
 
     Raises:
         UsageError: `vocab_size` or `character_coverage` does not fit the corpus.
-        DataError: nothing to read, or a file that `errors` does not allow.
-        StorageError: it cannot be written, or something else stands there.
-        Interrupted: `stop` asked for it.
+        DataError: there is nothing to read, or a file that `errors` does not allow.
+        StorageError: it cannot be written, or the folder holds something else.
+        Interrupted: `stop` requested it.
     """
     began = time.perf_counter()
     training = TokenizerTraining(vocab_size, character_coverage)
@@ -99,10 +99,10 @@ def write_tokenizer(
 
 @dataclass(frozen=True)
 class TokenizerTraining:
-    """The options of a tokenizer that is trained; None for those that were not given.
+    """The options for training a tokenizer; None for those that were not given.
 
     Raises:
-        UsageError: no corpus could be trained on with them.
+        UsageError: no corpus fits them.
     """
 
     vocab_size: int | None = None
@@ -116,13 +116,13 @@ class TokenizerTraining:
             )
         if self.character_coverage is not None and not 0 < self.character_coverage <= 1:
             raise UsageError(
-                f"--character-coverage {self.character_coverage} is no share of the characters; give a number above 0 "
-                "and up to 1, such as 0.9995"
+                f"--character-coverage {self.character_coverage} is not a share of the characters; give a number above "
+                "0 and up to 1, such as 0.9995"
             )
 
     @property
     def identity(self) -> list[float | None]:
-        """What another tokenizer would be trained with, for JSON."""
+        """The options as a JSON value; equal ones train equal tokenizers on the same corpus."""
         return [self.vocab_size, self.character_coverage]
 
     def on(
@@ -139,14 +139,14 @@ class TokenizerTraining:
 
 
 def nothing_left(source: Source, skipped: Iterable[Skipped]) -> DataError:
-    """Returns the error that says so, with the first reasons."""
+    """Returns the error for a source without any usable text, with the first reasons."""
     listed = "; ".join(f"{each.path}: {each.reason}" for each in islice(chain(source.skipped, skipped), _LISTED))
     return DataError(f"no text is left in {source.name} ({listed}); give a corpus with text in it")
 
 
 def sample_passages(events: Iterable[Event], *, seed: int = 0, sample_bytes: int = SAMPLE_BYTES) -> list[str]:
-    """Returns passages of the documents in their order, at most `sample_bytes` of UTF-8; all where they fit."""
-    kept: list[tuple[int, int, int, str]] = []  # a heap: the passage that drew the highest number first
+    """Returns a sample of passages of the documents, in order, at most `sample_bytes` of UTF-8; all if they fit."""
+    kept: list[tuple[int, int, int, str]] = []  # a heap, highest drawn number first
     size = document = 0
     documents: set[int] = set()
     passages = Cuts().parts

@@ -1,7 +1,7 @@
-"""Worker processes that take turns, so that results come in the order of the work.
+"""Worker processes served in round-robin order, so that results come in the order of the work.
 
-Unlike those of `concurrent.futures`, they end with their parent even where it was killed, and the death of one is an
-error at once: with `ProcessPoolExecutor` of Python 3.11 the parent then waited for ever on a queue that nobody read.
+Unlike the processes of `concurrent.futures`, they exit with their parent even if it is killed, and the death of one is
+an error at once: with Python 3.11's `ProcessPoolExecutor` the parent then waited forever on a queue without a reader.
 """
 
 import multiprocessing
@@ -25,12 +25,12 @@ Work = TypeVar("Work")
 Result = TypeVar("Result")
 Shared = TypeVar("Shared")
 
-# Ctrl-C in a terminal and the signals of a batch system reach every process: the parent decides what they mean.
+# Ctrl-C in a terminal and the signals of a batch system reach every process: only the parent handles them.
 _OF_THE_PARENT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Workers(Generic[Work, Result]):
-    """Processes that call `function(shared, work)`; each has the shared value once."""
+    """Processes that call `function(shared, work)`; each receives `shared` once."""
 
     def __init__(self, count: int, shared: Shared, function: Callable[[Shared, Work], Result]) -> None:
         context = multiprocessing.get_context("spawn")
@@ -40,34 +40,34 @@ class Workers(Generic[Work, Result]):
             with (
                 safe_path_in_children(),
                 _signals_blocked(),
-            ):  # a process begins with what is blocked where it is started
+            ):  # a process inherits the signal mask of its parent
                 for _ in range(count):
                     ours, theirs = context.Pipe()
                     self._connections.append(ours)
                     process = context.Process(target=_serve, args=(theirs, shared, function), daemon=True)
                     process.start()
-                    theirs.close()  # so that the end of either side is seen by the other
+                    theirs.close()  # so that each side sees the other's end
                     self._processes.append(process)
         except BaseException:
             self._end()
             raise
-        self._next_to_give, self._next_to_take = cycle(self._connections), cycle(self._connections)
+        self._next_to_send, self._next_to_receive = cycle(self._connections), cycle(self._connections)
 
-    def give(self, work: Work) -> None:
-        """Gives work to the worker whose turn it is; never waits for results to be taken."""
+    def submit(self, work: Work) -> None:
+        """Sends work to the next worker; never blocks on unread results."""
         try:
-            next(self._next_to_give).send(work)
+            next(self._next_to_send).send(work)
         except OSError as error:
             raise self._a_worker_died() from error
 
-    def take(self) -> Result:
-        """Returns the result of the work given first of what is not taken yet, and raises what its worker raised.
+    def next_result(self) -> Result:
+        """Returns the result of the earliest work whose result is outstanding, or raises its worker's exception.
 
         Raises:
             ResourceError: a worker was killed.
         """
         try:
-            result, error = next(self._next_to_take).recv()
+            result, error = next(self._next_to_receive).recv()
         except (EOFError, OSError) as error:
             raise self._a_worker_died() from error
         if error is not None:
@@ -77,7 +77,7 @@ class Workers(Generic[Work, Result]):
     def _a_worker_died(self) -> ResourceError:
         return ResourceError(
             f"one of {len(self._processes)} worker processes was killed, perhaps because memory ran out; "
-            "run the same command again with fewer --workers to go on"
+            "run the same command again with fewer --workers to resume"
         )
 
     def __enter__(self) -> Self:
@@ -97,8 +97,8 @@ class Workers(Generic[Work, Result]):
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Lets the signals of the parent wait while the block lasts."""
-    resource_tracker.ensure_running()  # to start it would let SIGINT and SIGTERM through
+    """Blocks the signals that the parent handles, inside a `with` block."""
+    resource_tracker.ensure_running()  # starting it later would unblock SIGINT and SIGTERM
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_PARENT)
     try:
         yield
@@ -107,7 +107,7 @@ def _signals_blocked() -> Iterator[None]:
 
 
 def _serve(connection: Connection, shared: Any, function: Callable[[Any, Any], Any]) -> None:
-    """Works off what comes, in a worker process, until the other side is gone."""
+    """Runs work in a worker process until the parent closes the connection."""
     waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(connection, waiting), daemon=True).start()
     while True:
@@ -121,7 +121,7 @@ def _serve(connection: Connection, shared: Any, function: Callable[[Any, Any], A
 
 
 def _receive(connection: Connection, waiting: queue.SimpleQueue[Any]) -> None:
-    """Takes in work while other work is done; ends the process when the parent has closed, or has been killed."""
+    """Queues work while other work runs; ends the process when the parent closes the connection or is killed."""
     while True:
         try:
             waiting.put(connection.recv())

@@ -1,4 +1,4 @@
-"""The kinds of attention layers, one file each, by the word a recipe uses for them (`revlm.recipe.LayerKind`)."""
+"""The kinds of attention layers, one file each, by their names in a recipe (`revlm.recipe.LayerKind`)."""
 
 from revlm.model.kinds.full import FULL
 from revlm.model.kinds.kind import Kind

@@ -1,4 +1,4 @@
-"""Exact causal attention, for comparison: document by document, memory linear and time quadratic in their lengths."""
+"""Exact causal attention, for comparison: per document, with memory linear and time quadratic in its length."""
 
 import torch
 from jaxtyping import Float
@@ -21,12 +21,12 @@ from revlm.model.parts.memory import FULL_BYTES, AttentionMemory, LayerSizes, Mi
 from revlm.model.parts.sublayer import Mix, Sublayer
 from revlm.recipe import Model as ModelRecipe
 
-# Of the mask of some queries and all keys before them.
+# Elements of the mask of a group of queries and all keys before them.
 _MASK_ELEMENTS = 2**24
 
 
 class FullAttention(Mix):
-    """PyTorch's own attention over everything earlier in the document, the token itself included; no sink."""
+    """PyTorch's attention over all earlier tokens of the document and the token itself, without a sink."""
 
     def __init__(self, n_heads: int) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ def layer(recipe: ModelRecipe, number: int) -> Sublayer:
 
 
 class FullCache(Cache):
-    """All keys and values; those of the sequence before a fork are shared by the samples."""
+    """All keys and values; the samples share those from before the fork."""
 
     def __init__(self, read: ReadQueriesKeysValues, mix: FullAttention, dtype: torch.dtype) -> None:
         self._read, self._mix = read, mix
@@ -67,15 +67,15 @@ class FullCache(Cache):
         self._unmixed: list[Tensor] = []
 
     def reserve(self, tokens: int) -> None:
-        """Makes room for so many more tokens."""
+        """Allocates memory for `tokens` more tokens."""
         self._kept.reserve(tokens)
 
     def read(self, x: Float[Tensor, "tile d_model"], rotary: Rotary) -> None:
-        """Takes in a tile of the stream."""
+        """Adds the next tile of the stream."""
         self._unmixed.append(self._append(x, rotary))
 
     def mix(self) -> Float[Tensor, "heads tokens head_dim"]:
-        """Returns the output of the new tokens over all before them, some queries at a time."""
+        """Returns the output of the new tokens over all tokens so far, for a group of queries at a time."""
         q = joined(self._unmixed)
         self._unmixed = []
         k, v = self._kept.records[1:].permute(2, 1, 0, 3)
@@ -92,7 +92,7 @@ class FullCache(Cache):
         return out
 
     def step(self, x: Float[Tensor, "samples d_model"], rotary: Rotary) -> Float[Tensor, "heads samples head_dim"]:
-        """Returns the output of one token of each sample, over the shared keys and over the sample's own."""
+        """Returns the output of each sample's next token, over the shared keys and the sample's own."""
         q = self._append(x, rotary)
         shared_k, shared_v = self._kept.records[1 : 1 + self._kept.shared].permute(2, 1, 0, 3)
         if self._kept.samples == 1:
@@ -110,7 +110,7 @@ class FullCache(Cache):
         return out.to(q.dtype)
 
     def fork(self, samples: int) -> None:
-        """Lets the samples share what there is."""
+        """Shares the keys and values so far among the samples."""
         self._kept.fork(samples)
 
     def tensors(self) -> list[Tensor]:
@@ -118,23 +118,23 @@ class FullCache(Cache):
         return self._kept.tensors()
 
     def _append(self, x: Tensor, rotary: Rotary) -> Tensor:
-        """Keeps the keys and values of new tokens; returns their queries, scaled."""
+        """Caches the keys and values of new tokens; returns their scaled queries."""
         q, k, v = self._read.at(x, rotary)
         self._kept.append(k, v)
         return (q * self._mix.temperature()[:, None, None]).to(v.dtype)
 
 
 def cache(sublayer: Sublayer, rotations: Tensor | None, dtype: torch.dtype) -> FullCache:
-    """Returns an empty cache of a sublayer, which keeps keys and values in a dtype."""
+    """Returns an empty cache for a sublayer, with keys and values in `dtype`."""
     assert isinstance(sublayer.read, ReadQueriesKeysValues)
     assert isinstance(sublayer.mix, FullAttention)
     return FullCache(sublayer.read, sublayer.mix, dtype)
 
 
 def memory(sizes: LayerSizes, weights: Weights) -> AttentionMemory:
-    """Returns the bytes of one sublayer."""
+    """Returns the bytes of one sublayer in a training step."""
     whole, log_sum_exp = sizes.product_hidden_bytes, FULL_BYTES * sizes.n_heads * sizes.tokens
-    # Queries times the temperature, in full precision and in that of the products; the kernel itself needs little.
+    # The scaled queries, in full and in product precision; the kernel itself needs little.
     scaled = whole + (sizes.hidden_bytes if sizes.product_bytes < FULL_BYTES else 0)
     mix = MixMemory(
         read=3 * whole,

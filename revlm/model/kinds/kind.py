@@ -1,4 +1,4 @@
-"""What a kind of attention layer is to the rest: a layer, a cache for decoding, and a count of its memory."""
+"""The interface of a kind of attention layer: a sublayer, a decoding cache, and its memory."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ class Kind:
     """A kind of attention.
 
     Attributes:
-        layer: makes the sublayer that a recipe describes, given its number in the model.
-        cache: makes the empty decoding cache of such a sublayer, given its rotations (None for a kind that does not
-            hash) and the dtype of what it keeps.
-        memory: counts the bytes of one sublayer in a training step, for the plan.
-        hashes: whether its layers hash: they draw rotations and tell how their buckets are used.
+        layer: returns the sublayer that a recipe describes, given its number in the model.
+        cache: returns an empty decoding cache for such a sublayer, given its rotations (None for a kind that does not
+            hash) and the dtype of the cache.
+        memory: returns the bytes of one sublayer in a training step, for the plan.
+        hashes: whether its layers hash, that is, draw rotations and report statistics of their buckets.
     """
 
     layer: Callable[[ModelRecipe, int], Sublayer]

@@ -1,4 +1,4 @@
-"""Local attention: the window is the token itself and those just before it in its document."""
+"""Local attention: the window is the token itself and the tokens just before it in its document."""
 
 import torch
 from jaxtyping import Float, Int
@@ -30,7 +30,7 @@ from revlm.recipe import Model as ModelRecipe
 
 
 class LocalAttention(Mix):
-    """Bucketed window attention with the document as the one bucket."""
+    """Bucketed window attention with the document as the only bucket."""
 
     def __init__(self, n_heads: int, window: int, block: int) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ def layer(recipe: ModelRecipe, number: int) -> Sublayer:
 
 
 class LocalCache(Cache):
-    """A ring of keys and values: the token at position p stands in place p modulo the window."""
+    """A ring buffer of keys and values: the token at position p has index p modulo the window."""
 
     def __init__(self, read: ReadQueriesKeysValues, mix: LocalAttention, dtype: torch.dtype) -> None:
         self._read, self._mix = read, mix
@@ -76,14 +76,14 @@ class LocalCache(Cache):
         self._unmixed: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def reserve(self, tokens: int) -> None:
-        """Needs no room: the ring stays as it is."""
+        """Does nothing: the ring has a fixed size."""
 
     def read(self, x: Float[Tensor, "tile d_model"], rotary: Rotary) -> None:
-        """Takes in a tile of the stream."""
+        """Adds the next tile of the stream."""
         self._unmixed.append(self._read.at(x, rotary))
 
     def mix(self) -> Float[Tensor, "heads tokens head_dim"]:
-        """Returns the output of the training path, over the ring and the new tokens."""
+        """Returns the output of the new tokens, by the operation of training, over the ring and these tokens."""
         q, new_k, new_v = (joined(list(parts)) for parts in zip(*self._unmixed, strict=True))
         self._unmixed = []
         earlier = self._ring[:, 0, self._places(self._tokens, self._mix.window - 1)]
@@ -105,7 +105,7 @@ class LocalCache(Cache):
         return out
 
     def step(self, x: Float[Tensor, "samples d_model"], rotary: Rotary) -> Float[Tensor, "heads samples head_dim"]:
-        """Returns the output of one token of each sample."""
+        """Returns the output of each sample's next token."""
         if one_token.can_be_compiled(self._ring):
             return self._compiled_step(self._read.project(self._read.norm(x)), rotary)
         q, k, v = self._read.at(x, rotary)
@@ -141,19 +141,19 @@ class LocalCache(Cache):
         return [self._ring]
 
     def _places(self, stop: int, most: int) -> Int[Tensor, "some"]:
-        """Returns where the last tokens before a position stand, the oldest first."""
+        """Returns the ring indices of the last `most` tokens before position `stop`, oldest first."""
         return torch.arange(max(stop - most, 0), stop, device=self._ring.device) % self._mix.window
 
 
 def cache(sublayer: Sublayer, rotations: Tensor | None, dtype: torch.dtype) -> LocalCache:
-    """Returns an empty cache of a sublayer, which keeps keys and values in a dtype."""
+    """Returns an empty cache for a sublayer, with keys and values in `dtype`."""
     assert isinstance(sublayer.read, ReadQueriesKeysValues)
     assert isinstance(sublayer.mix, LocalAttention)
     return LocalCache(sublayer.read, sublayer.mix, dtype)
 
 
 def memory(sizes: LayerSizes, weights: Weights) -> AttentionMemory:
-    """Returns the bytes of one sublayer."""
+    """Returns the bytes of one sublayer in a training step."""
     forward, backward = (
         workspace_bytes(
             rows=sizes.n_heads,

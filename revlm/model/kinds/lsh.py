@@ -1,8 +1,8 @@
-"""Hash attention: the window is the most recent earlier tokens that hash alike, and each brings its successor too.
+"""Hash attention: the window is the most recent earlier tokens in the same bucket, with values from their successors.
 
-In decoding all keys and values are kept, and a token looks at the last few of its buckets: `rounds * window` keys a
-head, whatever the length. It enters the rings when the next one arrives: only then is its value complete, with its
-successor, and no token sees itself.
+Decoding caches all keys and values, and a token attends to the last few of its buckets: `rounds * window` keys per
+head, whatever the length. A token enters the rings when the next one arrives, since only then is its value complete,
+with its successor's part; so no token sees itself.
 """
 
 import torch
@@ -39,8 +39,8 @@ from revlm.recipe import Model as ModelRecipe
 class ReadKeysValues(Read):
     """One shared projection for queries and keys, and values of each token and its successor.
 
-    What a language model wants from an earlier similar place is what came next, so the value of s is
-    `W_v x[s] + W_n x[s + 1]`. A token sees only s < t, so s + 1 <= t: still strictly causal. The last token of a
+    A language model wants to know what followed an earlier similar token, so the value of s is
+    `W_v x[s] + W_n x[s + 1]`. Token t sees only s < t, so s + 1 <= t: attention stays causal. The last token of a
     document has no successor.
     """
 
@@ -62,21 +62,21 @@ class ReadKeysValues(Read):
         return unit_heads(k, self.n_heads, v.dtype), split_heads(v, self.n_heads)
 
     def own(self, normed: Float[Tensor, "tile d_model"]) -> tuple[Tensor, Tensor]:
-        """Returns, of normed tokens, keys of any length and values without successors, [tile, d_model]."""
+        """Returns the keys, not normalized, and the values without successors of normed tokens, [tile, d_model]."""
         k, v = self.project(normed).chunk(2, dim=-1)
         return k, v
 
     def with_successors(
         self, v: Float[Tensor, "tile d_model"], following: Float[Tensor, "tile d_model"]
     ) -> Float[Tensor, "tile d_model"]:
-        """Returns values joined by what the tokens that follow, normed, bring; as they are where a recipe says so."""
+        """Returns values plus the projection of the following normed tokens; `v` itself without `successor_values`."""
         return v if self.successor is None else torch.addmm(v, following, self.successor.weight.T)
 
     @staticmethod
     def _following(
         normed: Float[Tensor, "longer_tile d_model"], context: Context, span: slice
     ) -> Float[Tensor, "tile d_model"]:
-        """Returns the token after each one, zero for the last one of a document."""
+        """Returns the token after each one, zero after the last one of a document."""
         following = normed[1:]
         if not context.ends_within(span):
             return following
@@ -86,7 +86,7 @@ class ReadKeysValues(Read):
 
 
 class HashAttention(Mix):
-    """Bucketed window attention with (document, hash) as buckets; queries are keys, and no token sees itself."""
+    """Bucketed window attention with pairs (document, hash) as buckets; queries are keys, and no token sees itself."""
 
     def __init__(self, recipe: ModelRecipe, layer: int) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class HashAttention(Mix):
     def buckets(
         self, k: Float[Tensor, "heads tokens head_dim"], context: Context
     ) -> Int[Tensor, "heads rounds tokens"]:
-        """Returns the numbers of the pairs (document, hash) of the keys."""
+        """Returns the bucket of each key, the number of its pair (document, hash)."""
         hashed = hash_buckets(k, context.rotations(self.layer), self.n_buckets)
         return hashed.add_(context.document_ids.int() * self.n_buckets)
 
@@ -132,7 +132,7 @@ class HashAttention(Mix):
 
 
 def layer(recipe: ModelRecipe, number: int) -> Sublayer:
-    """Returns the hash attention sublayer that a recipe describes; `number` is its place in the model."""
+    """Returns the hash attention sublayer that a recipe describes; `number` is its layer in the model."""
     return Sublayer(
         read=ReadKeysValues(recipe),
         mix=HashAttention(recipe, number),
@@ -158,11 +158,11 @@ class HashCache(Cache):
         self._unmixed = 0
 
     def reserve(self, tokens: int) -> None:
-        """Makes room for so many more tokens."""
+        """Allocates memory for `tokens` more tokens."""
         self._kept.reserve(tokens)
 
     def read(self, x: Float[Tensor, "tile d_model"], rotary: Rotary) -> None:
-        """Takes in a tile of the stream; the value of its last token lacks the successor."""
+        """Adds the next tile of the stream; the value of its last token lacks the successor."""
         normed = self._read.norm(x)
         self._complete_latest(normed[:1])
         k, v = self._read.own(normed)
@@ -171,11 +171,11 @@ class HashCache(Cache):
         self._unmixed += x.shape[0]
 
     def mix(self) -> Float[Tensor, "heads tokens head_dim"]:
-        """Returns the output of the training path, over the rings of the new tokens' buckets and over these tokens."""
+        """Returns the new tokens' output, by the operation of training, over their buckets' rings and themselves."""
         queries, self._unmixed = self._unmixed, 0
         records = self._kept.records
         bucket = hash_buckets(records[-queries:, :, 0].transpose(0, 1), self._rotations, self._mix.n_buckets)
-        # The token before them is in no ring yet; it goes in with them, all but the last.
+        # The token before them is in no ring yet; it is pushed with them, all but the last.
         waiting, pending = bucket, 0
         if self.latest_bucket is not None:
             waiting, pending = torch.cat([self.latest_bucket.transpose(1, 2).int(), bucket], dim=-1), 1
@@ -202,7 +202,7 @@ class HashCache(Cache):
         return out
 
     def step(self, x: Float[Tensor, "samples d_model"], rotary: Rotary) -> Float[Tensor, "heads samples head_dim"]:
-        """Returns the output of one token of each sample."""
+        """Returns the output of each sample's next token."""
         normed = self._read.norm(x)
         self._complete_latest(normed)
         if one_token.can_be_compiled(self._kept.records):
@@ -228,7 +228,7 @@ class HashCache(Cache):
     def _compiled_step(
         self, projected: Float[Tensor, "samples two_d_model"]
     ) -> Float[Tensor, "heads samples head_dim"]:
-        first_slot = self._kept.take(projected.shape[0])
+        first_slot = self._kept.allocate(projected.shape[0])
         out, self.latest_bucket = one_token.hash_layer_token(
             projected,
             self.latest_bucket,
@@ -242,7 +242,7 @@ class HashCache(Cache):
         return out
 
     def fork(self, samples: int) -> None:
-        """Gives each sample rings of its own and a latest token of its own; the rest is shared."""
+        """Copies the rings and the latest token for each sample; the rest is shared."""
         self._kept.fork(samples)
         self._rings.fork(samples)
         if self.latest_bucket is not None:
@@ -255,13 +255,13 @@ class HashCache(Cache):
     def _append(
         self, k: Float[Tensor, "new d_model"], v: Float[Tensor, "new d_model"]
     ) -> Float[Tensor, "heads new head_dim"]:
-        """Keeps new tokens; returns their keys, which are their queries too."""
+        """Caches new tokens; returns their keys, which are also their queries."""
         unit = unit_heads(k, self._read.n_heads, v.dtype)
         self._kept.append(unit, split_heads(v, self._read.n_heads))
         return unit
 
     def _complete_latest(self, following: Float[Tensor, "samples d_model"]) -> None:
-        """Adds to the values of the latest tokens what the ones that follow bring."""
+        """Adds the successor's part to the values of the latest tokens."""
         if self._kept.tokens > 0 and self._read.successor is not None:
             v = self._kept.latest[:, :, 1]
             v.copy_(self._read.with_successors(v.flatten(1), following).view_as(v))
@@ -269,9 +269,9 @@ class HashCache(Cache):
     def _earlier(
         self, head: int, bucket: Int[Tensor, "rounds tokens"]
     ) -> tuple[Int[Tensor, "some"], Int[Tensor, "rounds some"]]:
-        """Returns the slots, in order, in the rings of a run's buckets, and the buckets that these rings stand for.
+        """Returns the sorted slots in the rings of the new tokens' buckets, and the bucket of each slot in each round.
 
-        Where a slot is in the ring of no such bucket in a round, its bucket there is a number that none has.
+        Where a slot is in none of these buckets in a round, its bucket there is `n_buckets`, which matches none.
         """
         none = self._mix.n_buckets
         table = torch.full((bucket.shape[0], self._kept.slots), none, dtype=torch.int32, device=bucket.device)
@@ -285,7 +285,7 @@ class HashCache(Cache):
 
 
 def cache(sublayer: Sublayer, rotations: Tensor | None, dtype: torch.dtype) -> HashCache:
-    """Returns an empty cache of a sublayer and its rotations, which keeps keys and values in a dtype."""
+    """Returns an empty cache for a sublayer with its rotations, with keys and values in `dtype`."""
     assert isinstance(sublayer.read, ReadKeysValues)
     assert isinstance(sublayer.mix, HashAttention)
     assert rotations is not None
@@ -293,7 +293,7 @@ def cache(sublayer: Sublayer, rotations: Tensor | None, dtype: torch.dtype) -> H
 
 
 def memory(sizes: LayerSizes, weights: Weights) -> AttentionMemory:
-    """Returns the bytes of one sublayer."""
+    """Returns the bytes of one sublayer in a training step."""
     return AttentionMemory(
         read=_memory_of_reading(sizes, weights.read_matrices),
         mix=_memory_of_mixing(sizes),
@@ -303,9 +303,9 @@ def memory(sizes: LayerSizes, weights: Weights) -> AttentionMemory:
 
 def _memory_of_reading(sizes: LayerSizes, matrices: int) -> StageMemory:
     d, p = sizes.d_model, sizes.product_bytes
-    # Values with their successors are a sum of their own; without them they are a view of the projection.
+    # Values with successors are a new tensor; without them they are a view of the projection.
     summed = p * d if sizes.successor_values else 0
-    # The stream, its normed vectors, the projection, the values, the keys.
+    # The stream, the normed stream, the projection, the values, the keys.
     graph = 4 * d + p * d + 2 * p * d + summed + p * d
     return stage_memory(
         sizes,
@@ -339,7 +339,7 @@ def _memory_of_mixing(sizes: LayerSizes) -> MixMemory:
     saved = FULL_BYTES * sizes.n_heads * sizes.tokens + 4 * sizes.n_heads * sizes.n_rounds * sizes.tokens
     over = gradients_lie_over_inputs(sizes, sizes.n_rounds)
     by_pytorch = not over and not sizes.compiled
-    # Queries are keys: PyTorch's operations give a gradient for each of the two, of which one is made.
+    # Queries are keys: PyTorch's operations return a gradient for each, which are then summed.
     hashing = min(sizes.tokens, HASH_TILE) * (
         FULL_BYTES * sizes.d_model + sizes.n_heads * sizes.n_rounds * (FULL_BYTES * sizes.directions + 60)
     )

@@ -1,1 +1,1 @@
-"""What layers of several kinds are made of: sublayers, heads, norms, caches, and counts of their memory."""
+"""Parts that several kinds of layers share: sublayers, heads, norms, caches, and counts of their memory."""

@@ -1,4 +1,4 @@
-"""What the layers know of one pass besides the streams: documents, positions, rotations of the hashes."""
+"""What layers know about a pass besides the streams: documents, positions, rotations of the hashes."""
 
 from bisect import bisect_right
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LayerStatistics:
-    """How one hash layer was used in a forward pass; shares between 0 and 1."""
+    """Statistics of one hash layer in a forward pass; shares are between 0 and 1."""
 
     bucket_fill: float
     empty_query_share: float
@@ -21,11 +21,11 @@ class LayerStatistics:
 
 @dataclass(frozen=True)
 class Context:
-    """One pass over a sequence of documents that lie one behind the other and never meet.
+    """One pass over a sequence of consecutive documents that do not attend to each other.
 
-    `document_ids` numbers the documents, the same number for each token of one and another for the next; `rotations`
-    returns the random directions of a hash layer by its number, the same ones each time. Where `statistics` is a
-    dictionary, hash layers leave theirs in it.
+    `document_ids` is the number of each token's document, different for adjacent documents; `rotations` returns the
+    random directions of a hash layer, the same for each call in a pass. Where `statistics` is a dictionary, hash layers
+    store theirs in it.
     """
 
     document_ids: Int[Tensor, "tokens"]
@@ -39,12 +39,12 @@ class Context:
 
     @cached_property
     def bounds(self) -> list[tuple[int, int]]:
-        """Where each document starts and stops."""
+        """The start and stop of each document."""
         starts = self._starts.tolist()
         return list(zip(starts, [*starts[1:], self.document_ids.shape[0]], strict=True))
 
     def ends_within(self, span: slice) -> bool:
-        """Returns whether the last token of some document lies in a span of positions."""
+        """Returns whether a document ends within a span of positions."""
         return self._stops[bisect_right(self._stops, span.start)] <= span.stop
 
     @cached_property
@@ -53,7 +53,7 @@ class Context:
 
     @cached_property
     def position(self) -> Int[Tensor, "tokens"]:
-        """The place of each token in its own document, from 0."""
+        """The position of each token in its document, from 0."""
         device = self.document_ids.device
         lengths = torch.tensor([stop - start for start, stop in self.bounds], device=device)
         return torch.arange(len(self.document_ids), device=device) - self._starts.repeat_interleave(lengths)

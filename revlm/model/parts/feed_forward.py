@@ -1,4 +1,4 @@
-"""The feed-forward sublayer: token-wise, so that its wide middle exists for one tile of tokens at a time."""
+"""The feed-forward sublayer: token-wise, so that its [tile, d_ff] tensors exist for one tile at a time."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ class FeedForward(Write):
         self.dropout = nn.Dropout(dropout)
 
     def writers(self) -> tuple[nn.Linear, ...]:
-        """Returns the linear map whose result goes into the stream."""
+        """Returns the linear map that writes into the stream."""
         return (self.narrow,)
 
     def forward(self, x: Float[Tensor, "tile d_model"]) -> Float[Tensor, "tile d_model"]:
@@ -29,16 +29,16 @@ class FeedForward(Write):
 
 
 def memory(sizes: LayerSizes, matrices: int) -> StageMemory:
-    """Returns the bytes of a tile of the feed-forward sublayer, whose matrices have so many elements."""
+    """Returns the bytes of a tile of the feed-forward sublayer; `matrices` is the number of weights of its matrices."""
     d, f, p = sizes.d_model, sizes.d_ff, sizes.product_bytes
     dropped = p * d if sizes.dropout else 0
     return stage_memory(
         sizes,
         matrices=matrices,
-        # At its square the wide middle is there three times.
+        # Squaring holds three [tile, d_ff] tensors.
         forward=max(4 * d + 3 * p * f, adding_bytes(sizes, 4 * d + p * d + dropped)),
         left=(4 + p) * d,
-        # The stream, its normed vectors, two wide tensors, the increment.
+        # The stream, the normed stream, two [tile, d_ff] tensors, the increment.
         graph=4 * d + p * d + 2 * p * f + p * d + dropped,
         backward=2 * p * f + p * d,
         wide=4 * p * f,

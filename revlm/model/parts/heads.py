@@ -1,4 +1,4 @@
-"""What all kinds of attention share: heads, unit vectors, rotary positions, the learned temperature, the output."""
+"""Parts of all kinds of attention: heads, unit vectors, rotary positions, the learned temperature, the output."""
 
 import math
 from dataclasses import dataclass
@@ -19,20 +19,20 @@ _ROTARY_BASE = 10_000.0
 
 
 def split_heads(x: Float[Tensor, "tile d_model"], n_heads: int) -> Float[Tensor, "heads tile head_dim"]:
-    """Returns the heads of each token, heads first."""
+    """Returns each token's heads, with the heads as the first axis."""
     return x.unflatten(-1, (n_heads, -1)).transpose(0, 1)
 
 
 @dataclass(frozen=True)
 class Rotary:
-    """The cosines and sines by which some positions turn the halves of a head."""
+    """The cosines and sines of rotary position embeddings for some positions."""
 
     cosine: Float[Tensor, "tile half_head_dim"]
     sine: Float[Tensor, "tile half_head_dim"]
 
     @classmethod
     def of(cls, position: Int[Tensor, "tile"], head_dim: int, dtype: torch.dtype) -> "Rotary":
-        """Returns those of rotary positions (Su et al., arXiv 2104.09864, section 3.2), in a dtype.
+        """Returns the rotary embeddings of positions (Su et al., arXiv 2104.09864, section 3.2), in `dtype`.
 
         Angles are float64: at a million tokens float32 would be off by a sixteenth of a radian.
         """
@@ -42,11 +42,11 @@ class Rotary:
         return cls(angle.cos().to(dtype), angle.sin().to(dtype))
 
     def of_span(self, span: slice) -> "Rotary":
-        """Returns those of some of the positions."""
+        """Returns the embeddings of a span of the positions."""
         return Rotary(self.cosine[span], self.sine[span])
 
-    def turn(self, x: Float[Tensor, "heads tile head_dim"]) -> Float[Tensor, "heads tile head_dim"]:
-        """Returns vectors turned by their positions."""
+    def rotate(self, x: Float[Tensor, "heads tile head_dim"]) -> Float[Tensor, "heads tile head_dim"]:
+        """Returns vectors rotated by their positions."""
         first, second = x.chunk(2, dim=-1)
         return torch.cat([first * self.cosine - second * self.sine, first * self.sine + second * self.cosine], dim=-1)
 
@@ -78,10 +78,10 @@ class ReadQueriesKeysValues(Read):
         return self.at(x, Rotary.of(context.position[span], self.head_dim, in_full))
 
     def at(self, x: Float[Tensor, "tile d_model"], rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns q, k, v [heads, tile, head_dim] of tokens at given positions."""
+        """Returns q, k, v [heads, tile, head_dim] of tokens at the positions of `rotary`."""
         q, k, v = self.project(self.norm(x)).chunk(3, dim=-1)
         in_full = torch.promote_types(v.dtype, torch.float32)
-        q, k = (rotary.turn(unit_heads(part, self.n_heads, in_full)).to(v.dtype) for part in (q, k))
+        q, k = (rotary.rotate(unit_heads(part, self.n_heads, in_full)).to(v.dtype) for part in (q, k))
         return q, k, split_heads(v, self.n_heads)
 
 
@@ -94,7 +94,7 @@ class WriteHeads(Write):
         self.dropout = nn.Dropout(dropout)
 
     def writers(self) -> tuple[nn.Linear, ...]:
-        """Returns the linear map whose result goes into the stream."""
+        """Returns the linear map that writes into the stream."""
         return (self.project,)
 
     def forward(self, x: Float[Tensor, "heads tile head_dim"]) -> Float[Tensor, "tile d_model"]:
@@ -103,24 +103,24 @@ class WriteHeads(Write):
 
 
 def memory_of_reading(sizes: LayerSizes, matrices: int) -> StageMemory:
-    """Returns the bytes of a tile of `ReadQueriesKeysValues`, whose matrices have so many elements."""
+    """Returns the bytes of a tile of `ReadQueriesKeysValues`; `matrices` is the number of weights of its matrices."""
     d, p, angles = sizes.d_model, sizes.product_bytes, 4 * sizes.head_dim
     return stage_memory(
         sizes,
         matrices=matrices,
-        # While the keys are turned: the projection, the queries, the keys, their products with the angles, the result.
+        # While keys are rotated: the projection, queries, keys, their products with cosines and sines, the result.
         forward=4 * d + 3 * p * d + p * d + (4 + 6 + 4) * d + angles,
         left=4 * d + 3 * p * d + 2 * p * d,
-        # The stream, its normed vectors, the projection, what queries and keys are turned by, and they.
+        # The stream, the normed stream, the projection, the rotary embeddings, queries and keys.
         graph=4 * d + p * d + 3 * p * d + angles + 2 * p * d,
         backward=(22 if p == 4 else 20) * d,
     )
 
 
 def memory_of_writing(sizes: LayerSizes, matrices: int) -> StageMemory:
-    """Returns the bytes of a tile of `WriteHeads`, whose matrices have so many elements."""
+    """Returns the bytes of a tile of `WriteHeads`; `matrices` is the number of weights of its matrices."""
     d, p = sizes.d_model, sizes.product_bytes
-    # The heads, joined, and the increment.
+    # The heads, the joined heads, and the increment.
     graph = 3 * p * d + (p * d if sizes.dropout else 0)
     return stage_memory(
         sizes,

@@ -1,8 +1,8 @@
-"""How the plan of a step's memory counts a layer: sizes, and the bytes of token-wise stages and of attention.
+"""The memory of a layer in the plan: sizes, and the bytes of token-wise stages and of attention.
 
-Each part of a layer counts its own, in the file of its code. A unit in these counts is an element of a token: `4 * d`
-stands for a [tile, d_model] in full precision, `p * d` for one in the precision of the products, with what PyTorch's
-operations save for their gradients.
+Each part of a layer counts its own memory, in the file of its code. Counts are bytes per token: `4 * d` stands for a
+[tile, d_model] tensor in full precision, `p * d` for one in product precision, including what PyTorch's operations save
+for the backward pass.
 """
 
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from revlm.ops.attention import triton
 from revlm.ops.normalization import TILE as NORM_TILE
 
 FULL_BYTES = 4
-"""An element of the weights, the streams and everything that is summed: float32 or int32."""
+"""Bytes of an element of weights, streams and sums: float32 or int32."""
 
 
 class Weights(NamedTuple):
-    """Elements of the weights of one sublayer: all of them, and the matrices of its two token-wise stages."""
+    """The number of weights of one sublayer: in total, and of the matrices of its two token-wise stages."""
 
     total: int
     read_matrices: int
@@ -26,9 +26,9 @@ class Weights(NamedTuple):
 
 @dataclass(frozen=True)
 class LayerSizes:
-    """Sizes that decide how large a layer's tensors are; `product_bytes` is an element of a matrix product.
+    """The sizes that determine a layer's tensors; `product_bytes` is the size of an element of a matrix product.
 
-    `tile` is the tokens of one tile; `directions` are those that a vector is compared with in one round of hashing;
+    `tile` is the number of tokens of a tile, `directions` that of random directions in one round of hashing;
     `device_kind` is "cpu" or "cuda".
     """
 
@@ -53,41 +53,41 @@ class LayerSizes:
 
     @property
     def compiled(self) -> bool:
-        """Whether the operations are those compiled for the CPU."""
+        """Whether the operations run on the compiled CPU backend."""
         return backends.planned(self.device_kind) == "compiled"
 
     @property
     def in_triton(self) -> bool:
-        """Whether attention and hashing are Triton's kernels."""
+        """Whether attention and hashing run on the Triton backend."""
         return backends.planned(self.device_kind) == "triton" and triton.takes_head_dim(self.head_dim)
 
     @property
     def hidden_bytes(self) -> int:
-        """A whole [tokens, d_model] in full precision."""
+        """The bytes of a [tokens, d_model] tensor in full precision."""
         return FULL_BYTES * self.tokens * self.d_model
 
     @property
     def product_hidden_bytes(self) -> int:
-        """A whole [tokens, d_model] in the precision of the products."""
+        """The bytes of a [tokens, d_model] tensor in product precision."""
         return self.product_bytes * self.tokens * self.d_model
 
     @property
     def tile_tokens(self) -> int:
-        """Tokens of the largest tile."""
+        """The number of tokens of the largest tile."""
         return min(self.tile, self.tokens)
 
     @property
     def tiles(self) -> int:
-        """How many tiles an example has."""
+        """The number of tiles of an example."""
         return -(-self.tokens // self.tile)
 
 
 class StageMemory(NamedTuple):
     """Bytes of one tile of a token-wise stage.
 
-    `forward` is the most held without a graph, `left` what is still bound to names when the tiles are done, `graph`
-    what a graph keeps, its results included, and `backward` the most held beside the graph while it is differentiated.
-    Of graph and backward together, `of_weights` are casts and gradients of weights, `wide` tensors of [tile, d_ff].
+    `forward` is the peak without a graph, `left` what variables still hold after the tiles, `graph` what a graph keeps,
+    including its results, and `backward` the peak besides the graph during differentiation. Of graph and backward
+    together, `of_weights` is the part of casts and gradients of weights, `wide` that of [tile, d_ff] tensors.
     """
 
     forward: int
@@ -101,10 +101,10 @@ class StageMemory(NamedTuple):
 class MixMemory(NamedTuple):
     """Bytes of one attention over all tokens.
 
-    `read` is what the tiles hand over, `mixed` what attention makes of it, `saved` what it saves besides for its
-    gradients. `made` are the gradients that the operation makes, `gradients` those of what was read, of which the last
-    is `summed` from several where one tensor is read twice; the `overwritten` part of what was read holds gradients in
-    the end. The work spaces are beside all that.
+    `read` is the input from the tiles, `mixed` the output, `saved` what else is saved for the backward pass. `made` are
+    the gradients that the operation allocates, `gradients` those of the input, the last of which is `summed` from two
+    where one tensor is read twice; the `overwritten` part of the input holds gradients at the end. The workspaces are
+    additional.
     """
 
     read: int
@@ -119,7 +119,7 @@ class MixMemory(NamedTuple):
 
 
 class AttentionMemory(NamedTuple):
-    """Bytes of one attention sublayer: of its token-wise stages and of what lies between them."""
+    """Bytes of one attention sublayer: of its token-wise stages and of the attention between them."""
 
     read: StageMemory
     mix: MixMemory
@@ -137,12 +137,12 @@ def stage_memory(
     extra: int = 0,
     wide: int = 0,
 ) -> StageMemory:
-    """Returns the bytes of a stage with the elements of its matrices, from bytes of one token in each of its moments.
+    """Returns the bytes of a stage from bytes per token; `matrices` is the number of weights of its matrices.
 
-    `extra` are bytes of a tile beside the tokens' in the forward pass.
+    `extra` is the number of further bytes of a tile in the forward pass.
     """
     tile, product = sizes.tile_tokens, sizes.product_bytes
-    # The weight gradients of one tile, and the casts that its products read.
+    # One tile's weight gradients, and the cast weights of its products.
     casts = 0 if product == FULL_BYTES else product * matrices
     gradients = casts + FULL_BYTES * matrices
     return StageMemory(
@@ -156,17 +156,17 @@ def stage_memory(
 
 
 def normalizing_bytes(sizes: LayerSizes) -> int:
-    """What a norm by PyTorch's own operations holds beside its input and its result: two tensors of a tile."""
+    """Returns the bytes that PyTorch's norm holds besides its input and result: two tensors of a tile."""
     if sizes.compiled:
         return 0
     return 2 * FULL_BYTES * min(NORM_TILE[sizes.device_kind], sizes.tile_tokens) * sizes.d_model
 
 
 def adding_bytes(sizes: LayerSizes, before: int) -> int:
-    """Bytes of a token while an increment is put on the grid and added, given what was there before."""
+    """Returns the bytes per token while an increment is rounded to the grid and added, on top of `before`."""
     return before if sizes.compiled else before + (sizes.product_bytes + FULL_BYTES) * sizes.d_model
 
 
 def gradients_lie_over_inputs(sizes: LayerSizes, rounds: int) -> bool:
-    """Whether attention writes gradients over q, k and v; compiled, not in full precision and in a single round."""
+    """Whether attention writes gradients over q, k and v; compiled kernels do not for one round in full precision."""
     return sizes.in_triton or (sizes.compiled and (rounds > 1 or sizes.product_bytes < FULL_BYTES))

@@ -8,7 +8,7 @@ from revlm.ops.normalization import rms_norm
 
 
 class RMSNorm(nn.Module):
-    """RMS normalisation with a learned gain; `for_products` gives it in the precision of the matrix products."""
+    """RMS normalization with a learned gain; `for_products` returns it in the precision of the matrix products."""
 
     def __init__(self, d_model: int, *, for_products: bool = True) -> None:
         super().__init__()
@@ -16,7 +16,7 @@ class RMSNorm(nn.Module):
         self.for_products = for_products
 
     def forward(self, x: Float[Tensor, "tile d_model"]) -> Float[Tensor, "tile d_model"]:
-        """Returns the normalised tokens, under autocast in its precision."""
+        """Returns the normalized tokens, under autocast in its dtype where `for_products` is set."""
         device = x.device.type
         products = self.for_products and torch.is_autocast_enabled(device)
         return rms_norm(x, self.weight, torch.get_autocast_dtype(device) if products else None)

@@ -1,4 +1,4 @@
-"""Which tokens a hash layer still looks at: the last few of each bucket."""
+"""Ring buffers of the last few tokens of each bucket, to which a hash layer attends."""
 
 import torch
 from jaxtyping import Int
@@ -8,9 +8,9 @@ from revlm.ops.heap import hold_in_huge_pages
 
 
 class Rings:
-    """The slots of the last `window` tokens of each sample, head, round and bucket: the oldest first, 0 for none.
+    """The slots of the last `window` tokens of each sample, head, round and bucket: oldest first, 0 for none.
 
-    They take `4 * heads * rounds * n_buckets * window` bytes a sample, whatever the length.
+    They take `4 * heads * rounds * n_buckets * window` bytes per sample, whatever the length.
     """
 
     def __init__(self, heads: int, rounds: int, n_buckets: int, window: int, device: torch.device) -> None:
@@ -22,46 +22,46 @@ class Rings:
 
     @property
     def slots(self) -> Int[Tensor, "rings window"]:
-        """The rings themselves: of sample, head, round and bucket, the last of which counts fastest."""
+        """All rings, indexed by sample, head, round and bucket, the last one fastest."""
         return self._slots
 
     def rows(self, bucket: Int[Tensor, "heads samples rounds"]) -> Int[Tensor, "heads samples rounds"]:
-        """Returns the rings of buckets, as `of_rows` and `push` want them."""
+        """Returns the ring indices of buckets, for `of_rows` and `push`."""
         return bucket + self._first_row
 
     def of_rows(self, rows: Int[Tensor, "heads samples rounds"]) -> Int[Tensor, "heads samples rounds window"]:
-        """Returns the slots that some rings hold."""
+        """Returns the slots in some rings."""
         return self._slots.index_select(0, rows.flatten()).view(*rows.shape, self.window)
 
     def push(self, rows: Int[Tensor, "heads samples rounds"], slots: Int[Tensor, "samples"]) -> None:
-        """Adds to the rings of each sample one token, dropping the oldest."""
+        """Pushes one token of each sample into its rings, which drop their oldest."""
         newest = slots[:, None].expand(rows.shape)[..., None]
         self._slots.index_copy_(0, rows.flatten(), torch.cat([self.of_rows(rows)[..., 1:], newest], -1).flatten(0, 2))
 
     def of_buckets(self, head: int, round_: int, buckets: Int[Tensor, "some"]) -> Int[Tensor, "some window"]:
-        """Returns the slots in the rings of some buckets of the one sample."""
+        """Returns the slots in the rings of some buckets of the single sample."""
         return self._slots[(head * self.rounds + round_) * self.n_buckets :].index_select(0, buckets)
 
     def push_run(self, bucket: Int[Tensor, "heads rounds tokens"], first_slot: int) -> None:
-        """Adds a run of tokens of the one sample, which stand in slots that follow each other."""
+        """Pushes several tokens of the single sample, whose slots are consecutive."""
         place = torch.arange(self.window, device=bucket.device)
         for row, of_row in enumerate(bucket.flatten(0, 1)):
             ordered, token = torch.sort(of_row, stable=True)
             hit, members = torch.unique_consecutive(ordered, return_counts=True)
             rows, stops = hit.long() + row * self.n_buckets, members.cumsum(0)
-            # What a place holds afterwards stands `members` places on: in the ring, or else among the new tokens.
+            # Each entry's new value is `members` entries later: in the ring, or else among the new tokens.
             before = place + members[:, None]
             kept = self._slots.index_select(0, rows).gather(1, before.clamp(max=self.window - 1))
             new = token[(stops[:, None] - self.window + place).clamp_(min=0)] + first_slot
             self._slots.index_copy_(0, rows, torch.where(before < self.window, kept, new.int()))
 
     def fork(self, samples: int) -> None:
-        """Gives each of so many samples the rings of the one there was."""
+        """Copies the rings of the single sample for each of `samples`."""
         self._slots = self._slots.repeat(samples, 1)
         self._first_row = self._first_rows(samples)
 
     def tensors(self) -> list[Tensor]:
-        """Returns all that is kept."""
+        """Returns the tensor of the rings."""
         return [self._slots]
 
     def _first_rows(self, samples: int) -> Int[Tensor, "heads samples rounds"]:

@@ -1,4 +1,4 @@
-"""The parts of a residual sublayer, and what each may look at."""
+"""The parts of a residual sublayer, and which tokens each may see."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -7,10 +7,10 @@ from revlm.model.parts.context import Context
 
 
 class Read(nn.Module):
-    """A token-wise projection of the stream into what a sublayer mixes.
+    """A token-wise projection of the stream into the tensors that a sublayer mixes.
 
-    Called with a tile of the stream, `lookahead` tokens longer than the `span` of positions it answers for (except
-    at the end of the sequence). Returns tensors with the tokens of the span in dimension 1. Draws nothing at random.
+    Its input is a tile of the stream, `lookahead` tokens longer than the `span` of its output (except at the end of the
+    sequence). It returns tensors with the tokens of the span in dimension 1. It must not draw random numbers.
     """
 
     lookahead = 0
@@ -21,7 +21,7 @@ class Read(nn.Module):
 
 
 class Mix(nn.Module):
-    """The only part that lets tokens meet: attention over all that was read. Draws nothing at random."""
+    """The only part that mixes tokens: attention over all that was read. It must not draw random numbers."""
 
     def forward(self, *read: Tensor, context: Context) -> Float[Tensor, "heads tokens head_dim"]:
         """Returns the mixed values of every token."""
@@ -29,10 +29,10 @@ class Mix(nn.Module):
 
 
 class Write(nn.Module):
-    """A token-wise map from what was mixed (or from the stream, where a sublayer mixes nothing) to the increment."""
+    """A token-wise map from the mixed values (or from the stream, in a sublayer without mixing) to the increment."""
 
     def writers(self) -> tuple[nn.Linear, ...]:
-        """Returns the linear maps whose results go into the stream."""
+        """Returns the linear maps that write into the stream."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Float[Tensor, "tile d_model"]:
@@ -41,7 +41,7 @@ class Write(nn.Module):
 
 
 class Sublayer(nn.Module):
-    """One residual increment of a stream: read and mix, or neither, then write."""
+    """One residual sublayer: read and mix, or neither, then write the increment."""
 
     def __init__(self, write: Write, read: Read | None = None, mix: Mix | None = None) -> None:
         super().__init__()

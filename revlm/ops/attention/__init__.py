@@ -1,7 +1,8 @@
-"""Bucketed window attention: one operation for local and for hashed layers, one backend a file.
+"""Bucketed window attention: one operation for local and hash layers, one file per backend.
 
 Each query attends to the `window` most recent earlier positions of its own bucket, in each of several rounds of
-buckets; a key found in several rounds counts once. The definition is `reference`; every other backend equals it.
+buckets; a key found in several rounds counts once. `reference` is the definition; every other backend computes the
+same.
 """
 
 from types import ModuleType
@@ -29,8 +30,8 @@ _BACKENDS: dict[str, ModuleType] = {
     "compiled": compiled,
     "triton": triton,
 }
-# What `auto` is by the choice of all operations.
-_OF_CHOICE = {"pytorch": "blocked", "compiled": "compiled", "triton": "triton"}
+# Attention's backend for each general backend, when the argument is `auto`.
+_BY_BACKEND = {"pytorch": "blocked", "compiled": "compiled", "triton": "triton"}
 
 
 @checks_its_arguments
@@ -46,23 +47,24 @@ def bucketed_window_attention(
     include_self: bool,
     backend: str = "auto",
 ) -> Float[Tensor, "rows queries head_dim"]:
-    """Returns, for each query, the softmax-weighted mean of the values in its window of its buckets.
+    """Returns, for each query, the softmax-weighted mean of the values in the windows of its buckets.
 
     A row is one head of one sequence. For a query at position t, S_r(t) holds the `window` most recent positions
     s < t with `bucket[r, s] == bucket[r, t]` (with `include_self`: t and the `window - 1` most recent such s), and
     S(t) is the union over the rounds. `out[t] = sum over s in S(t) of softmax(scale * <q[t], k[s]>) * v[s]`; the sink
-    is one more logit that takes weight and gives no value. Where S(t) is empty the output is zero.
+    is an additional logit with weight but without a value. Where S(t) is empty the output is zero.
 
-    With fewer queries than tokens, the queries are the last positions. Bucket numbers lie in 0..2^31-1; documents
-    whose numbers differ never meet. A scale, a sink or buckets of one row are those of all rows. Gradients reach q, k,
-    v, the sink and a scale that is a tensor. The result is of q's dtype, and empty where there is no query.
+    With fewer queries than tokens, the queries are the last positions. Bucket numbers are in 0..2^31-1; positions in
+    different buckets never attend to each other. A scale, a sink or buckets of one row apply to all rows. Gradients
+    reach q, k, v, the sink and a scale that is a tensor. The result has q's dtype, and is empty where there is no
 
-    The backend `auto` is what `revlm.ops.backends` chooses: `compiled` on a CPU for which there is a compiler; `triton`
-    on CUDA for bfloat16 and float32 and a head_dim of at most 128; else `blocked`, which is PyTorch's own operations.
+    query.
+    With `auto`, `revlm.ops.backends` chooses the backend: `compiled` on a CPU with a compiler; `triton` on CUDA for
+    bfloat16 and float32 and a head_dim of at most 128; otherwise `blocked`, PyTorch's operations.
 
     Raises:
-        UsageError: naming the argument whose shape, dtype, device or numbers do not fit; on an unknown backend, or one
-            that cannot be here. On CUDA the check of the bucket numbers waits for them.
+        UsageError: an argument's shape, dtype, device or numbers do not fit (the message names it), or the backend is
+            unknown or unavailable. On CUDA the check of the bucket numbers synchronizes.
 
     Source: the buckets are those of Kitaev, Kaiser and Levskaya, arXiv 2001.04451, section 2; windows in place of
     chunks of the sorted order make the result strictly causal.
@@ -89,11 +91,11 @@ def attention_with_log_sum_exp(
     block: int = 64,
     may_overwrite: bool = False,
 ) -> tuple[Float[Tensor, "rows queries head_dim"], Float[Tensor, "rows queries"]]:
-    """Returns `bucketed_window_attention` and the logarithm of each softmax's denominator, the sink's share included.
+    """Returns `bucketed_window_attention` and the logarithm of each softmax's denominator, including the sink.
 
-    The second result carries no gradient; it is +inf where there is neither a key nor a sink. `block` is the number
-    of queries that all but `reference` work on together: it changes speed and memory, not the result. With
-    `may_overwrite` the backward pass may write the gradients over q, k and v, and then cannot run a second time.
+    The second result has no gradient; it is +inf where there is neither a key nor a sink. `block` is the number of
+    queries that all backends but `reference` process together: it changes speed and memory, not the result. With
+    `may_overwrite` the backward pass may write the gradients over q, k and v, and can then run only once.
     """
     if backend not in ("auto", *_BACKENDS):
         raise UsageError(f"unknown attention backend {backend!r}: choose one of auto, {', '.join(sorted(_BACKENDS))}")
@@ -109,20 +111,20 @@ def attention_with_log_sum_exp(
 
 
 def _backend(name: str, arguments: Arguments) -> ModuleType:
-    """Returns the backend of a name; `auto` is one that takes the arguments.
+    """Returns the backend with a name, or with `auto` one that takes the arguments.
 
     Raises:
-        UsageError: where a backend that is asked for cannot be here or does not take them.
+        UsageError: the requested backend is unavailable or does not take the arguments.
     """
     device = arguments.q.device
     if name == "auto":
-        module = _BACKENDS[_OF_CHOICE[backends.chosen(device)]]
+        module = _BACKENDS[_BY_BACKEND[backends.chosen(device)]]
         return module if module.takes(arguments) else blocked
     if name in backends.BACKENDS:
         backends.require(name, device)
     if not _BACKENDS[name].takes(arguments):
         raise UsageError(
-            f"backend '{name}' is not made for {arguments.q.dtype} and a head_dim of {arguments.q.shape[2]}: use "
+            f"backend '{name}' does not support {arguments.q.dtype} with a head_dim of {arguments.q.shape[2]}: use "
             "'blocked', or more heads"
         )
     return _BACKENDS[name]
@@ -142,13 +144,13 @@ def workspace_bytes(
     queries_are_keys: bool = False,
     backend: str = "auto",
 ) -> int:
-    """Returns the most bytes that one call of a backend holds beside its inputs, its results and its gradients.
+    """Returns the peak of the bytes that one call of a backend holds besides its inputs, results and gradients.
 
-    Each backend counts its own buffers; `element_bytes` is the size of an element of q, k and v. `auto` is what it is
-    on a kind of device, "cpu" or "cuda", as far as can be told before anything is built.
+    Each backend counts its own buffers; `element_bytes` is the size of an element of q, k and v. `auto` means the
+    backend expected on `device_kind`, "cpu" or "cuda", before anything is built.
     """
     if backend == "auto":
-        backend = _OF_CHOICE[backends.planned(device_kind)]
+        backend = _BY_BACKEND[backends.planned(device_kind)]
         if not _BACKENDS[backend].takes_head_dim(head_dim):
             backend = "blocked"
     return _BACKENDS[backend].workspace_bytes(

@@ -1,6 +1,6 @@
-"""The arguments of attention, checked once and brought to one form before any backend sees them.
+"""Validates the arguments of attention and brings them to one form for every backend.
 
-The compiled backend and Triton's read memory by these shapes: what is not checked here is read out of bounds there.
+The compiled and Triton backends address memory by these shapes: an error missed here would read out of bounds there.
 """
 
 import operator
@@ -20,16 +20,16 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def checks_its_arguments(function: _Function) -> _Function:
-    """Marks a function that names a wrong argument itself: its annotations tell axes and are not enforced by tests."""
+    """Marks a function that validates its own arguments, so that tests do not enforce its annotations."""
     function.__no_type_check__ = True  # type: ignore[attr-defined]
     return function
 
 
 class Arguments(NamedTuple):
-    """Arguments as every backend takes them.
+    """The validated arguments of every backend.
 
-    q, k and v have one dtype and lie on one device; where q and k were the same tensor they still are. `bucket` may
-    have a stride of 0 between rows that share their buckets. `scale` and `sink` are contiguous, in float32 (float64 for
+    q, k and v have the same dtype and device; if q and k were the same tensor, they still are. `bucket` may have a
+    stride of 0 between rows that share their buckets. `scale` and `sink` are contiguous and float32 (float64 for
     float64 inputs); `window` and `block` are at most the number of tokens.
     """
 
@@ -69,10 +69,10 @@ def checked_arguments(
 ) -> Arguments:
     """Returns the arguments of `bucketed_window_attention` in the form of `Arguments`.
 
-    A scale, a sink or buckets of a single row are those of every row.
+    A scale, a sink or buckets of a single row apply to every row.
 
     Raises:
-        UsageError: naming the argument whose shape, dtype, device or value does not fit the others.
+        UsageError: an argument's shape, dtype, device or value does not fit the others; the message names it.
     """
     for name, x in (("q", q), ("k", k), ("v", v)):
         require_tensor(name, x, FLOATS)
@@ -88,10 +88,10 @@ def checked_arguments(
     if bucket.dim() != 3 or bucket.shape[0] not in (1, rows) or bucket.shape[2] != tokens:
         raise UsageError(
             f"bucket has shape {shape_of(bucket)} for {rows} rows of {tokens} tokens: give [rows, rounds, tokens], or "
-            "[1, rounds, tokens] for all rows alike"
+            "[1, rounds, tokens] for all rows"
         )
     if bucket.shape[1] == 0:
-        raise UsageError(f"bucket has shape {shape_of(bucket)}, no round: give at least one")
+        raise UsageError(f"bucket has shape {shape_of(bucket)}, without rounds: give at least one")
     of_inputs = torch.promote_types(torch.promote_types(q.dtype, k.dtype), v.dtype)
     sums = torch.promote_types(of_inputs, torch.float32)
     if not isinstance(scale, Tensor):
@@ -116,10 +116,10 @@ def checked_arguments(
 
 
 def require_bucket_numbers(bucket: Tensor) -> None:
-    """Returns where buckets are integers in 0..2^31-1; on CUDA this waits for them.
+    """Checks that buckets are integers in 0..2^31-1; synchronizes on CUDA.
 
     Raises:
-        UsageError: naming the numbers.
+        UsageError: they are not; the message names the range.
     """
     require_tensor("bucket", bucket, _INTEGERS)
     if bucket.numel() == 0:
@@ -130,10 +130,10 @@ def require_bucket_numbers(bucket: Tensor) -> None:
 
 
 def require_tensor(name: str, x: object, dtypes: tuple[torch.dtype, ...]) -> None:
-    """Returns where an argument is a tensor of one of these dtypes.
+    """Checks that an argument is a tensor of one of these dtypes.
 
     Raises:
-        UsageError: naming the argument.
+        UsageError: it is not; the message names it.
     """
     if not isinstance(x, Tensor):
         raise UsageError(f"{name} is a {type(x).__name__}: give a tensor")
@@ -143,27 +143,27 @@ def require_tensor(name: str, x: object, dtypes: tuple[torch.dtype, ...]) -> Non
 
 
 def require_axes(name: str, x: Tensor, axes: str) -> None:
-    """Returns where an argument has these axes, in number.
+    """Checks the number of an argument's axes.
 
     Raises:
-        UsageError: naming the argument.
+        UsageError: it differs; the message names the argument.
     """
     if x.dim() != len(axes.split()):
         raise UsageError(f"{name} has shape {shape_of(x)}: give [{axes.replace(' ', ', ')}]")
 
 
 def require_shape(name: str, x: Tensor, shape: tuple[int, ...], wanted: str) -> None:
-    """Returns where an argument has a shape; `wanted` says where that comes from.
+    """Checks an argument's shape; `wanted` describes it in the message.
 
     Raises:
-        UsageError: naming the argument.
+        UsageError: it differs; the message names the argument.
     """
     if x.shape != shape:
         raise UsageError(f"{name} has shape {shape_of(x)} and not {list(shape)}: give {wanted}")
 
 
 def shape_of(x: Tensor) -> list[int]:
-    """Returns a tensor's shape, for people."""
+    """Returns a tensor's shape, for messages."""
     return list(x.shape)
 
 

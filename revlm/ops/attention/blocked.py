@@ -1,9 +1,9 @@
 """Bucketed window attention in blocks of the sorted order, in plain PyTorch on any device.
 
-Time is linear in the tokens: a block of B queries meets its own B keys and the W before them. Rows and rounds are
-worked off one at a time in buffers of [tokens, head_dim] and [blocks, B, B + W]; nothing of size rounds x tokens x
-d_model or tokens x W exists. Products and sums are in float32 (float64 for float64 inputs). The backward pass
-recomputes the weights from the saved log-sum-exp and returns gradients to token order by gathering: deterministic.
+Time is linear in the tokens: a block of B queries attends to its own B keys and the W before them. Rows and rounds are
+processed one at a time in buffers of [tokens, head_dim] and [blocks, B, B + W]; no tensor of rounds x tokens x d_model
+or tokens x W elements exists. Products and sums are in float32 (float64 for float64 inputs). The backward pass
+recomputes the weights from the saved log-sum-exp and gathers gradients into token order, which is deterministic.
 """
 
 from collections.abc import Iterator
@@ -17,17 +17,17 @@ from torch.autograd.function import once_differentiable
 from revlm.ops.attention.arguments import Arguments
 from revlm.ops.attention.order import BucketOrder, bucket_order
 
-# Logits worked on at one time: 2 MiB in float32, so that the passes over them stay in the cache.
+# Logits processed at once: 2 MiB in float32, so that repeated passes over them hit the cache.
 _CHUNK_ELEMENTS = 2**19
 
 
 def takes(arguments: Arguments) -> bool:
-    """Returns whether the arguments are what the backend is made for: any."""
+    """Returns whether the backend supports the arguments; it supports any."""
     return True
 
 
 def takes_head_dim(head_dim: int) -> bool:
-    """Returns whether heads are of a width that the backend is made for: any."""
+    """Returns whether the backend supports the head_dim; it supports any."""
     return True
 
 
@@ -44,7 +44,7 @@ def attention_with_log_sum_exp(
     block: int,
     may_overwrite: bool,
 ) -> tuple[Float[Tensor, "rows queries head_dim"], Float[Tensor, "rows queries"]]:
-    """Returns what `reference.attention_with_log_sum_exp` returns, in time linear in the tokens."""
+    """Returns the result of `reference.attention_with_log_sum_exp`, in time linear in the tokens."""
     out, log_sum_exp = _BlockedAttention.apply(q, k, v, scale, sink, bucket, window, include_self, block)
     return out, log_sum_exp
 
@@ -61,10 +61,10 @@ def workspace_bytes(
     backward: bool,
     queries_are_keys: bool,
 ) -> int:
-    """Returns the most bytes that one call holds beside its inputs, its results and its gradients.
+    """Returns the peak of the bytes that one call holds besides its inputs, results and gradients.
 
-    The rows do not count: they are worked off one at a time; nor does it help that queries are keys. `element_bytes` is
-    the size of an element of q, k and v.
+    It does not depend on the rows, which are processed one at a time, nor on whether queries are keys. `element_bytes`
+    is the size of an element of q, k and v.
     """
     size = max(element_bytes, 4)
     reach = -(-window // block) * block
@@ -75,18 +75,18 @@ def workspace_bytes(
     # Keys, values and places of `_Blocks`; its logits, distances and, beyond one round, nearest distances.
     held = 2 * (queries + reach) * head_dim * size + rounds * (queries + reach) * place_size
     held += pairs * (size + place_size * min(rounds, 2))
-    # The order of this row, and that of the row before, still there while its successor is sorted.
+    # The order of this row, and that of the previous row, which still exists while this one is sorted.
     held += 2 * 3 * 8 * rounds * tokens
     mask = pairs * min(rounds, 2)
     if not backward:
         held += 2 * queries * head_dim * size + queries * size
-        # Means in token order: of the earlier rounds, of the latest and, while it is made, of the new one.
+        # Means in token order: of the earlier rounds, of the latest one, and their merged result while it is computed.
         kept = min(max(rounds - 1, 1), 2)
         return held + kept * (row + tokens * size) + max(row, 4 * tokens * size, mask, chunk_keys)
     held += 3 * queries * head_dim * size + 2 * (queries + reach) * head_dim * size + 2 * queries * size
     held += 3 * tokens * size + pairs * size
-    # Gradients in token order, three a round: when a row begins, those of the row before and copies in full precision;
-    # when a round ends, the sums so far, the latest round's and the new ones, and one of the row before.
+    # Gradients in token order, three per round: when a row begins, those of the previous row and copies in full
+    # precision; when a round ends, the sums so far, the round's and their new sums, and one of the previous row.
     row_begins = (3 if rounds == 1 else 6) + (3 if element_bytes < size else 1)
     round_ends = {1: 6, 2: 7}.get(rounds, 10)
     during_chunks = (round_ends - 3) * row + max(mask, pairs * size + chunk_keys)
@@ -94,9 +94,9 @@ def workspace_bytes(
 
 
 class _Blocks:
-    """The keys of one row and round in sorted order, cut into overlapping blocks, with the mask of each block.
+    """The keys of one row and round in sorted order, split into overlapping blocks, with the mask of each block.
 
-    All buffers are reused from round to round and from row to row.
+    All buffers are reused across rounds and rows.
     """
 
     def __init__(self, k: Tensor, rounds: int, window: int, include_self: bool, block: int) -> None:
@@ -105,7 +105,7 @@ class _Blocks:
         self.include_self = include_self
         self.block = block
         self.count = -(-self.tokens // self.block)
-        # Keys reach back by whole blocks, so that gradients of overlapping blocks add up as shifted views.
+        # The reach of the keys is whole blocks, so that gradients of overlapping blocks are added as shifted views.
         self.reach = -(-self.window // self.block) * self.block
         self.width = self.block + self.reach
         self.dtype = torch.promote_types(k.dtype, torch.float32)
@@ -125,7 +125,7 @@ class _Blocks:
         return torch.zeros(self.count * self.block, *shape, dtype=self.dtype, device=like.device)
 
     def sorted_keys(self, like: Tensor) -> Tensor:
-        """Returns a zeroed buffer for one row's keys in sorted order, with the reach of the first block before them."""
+        """Returns a zeroed buffer for one row's keys in sorted order, preceded by the reach of the first block."""
         return torch.zeros(self.reach + self.count * self.block, self.head_dim, dtype=self.dtype, device=like.device)
 
     def gather(self, sorted_buffer: Tensor, source: Tensor, order: Tensor) -> None:
@@ -138,10 +138,10 @@ class _Blocks:
         return sorted_buffer[sorted_buffer.shape[0] - self.count * self.block :].index_select(0, sorted_at)
 
     def load(self, k: Tensor, v: Tensor, order: BucketOrder, round_: int) -> None:
-        """Sorts keys, values and the places of this and all earlier rounds by the order of one round."""
+        """Gathers keys, values and the places of this and all earlier rounds in the order of one round."""
         self.gather(self.k, k, order.token[round_])
         self.gather(self.v, v, order.token[round_])
-        # Padding before and behind the tokens lies beyond every window.
+        # Padding before and after the tokens is outside every window.
         far = 2 * (self.window + 1)
         self.place.fill_(-far)
         self.place[: round_ + 1, self.reach : self.reach + self.tokens] = order.place[: round_ + 1].index_select(
@@ -149,28 +149,28 @@ class _Blocks:
         )
 
     def windows(self, sorted_keys: Tensor, chunk: slice) -> Tensor:
-        """Returns the keys of each block with the reach before them, as an overlapping view [blocks, width, ...]."""
+        """Returns the keys of each block, preceded by their reach, as an overlapping view [blocks, width, ...]."""
         step, stride = self.block * sorted_keys.stride(0), sorted_keys.stride()
         shape = (self.count, self.width, *sorted_keys.shape[1:])
         return sorted_keys.as_strided(shape, (step, *stride))[chunk]
 
     def chunks(self) -> Iterator[slice]:
-        """Yields the blocks in groups whose logits stay in the cache."""
+        """Yields groups of blocks whose logits fit in the cache."""
         for start in range(0, self.count, self.chunk):
             yield slice(start, min(start + self.chunk, self.count))
 
     def logits(self, q: Tensor, chunk: slice, round_: int) -> Tensor:
-        """Returns the logits of some blocks, -inf outside the window or where an earlier round has the key already."""
+        """Returns the logits of some blocks, -inf outside the window or where an earlier round already has the key."""
         logits = self._logits[: chunk.stop - chunk.start]
         torch.bmm(self.per_block(q)[chunk], self.windows(self.k, chunk).transpose(1, 2), out=logits)
         return logits.masked_fill_(self.excluded(chunk, round_), -torch.inf)
 
     def excluded(self, chunk: slice, round_: int) -> Tensor:
-        """Returns which pairs of some blocks do not count in this round.
+        """Returns the mask of the pairs of some blocks that are excluded in this round.
 
-        A pair is in the window when `0 <= d < W`, with d the difference of places (less one where the token itself is
-        not included): that is `|2 d - (W - 1)| < W`, one absolute value and one comparison, and the nearest over the
-        earlier rounds is one minimum a round.
+        A pair is in the window if `0 <= d < W`, where d is the difference of places (minus one if the token itself is
+        not included). This is `|2 d - (W - 1)| < W`, one absolute value and one comparison, and the minimum over the
+        earlier rounds is one operation per round.
         """
         distance = self._distance[: chunk.stop - chunk.start]
         outside = self._centred(chunk, round_, distance) >= self.window
@@ -196,14 +196,14 @@ class _Blocks:
         return sorted_queries.view(self.count, self.block, *sorted_queries.shape[1:])
 
     def add_overlapping(self, total: Tensor, part: Tensor, chunk: slice) -> None:
-        """Adds gradients [blocks, width, head_dim] of overlapping windows to the sorted keys, in one fixed order."""
+        """Adds gradients [blocks, width, head_dim] of overlapping windows to the sorted keys, in a fixed order."""
         blocks = total.view(-1, self.block, self.head_dim)
         for shift in range(self.width // self.block):
             blocks[chunk.start + shift : chunk.stop + shift] += part[:, shift * self.block : (shift + 1) * self.block]
 
 
 def _orders(bucket: Tensor, window: int) -> Iterator[BucketOrder]:
-    """Yields the order of each row; rows that share their buckets (a dimension of stride 0) share the sort."""
+    """Yields the order of each row; rows that share their buckets (stride 0) share the sort."""
     order = None
     for row in bucket:
         if order is None or bucket.stride(0) != 0:
@@ -212,14 +212,14 @@ def _orders(bucket: Tensor, window: int) -> Iterator[BucketOrder]:
 
 
 def _as_all_positions(queries: Tensor, tokens: int) -> Tensor:
-    """Returns queries of the last positions as queries of every position, zero before the first."""
+    """Returns queries of the last positions, zero-padded to every position."""
     if queries.shape[1] == tokens:
         return queries
     return torch.nn.functional.pad(queries, (0, 0, tokens - queries.shape[1], 0))
 
 
 class _BlockedAttention(torch.autograd.Function):
-    """The products are in float32 on purpose: autocast is off in both directions."""
+    """Computes products in float32: autocast is off in both passes."""
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
@@ -267,7 +267,7 @@ def _forward(
             sorted_q.mul_(scale[row])
             for chunk in blocks.chunks():
                 logits = blocks.logits(sorted_q, chunk, round_)
-                # A finite maximum keeps -inf - maximum from being NaN where a query sees nothing.
+                # A finite maximum, so that -inf - maximum is not NaN where a query sees no key.
                 maximum = logits.amax(-1).clamp_(min=torch.finfo(logits.dtype).min)
                 weights = logits.sub_(maximum[..., None]).exp_()
                 weight_sum = weights.sum(-1)
@@ -285,7 +285,7 @@ def _forward(
         assert total_lse is not None
         if sink is not None:
             with_sink = torch.logaddexp(total_lse, sink[row].to(total_lse.dtype))
-            # Finite, so that neither a key nor a sink leaves zero and not NaN.
+            # Clamped to be finite, so that a query without keys or sink gives zero, not NaN.
             total.mul_(torch.exp(total_lse - with_sink.clamp(min=torch.finfo(with_sink.dtype).min))[:, None])
             total_lse = with_sink
         out[row] = total[tokens - queries :]

@@ -1,4 +1,4 @@
-"""Attention of one query a row to keys that were gathered for it: what decoding needs, one token at a time."""
+"""Attention of one query per row to keys gathered for it, for decoding one token at a time."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,13 +17,13 @@ def one_query_attention(
     scale: Float[Tensor, "heads"],
     sink: Float[Tensor, "heads"] | None = None,
 ) -> Float[Tensor, "heads samples head_dim"]:
-    """Returns what `bucketed_window_attention` gives for the last position, from its keys alone, in any order.
+    """Returns the output of `bucketed_window_attention` for the last position, given only its keys, in any order.
 
-    Keys that are not `visible` (None: all are) do not count; where none is, the output is zero. Sums are in float32 or
+    Keys that are not `visible` (None: all are) are ignored; where none is, the output is zero. Sums are in float32 or
     better.
 
     Raises:
-        UsageError: naming the argument whose shape or dtype does not fit.
+        UsageError: an argument's shape or dtype does not fit; the message names it.
     """
     for name, x in (("q", q), ("k", k), ("v", v), ("scale", scale), ("sink", sink)):
         if x is not None:
@@ -40,7 +40,7 @@ def one_query_attention(
         require_tensor("visible", visible, (torch.bool,))
         require_shape("visible", visible, (heads, samples, keys), "the shape of k but for head_dim")
     in_full = torch.promote_types(q.dtype, torch.float32)
-    # Autocast would turn the products into half-precision ones.
+    # Autocast would compute the products in half precision.
     with torch.autocast(q.device.type, enabled=False):
         scaled = q.to(in_full) * scale.to(in_full)[:, None, None]
         logits = (scaled[..., None, :] @ k.to(in_full).mT)[..., 0, :]
@@ -51,6 +51,6 @@ def one_query_attention(
             weights = torch.cat([logits, sink_logit], dim=-1).softmax(-1)[..., :-1]
         else:
             weights = logits.softmax(-1)
-            if visible is not None:  # a row without any key is NaN
+            if visible is not None:  # the softmax of a row without visible keys is NaN
                 weights = weights.masked_fill(~visible, 0)
         return (weights[..., None, :] @ v.to(in_full))[..., 0, :].to(q.dtype)

@@ -1,8 +1,8 @@
-"""One token of an attention layer in one compiled call: it is kept, and meets what was kept before it.
+"""Decodes one token of an attention layer in one compiled call, which caches it and attends to the cached tokens.
 
-A token costs a few dozen of PyTorch's operations otherwise, each of which takes longer to call than to do. What the
-calls equal is the step of each cache in `revlm.model.decoding` without them. A sample's result is the same bits alone
-and among others, and whatever the number of threads.
+Otherwise a token takes a few dozen PyTorch operations, whose call overhead exceeds their work. The calls compute the
+same as the `step` of each layer's cache without them. A sample's result has the same bits alone and in a batch, for any
+number of threads.
 """
 
 import torch
@@ -18,12 +18,12 @@ from revlm.ops.hashing import HashOfFew
 from revlm.ops.normalization import UNIT_EPSILON
 
 _NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float64: "float64"}
-# What a few samples need is done before a second thread has started.
+# Fewer samples finish before a second thread has started.
 _SAMPLES_OF_A_THREAD = 4
 
 
 def can_be_compiled(kept: Tensor) -> bool:
-    """Returns whether the calls can be used, by the tensor in which a layer keeps its keys and values."""
+    """Returns whether the calls support the tensor of a layer's cached keys and values."""
     return kept.dtype in _NAMES and backends.chosen(kept.device) == "compiled"
 
 
@@ -39,14 +39,14 @@ def hash_layer_token(
     scale: Float[Tensor, "heads"],
     sink: Float[Tensor, "heads"],
 ) -> tuple[Float[Tensor, "heads samples head_dim"], Int[Tensor, "heads samples rounds"]]:
-    """Returns the attention's output of the next token of each sample, and its buckets.
+    """Returns the attention's output for each sample's next token, and the token's buckets.
 
-    `projected` are its keys, of any length, and its values; its record is written to the slots from `first_slot` on.
-    Before it looks at the rings of its own buckets, the token before, whose slots and buckets are the latest ones,
-    enters those of its (None: there is no token before).
+    `projected` holds its keys, not normalized, and values; its records are written to the slots from `first_slot` on.
+    First the previous token, in the slots just before and with `latest_bucket` (None: there is none), is pushed into
+    its rings; then the token attends to the rings of its own buckets.
 
     Raises:
-        UsageError: naming the argument whose shape or dtype does not fit.
+        UsageError: an argument's shape or dtype does not fit; the message names it.
     """
     _require_kept("records", records, "slots heads two head_dim")
     samples, (slots, heads, _, head_dim) = _samples_of(projected, records, parts=2), records.shape
@@ -61,7 +61,7 @@ def hash_layer_token(
         require_shape("latest_bucket", latest_bucket, (heads, samples, rounds), "[heads, samples, rounds]")
     first_of_all = samples if latest_bucket is not None else 0
     if not first_of_all <= first_slot <= slots - samples:
-        raise UsageError(f"first_slot is {first_slot}: give {first_of_all} to {slots - samples}, as records has room")
+        raise UsageError(f"first_slot is {first_slot}: give {first_of_all} to {slots - samples}, the slots of records")
     require_shape("scale", scale, (heads,), "[heads]")
     require_shape("sink", sink, (heads,), "[heads]")
     projected, sums = projected.contiguous(), _sums(records)
@@ -105,17 +105,19 @@ def local_layer_token(
     scale: Float[Tensor, "heads"],
     sink: Float[Tensor, "heads"],
 ) -> Float[Tensor, "heads samples head_dim"]:
-    """Returns the attention's output of the next token of each sample.
+    """Returns the attention's output for each sample's next token.
 
-    `projected` are its queries and keys, of any length and not yet turned by its position, and its values; its record
-    is written to the ring, over that of the token that leaves the window.
+    `projected` holds its queries and keys, neither normalized nor rotated, and values; its record replaces that of the
+    token that leaves the window in the ring.
 
     Raises:
-        UsageError: naming the argument whose shape or dtype does not fit.
+        UsageError: an argument's shape or dtype does not fit; the message names it.
     """
     _require_kept("ring", ring, "heads samples window two head_dim")
     heads, samples, window, _, head_dim = ring.shape
-    require_shape("ring", ring, (heads, _samples_of(projected, ring, parts=3), window, 2, head_dim), "a ring a sample")
+    require_shape(
+        "ring", ring, (heads, _samples_of(projected, ring, parts=3), window, 2, head_dim), "a ring per sample"
+    )
     for name, turn in (("cosine", cosine), ("sine", sine)):
         require_shape(name, turn, (1, head_dim // 2), "[one, half_head_dim]")
     require_shape("scale", scale, (heads,), "[heads]")
@@ -147,10 +149,10 @@ def local_layer_token(
 
 
 def _require_kept(name: str, kept: Tensor, axes: str) -> None:
-    """Returns where a tensor can hold records of keys and values for the compiled calls.
+    """Checks that a tensor can hold records of keys and values for the compiled calls.
 
     Raises:
-        UsageError: naming the argument.
+        UsageError: it cannot; the message names it.
     """
     require_tensor(name, kept, tuple(_NAMES))
     require_axes(name, kept, axes)
@@ -160,11 +162,13 @@ def _require_kept(name: str, kept: Tensor, axes: str) -> None:
 
 
 def _samples_of(projected: Tensor, kept: Tensor, *, parts: int) -> int:
-    """Returns the number of samples whose `parts` projections are given."""
+    """Returns the number of samples in `projected`, which has `parts` projections each."""
     heads, head_dim = kept.shape[1 if parts == 2 else 0], kept.shape[-1]
     require_tensor("projected", projected, (kept.dtype,))
     require_axes("projected", projected, "samples projections")
-    require_shape("projected", projected, (projected.shape[0], parts * heads * head_dim), f"{parts} * d_model a sample")
+    require_shape(
+        "projected", projected, (projected.shape[0], parts * heads * head_dim), f"{parts} * d_model per sample"
+    )
     return projected.shape[0]
 
 

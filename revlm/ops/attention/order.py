@@ -10,9 +10,9 @@ from torch import Tensor
 class BucketOrder(NamedTuple):
     """The order of one row, for all of its rounds.
 
-    `token[r, i]` is the position that stands at sorted place i; `sorted_at[r, t]` is the sorted place of position t;
-    `place[r, t] = sorted place + (window + 1) * dense number of the bucket`, so that s lies in S_r(t) exactly when
-    `0 < place[r, t] - place[r, s] <= window` (`0 <= ... < window` where the token itself is included).
+    `token[r, i]` is the position at index i of the sorted order; `sorted_at[r, t]` is the sorted index of position t;
+    `place[r, t] = sorted index + (window + 1) * dense number of the bucket`, so that s is in S_r(t) if and only if
+    `0 < place[r, t] - place[r, s] <= window` (`0 <= ... < window` if the token itself is included).
     """
 
     token: Int[Tensor, "rounds tokens"]
@@ -21,7 +21,7 @@ class BucketOrder(NamedTuple):
 
 
 def bucket_order(bucket: Int[Tensor, "rounds tokens"], window: int) -> BucketOrder:
-    """Returns the order of one row by (bucket, position): one stable sort a round."""
+    """Returns the order of one row by (bucket, position), by one stable sort per round."""
     tokens = bucket.shape[-1]
     sorted_bucket, token = torch.sort(bucket, dim=-1, stable=True)
     index = torch.arange(tokens, device=bucket.device).expand_as(token)

@@ -1,4 +1,4 @@
-"""Bucketed window attention by its definition: a dense mask, time and memory quadratic in the tokens."""
+"""The definition of bucketed window attention: a dense mask, time and memory quadratic in the tokens."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -10,7 +10,7 @@ from revlm.ops.attention.arguments import Arguments
 def window_mask(
     bucket: Int[Tensor, "rows rounds tokens"], window: int, include_self: bool
 ) -> Bool[Tensor, "rows tokens tokens"]:
-    """Returns where position t (dimension 1) may see position s (dimension 2): the union of S_r(t) over the rounds."""
+    """Returns whether position t (dimension 1) sees position s (dimension 2): the union of S_r(t) over the rounds."""
     tokens = bucket.shape[-1]
     earlier = torch.ones(tokens, tokens, dtype=torch.bool, device=bucket.device).tril(0 if include_self else -1)
     candidate = (bucket[..., :, None] == bucket[..., None, :]) & earlier
@@ -19,7 +19,7 @@ def window_mask(
 
 
 def takes(arguments: Arguments) -> bool:
-    """Returns whether the arguments are what the backend is made for: any."""
+    """Returns whether the backend supports the arguments; it supports any."""
     return True
 
 
@@ -38,7 +38,7 @@ def attention_with_log_sum_exp(
 ) -> tuple[Float[Tensor, "rows queries head_dim"], Float[Tensor, "rows queries"]]:
     """Returns the attention output and log-sum-exp; see `revlm.ops.attention.attention_with_log_sum_exp`.
 
-    The arguments are those of `Arguments`. Here `block` and `may_overwrite` change nothing.
+    The arguments are those of `Arguments`. `block` and `may_overwrite` have no effect.
     """
     rows, queries, tokens = q.shape[0], q.shape[1], k.shape[1]
     mask = window_mask(bucket, window, include_self)[:, tokens - queries :]
@@ -47,7 +47,7 @@ def attention_with_log_sum_exp(
     nothing = q.new_full((rows,), -torch.inf)
     sink_logit = (nothing if sink is None else sink.to(q.dtype))[:, None, None].expand(rows, queries, 1)
     all_logits = torch.cat([logits, sink_logit], dim=-1)
-    # The gradient of a sum of nothing is NaN, so the sum is taken elsewhere.
+    # The gradient of an empty log-sum-exp is NaN, so these rows are replaced first.
     nothing_seen = (all_logits == -torch.inf).all(dim=-1)
     log_sum_exp = all_logits.masked_fill(nothing_seen[..., None], 0.0).logsumexp(dim=-1)
     log_sum_exp = log_sum_exp.masked_fill(nothing_seen, torch.inf)

@@ -1,1 +1,1 @@
-"""What is compiled for this machine's CPU, in C++: attention, hashing and the loss."""
+"""The C++ operations compiled for the machine's CPU, and their build."""

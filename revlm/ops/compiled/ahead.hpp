@@ -1,4 +1,4 @@
-// Memory that the next block will touch, fetched while the present one is computed.
+// Prefetches the memory that the next block reads while the current one is computed.
 #pragma once
 
 #include <algorithm>
@@ -7,11 +7,11 @@
 
 #include "vectors.hpp"
 
-// The rows of a block lie in no order of memory, and each would stall the block for as long as main memory takes. Asked
-// for all at once they would stall it as well, so they are spread over the steps of the present block.
-class Ahead {
+// The rows of a block are scattered in memory, and each would stall the block for the latency of main memory.
+// Prefetching them all at once would stall it as well, so the prefetches are spread over the steps of the current block.
+class Prefetcher {
    public:
-    // Begins the list for another block.
+    // Starts the list for another block.
     void clear() {
         expected_steps_ = std::max(steps_, 1L);
         rows_.clear();
@@ -19,7 +19,7 @@ class Ahead {
         line_ = end_ = 0;
     }
 
-    // Adds some elements; what follows on what was added last is best, like the fields of a record.
+    // Adds some elements; those adjacent to the last ones, like the fields of a record, extend its entry.
     template <class Element>
     void add(const Element* from, long size) {
         const uintptr_t first = reinterpret_cast<uintptr_t>(from) / line_bytes * line_bytes;
@@ -31,10 +31,10 @@ class Ahead {
             rows_.push_back({first, last});
     }
 
-    // Ends the list; it is worked off in as many steps as the block before took.
+    // Ends the list; its lines are spread over as many steps as the previous block took.
     void spread() { at_once_ = (lines_ + expected_steps_ - 1) / expected_steps_; }
 
-    // Asks for the next few lines, into the second-level cache.
+    // Prefetches the next few lines into the L2 cache.
     ALWAYS_INLINE void step() {
         ++steps_;
         for (long i = 0; i < at_once_; ++i, line_ += line_bytes) {

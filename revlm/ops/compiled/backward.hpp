@@ -1,4 +1,4 @@
-// The backward pass: weights are computed again from the saved log-sum-exp.
+// The backward pass, which recomputes the weights from the saved log-sum-exp.
 #pragma once
 
 #include <numeric>
@@ -20,7 +20,7 @@ class Backward {
           own_q_(problem, problem.q, problem.queries, records_, problem.rounds > 1 && !problem.queries_are_keys()),
           q_(problem.queries_are_keys() ? k_ : own_q_),
           d_out_(problem, problem.d_out, problem.queries, records_, problem.rounds > 1),
-          // Sums that the result has not the precision for are held apart from it, too.
+          // Sums of higher precision than the result are held in records, too.
           d_k_(problem, problem.d_k, problem.tokens, records_, problem.rounds > 1 || !std::is_same_v<Input, Real>),
           d_v_(problem, problem.d_v, problem.tokens, records_, d_k_.in_records()),
           own_d_q_(problem, problem.d_q, problem.queries, records_, d_k_.in_records() && !problem.queries_are_keys()),
@@ -55,16 +55,16 @@ class Backward {
     }
 
    private:
-    // Of a query: the log-sum-exp of the forward pass, and delta = <d_out, out>.
+    // Per query: the log-sum-exp of the forward pass, and delta = <d_out, out>.
     struct Saved {
         Real log_sum_exp, delta;
     };
 
-    // Where a thread works.
+    // The buffers of a thread.
     struct Workspace {
         Block<Input, Real> block;
         Buffer<Real> weights, d_logits, q, q_transposed, d_out, d_out_transposed, d_q, log_sum_exp, delta;
-        long retired = 0;  // the first place whose gradients have not left the packed keys
+        long retired = 0;  // the first place whose gradients are still in the packed keys
 
         explicit Workspace(const Problem& problem)
             : block(problem, true),
@@ -79,8 +79,7 @@ class Backward {
               delta(block.stride) {}
     };
 
-    // Copies the inputs to records, saves what the queries need, finds the segment's share in the sink's gradient, and
-    // begins all sums.
+    // Copies the inputs to records, computes `saved_` and the segment's part of the sink's gradient, and zeroes all sums.
     void prepare(const Segment& segment, long row) {
         for (const auto* field : {&k_, &v_, &own_q_, &d_out_}) field->load(row, segment.i, segment.start, segment.stop);
         for (const auto* field : {&d_k_, &d_v_})
@@ -102,8 +101,8 @@ class Backward {
         d_scale_[segment.task] = 0;
     }
 
-    // Writes the gradients from their sums over the rounds. From here on no input of the row is read: they may be
-    // written over.
+    // Writes the gradients from their sums over the rounds. No input of the row is read after this, so gradients may
+    // overwrite inputs.
     void finish(const Segment& segment, long row) const {
         write(d_k_, problem_.d_k, segment, row, segment.start, segment.stop);
         write(d_v_, problem_.d_v, segment, row, segment.start, segment.stop);
@@ -125,7 +124,7 @@ class Backward {
     }
     long last_query(const Segment& segment) const { return segment.stop - (problem_.tokens - problem_.queries); }
 
-    // Adds up the shares of each row's segments, in their order.
+    // Sums the parts of each row's segments, in order.
     void sum_shares(long first_row, long rows, const double* shares, void* sums) const {
         for (long i = 0; i < rows; ++i) {
             const double* const of_row = shares + i * work_.segments;
@@ -149,7 +148,7 @@ class Backward {
             any = true;
             retire(space, segment, scene, first);
             block.load_keys(scene);
-            look_ahead(space, segment, scene);
+            prefetch_next(space, segment, scene);
             block.load_queries(scene, scene.q, scale, space.q, space.q_transposed);
             block.load_queries(scene, d_out, Real(1), space.d_out, space.d_out_transposed);
             load_saved(space, segment.i, scene);
@@ -170,24 +169,24 @@ class Backward {
         retire(space, segment, scene, segment.stop);
     }
 
-    void look_ahead(Workspace& space, const Segment& segment, const Scene<Input>& scene) {
+    void prefetch_next(Workspace& space, const Segment& segment, const Scene<Input>& scene) {
         Block<Input, Real>& block = space.block;
         const long row = scene.row, i = segment.i;
         const Rows<Input> d_out = d_out_.rows(row, i);
         const Rows<Real> d_q = d_q_.rows(row, i), d_k = d_k_.rows(row, i), d_v = d_v_.rows(row, i);
-        block.look_ahead(scene, segment.stop, [&](long position, long query) {
-            block.ahead.add(scene.k[position], head_dim_);
-            block.ahead.add(scene.v[position], head_dim_);
+        block.prefetch_next(scene, segment.stop, [&](long position, long query) {
+            block.prefetcher.add(scene.k[position], head_dim_);
+            block.prefetcher.add(scene.v[position], head_dim_);
             if (query >= 0) {
-                block.ahead.add(d_out[query], head_dim_);
+                block.prefetcher.add(d_out[query], head_dim_);
                 if (!problem_.queries_are_keys()) {
-                    block.ahead.add(scene.q[query], head_dim_);
-                    block.ahead.add(d_q[query], head_dim_);
+                    block.prefetcher.add(scene.q[query], head_dim_);
+                    block.prefetcher.add(d_q[query], head_dim_);
                 }
             }
-            block.ahead.add(d_k[position], head_dim_);
-            block.ahead.add(d_v[position], head_dim_);
-            if (query >= 0) block.ahead.add(&saved_[i * problem_.queries + query], 1);
+            block.prefetcher.add(d_k[position], head_dim_);
+            block.prefetcher.add(d_v[position], head_dim_);
+            if (query >= 0) block.prefetcher.add(&saved_[i * problem_.queries + query], 1);
         });
     }
 
@@ -202,7 +201,7 @@ class Backward {
         }
     }
 
-    // Turns logits and the gradients of the weights into weights and the gradients of the logits.
+    // Replaces logits and the gradients of the weights by weights and the gradients of the logits.
     void differentiate(Workspace& space) const {
         const Block<Input, Real>& block = space.block;
         for (long vector = 0; vector < block.vectors(); ++vector) {
@@ -220,8 +219,8 @@ class Backward {
         }
     }
 
-    // Hands over the gradients of the keys at places before `until`, which no later block of the segment sees: to the
-    // sums, or to the boundary where the keys belong to an earlier segment.
+    // Flushes the gradients of keys before place `until`, which no later block of the segment sees: to the sums, or to
+    // the boundary where the keys belong to an earlier segment.
     void retire(Workspace& space, const Segment& segment, const Scene<Input>& scene, long until) {
         const Keys<Input, Real>& keys = space.block.keys;
         const Rows<Real> sum_k = d_k_.rows(scene.row, segment.i), sum_v = d_v_.rows(scene.row, segment.i);
@@ -241,7 +240,7 @@ class Backward {
         space.retired = std::max(space.retired, until);
     }
 
-    // Adds what the blocks of a segment found for the keys just before it; by now their own segment has added its part.
+    // Adds the segment's gradients of the keys just before it, after their own segment has added its part.
     void add_boundary(const Segment& segment, const Scene<Input>& scene) {
         const Rows<Real> sum_k = d_k_.rows(scene.row, segment.i), sum_v = d_v_.rows(scene.row, segment.i);
         for (long place = boundary_first_[segment.task]; place < segment.start; ++place) {
@@ -256,7 +255,7 @@ class Backward {
         for (long d = 0; d < head_dim_; ++d) sum[d] += part[d] * factor;
     }
 
-    // A key's gradients, k's and then v's, by its place in the window before the segment.
+    // The gradients of a key in the window before the segment: of k, then of v.
     Real* boundary_row(const Segment& segment, long place) {
         const long window = problem_.window;
         return &boundary_[(segment.task * window + place - (segment.start - window)) * 2 * head_dim_];
@@ -272,9 +271,9 @@ class Backward {
     Field<Real> d_k_, d_v_, own_d_q_;
     const Field<Real>& d_q_;
     Buffer<Saved> saved_;
-    // What each segment adds to the gradients of the sink and of the scale.
+    // Each segment's part of the gradients of the sink and the scale.
     Buffer<double> d_sink_, d_scale_;
-    // Of each segment: the first place before it that its queries see, and the gradients of those keys.
+    // Per segment: the first place before it that its queries see, and the gradients of those keys.
     Buffer<long> boundary_first_;
     Buffer<Real> boundary_;
     std::vector<Workspace> spaces_;

@@ -13,10 +13,10 @@ class Block {
     using Integer = typename Simd<Real>::Integer;
 
    public:
-    // Queries of a block in whole vectors; elements of a head in whole vectors.
+    // The queries of a block and the elements of a head, padded to whole vectors.
     const long stride, head_stride;
     Keys<Input, Real> keys;
-    Ahead ahead;
+    Prefetcher prefetcher;
     // The queries at the places start <= place < stop.
     long start = 0, stop = 0;
 
@@ -31,28 +31,28 @@ class Block {
           begin_(stride / n),
           end_(stride / n) {}
 
-    // A buffer for pairs, [key][query], and one for queries, [query][element of the head] or transposed.
+    // Buffers for pairs, [key][query], and for queries, [query][head element] or transposed.
     Buffer<Real> pairs() const { return Buffer<Real>(keys.capacity * stride); }
     Buffer<Real> queries() const { return Buffer<Real>(stride * head_stride); }
 
     long vectors() const { return stride / n; }
     long size() const { return stop - start; }
-    // The rows of keys, in whole tiles, that some query of a vector of queries, or of its tile, may see.
+    // The rows of keys, in whole tiles, that a query of this vector of queries, or of its tile, may see.
     long begin(long vector) const { return begin_[vector]; }
     long end(long vector) const { return end_[vector]; }
 
-    // Moves on to the queries at new_start <= place < new_stop; returns whether any of these positions is a query.
+    // Advances to the queries at new_start <= place < new_stop; returns whether any of these positions is a query.
     bool advance(const Scene<Input>& scene, long new_start, long new_stop) {
         start = new_start, stop = new_stop, round_ = scene.round;
         bool any = false;
         for (long i = 0; i < stride; ++i) {
             const int64_t position = i < size() ? scene.token()[start + i] : -1;
-            const bool asks = position >= 0 && scene.query(position) >= 0;
-            any |= asks;
+            const bool is_query = position >= 0 && scene.query(position) >= 0;
+            any |= is_query;
             for (long round = 0; round <= scene.round; ++round) {
-                const Place place = asks ? scene.places(position)[round] : Place{0, 0};
+                const Place place = is_query ? scene.places(position)[round] : Place{0, 0};
                 lowest_[round * stride + i] = place.lowest;
-                width_[round * stride + i] = asks ? place.at + include_self_ - place.lowest : 0;
+                width_[round * stride + i] = is_query ? place.at + include_self_ - place.lowest : 0;
             }
         }
         return any;
@@ -65,7 +65,7 @@ class Block {
             lowest_row_[i] = i < size() ? scene.lowest(start + i) - keys.first : keys.size();
         const long rows = rounded_up(keys.size(), key_rows);
         for (long vector = 0; vector < vectors(); ++vector) {
-            // Of vectors that are narrower than a tile of queries, those of a tile share its band.
+            // Vectors narrower than a tile of queries share the band of their tile.
             const long first = vector * n / head_rows * head_rows;
             const bool empty = first >= size();
             begin_[vector] = empty ? rows : lowest_row_[first] / key_rows * key_rows;
@@ -73,20 +73,21 @@ class Block {
         }
     }
 
-    // Begins to fetch what the next block reads; touch(position, query) adds the rows of its positions.
+    // Starts prefetching for the next block; touch(position, query) adds the rows of its positions.
     template <class Touch>
-    void look_ahead(const Scene<Input>& scene, long segment_stop, const Touch& touch) {
+    void prefetch_next(const Scene<Input>& scene, long segment_stop, const Touch& touch) {
         const long block = scene.problem.block;
-        ahead.clear();
+        prefetcher.clear();
         for (long place = stop; place < std::min(stop + block, segment_stop); ++place) {
             const int64_t position = scene.token()[place];
-            if (place + block < segment_stop) ahead.add(scene.places(scene.token()[place + block]), scene.round + 1);
+            if (place + block < segment_stop)
+                prefetcher.add(scene.places(scene.token()[place + block]), scene.round + 1);
             touch(position, scene.query(position));
         }
-        ahead.spread();
+        prefetcher.spread();
     }
 
-    // Packs queries (of `from`) times a factor, and the same transposed.
+    // Packs queries (rows of `from`) times a factor, and their transpose.
     void load_queries(const Scene<Input>& scene, Rows<const Input> from, Real factor, Buffer<Real>& rows,
                       Buffer<Real>& transposed) const {
         const long head_dim = scene.problem.head_dim;
@@ -113,7 +114,7 @@ class Block {
             while (last < vectors() && begin_[last] <= row) ++last;
             multiply<Real, key_rows, key_columns, Along::steps, Into::replace>(
                 of_keys + row * head_stride, head_stride, queries_transposed + first * n, stride, head_stride,
-                pairs + row * stride + first * n, stride, last - first, ahead);
+                pairs + row * stride + first * n, stride, last - first, prefetcher);
         }
     }
 
@@ -124,7 +125,7 @@ class Block {
             multiply<Real, head_rows, head_columns, Along::rows, Into::replace>(
                 pairs + first * stride + i, stride, of_keys + first * head_stride, head_stride,
                 std::max(keys_before(i + head_rows) - first, 0L), sums + i * head_stride, head_stride,
-                head_stride / n, ahead);
+                head_stride / n, prefetcher);
         }
     }
 
@@ -136,11 +137,11 @@ class Block {
             while (last < size() && lowest_row_[last] < row + head_rows) ++last;
             multiply<Real, head_rows, head_columns, Along::steps, Into::add>(
                 pairs + row * stride + first, stride, of_queries + first * head_stride, head_stride,
-                std::max(last - first, 0L), sums + row * head_stride, head_stride, head_stride / n, ahead);
+                std::max(last - first, 0L), sums + row * head_stride, head_stride, head_stride / n, prefetcher);
         }
     }
 
-    // Which queries of a vector see the key in this round and found it in no earlier one: all bits or none.
+    // Which queries of a vector see the key in this round but in no earlier one: all bits or none.
     ALWAYS_INLINE Integers<Real> visible(long key, long vector) const {
         Integers<Real> seen = in_window(0, key, vector);
         if (round_ == 0) return seen;
@@ -156,12 +157,12 @@ class Block {
         return Integers<Real>(place - lowest < width);
     }
 
-    // The number of packed keys that stand before the query of index i, or at it where it sees itself.
+    // The number of packed keys before the query of index i, including itself where it sees itself.
     long keys_before(long i) const { return std::min(start + i - 1 + include_self_ - keys.first, keys.size()); }
 
     const long include_self_;
     long round_ = 0;
-    // Of each query, in this and each earlier round: the first place in its window, and how many it holds.
+    // Per query, in this and each earlier round: the first place of its window, and the window's size.
     Buffer<Integer> lowest_, width_;
     // The same first place in this round, as a row of the packed keys.
     Buffer<long> lowest_row_, begin_, end_;

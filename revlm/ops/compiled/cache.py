@@ -1,7 +1,7 @@
-"""The folder in which built libraries are kept: nobody else writes there, and what lies there is whole.
+"""The cache of built libraries, which only this user can write and whose content is verified.
 
-A library lies beside its sha256. What a power cut left half written, or anything else has changed, no longer has that
-digest and counts as not there: loading half a library would kill the process with SIGBUS.
+Each library has its sha256 in a file beside it. A library that a power failure truncated, or that changed otherwise,
+no longer matches and counts as missing: loading a truncated library would kill the process with SIGBUS.
 """
 
 import fcntl
@@ -19,17 +19,17 @@ _BUILDING = "building-"
 
 
 def cache_folder() -> Path:
-    """Returns where libraries are kept: `$XDG_CACHE_HOME/revlm`, else `~/.cache/revlm`."""
+    """Returns the folder of built libraries: `$XDG_CACHE_HOME/revlm`, otherwise `~/.cache/revlm`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "revlm"
 
 
 def require_private(folder: Path) -> None:
-    """Returns where a folder, made if there is none, can be written by its owner alone, who is this user or root.
+    """Makes sure that a folder exists and that only its owner, this user or root, can write to it.
 
-    What others could have put into a folder of this user's is removed from it.
+    Libraries that other users could have written to a folder of this user are deleted.
 
     Raises:
-        OSError: it belongs to somebody else, or cannot be made.
+        OSError: the folder belongs to another user, or cannot be created.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -48,7 +48,7 @@ def require_private(folder: Path) -> None:
 
 
 def is_whole(library: Path) -> bool:
-    """Returns whether a library is there as it was kept."""
+    """Returns whether a library exists and matches its digest."""
     try:
         return sha256_of(library) == _digest_of(library).read_text(encoding="ascii", errors="replace").strip()
     except FileNotFoundError:
@@ -56,7 +56,7 @@ def is_whole(library: Path) -> bool:
 
 
 def keep(built: Path, library: Path) -> None:
-    """Moves a library that was built in another folder of the same disk to its place, and its digest beside it."""
+    """Moves a built library, from a folder on the same disk, and its digest into the cache."""
     sync_file(built)
     digest = built.with_name(_digest_of(library).name)
     write_file(digest, sha256_of(built).encode())
@@ -67,7 +67,7 @@ def keep(built: Path, library: Path) -> None:
 
 @contextmanager
 def folder_to_build_in(cache: Path) -> Iterator[Path]:
-    """Holds a folder inside the cache for one build; what killed builds left there is removed first."""
+    """Yields a folder inside the cache for one build, after removing those of killed builds."""
     with _locked(cache):
         for left in cache.glob(f"{_BUILDING}*"):
             if (descriptor := _lock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)) is not None:
@@ -98,7 +98,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _lock(folder: Path, how: int) -> int | None:
-    """Returns the descriptor of a locked folder; None where another has it, or the file system knows no locks."""
+    """Returns the descriptor of a locked folder; None where it is already locked, or locks are not supported."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:

@@ -1,4 +1,4 @@
-// Rows of logits turned, in place, into the gradients of their cross-entropy.
+// Replaces rows of logits by the gradients of their cross-entropies, in place.
 #pragma once
 
 #include <cmath>
@@ -15,7 +15,7 @@ struct CrossEntropy {
     double* loss;            // [rows]
 };
 
-// In float32: softmax less the one of the target, and the logarithm of the target's share, negative.
+// In float32: softmax minus one-hot of the target, and the negative logarithm of the target's probability.
 template <class Input>
 class SoftmaxGradient {
     static constexpr int n = lanes<float>;

@@ -1,4 +1,4 @@
-// Increments rounded to the grid of a stream of integers and added to it, with a watch over both.
+// Adds increments, rounded to the grid, to an integer stream, and tracks the largest magnitudes of both.
 #pragma once
 
 #include <cmath>
@@ -13,15 +13,15 @@ struct Addition {
     int64_t elements, threads;
     int32_t* stream;
     const void* increment;
-    double* largest_increment;  // of all so far, in steps of the grid
+    double* largest_increment;  // of all so far, in grid steps
     int64_t* largest_stream;    // likewise
-    double factor;              // steps of the grid in 1; negative to subtract
+    double factor;              // grid steps per unit; negative to subtract
 };
 
-// stream += round(increment * factor), ties to even; sums wrap. What is not a number, or not below 2^31, becomes -2^31.
+// stream += round(increment * factor), ties to even; sums wrap. NaN and magnitudes of 2^31 or more become -2^31.
 template <class Increment>
 class AddToStream {
-    // To begin a thread takes as long as this many elements.
+    // Starting a thread takes as long as processing this many elements.
     static constexpr long elements_of_task = 1 << 20;
 
    public:
@@ -39,7 +39,7 @@ class AddToStream {
     void add(int32_t* stream, const Increment* increment, long size) {
         constexpr float beyond = 0x1p31f;
         constexpr int32_t without_sign = 0x7FFFFFFF, infinity = 0x7F800000;
-        // The bits of magnitudes are in the order of the magnitudes, with a NaN above infinity.
+        // The bit patterns of magnitudes have the order of the magnitudes, with NaN above infinity.
         int32_t largest_increment = 0;
         uint32_t largest_stream = 0;
         for (long i = 0; i < size; ++i) {

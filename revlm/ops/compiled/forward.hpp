@@ -1,4 +1,4 @@
-// The forward pass: each round's softmax joins the results of the rounds before it.
+// The forward pass, which merges each round's softmax into the result of the earlier rounds.
 #pragma once
 
 #include "block.hpp"
@@ -40,7 +40,7 @@ class Forward {
     }
 
    private:
-    // Where a thread works.
+    // The buffers of a thread.
     struct Workspace {
         Block<Input, Real> block;
         Buffer<Real> pairs, q, q_transposed, out, maximum, weight_sum;
@@ -62,7 +62,7 @@ class Forward {
         for (long start = segment.start; start < segment.stop; start += problem_.block) {
             if (!block.advance(scene, start, std::min(start + long(problem_.block), segment.stop))) continue;
             block.load_keys(scene);
-            look_ahead(space, segment, scene);
+            prefetch_next(space, segment, scene);
             block.load_queries(scene, scene.q, scale, space.q, space.q_transposed);
             block.products(block.keys.k, space.q_transposed, space.pairs);
             softmax(space);
@@ -74,30 +74,30 @@ class Forward {
         }
     }
 
-    void look_ahead(Workspace& space, const Segment& segment, const Scene<Input>& scene) {
-        Ahead& ahead = space.block.ahead;
+    void prefetch_next(Workspace& space, const Segment& segment, const Scene<Input>& scene) {
+        Prefetcher& prefetcher = space.block.prefetcher;
         const Rows<Real> total = total_.rows(scene.row, segment.i);
         const Rows<Input> out = tokens_of<Input>(problem_.out, scene.row);
         const bool last = scene.round == problem_.rounds - 1;
-        space.block.look_ahead(scene, segment.stop, [&](long position, long query) {
+        space.block.prefetch_next(scene, segment.stop, [&](long position, long query) {
             const long index = segment.i * problem_.queries + query;
-            ahead.add(scene.k[position], problem_.head_dim);
-            ahead.add(scene.v[position], problem_.head_dim);
+            prefetcher.add(scene.k[position], problem_.head_dim);
+            prefetcher.add(scene.v[position], problem_.head_dim);
             if (query < 0) return;
-            if (!problem_.queries_are_keys()) ahead.add(scene.q[query], problem_.head_dim);
-            if (total_.in_records()) ahead.add(total[query], problem_.head_dim);
-            if (last) ahead.add(out[query], problem_.head_dim);
-            ahead.add(&maximum_[index], 1);
-            ahead.add(&weight_sum_[index], 1);
+            if (!problem_.queries_are_keys()) prefetcher.add(scene.q[query], problem_.head_dim);
+            if (total_.in_records()) prefetcher.add(total[query], problem_.head_dim);
+            if (last) prefetcher.add(out[query], problem_.head_dim);
+            prefetcher.add(&maximum_[index], 1);
+            prefetcher.add(&weight_sum_[index], 1);
         });
     }
 
-    // Turns logits into weights, not yet divided by their sum.
+    // Replaces logits by weights that are not yet divided by their sum.
     void softmax(Workspace& space) const {
         const Block<Input, Real>& block = space.block;
         for (long vector = 0; vector < block.vectors(); ++vector) {
             Real* const logits = &space.pairs[vector * n];
-            // Finite, so that -inf less the maximum is no NaN where a query sees nothing.
+            // Finite, so that -inf minus the maximum is not NaN where a query sees no key.
             Vector<Real> maximum = Vector<Real>{} + std::numeric_limits<Real>::lowest();
             for (long key = block.begin(vector); key < block.end(vector); ++key) {
                 const auto nothing = Vector<Real>{} - std::numeric_limits<Real>::infinity();
@@ -118,7 +118,7 @@ class Forward {
         }
     }
 
-    // Joins a query's result of one round to those of the rounds before; the last round brings the sink and the end.
+    // Merges a query's result of one round into that of the earlier rounds; the last round adds the sink and writes out.
     void join(const Workspace& space, long row_in_group, const Scene<Input>& scene, long j, int64_t query) {
         const long index = row_in_group * problem_.queries + query;
         Real maximum = space.maximum[j], sum = space.weight_sum[j], old_factor = 0, new_factor = 1;
@@ -153,8 +153,8 @@ class Forward {
             for (long d = 0; d < head_dim; ++d) total[d] = total[d] * old_factor + found[d] * new_factor;
     }
 
-    // Writes the log-sum-exp of a query; returns what its sum of values, weighted by exp(logit - maximum), is to be
-    // multiplied with: nothing but the sink, or not even that, leaves zero.
+    // Writes the log-sum-exp of a query; returns the factor for its sum of values, weighted by exp(logit - maximum). The
+    // output is zero without visible keys.
     Real share_beside_sink(long row, long query, Real maximum, Real sum) const {
         constexpr Real infinity = std::numeric_limits<Real>::infinity();
         const Real sink = problem_.sink ? static_cast<const Real*>(problem_.sink)[row] : -infinity;
@@ -171,7 +171,7 @@ class Forward {
     Field<Input> k_, v_, own_q_;
     const Field<Input>& q_;
     Field<Real> total_;
-    // Of each query of a group of rows, over the rounds so far.
+    // Per query of a group of rows, over the rounds so far.
     Buffer<Real> maximum_, weight_sum_;
     std::vector<Workspace> spaces_;
 };

@@ -1,4 +1,4 @@
-// Angular hashing: each token's nearest direction, of both signs, in each round.
+// Angular hashing: each token's nearest direction, of either sign, in each round.
 #pragma once
 
 #include <limits>
@@ -9,17 +9,17 @@
 
 // The fields are those of `Hash` in `structures.py`, in the same order.
 struct Hash {
-    // `first` and `second` are the directions of the two factors, in one round; the second may be none.
+    // `first` and `second` are the numbers of directions of the two factors in one round; `second` may be 0.
     int64_t rows, tokens, head_dim, rounds, first, second, threads;
     Tensor x;                 // [rows, tokens, head_dim]
-    const float* directions;  // [rows, rounds * (first + second) and zeros to whole tiles, head_dim]
+    const float* directions;  // [rows, rounds * (first + second), zero-padded to whole tiles, head_dim]
     int32_t* bucket;          // [rows, rounds, tokens]
 };
 
 template <class Input>
 class Hashing {
     static constexpr int n = lanes<float>;
-    static constexpr long block = 2 * key_columns * n;  // tokens: two times the columns of a tile
+    static constexpr long block = 2 * key_columns * n;  // tokens: twice the columns of a tile
 
    public:
     explicit Hashing(const Hash& hash)
@@ -39,10 +39,10 @@ class Hashing {
     }
 
    private:
-    // Where a thread works: vectors, the same transposed, and their products with the directions.
+    // The buffers of a thread: vectors, their transpose, and their products with the directions.
     struct Space {
         Buffer<float> x, transposed, products;
-        Ahead nothing;
+        Prefetcher nothing;
 
         Space(long stride, long directions)
             : x(block * stride), transposed(stride * block), products(directions * block) {}
@@ -71,7 +71,7 @@ class Hashing {
             }
     }
 
-    // Of each lane's token: the index of the largest of all products and, behind them, of their negatives.
+    // Each lane's index of the largest among the products followed by their negatives.
     static Integers<float> nearest(const float* products, long count) {
         Vector<float> largest = Vector<float>{} - std::numeric_limits<float>::infinity(), smallest = -largest;
         Integers<float> at_largest{}, at_smallest{};

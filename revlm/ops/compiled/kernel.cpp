@@ -1,4 +1,4 @@
-// The entry points for Python, each by the type of its inputs. They return 0, or 1 where memory is short.
+// The entry points for Python, one per input type. They return 0, or 1 if memory runs out.
 
 #include <string>
 #include <unordered_map>
@@ -42,7 +42,7 @@ int normalize(const Normalization* problem) {
 }  // namespace
 
 extern "C" {
-// The bytes of a structure that Python fills, by its name; 0 for a name that is not known.
+// The size in bytes of a structure that Python fills, by name; 0 for an unknown name.
 int64_t size_of(const char* name) {
     static const std::unordered_map<std::string, int64_t> sizes{
         {"Tensor", sizeof(Tensor)},       {"Problem", sizeof(Problem)},
@@ -54,7 +54,7 @@ int64_t size_of(const char* name) {
     return found == sizes.end() ? 0 : found->second;
 }
 
-// Attention sums in float, or in double for double.
+// Attention accumulates in float, or in double for double.
 int attention_forward_float32(const Problem* problem) { return run_attention<Forward<float, float>>(problem); }
 int attention_forward_bfloat16(const Problem* problem) { return run_attention<Forward<BFloat16, float>>(problem); }
 int attention_forward_float64(const Problem* problem) { return run_attention<Forward<double, double>>(problem); }

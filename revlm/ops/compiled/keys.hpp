@@ -1,4 +1,4 @@
-// The keys and values of a stretch of the sorted order, packed; the stretch slides along with the blocks of queries.
+// The packed keys and values of a range of the sorted order, which slides along with the blocks of queries.
 #pragma once
 
 #include "memory.hpp"
@@ -10,7 +10,7 @@ void unpack(Real* to, const Input* from, long size) {
     for (long d = 0; d < size; ++d) to[d] = as_real(from[d]);
 }
 
-// What both passes know of the row and round they work on.
+// The row and round that a pass is processing.
 template <class Input>
 struct Scene {
     const Problem& problem;
@@ -20,21 +20,21 @@ struct Scene {
 
     const int32_t* token() const { return order.token.data() + round * problem.tokens; }
     const Place* places(int64_t position) const { return order.place.data() + position * problem.rounds; }
-    // The first place in the window of the position that stands at `at`.
+    // The first place of the window of the position at place `at`.
     int64_t lowest(int64_t at) const { return places(token()[at])[round].lowest; }
-    // The index among the queries, which are the last positions; negative where the position is no query.
+    // The index among the queries, which are the last positions; negative where the position is not a query.
     int64_t query(int64_t position) const { return position - (problem.tokens - problem.queries); }
 };
 
 template <class Input, class Real>
 class Keys {
    public:
-    // Vectors are padded with zeros to `stride`; rows behind the last key are zeros to a whole tile of keys.
+    // Vectors are zero-padded to `stride`, and rows after the last key to a whole tile of keys.
     const long stride, capacity;
     Buffer<Real> k, v, d_k, d_v;
     // The place of each key in this and each earlier round: [round][row].
     Buffer<typename Simd<Real>::Integer> at;
-    // Rows 0.. hold the keys at the places first <= place < last of this round's order.
+    // Rows from 0 on hold the keys at first <= place < last of this round's order.
     long first = 0, last = 0;
 
     Keys(const Problem& problem, bool with_gradients)
@@ -49,10 +49,10 @@ class Keys {
 
     long size() const { return last - first; }
 
-    // Forgets all keys.
+    // Discards all keys.
     void clear() { first = last = 0; }
 
-    // Moves on to the places new_first <= place < new_last; neither may lie before the present one.
+    // Advances to the places new_first <= place < new_last; neither bound may decrease.
     void advance(const Scene<Input>& scene, long new_first, long new_last) {
         const long kept = std::max(last - new_first, 0L), rounds = scene.round + 1;
         if (new_first > first && kept > 0) {

@@ -1,12 +1,11 @@
-"""Builds the C++ beside this file with the machine's own compiler, at first use, and loads it.
+"""Builds the C++ beside this file with the machine's compiler at first use, and loads it.
 
-The library is kept in `$XDG_CACHE_HOME/revlm` (else `~/.cache/revlm`) under a hash of the source, the flags and what
-the compiler says of itself and of this machine's instructions, so that none of them can go stale. It is built in a
-folder of its own and renamed, so that two processes may build at once, and built again where it is no longer what was
-kept (`cache`).
+The library is cached in `$XDG_CACHE_HOME/revlm` (otherwise `~/.cache/revlm`) under a hash of the source, the flags, the
+compiler's version and the CPU's instruction sets, so that it is never stale. It is built in a temporary folder and
+renamed, so that two processes may build at once, and rebuilt if its digest no longer matches (`cache`).
+The compiler is the command in the environment variable `REVLM_COMPILER` or `CXX`, otherwise the first of c++, g++ and
 
-The compiler is the command in the environment's `REVLM_COMPILER` or `CXX`, else the first of c++, g++ and clang++ that
-is found. `REVLM_COMPILER=none` switches it off: everything then goes on in PyTorch's own operations.
+clang++. `REVLM_COMPILER=none` disables it: PyTorch's operations are used instead.
 """
 
 import ctypes
@@ -27,8 +26,8 @@ from revlm.ops.compiled.structures import CONSTANTS, SIZES
 _FOLDER = Path(__file__).parent
 _SOURCE = _FOLDER / "kernel.cpp"
 _NATIVE = "-mcpu=native" if platform.machine() in ("arm64", "aarch64", "ppc64le") else "-march=native"
-# No -ffast-math: an infinite logit means a key that is not seen. Threads are the library's own; OpenMP's would be a
-# second pool beside PyTorch's.
+# No -ffast-math: an infinite logit marks a key that is not seen. The library starts its own threads; OpenMP would add a
+# second pool to PyTorch's.
 _FLAGS = (
     *("-std=c++17", "-O3", _NATIVE, "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared", "-pthread"),
     *(f"-DREVLM_{name.upper()}={value}" for name, value in CONSTANTS.items()),
@@ -36,16 +35,16 @@ _FLAGS = (
 
 
 class BuildError(UsageError):
-    """The library could not be built or loaded; the message holds what the compiler or the system said."""
+    """The library could not be built or loaded; the message quotes the compiler or the system."""
 
 
 def is_available() -> bool:
-    """Returns whether a compiler is found; nothing is built."""
+    """Returns whether there is a compiler, without building anything."""
     return compiler() is not None
 
 
 def builds() -> bool:
-    """Returns whether the library can be used, building it the first time; a failure is warned of once."""
+    """Returns whether the library can be used, building it the first time; warns once of a failure."""
     command = compiler()
     return command is not None and _builds(command)
 
@@ -55,17 +54,17 @@ def _builds(command: tuple[str, ...]) -> bool:
     try:
         load(command)
     except BuildError as error:
-        warnings.warn(f"{error}; everything goes on with slower operations", RuntimeWarning, stacklevel=2)
+        warnings.warn(f"{error}; falling back to slower operations", RuntimeWarning, stacklevel=2)
         return False
     return True
 
 
 def call(function: str, problem: ctypes.Structure, work: str) -> None:
-    """Calls a function of the library; `work` is what it does, for people.
+    """Calls a function of the library; `work` describes it in an error.
 
     Raises:
-        BuildError: where the compiler fails.
-        MemoryError: where there is not enough.
+        BuildError: the compiler fails.
+        MemoryError: memory runs out.
     """
     command = compiler()
     assert command is not None
@@ -74,7 +73,7 @@ def call(function: str, problem: ctypes.Structure, work: str) -> None:
 
 
 def compiler() -> tuple[str, ...] | None:
-    """Returns the command of the C++ compiler, or None where there is none or it is switched off."""
+    """Returns the command of the C++ compiler; None where there is none or it is disabled."""
     return _compiler(*(os.environ.get(name) for name in ("REVLM_COMPILER", "CXX", "PATH")))
 
 
@@ -83,16 +82,16 @@ def _compiler(ours: str | None, usual: str | None, _path: str | None) -> tuple[s
     if ours == "none":
         return None
     if named := ours or usual:
-        return tuple(shlex.split(named))  # where it is missing, that is said when it is to build
+        return tuple(shlex.split(named))  # a missing command is reported by the build
     return next(((name,) for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
 
 
 @functools.cache
 def load(command: tuple[str, ...]) -> ctypes.CDLL:
-    """Returns the library that this compiler builds, from the cache where it has been built before.
+    """Returns the library that a compiler builds, from the cache if possible.
 
     Raises:
-        BuildError: where the compiler fails.
+        BuildError: the compiler fails.
     """
     name = f"revlm-{_key(command)}.so"
     try:
@@ -103,9 +102,9 @@ def load(command: tuple[str, ...]) -> ctypes.CDLL:
                 _run([*command, *_FLAGS, str(_SOURCE), "-o", str(staging / name)])
                 keep(staging / name, folder / name)
         library = ctypes.CDLL(str(folder / name))
-    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home directory
         raise BuildError(
-            f"the compiled operations cannot be kept in the cache ({error}): set XDG_CACHE_HOME to a folder that is "
+            f"the compiled operations cannot be cached ({error}): set XDG_CACHE_HOME to a folder that is "
             "writable and allows execution"
         ) from error
     _require_sizes(library)
@@ -113,20 +112,20 @@ def load(command: tuple[str, ...]) -> ctypes.CDLL:
 
 
 def _require_sizes(library: ctypes.CDLL) -> None:
-    """Returns where the structures that Python fills are those that the library reads."""
+    """Checks that the structures in Python and in the library have the same sizes."""
     library.size_of.argtypes, library.size_of.restype = (ctypes.c_char_p,), ctypes.c_int64
     for name, size in SIZES.items():
         if (found := library.size_of(name.encode())) != size:
             raise BuildError(
-                f"the compiled operations do not fit to this revlm, {name} has {found} bytes in C++ and {size} in "
-                "Python: install revlm anew"
+                f"the compiled operations do not match this revlm, {name} has {found} bytes in C++ and {size} in "
+                "Python: reinstall revlm"
             )
 
 
 def _key(command: tuple[str, ...]) -> str:
-    """Returns a hash of all that decides what the library will be.
+    """Returns a hash of everything that determines the library.
 
-    The macros that a compiler defines name its version and every instruction set that it will use here.
+    The macros that a compiler predefines name its version and the instruction sets that it uses on this machine.
     """
     macros = _run([*command, *_FLAGS, "-dM", "-E", "-x", "c++", os.devnull])
     digest = hashlib.sha256("\0".join([*command, *_FLAGS, macros]).encode())
@@ -137,7 +136,7 @@ def _key(command: tuple[str, ...]) -> str:
 
 def _run(command: list[str]) -> str:
     try:
-        # In a session of its own: Ctrl-C in a terminal is for revlm, which goes on to where it can stop.
+        # In a new session: Ctrl-C in a terminal must reach only revlm, which stops at the next safe point.
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", start_new_session=True)
     except OSError as error:
         raise BuildError(f"the compiled operations cannot be built, {command[0]} does not run: {error}") from error

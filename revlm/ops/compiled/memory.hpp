@@ -1,4 +1,4 @@
-// Memory of the passes, and records that keep together what is used together.
+// Buffers of the passes, and records that store adjacently what is used together.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +15,7 @@ constexpr long rounded_up(long number, long multiple) { return (number + multipl
 
 enum class Content { zero, any };
 
-// Memory for `size` elements, aligned for vectors; in huge pages where it is large and the system has them.
+// Memory for `size` elements, aligned for vectors; in huge pages where it is large and the system supports them.
 template <class Element>
 class Buffer {
    public:
@@ -43,8 +43,8 @@ class Buffer {
     Element* data_;
 };
 
-// One record a token, of each of a few rows. The tokens of a bucket lie far apart: with its fields side by side each
-// costs one far access where it would cost one in every tensor.
+// One record per token of each of several rows. The tokens of a bucket are far apart in memory: with adjacent fields a
+// token costs one cache miss instead of one per tensor.
 class Records {
    public:
     // Adds a field and returns its offset; all fields are added before `allocate`.
@@ -70,7 +70,7 @@ class Records {
     Buffer<char> memory_;
 };
 
-// One of the problem's tensors, of all tokens or of the queries, as the passes read or write it: in records, or in place.
+// A tensor of the problem, of all tokens or of the queries, which the passes access in records or in place.
 template <class Element>
 class Field {
    public:
@@ -83,7 +83,7 @@ class Field {
 
     bool in_records() const { return records_; }
 
-    // Its rows [tokens or queries] for a row of the tensor, the i-th of those worked on together.
+    // Its [tokens or queries] for a row of the tensor, the i-th row of its group.
     Rows<Element> rows(long row, long i) const {
         if (!records_) return tokens_of<Element>(tensor_, row);
         const Rows<Element> all = records_->field<Element>(i, offset_);

@@ -1,4 +1,4 @@
-// Groups of elements divided by their root mean square, or by their length.
+// Divides groups of elements by their root mean square, or by their length.
 #pragma once
 
 #include <cmath>

@@ -1,4 +1,4 @@
-// One token of an attention layer: it is kept, and its query meets the keys and values that were kept before it.
+// Decodes one token of an attention layer: caches it, and attends to the cached keys and values.
 #pragma once
 
 #include <cmath>
@@ -8,18 +8,18 @@
 #include "parallel.hpp"
 #include "vectors.hpp"
 
-// A record is the key and behind it the value of one head of one token, `head_dim` elements each. The fields are those
-// of `HashToken` in `structures.py`, in the same order.
+// A record is the key followed by the value of one head of one token, `head_dim` elements each. The fields are those of
+// `HashToken` in `structures.py`, in the same order.
 struct HashToken {
     int64_t samples, heads, head_dim, rounds, window;
-    int64_t first, second;  // directions of the two factors of a hash, in one round; the second may be none
-    int64_t slot, threads;  // the new token's of the first sample; that of the token before is `samples` less
-    void* projected;        // [samples, 2, heads, head_dim]: keys of any length, values
-    double epsilon;         // of the keys' length, squared
+    int64_t first, second;  // numbers of directions of a hash's two factors in one round; second may be 0
+    int64_t slot, threads;  // the new token's slot of the first sample; the previous token's is `samples` less
+    void* projected;        // [samples, 2, heads, head_dim]: keys, not normalized, and values
+    double epsilon;         // added to the keys' squared length
     void* records;          // [slots, heads, 2, head_dim]
-    int32_t* rings;         // [samples, heads, rounds, buckets, window] of slots: the oldest first, 0 for none
+    int32_t* rings;         // [samples, heads, rounds, buckets, window] of slots: oldest first, 0 for none
     const float* directions;       // [heads, head_dim, rounds * (first + second)]
-    const int64_t* latest_bucket;  // [heads, samples, rounds], of the token before; null where there is none
+    const int64_t* latest_bucket;  // [heads, samples, rounds], of the previous token; null where there is none
     int64_t* bucket;               // [heads, samples, rounds], of the new token
     void *scale, *sink;            // [heads], of the accumulation type
     void* out;                     // [heads, samples, head_dim]
@@ -28,27 +28,27 @@ struct HashToken {
 // The fields are those of `LocalToken` in `structures.py`, in the same order.
 struct LocalToken {
     int64_t samples, heads, head_dim, window;
-    int64_t place, held, threads;  // where the new token goes, and the number of places in use with it
-    void* projected;               // [samples, 3, heads, head_dim]: queries and keys of any length, values
-    double epsilon;                // of their length, squared
+    int64_t place, held, threads;  // the new token's ring index, and the number of entries in use with it
+    void* projected;               // [samples, 3, heads, head_dim]: queries and keys, not normalized, and values
+    double epsilon;                // added to their squared length
     void *cosine, *sine;           // [head_dim / 2], of the accumulation type
     void* ring;                    // [heads, samples, window, 2, head_dim]
     void *scale, *sink;            // [heads], of the accumulation type
     void* out;                     // [heads, samples, head_dim]
 };
 
-// Makes a vector one of length 1.
+// Normalizes a vector to length 1.
 template <class Real, class Input>
 void make_unit(const Input* from, long size, double epsilon, Real* to) {
     const Real inverse = 1 / std::sqrt(dot<Real>(from, from, size) + Real(epsilon));
     for (long d = 0; d < size; ++d) to[d] = Real(as_real(from[d])) * inverse;
 }
 
-// Attention of one query to records that may lie anywhere.
+// Attention of one query to records at arbitrary addresses.
 template <class Input, class Real>
 class OneQuery {
     static constexpr int n = lanes<Real>;
-    static constexpr long ahead = 16;  // records that are on their way from main memory while one is read
+    static constexpr long prefetched = 16;  // records being prefetched while one is read
 
    public:
     OneQuery(long head_dim, long most_records)
@@ -58,10 +58,10 @@ class OneQuery {
     void add(const Input* record) { records_[count_++] = record; }
 
     void attend(const Input* q, Real scale, Real sink, Input* out) {
-        for (long i = 0; i < std::min(ahead, count_); ++i) fetch(records_[i]);
+        for (long i = 0; i < std::min(prefetched, count_); ++i) prefetch(records_[i]);
         Real maximum = sink;
         for (long i = 0; i < count_; ++i) {
-            if (i + ahead < count_) fetch(records_[i + ahead]);
+            if (i + prefetched < count_) prefetch(records_[i + prefetched]);
             weights_[i] = scale * dot<Real>(q, records_[i], head_dim_);
             maximum = std::max(maximum, weights_[i]);
         }
@@ -80,7 +80,7 @@ class OneQuery {
     }
 
    private:
-    void fetch(const Input* record) const {
+    void prefetch(const Input* record) const {
         const char* const from = reinterpret_cast<const char*>(record);
         for (long byte = 0; byte < 2 * head_dim_ * long(sizeof(Input)); byte += 64) __builtin_prefetch(from + byte);
     }
@@ -91,7 +91,7 @@ class OneQuery {
     Buffer<Real> weights_, total_;
 };
 
-// Runs of_head(space, sample, head) for each head of each sample; every thread works in a space of its own.
+// Runs of_head(space, sample, head) for each head of each sample; every thread has its own space.
 template <class Space, class Token, class OfHead>
 void each_head(const Token& token, const OfHead& of_head) {
     std::vector<Space> spaces;
@@ -132,7 +132,7 @@ class HashTokens {
     void of_head(Space& space, long sample, long head) const {
         const long head_dim = token_.head_dim, of_bucket = (head * token_.samples + sample) * token_.rounds;
         Input* const own = record(token_.slot + sample, head);
-        keep(space, sample, head, own);
+        write_record(space, sample, head, own);
         int64_t* const bucket = token_.bucket + of_bucket;
         hash(space, own, head, bucket);
         if (token_.latest_bucket)
@@ -147,7 +147,7 @@ class HashTokens {
     }
 
     // Writes the record of the new token.
-    void keep(Space& space, long sample, long head, Input* record) const {
+    void write_record(Space& space, long sample, long head, Input* record) const {
         const long head_dim = token_.head_dim;
         const Input* const k = static_cast<const Input*>(token_.projected) +
                                (2 * sample * token_.heads + head) * head_dim;
@@ -156,7 +156,7 @@ class HashTokens {
         std::copy_n(k + token_.heads * head_dim, head_dim, record + head_dim);
     }
 
-    // Finds the bucket of a key in each round, in float whatever its type.
+    // Computes the bucket of a key in each round, in float for any type.
     void hash(Space& space, const Input* k, long head, int64_t* bucket) const {
         const long directions = token_.rounds * in_round_;
         const float* of_dimension = token_.directions + head * token_.head_dim * directions;
@@ -171,7 +171,7 @@ class HashTokens {
         }
     }
 
-    // The index of the largest of all products and, behind them, of their negatives.
+    // The index of the largest among the products followed by their negatives.
     static long nearest(const float* products, long count) {
         const float* const largest = std::max_element(products, products + count);
         const float* const smallest = std::min_element(products, products + count);
@@ -183,7 +183,7 @@ class HashTokens {
         ring[token_.window - 1] = int32_t(slot);
     }
 
-    // Leaves in `slots`, in their order and each once, those of the rings of all rounds; returns their number.
+    // Fills `slots` with the sorted union of the slots in the rings of all rounds; returns their number.
     long find(Space& space, long sample, long head, const int64_t* bucket) const {
         long count = 0;
         for (long round = 0; round < token_.rounds; ++round) {
@@ -238,8 +238,8 @@ class LocalTokens {
         const Input *const k = q + token_.heads * head_dim, *const v = k + token_.heads * head_dim;
         Input* const ring = static_cast<Input*>(token_.ring) + row * token_.window * 2 * head_dim;
         Input* const own = ring + token_.place * 2 * head_dim;
-        turn(space, q, &space.q[0]);
-        turn(space, k, own);
+        rotate(space, q, &space.q[0]);
+        rotate(space, k, own);
         std::copy_n(v, head_dim, own + head_dim);
         space.query.clear();
         for (long place = 0; place < token_.held; ++place) space.query.add(ring + place * 2 * head_dim);
@@ -248,8 +248,8 @@ class LocalTokens {
                            static_cast<Input*>(token_.out) + row * head_dim);
     }
 
-    // Writes a vector of length 1, turned by the token's position.
-    void turn(Space& space, const Input* from, Input* to) const {
+    // Writes the vector, normalized to length 1 and rotated by the token's position.
+    void rotate(Space& space, const Input* from, Input* to) const {
         const long half = token_.head_dim / 2;
         const Real *const cosine = static_cast<const Real*>(token_.cosine),
                    *const sine = static_cast<const Real*>(token_.sine);

@@ -6,22 +6,22 @@
 
 #include "problem.hpp"
 
-// Where a position stands in the order of one round, and the first place that its window may hold.
+// A position's place in the order of one round, and the first place of its window.
 struct Place {
     int32_t at, lowest;
 };
 static_assert(sizeof(Place) == place_bytes);
 
-// The order of one row: `token[round][place]` is the position that stands at a place, `place[position][round]` is where
-// a position stands. s lies in S_r(t) exactly when place[t][r].lowest <= place[s][r].at < place[t][r].at (<= where the
-// token itself is included).
+// The order of one row: `token[round][place]` is the position at a place, `place[position][round]` the place of a
+// position. s is in S_r(t) if and only if place[t][r].lowest <= place[s][r].at < place[t][r].at (<= if the token itself
+// is included).
 struct Order {
     std::vector<int32_t> token;
     std::vector<Place> place;
 
     Order(const Problem& problem) : token(problem.rounds * problem.tokens), place(token.size()) {}
 
-    // Sorts one round of one row by (bucket, position): a radix sort, stable, 11 bits at a time.
+    // Sorts one round of one row by (bucket, position): a stable radix sort, 11 bits at a time.
     void sort(const Problem& problem, int64_t row, int64_t round) {
         constexpr int digit_bits = 11, digits = 1 << digit_bits;
         const int64_t tokens = problem.tokens;

@@ -1,4 +1,4 @@
-// Independent tasks on a few threads.
+// Runs independent tasks on several threads.
 #pragma once
 
 #include <algorithm>
@@ -8,8 +8,8 @@
 #include <thread>
 #include <vector>
 
-// Runs work(thread, task) for every task, the threads taking the next one as they come free. A task must not depend on
-// which thread runs it. What a task throws is thrown again here, once all have ended.
+// Runs work(thread, task) for every task; an idle thread takes the next one. A task must not depend on the thread that
+// runs it. A task's exception is rethrown here, after all threads have ended.
 template <class Work>
 void parallel(long threads, long tasks, const Work& work) {
     std::atomic<long> next{0};
@@ -29,7 +29,7 @@ void parallel(long threads, long tasks, const Work& work) {
     try {
         for (long thread = 1; thread < std::min(threads, tasks); ++thread) others.emplace_back(worker, thread);
     } catch (const std::exception&) {
-        // The system grants no more threads, or no memory for them: those that run share the tasks.
+        // The system has no more threads, or no memory for them: the running ones do all tasks.
     }
     worker(0);
     for (std::thread& other : others) other.join();

@@ -1,10 +1,10 @@
-// What Python passes, and the elements of its tensors.
+// The arguments of attention from Python, and access to the elements of tensors.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 
-// What `structures.py` says of these numbers; it counts memory with them.
+// `structures.py` documents these constants and counts memory with them.
 constexpr long tile_rows = REVLM_TILE_ROWS, least_segment = REVLM_SEGMENT, field_bytes = REVLM_FIELD_BYTES,
                place_bytes = REVLM_PLACE_BYTES;
 
@@ -18,11 +18,11 @@ struct Tensor {
 // The fields are those of `Problem` in `structures.py`, in the same order.
 struct Problem {
     int64_t rows, queries, tokens, rounds, head_dim, window, block, include_self, threads;
-    Tensor q, k, v, bucket;  // no q: the keys are the queries, too
+    Tensor q, k, v, bucket;  // no q: the keys are also the queries
     void *scale, *sink;      // [rows], of the accumulation type; no sink: null
     Tensor out;
     void* log_sum_exp;  // [rows, queries], of the accumulation type
-    Tensor d_out, d_q, d_k, d_v;  // no d_q: the gradient of d_k is that of the keys as queries, too
+    Tensor d_out, d_q, d_k, d_v;  // no d_q: d_k is the gradient of the keys as both keys and queries
     void *d_scale, *d_sink;       // [rows], of the accumulation type
 
     bool queries_are_keys() const { return !q.data; }
@@ -46,7 +46,7 @@ inline void assign(double& to, double x) { to = x; }
 inline void assign(BFloat16& to, float x) {
     uint32_t bits;
     std::memcpy(&bits, &x, sizeof bits);
-    // Round to nearest, ties to even; a NaN stays one.
+    // Rounds to nearest, ties to even; NaN stays NaN.
     const uint32_t rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
     to.bits = uint16_t(x != x ? 0x7FC0 : rounded);
 }

@@ -1,7 +1,7 @@
-"""What Python and the C++ share: the structures that a call passes, and the numbers that both count with.
+"""The structures of calls from Python to C++, and the constants that both use.
 
-Each structure has the fields of the one of its name in C++, in the same order. `library.load` compares the sizes of all
-of them with what the built library says of itself.
+Each structure has the fields of its C++ counterpart, in the same order. `library.load` compares their sizes with those
+in the built library.
 """
 
 import ctypes
@@ -9,11 +9,11 @@ import ctypes
 from torch import Tensor
 
 CONSTANTS = {"tile_rows": 8, "segment": 2048, "field_bytes": 64, "place_bytes": 8}
-"""Numbers of the C++ that Python counts with, which the compiler is given (`REVLM_TILE_ROWS` and so on).
+"""Constants of the C++ code that Python also uses, passed to the compiler as macros (`REVLM_TILE_ROWS` and so on).
 
-`tile_rows`: matrices that are multiplied by rows in tiles are filled up to a multiple of it. `segment`: places of the
-sorted order that a task of attention takes, at least. `field_bytes`: a field of a record takes a multiple of it.
-`place_bytes`: a token's place in the order of one round.
+`tile_rows`: matrices in tiled products are padded to a multiple of this many rows. `segment`: the least number of
+places of the sorted order in one task of attention. `field_bytes`: a record's field is padded to a multiple of it.
+`place_bytes`: the size of a token's place in the order of one round.
 """
 
 
@@ -26,7 +26,7 @@ def _addresses(*names: str) -> list[tuple[str, type]]:
 
 
 class StridedTensor(ctypes.Structure):
-    """`Tensor` in problem.hpp: where a tensor of three dimensions begins, and its strides in elements."""
+    """`Tensor` in problem.hpp: the address of a tensor with three dimensions, and its strides in elements."""
 
     _fields_ = [("data", ctypes.c_void_p), ("strides", 3 * ctypes.c_int64)]
 
@@ -83,7 +83,7 @@ class CrossEntropy(ctypes.Structure):
 
 
 class Addition(ctypes.Structure):
-    """An increment of a stream, in fixed_point.hpp."""
+    """The addition of an increment to a stream, in fixed_point.hpp."""
 
     _fields_ = [
         *_numbers("elements", "threads"),
@@ -121,4 +121,4 @@ SIZES = {
         for structure in (Problem, Hash, Normalization, CrossEntropy, Addition, HashToken, LocalToken)
     },
 }
-"""The bytes of each structure, by its name in C++."""
+"""The size of each structure in bytes, by its name in C++."""

@@ -5,15 +5,15 @@
 #include "problem.hpp"
 #include "vectors.hpp"
 
-// How the rows of `a` lie: each row of steps contiguous, or each step's rows contiguous.
+// The layout of `a`: the steps of each row contiguous, or the rows of each step.
 enum class Along { steps, rows };
 enum class Into { replace, add };
 
 // c[row][:] = (or +=) sum over the steps of a(row, step) * b[step][:], for `rows` rows and `columns` vectors of columns.
-// The order of the additions is that of the steps, whatever the tile: results do not depend on how work is cut.
+// Additions are in the order of the steps for any tile, so results do not depend on the tiling.
 template <class Real, int rows, int columns, Along along, Into into>
 ALWAYS_INLINE void multiply_tile(const Real* a, long a_stride, const Real* b, long b_stride, long steps, Real* c,
-                                 long c_stride, Ahead& ahead) {
+                                 long c_stride, Prefetcher& prefetcher) {
     constexpr int n = lanes<Real>;
     Vector<Real> sum[rows][columns];
 #pragma GCC unroll 8
@@ -22,7 +22,7 @@ ALWAYS_INLINE void multiply_tile(const Real* a, long a_stride, const Real* b, lo
         for (int j = 0; j < columns; ++j)
             sum[i][j] = into == Into::add ? load<Vector<Real>>(c + i * c_stride + j * n) : Vector<Real>{};
     for (long step = 0; step < steps; ++step) {
-        if (step % 4 == 0) ahead.step();
+        if (step % 4 == 0) prefetcher.step();
         Vector<Real> of_b[columns];
 #pragma GCC unroll 8
         for (int j = 0; j < columns; ++j) of_b[j] = load<Vector<Real>>(b + j * n);
@@ -41,16 +41,17 @@ ALWAYS_INLINE void multiply_tile(const Real* a, long a_stride, const Real* b, lo
         for (int j = 0; j < columns; ++j) store(c + i * c_stride + j * n, sum[i][j]);
 }
 
-// `multiply_tile` for any number of vectors of columns, at most `widest` at a time.
+// `multiply_tile` for any number of vectors of columns, `widest` at a time.
 template <class Real, int rows, int widest, Along along, Into into>
 void multiply(const Real* a, long a_stride, const Real* b, long b_stride, long steps, Real* c, long c_stride,
-              long columns, Ahead& ahead) {
+              long columns, Prefetcher& prefetcher) {
     constexpr int n = lanes<Real>;
     for (; columns >= widest; columns -= widest, b += widest * n, c += widest * n)
-        multiply_tile<Real, rows, widest, along, into>(a, a_stride, b, b_stride, steps, c, c_stride, ahead);
+        multiply_tile<Real, rows, widest, along, into>(a, a_stride, b, b_stride, steps, c, c_stride, prefetcher);
     if constexpr (widest > 1)
         if (columns > 0)
-            multiply<Real, rows, widest - 1, along, into>(a, a_stride, b, b_stride, steps, c, c_stride, columns, ahead);
+            multiply<Real, rows, widest - 1, along, into>(a, a_stride, b, b_stride, steps, c, c_stride, columns,
+                                                          prefetcher);
 }
 
 // Tiles that fill the registers: keys x vectors of queries for logits, rows x vectors of the head for the rest.

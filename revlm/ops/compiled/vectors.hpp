@@ -1,4 +1,4 @@
-// Vectors of the machine's width, by the vector extensions that GCC and Clang share.
+// Vectors of the machine's width, by the vector extensions common to GCC and Clang.
 #pragma once
 
 #include <cstddef>
@@ -68,9 +68,9 @@ ALWAYS_INLINE To bits_as(const From& from) {
     return to;
 }
 
-// What exp needs of a type: 2^k is the bits of k + bias shifted into the exponent; adding `round` leaves the nearest
-// integer in the low bits; below `smallest` the result is zero, not a denormal; exp(r) = 1 + r + r^2 p(r) on
-// |r| <= ln 2 / 2 with p of the least largest relative error (float: 3e-9, double: 8e-18).
+// The constants of exp for a type: 2^k is the bits of k + bias shifted into the exponent; adding `round` leaves the
+// nearest integer in the low bits; below `smallest` the result is zero, not a denormal; exp(r) = 1 + r + r^2 p(r) on
+// |r| <= ln 2 / 2, with the minimax polynomial p (largest relative error: float 3e-9, double 8e-18).
 template <class Real>
 struct Exponential;
 
@@ -123,7 +123,7 @@ ALWAYS_INLINE Vector<Real> interleaved(Vector<Real> a, Vector<Real> b, std::inde
 #endif
 }
 
-// to[column][row] = from[row][column] for one square of as many rows and columns as a vector has lanes.
+// to[column][row] = from[row][column] for one square with as many rows as a vector has lanes.
 template <class Real>
 ALWAYS_INLINE void transpose_square(const Real* from, long from_stride, Real* to, long to_stride) {
     constexpr int n = lanes<Real>;
@@ -131,7 +131,7 @@ ALWAYS_INLINE void transpose_square(const Real* from, long from_stride, Real* to
     Vector<Real> rows[n], mixed[n];
 #pragma GCC unroll 16
     for (int i = 0; i < n; ++i) rows[i] = load<Vector<Real>>(from + i * from_stride);
-    // Interleaving row i with row i + n/2, log2(n) times over, is a transposition.
+    // Interleaving row i with row i + n/2, log2(n) times, transposes the square.
 #pragma GCC unroll 4
     for (int step = 1; step < n; step *= 2) {
 #pragma GCC unroll 8

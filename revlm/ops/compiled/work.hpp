@@ -1,11 +1,11 @@
-// How both passes are cut into tasks: rows in groups, rounds one after the other, segments of the sorted order at once.
+// Splits both passes into tasks: groups of rows and rounds in sequence, segments of the sorted order in parallel.
 #pragma once
 
 #include "memory.hpp"
 #include "order.hpp"
 #include "parallel.hpp"
 
-// A task: some tokens, or places, of a row, the i-th of those worked on together; `task` numbers them all.
+// A task: a range of tokens, or places, of a row, the i-th of its group; `task` is the task's index in the group.
 struct Segment {
     long i, task, start, stop;
 };
@@ -13,9 +13,9 @@ struct Segment {
 class Work {
    public:
     const Problem& problem;
-    // Queries of a task: a fixed number, so that no result depends on the number of threads.
+    // Queries per task: independent of the number of threads, so that results are, too.
     const long segment, segments;
-    // Rows worked on at the same time: one, unless its segments are too few to occupy the threads.
+    // Rows processed together: one, unless it has too few segments to keep the threads busy.
     const long group;
 
     explicit Work(const Problem& problem)
@@ -51,7 +51,7 @@ class Work {
         });
     }
 
-    // The order of a row of the present group; rows that share their buckets (a stride of 0) share the sort.
+    // The order of a row of the current group; rows that share their buckets (stride 0) share the sort.
     const Order& order(long row_in_group) const { return orders_[shared() ? 0 : row_in_group]; }
 
    private:

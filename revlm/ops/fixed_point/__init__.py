@@ -1,7 +1,7 @@
-"""Fixed-point streams: float increments rounded to a grid, on which addition is exact and can be undone.
+"""Fixed-point streams: float increments rounded to a grid, on which addition is exact and reversible.
 
-A backend is a class `Streams(fraction_bits, device)`, which adds increments (`add_`) where it `takes` them, and keeps a
-watch over the largest of all that it has added.
+A backend is a class `Streams(fraction_bits, device)`, which adds increments (`add_`) that it `takes`, and tracks the
+largest magnitudes.
 """
 
 import math
@@ -16,15 +16,15 @@ from revlm.ops.fixed_point import reference
 
 __all__ = ["FixedPoint"]
 
-# Half the range of int32: a stream and an increment below it can not wrap when they are added.
+# Half the range of int32: the sum of a stream and an increment below it does not overflow.
 _LIMIT = 2**30
 
 
 class FixedPoint:
-    """A grid of 2^-fraction_bits in int32, and a watch over what is added on it.
+    """An int32 grid with steps of 2^-fraction_bits, which tracks the range of the streams on it.
 
-    The watch keeps, as tensors on the device, the largest magnitude of any increment and of any stream; a value that
-    is not finite makes it not finite, since the conversion to integers would hide it.
+    It keeps, as tensors on the device, the largest magnitude of any increment and of any stream. An increment that is
+    not finite makes it not finite, since the conversion to integers would hide it.
     """
 
     def __init__(self, fraction_bits: int, device: torch.device) -> None:
@@ -43,12 +43,12 @@ class FixedPoint:
 
     def to_float(self, stream: Int[Tensor, "*shape"], dtype: torch.dtype) -> Float[Tensor, "*shape"]:
         """Returns a stream as floating-point numbers."""
-        if dtype == torch.float16:  # its range ends below what a stream of integers holds
+        if dtype == torch.float16:  # the integers may exceed float16's range
             return stream.float().mul_(2.0**-self.fraction_bits).to(dtype)
         return stream.to(dtype).mul_(2.0**-self.fraction_bits)
 
     def poison(self) -> Float[Tensor, ""]:
-        """Returns 0, or NaN once an increment was not finite: added to an output it makes the loss say so."""
+        """Returns 0, or NaN once an increment was not finite; adding it to an output makes the loss NaN."""
         return self._watched()[0] * 0
 
     def is_finite(self) -> bool:
@@ -60,10 +60,10 @@ class FixedPoint:
         return float(self._watched()[1]) * 2.0**-self.fraction_bits
 
     def check_range(self) -> None:
-        """Stops where a stream has neared the range of the grid.
+        """Checks that no stream has neared the range of the grid.
 
         Raises:
-            NonFiniteError: naming the key of the recipe that gives more range.
+            NonFiniteError: one has; the message names the recipe key that gives more range.
         """
         largest = max(map(float, self._watched()))
         if _LIMIT <= largest < float("inf"):

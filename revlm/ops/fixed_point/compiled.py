@@ -1,4 +1,4 @@
-"""The update of a fixed-point stream in one pass, compiled for this machine's CPU."""
+"""The update of a fixed-point stream in one pass, compiled for the machine's CPU."""
 
 import torch
 from jaxtyping import Float, Int
@@ -12,10 +12,10 @@ _NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 
 
 class Streams(reference.Streams):
-    """Does what `reference.Streams` does."""
+    """The compiled `reference.Streams`."""
 
     def takes(self, stream: Tensor, increment: Tensor) -> bool:
-        """Returns whether these are what the backend is made for."""
+        """Returns whether the backend supports these tensors."""
         fits = stream.shape == increment.shape and stream.is_contiguous() and increment.is_contiguous()
         return fits and increment.dtype in _NAMES
 

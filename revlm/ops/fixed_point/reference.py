@@ -1,4 +1,4 @@
-"""The update of a fixed-point stream by PyTorch's own operations."""
+"""The update of a fixed-point stream with PyTorch's operations."""
 
 import torch
 from jaxtyping import Float, Int
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 class Streams:
-    """Adds increments to streams, and keeps the largest magnitudes in steps of the grid."""
+    """Adds increments to streams, and tracks the largest magnitudes in grid steps."""
 
     def __init__(self, fraction_bits: int, device: torch.device) -> None:
         self._fraction_bits = fraction_bits
@@ -14,7 +14,7 @@ class Streams:
         self._stream = torch.zeros((), dtype=torch.int64, device=device)
 
     def takes(self, stream: Tensor, increment: Tensor) -> bool:
-        """Returns whether these are what the backend is made for."""
+        """Returns whether the backend supports these tensors."""
         return True
 
     def add_(self, stream: Int[Tensor, "*shape"], increment: Float[Tensor, "*shape"], sign: int) -> None:
@@ -24,7 +24,7 @@ class Streams:
         smallest, largest = scaled.aminmax()
         self._increment = torch.maximum(self._increment, torch.maximum(-smallest, largest).double())
         stream.add_(scaled.round_().to(torch.int32), alpha=sign)
-        if sign > 0:  # what is taken back leaves what was seen before
+        if sign > 0:  # subtracting restores an earlier value
             lowest, highest = (end.long() for end in stream.aminmax())
             self._stream = torch.maximum(self._stream, torch.maximum(-lowest, highest))
 

@@ -1,4 +1,4 @@
-"""The update of a fixed-point stream in one pass: rounding, addition, and the watch over what is added."""
+"""The update of a fixed-point stream in one pass: rounding, addition, and tracking of the largest magnitudes."""
 
 from typing import no_type_check
 
@@ -16,9 +16,9 @@ _PROGRAMS = 2048
 
 
 class Streams(reference.Streams):
-    """Does what `reference.Streams` does; the extremes that each program has seen are kept in one slot a program.
+    """`reference.Streams` in Triton; each program stores the extremes that it has seen in its own slot.
 
-    Kernels of one device follow one another, and a slot is written by the one program of its number: no atomics.
+    Kernels on one device run in sequence, and only one program writes a slot, so no atomics are needed.
     """
 
     def __init__(self, fraction_bits: int, device: torch.device) -> None:
@@ -28,7 +28,7 @@ class Streams(reference.Streams):
         self._largest = torch.zeros(_PROGRAMS, dtype=torch.int32, device=device)
 
     def takes(self, stream: Tensor, increment: Tensor) -> bool:
-        """Returns whether these are what the backend is made for."""
+        """Returns whether the backend supports these tensors."""
         return (
             stream.is_contiguous()
             and increment.is_contiguous()
@@ -43,7 +43,7 @@ class Streams(reference.Streams):
                 self.launch(stream, increment, sign).run()
 
     def launch(self, stream: Tensor, increment: Tensor, sign: int) -> Launch:
-        """Returns the kernel."""
+        """Returns the launch of the kernel."""
         arguments = {
             "stream": stream,
             "increment": increment,
@@ -77,7 +77,7 @@ def _add(
     SIGN: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Every so manyth block of a stream."""
+    """Processes every num_programs-th block of a stream."""
     program = tl.program_id(0)
     of_increment = tl.zeros([BLOCK], tl.float32)
     low = tl.zeros([BLOCK], tl.int32)

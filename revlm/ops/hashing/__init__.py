@@ -1,4 +1,4 @@
-"""Angular locality-sensitive hashing with rotations that can be drawn again.
+"""Angular locality-sensitive hashing with reproducible rotations.
 
 `hash(x) = argmax([xR; -xR])` with a random R (Andoni et al., arXiv 1509.02897, section 3). For many buckets the hash is
 the pair of two smaller ones, so that no [tokens, n_buckets] tensor exists.
@@ -19,5 +19,5 @@ def hash_buckets(
     rotations: Float[Tensor, "heads rounds head_dim directions"],
     n_buckets: int,
 ) -> Int[Tensor, "heads rounds tokens"]:
-    """Returns the bucket of each vector in each round, int32 in 0..n_buckets-1; computed in float32 whatever x is."""
+    """Returns the bucket of each vector in each round, int32 in 0..n_buckets-1; computed in float32 for any dtype."""
     return backends.implementation(__name__, x.device, x).hash_buckets(x, rotations, n_buckets)

@@ -1,4 +1,4 @@
-"""Hashing compiled for this machine's CPU."""
+"""Hashing, compiled for the machine's CPU."""
 
 import torch
 from jaxtyping import Float, Int
@@ -10,7 +10,7 @@ from revlm.ops.hashing.rotations import bucket_factors
 
 
 def takes(x: Tensor) -> bool:
-    """Returns whether these vectors are what the backend is made for: any."""
+    """Returns whether the backend supports these vectors; it supports any."""
     return True
 
 
@@ -19,7 +19,7 @@ def hash_buckets(
     rotations: Float[Tensor, "heads rounds head_dim directions"],
     n_buckets: int,
 ) -> Int[Tensor, "heads rounds tokens"]:
-    """Returns what `reference.hash_buckets` returns, where no two projections are within rounding."""
+    """Returns the result of `reference.hash_buckets`, up to ties within rounding."""
     n1, n2 = bucket_factors(n_buckets)
     heads, tokens, head_dim = x.shape
     rounds = rotations.shape[1]

@@ -1,4 +1,4 @@
-"""Hashing a few vectors at a time, again and again, as decoding does."""
+"""Repeated hashing of a few vectors, for decoding."""
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -9,10 +9,10 @@ from revlm.ops.hashing.rotations import bucket_factors
 
 
 class HashOfFew:
-    """`hash_buckets` with the same rotations each time, which are laid out once.
+    """`hash_buckets` with fixed rotations, which are laid out once.
 
     Attributes:
-        directions: of all rounds, side by side, those of a round's two factors one behind the other.
+        directions: the directions of all rounds, concatenated; within a round, those of the first factor come first.
     """
 
     def __init__(self, rotations: Float[Tensor, "heads rounds head_dim directions"], n_buckets: int) -> None:
@@ -22,7 +22,7 @@ class HashOfFew:
 
     def __call__(self, x: Float[Tensor, "heads tokens head_dim"]) -> Int[Tensor, "heads tokens rounds"]:
         """Returns the bucket of each vector in each round, int64."""
-        if backends.chosen(x.device) == "triton":  # the kernel of whole sequences, whose rounding is not a product's
+        if backends.chosen(x.device) == "triton":  # the same kernel as for whole sequences, whose rounding differs
             module = backends.implementation("revlm.ops.hashing", x.device, x)
             return module.hash_buckets(x, self._rotations, self._n_buckets).transpose(1, 2).long()
         return reference.nearest(x, self.directions, self.rounds, self._n_buckets)

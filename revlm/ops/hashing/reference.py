@@ -1,4 +1,4 @@
-"""Hashing by PyTorch's own operations, in float32 at float32's own precision."""
+"""Hashing with PyTorch's operations, in true float32 precision."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from torch import Tensor
 from revlm.ops.hashing.rotations import bucket_factors
 
 TILE = 4096
-"""Tokens hashed at one time: the projections of a tile stay in the cache."""
+"""Tokens hashed at a time, so that the projections of a tile fit in the cache."""
 
 
 def hash_buckets(
@@ -18,7 +18,7 @@ def hash_buckets(
     rotations: Float[Tensor, "heads rounds head_dim directions"],
     n_buckets: int,
 ) -> Int[Tensor, "heads rounds tokens"]:
-    """Returns, of each vector in each round, the number of its nearest direction, int32."""
+    """Returns, for each vector in each round, the index of its nearest direction, int32."""
     directions = side_by_side(rotations)
     heads, tokens, _ = x.shape
     buckets = torch.empty(heads, rotations.shape[1], tokens, dtype=torch.int32, device=x.device)
@@ -31,7 +31,7 @@ def hash_buckets(
 def side_by_side(
     rotations: Float[Tensor, "heads rounds head_dim directions"],
 ) -> Float[Tensor, "heads head_dim directions_of_all"]:
-    """Returns the directions of all rounds side by side, those of a round's two factors one behind the other."""
+    """Returns the directions of all rounds, concatenated; within a round, those of the first factor come first."""
     return rotations.float().transpose(1, 2).flatten(2).contiguous()
 
 
@@ -52,9 +52,9 @@ def nearest(
 
 @contextmanager
 def _float32_products(device: torch.device) -> Iterator[None]:
-    """Holds products in float32 at float32's own precision, whatever autocast and the user's settings make of others.
+    """Computes products in true float32 precision inside the `with` block, regardless of autocast and user settings.
 
-    `torch.set_float32_matmul_precision("high")` would have them in TF32 or bf16, whose hashes are other ones.
+    With `torch.set_float32_matmul_precision("high")` they would be in TF32 or bf16, which gives other hashes.
     """
     settings = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
     before = [each.fp32_precision for each in settings]

@@ -1,4 +1,4 @@
-"""The random directions of hashes, drawn again at will."""
+"""The random directions of hashes, which are reproducible."""
 
 import math
 
@@ -9,15 +9,15 @@ from torch import Tensor
 
 from revlm.errors import UsageError
 
-# Stands where a training step's number would: the rotations of evaluation and generation.
+# Takes the place of the training step in the rotations of evaluation and generation.
 _EVALUATION = 2**64 - 1
 
 
 def bucket_factors(n_buckets: int) -> tuple[int, int]:
-    """Returns (n1, n2), even and as equal as can be, with n1 * n2 = n_buckets; (n_buckets, 1) where none are.
+    """Returns even n1 and n2, as equal as possible, with n1 * n2 = n_buckets; (n_buckets, 1) where there are none.
 
     Raises:
-        UsageError: if `n_buckets` is not a positive even number.
+        UsageError: `n_buckets` is not a positive even number.
     """
     if n_buckets < 2 or n_buckets % 2:
         raise UsageError(f"n_buckets is {n_buckets}: a hash with signs needs an even number, so give 2 or more")
@@ -32,9 +32,9 @@ def draw_rotations(
 ) -> Float[Tensor, "heads rounds head_dim directions"]:
     """Returns the random directions of one layer, float32 on the CPU; `step` None means evaluation.
 
-    Each (seed, step, layer, head, round) has a stream of its own from the counter-based generator Philox (Salmon et
-    al., 2011), made normal by Box and Muller's transform: the same arguments give the same bits, and more rounds
-    extend the first ones unchanged. Directions are those of the first factor, then those of the second.
+    Each (seed, step, layer, head, round) has its own stream of the counter-based generator Philox (Salmon et al.,
+    2011), made normal by the Box-Muller transform: the same arguments give the same bits, and more rounds do not change
+    the earlier ones. The directions of the first factor precede those of the second.
     """
     n1, n2 = bucket_factors(n_buckets)
     directions = n1 // 2 + n2 // 2
@@ -43,7 +43,7 @@ def draw_rotations(
     key = np.array([seed, _EVALUATION if step is None else step], dtype=np.uint64)
     for head in range(heads):
         for round_ in range(rounds):
-            # The lowest word counts the draws; the others name the stream.
+            # The lowest word counts the draws; the others identify the stream.
             counter = np.array([0, round_, head, layer], dtype=np.uint64)
             raw = np.random.Philox(key=key, counter=counter).random_raw(2 * pairs)
             uniform = (raw >> np.uint64(11)) * 2.0**-53

@@ -1,4 +1,4 @@
-"""Hashing in one kernel: projections and their argmax meet in registers, so that no [tokens, n_buckets] exists."""
+"""Hashing in one kernel: projections stay in registers, so that no [tokens, n_buckets] tensor exists."""
 
 from typing import no_type_check
 
@@ -14,12 +14,12 @@ from revlm.ops.triton.launch import Launch, blocks, padded
 from revlm.ops.triton.product import product
 
 _BLOCK = 64
-_MOST_DIRECTIONS = 32  # in registers at one time
+_MOST_DIRECTIONS = 32  # in registers at once
 _LARGEST_HEAD_DIM = 256
 
 
 def takes(x: Tensor) -> bool:
-    """Returns whether these vectors are what the backend is made for: a block of tokens fits into registers."""
+    """Returns whether the backend supports these vectors: a block of tokens must fit in registers."""
     return x.shape[2] <= _LARGEST_HEAD_DIM
 
 
@@ -28,7 +28,7 @@ def hash_buckets(
     rotations: Float[Tensor, "heads rounds head_dim directions"],
     n_buckets: int,
 ) -> Int[Tensor, "heads rounds tokens"]:
-    """Returns what `reference.hash_buckets` returns, where no two projections are within rounding."""
+    """Returns the result of `reference.hash_buckets`, up to ties within rounding."""
     factors = bucket_factors(n_buckets)
     x = x if x.stride(-1) == 1 else x.contiguous()
     bucket = torch.empty(x.shape[0], rotations.shape[1], x.shape[1], dtype=torch.int32, device=x.device)
@@ -39,7 +39,7 @@ def hash_buckets(
 
 
 def hash_launch(x: Tensor, rotations: Tensor, bucket: Tensor, factors: tuple[int, int]) -> Launch:
-    """Returns the kernel."""
+    """Returns the launch of the kernel."""
     heads, tokens, head_dim = x.shape
     first, second = factors
     arguments = {
@@ -77,7 +77,7 @@ def _hash(
     BLOCK: tl.constexpr,
     BLOCK_DIRECTIONS: tl.constexpr,
 ):
-    """A block of tokens of one head, in all of its rounds."""
+    """Hashes a block of tokens of one head, in all rounds."""
     head = tl.program_id(1).to(tl.int64)
     t = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     d = tl.arange(0, BLOCK_D)

@@ -1,4 +1,4 @@
-"""The loss of a language model's head, without its logits ever being whole in memory."""
+"""The loss of a language model's head, without ever holding all logits in memory."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 from revlm.errors import UsageError
 from revlm.ops import backends
 
-# Tokens whose logits exist at one time.
+# Tokens whose logits exist at once.
 TILE = 2048
 
 
@@ -22,18 +22,18 @@ def linear_cross_entropy(
 ) -> Float[Tensor, ""]:
     """Returns the sum of the cross-entropies of `hidden @ weight.T`, in nats; only [tile, vocabulary] logits exist.
 
-    Without autocast this is PyTorch's own chunked operation where PyTorch has it. That one ignores autocast, and in
-    half precision would sum the loss in half precision; so under autocast, and on older versions, our tiles do the
-    work: products in the dtype of autocast, softmax and sums in float32.
+    Without autocast this is PyTorch's chunked operation where available. PyTorch's ignores autocast, and would sum a
+    half-precision loss in half precision; so under autocast, and with older versions, it is computed in tiles here:
+    products in autocast's dtype, softmax and sums in float32.
 
     Raises:
-        UsageError: where a target is not a number of the vocabulary.
+        UsageError: a target is outside the vocabulary.
     """
     if targets.numel():
         smallest, largest = (int(end) for end in targets.aminmax())
         if smallest < 0 or largest >= weight.shape[0]:
             raise UsageError(
-                f"targets lie between {smallest} and {largest}, beyond a vocabulary of {weight.shape[0]} tokens: "
+                f"targets are between {smallest} and {largest}, outside a vocabulary of {weight.shape[0]} tokens: "
                 "tokenize with this model's tokenizer"
             )
     device = hidden.device.type
@@ -53,7 +53,7 @@ def linear_cross_entropy(
 def workspace_bytes(
     *, tokens: int, vocab_size: int, d_model: int, product_bytes: int, device_kind: str, tile: int = TILE
 ) -> int:
-    """Returns the most bytes that the forward pass holds beside its inputs and the gradients that it makes.
+    """Returns the peak of the bytes that the forward pass holds besides its inputs and the gradients that it computes.
 
     `product_bytes` is the size of an element in the products: 4 without autocast, 2 under it; `device_kind` is "cpu"
     or "cuda".
@@ -62,9 +62,9 @@ def workspace_bytes(
     if product_bytes == 4:
         return 4 * rows * (vocab_size + d_model) + 8 * tokens  # logits, and the gradient of a tile's hidden states
     logits = product_bytes * rows * vocab_size
-    # PyTorch's own softmax: logits in full precision, and the gradient or the parts of its log-sum-exp.
+    # PyTorch's softmax: logits in full precision, and the gradient or the intermediates of the log-sum-exp.
     softmax = 0 if backends.planned(device_kind) == "compiled" else 8 * rows * vocab_size
-    # The gradient of the weight from one tile, and once more in the precision of the sum to which it is added.
+    # One tile's gradient of the weight, and its cast to the dtype of the sum.
     of_products = max(product_bytes * rows, (product_bytes + 4) * vocab_size) * d_model
     return logits + max(softmax, of_products) + product_bytes * (vocab_size + rows) * d_model
 
@@ -76,12 +76,12 @@ def tiled_linear_cross_entropy(
     tile: int,
     product: torch.dtype,
 ) -> Float[Tensor, ""]:
-    """Returns what `linear_cross_entropy` returns, with the products in the given dtype.
+    """Returns the result of `linear_cross_entropy`, with products in the given dtype.
 
     Gradients are computed in the forward pass, tile by tile; those of the weight are summed in float32 (float64 for
     float64) in a fixed order.
     """
-    # Asked here: inside the Function gradients are off, and `needs_input_grad` is true under `no_grad` too.
+    # Checked here: inside the Function gradients are off, and `needs_input_grad` is true even under `no_grad`.
     differentiable = torch.is_grad_enabled()
     return _LinearCrossEntropy.apply(hidden, weight, targets, tile, product, differentiable)
 
@@ -100,7 +100,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_loss: Tensor) -> tuple[Tensor | None, ...]:
-        # In place: a second backward pass is refused, as PyTorch does where a saved tensor was changed.
+        # In place: PyTorch then refuses a second backward pass, since a saved tensor has changed.
         scaled = (None if gradient is None else gradient.mul_(d_loss) for gradient in ctx.saved_tensors)
         return (*scaled, None, None, None, None)
 

@@ -1,4 +1,4 @@
-"""The gradients of cross-entropies in one pass over the logits, compiled for this machine's CPU."""
+"""The gradients of cross-entropies in one pass over the logits, compiled for the machine's CPU."""
 
 import torch
 from jaxtyping import Float, Int
@@ -9,12 +9,12 @@ from revlm.ops.compiled.structures import CrossEntropy
 
 
 def takes(logits: Tensor) -> bool:
-    """Returns whether these logits are what the backend is made for."""
+    """Returns whether the backend supports these logits."""
     return logits.dtype == torch.bfloat16
 
 
 def softmax_gradient_(logits: Float[Tensor, "rows classes"], targets: Int[Tensor, "rows"]) -> Float[Tensor, "rows"]:
-    """Does what `reference.softmax_gradient_` does."""
+    """Computes `reference.softmax_gradient_`."""
     losses = torch.empty(logits.shape[0], dtype=torch.float64)
     targets = targets.contiguous()
     problem = CrossEntropy(

@@ -1,4 +1,4 @@
-"""The gradients of cross-entropies by PyTorch's own operations."""
+"""The gradients of cross-entropies with PyTorch's operations."""
 
 import torch
 from jaxtyping import Float, Int
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def softmax_gradient_(logits: Float[Tensor, "rows classes"], targets: Int[Tensor, "rows"]) -> Float[Tensor, "rows"]:
-    """Turns logits into the gradients of their cross-entropies, which it returns; sums in float32 or better."""
+    """Returns the cross-entropies, float64 [rows], and replaces the logits by their gradients; float32 or better."""
     target = targets[:, None]
     in_full = logits.to(torch.promote_types(logits.dtype, torch.float32))
     log_sum_exp = in_full.logsumexp(-1, keepdim=True)

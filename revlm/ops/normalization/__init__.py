@@ -1,4 +1,4 @@
-"""Vectors divided by their root mean square or by their length; only their input is saved for the gradients.
+"""RMS norm and unit vectors; only the input is saved for the backward pass.
 
 A backend has `normalize`, which fills `out` [groups, tokens, width] from x [tokens, groups, width] with
 `weight * x / sqrt(sum(x^2) / divisor + epsilon)`, and `normalize_backward`, which fills d_x.
@@ -19,13 +19,13 @@ __all__ = ["TILE", "UNIT_EPSILON", "rms_norm", "unit_heads"]
 
 _EPSILON = 1e-6
 UNIT_EPSILON = _EPSILON**2
-"""Added to the square of a length before `unit_heads` divides by it."""
+"""Added to the squared length in `unit_heads`."""
 
 
 def rms_norm(
     x: Float[Tensor, "tokens width"], weight: Float[Tensor, "width"], dtype: torch.dtype | None = None
 ) -> Float[Tensor, "tokens width"]:
-    """Returns `weight * x / sqrt(mean(x^2) + 1e-6)` in a dtype (None: x's); computed in float32 or better.
+    """Returns `weight * x / sqrt(mean(x^2) + 1e-6)` in `dtype` (None: x's); computed in float32 or better.
 
     Source: Zhang and Sennrich, arXiv 1910.07467, section 3.
     """
@@ -35,7 +35,7 @@ def rms_norm(
 def unit_heads(
     x: Float[Tensor, "tokens d_model"], n_heads: int, dtype: torch.dtype
 ) -> Float[Tensor, "heads tokens head_dim"]:
-    """Returns the heads of each token, heads first, as vectors of length 1 in a dtype.
+    """Returns the heads of each token as unit vectors in `dtype`, with the heads as the first axis.
 
     Computed in float32 or better; a vector much shorter than 1e-6 stays short.
     """
@@ -46,7 +46,7 @@ def _normalize(x: Tensor, weight: Tensor | None, divisor: int, epsilon: float, d
     backend = backends.implementation(__name__, x.device, x, weight, dtype)
     if torch.is_grad_enabled():
         return _Normalize.apply(x, weight, divisor, epsilon, dtype, backend)
-    # An autograd function costs a token more than its norm.
+    # For a single token an autograd function costs more than the norm.
     return _normalized(x, weight, divisor, epsilon, dtype, backend)
 
 

@@ -1,4 +1,4 @@
-"""Norms in one pass, compiled for this machine's CPU."""
+"""Norms in one pass, compiled for the machine's CPU."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ _NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 
 
 def takes(x: Tensor, weight: Tensor | None, dtype: torch.dtype) -> bool:
-    """Returns whether these are what the backend is made for."""
+    """Returns whether the backend supports these inputs."""
     dtypes = x.dtype in _NAMES and dtype in _NAMES and (weight is None or weight.dtype == torch.float32)
     return dtypes and x.stride(-1) == 1
 

@@ -1,11 +1,10 @@
-"""Norms by PyTorch's own operations, in float32 or better."""
+"""Norms with PyTorch's operations, in float32 or better."""
 
 import torch
 from torch import Tensor
 
 TILE = {"cpu": 1024, "cuda": 65536}
-"""Tokens worked on at one time by kind of device: on the CPU a few of their vectors stay in the cache, on CUDA each of
-the kernels has enough to do."""
+"""Tokens processed at a time, by kind of device: few enough for the CPU's cache, enough to occupy CUDA's kernels."""
 
 
 def normalize(x: Tensor, weight: Tensor | None, out: Tensor, divisor: int, epsilon: float) -> None:

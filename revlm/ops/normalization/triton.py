@@ -1,4 +1,4 @@
-"""Norms in one pass over their input forwards and one backwards, in registers."""
+"""Norms in registers, in one pass over the input for each of forward and backward."""
 
 from typing import Any, no_type_check
 
@@ -11,13 +11,13 @@ from revlm.ops.triton.availability import on_device
 from revlm.ops.triton.launch import Launch, blocks
 
 _DTYPES = (torch.float32, torch.bfloat16)
-_WIDEST = 4096  # of a vector that a program holds in registers
-_ELEMENTS = 4096  # of a block of vectors
-_PROGRAMS = 1024  # each of which sums a gradient of the weight
+_WIDEST = 4096  # the widest vector that a program holds in registers
+_ELEMENTS = 4096  # elements of a block of vectors
+_PROGRAMS = 1024  # each sums its part of the weight's gradient
 
 
 def takes(x: Tensor, weight: Tensor | None, dtype: torch.dtype) -> bool:
-    """Returns whether these are what the backend is made for."""
+    """Returns whether the backend supports these inputs."""
     dtypes = x.dtype in _DTYPES and dtype in _DTYPES and (weight is None or weight.dtype == torch.float32)
     return dtypes and x.numel() > 0 and x.shape[-1] <= _WIDEST and x.stride(-1) == 1
 
@@ -40,7 +40,7 @@ def normalize_backward(
 
 
 def forward_launch(x: Tensor, y: Tensor, weight: Tensor | None, divisor: int, epsilon: float) -> Launch:
-    """Returns the kernel of the forward pass."""
+    """Returns the launch of the forward pass."""
     return Launch(_normalize, (_row_blocks(x),), _arguments(x, weight, divisor, epsilon, y=y), {"num_warps": 4})
 
 
@@ -54,7 +54,7 @@ def backward_launch(
     epsilon: float,
     programs: int,
 ) -> Launch:
-    """Returns the kernel of the backward pass; `parts` are the sums of each program for the weight."""
+    """Returns the launch of the backward pass; `parts` are each program's sums of the weight's gradient."""
     arguments = {**_arguments(x, weight, divisor, epsilon, d_y=d_y, d_x=d_x), "parts": parts}
     return Launch(_normalize_gradients, (programs,), arguments, {"num_warps": 4})
 
@@ -107,7 +107,7 @@ def _normalize(
     BLOCK_WIDTH: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """A block of vectors."""
+    """Normalizes a block of vectors."""
     vector = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     token, group = vector // GROUPS, vector % GROUPS
     along = tl.arange(0, BLOCK_WIDTH)
@@ -143,7 +143,7 @@ def _normalize_gradients(
     BLOCK_WIDTH: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Every so manyth block of vectors, and what they add to the gradient of the weight."""
+    """Processes every num_programs-th block of vectors, and sums their part of the weight's gradient."""
     along = tl.arange(0, BLOCK_WIDTH)
     of_weight = tl.zeros([BLOCK, BLOCK_WIDTH], tl.float32)
     step = tl.num_programs(0).to(tl.int64) * BLOCK

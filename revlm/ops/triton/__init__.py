@@ -1,1 +1,1 @@
-"""What is written in Triton for CUDA besides attention; `triton` itself is imported when a kernel is first needed."""
+"""Common parts of the Triton kernels for CUDA; `triton` itself is imported when a kernel is first needed."""

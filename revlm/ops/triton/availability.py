@@ -1,4 +1,4 @@
-"""Whether kernels in Triton can run: on CUDA where `triton` can be imported, and on the CPU in its interpreter."""
+"""Whether Triton kernels can run: on CUDA if `triton` can be imported, on the CPU in its interpreter."""
 
 import functools
 import importlib
@@ -15,24 +15,24 @@ def is_available() -> bool:
 
 
 def is_interpreted() -> bool:
-    """Returns whether kernels run in Triton's interpreter (TRITON_INTERPRET=1), for tests and on any device."""
+    """Returns whether kernels run in Triton's interpreter (TRITON_INTERPRET=1), which serves tests on any device."""
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def is_for(device_kind: str) -> bool:
-    """Returns whether kernels are what `auto` means on a kind of device; it is never the interpreter."""
+    """Returns whether `auto` means Triton on a kind of device; it never means the interpreter."""
     return device_kind == "cuda" and not is_interpreted() and is_available()
 
 
 def runs_on(device: torch.device) -> bool:
-    """Returns what `is_for` returns; where CUDA lacks Triton, that is warned of once."""
+    """Returns `is_for` of the device's kind; warns once where CUDA lacks Triton."""
     if device.type == "cuda" and not is_available():
         _warn_of_absence()
     return is_for(device.type)
 
 
 def obstacle(device: torch.device) -> str | None:
-    """Returns why kernels cannot run on a device; None where they can."""
+    """Returns why kernels cannot run on a device, or None where they can."""
     if (failure := _failure()) is not None:
         return f"cannot import triton ({failure}; install it)"
     if device.type != "cuda" and not is_interpreted():
@@ -41,7 +41,7 @@ def obstacle(device: torch.device) -> str | None:
 
 
 def on_device(device: torch.device) -> AbstractContextManager[object]:
-    """Returns a block in which kernels are launched on the device of their tensors."""
+    """Returns a context in which kernels are launched on a device."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
@@ -49,7 +49,7 @@ def on_device(device: torch.device) -> AbstractContextManager[object]:
 def _failure() -> str | None:
     try:
         importlib.import_module("triton")
-    except (ImportError, OSError, RuntimeError) as error:  # also where a library beneath it is missing
+    except (ImportError, OSError, RuntimeError) as error:  # OSError, RuntimeError: one of its libraries is missing
         return str(error)
     return None
 
@@ -57,8 +57,8 @@ def _failure() -> str | None:
 @functools.cache
 def _warn_of_absence() -> None:
     warnings.warn(
-        f"triton cannot be imported ({_failure()}): everything goes on with PyTorch's own operations, which "
-        "are slower; install the triton of this PyTorch",
+        f"triton cannot be imported ({_failure()}): falling back to PyTorch's operations, which are "
+        "slower; install the triton version of this PyTorch",
         RuntimeWarning,
         stacklevel=2,
     )

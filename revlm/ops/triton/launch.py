@@ -1,4 +1,4 @@
-"""A call of a kernel as a value: it can be run, or compiled ahead of time for a card that is not there."""
+"""A kernel launch as a value: it can be run, or compiled ahead of time for another GPU."""
 
 from typing import Any, NamedTuple
 
@@ -7,11 +7,11 @@ import triton
 import triton.language as tl
 
 SUM_TYPES = {torch.float32: tl.float32, torch.float64: tl.float64}
-"""Triton's word for the dtype of sums."""
+"""Triton's dtype for each dtype of sums."""
 
 
 class Launch(NamedTuple):
-    """A kernel, its programs along each axis, and its arguments; `options` are Triton's own, such as `num_warps`."""
+    """A kernel, its grid and its arguments; `options` are Triton's, such as `num_warps`."""
 
     kernel: Any
     grid: tuple[int, ...]
@@ -24,10 +24,10 @@ class Launch(NamedTuple):
 
 
 def blocks(size: int, block: int) -> int:
-    """Returns how many blocks cover a size."""
+    """Returns how many blocks of size `block` cover `size`."""
     return -(-size // block)
 
 
 def padded(width: int) -> int:
-    """Returns the power of two, at least 16, up to which a vector is filled: what a matrix product can take."""
+    """Returns the power of two, at least 16, to which a vector is padded for `tl.dot`."""
     return max(16, triton.next_power_of_2(width))

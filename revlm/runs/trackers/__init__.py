@@ -1,8 +1,8 @@
-"""Trackers: places outside the run folder's own files that show the records of metrics.jsonl, such as TensorBoard.
+"""Trackers, such as TensorBoard: they display the records of metrics.jsonl.
 
-The journal is the truth and a tracker its picture. A tracker takes the very records of the journal, in their order, so
-what it holds is always their beginning: a run that goes on takes back what is beyond its checkpoint and writes again
-what is missing, whether it was killed, a tracker had failed, or the recipe names it only now.
+The journal is the source of truth. A tracker receives the journal's records in their order, so it always holds a prefix
+of them. A resumed run removes the records after its checkpoint from the tracker and writes those that are missing,
+whether the run was killed, the tracker had failed, or the recipe names it for the first time.
 """
 
 from revlm.runs.trackers.open_trackers import Trackers

@@ -1,4 +1,4 @@
-"""The trackers of one run behind one face; one that fails is left out, and the run goes on."""
+"""The trackers of one run behind one interface; a failing tracker is reported and disabled, and the run continues."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -16,7 +16,7 @@ RECORDS_AT_ONCE = 1000
 
 
 class Trackers:
-    """Writes records to every tracker; a context manager, whose trackers close with it."""
+    """Writes records to every tracker; as a context manager, it closes them."""
 
     def __init__(
         self,
@@ -26,11 +26,11 @@ class Trackers:
         step: int,
         message: Callable[[str], object],
     ) -> None:
-        """Opens the trackers of the run in `folder`, whose journal ends at `step`, and writes what they lack of it."""
+        """Opens the trackers of the run in `folder`, whose journal ends at `step`; writes the records they lack."""
         self._open: dict[str, Tracker] = {}
         self._message = message
         for word, kind in classes.items():
-            with self._left_out_where_it_fails(word):
+            with self._disabled_on_failure(word):
                 tracker = self._open[word] = kind(folder, recipe, step)
                 if tracker.held_step < step:
                     _write_history(tracker, folder)
@@ -39,13 +39,13 @@ class Trackers:
         """Writes a record of the journal, and the samples of its step."""
         records: list[Shown] = [record, *_samples(record.step, samples)]
         for word, tracker in list(self._open.items()):
-            with self._left_out_where_it_fails(word):
+            with self._disabled_on_failure(word):
                 tracker.write(records)
 
     def close(self) -> None:
         """Closes every tracker."""
         for word, tracker in list(self._open.items()):
-            with self._left_out_where_it_fails(word):
+            with self._disabled_on_failure(word):
                 tracker.close()
         self._open.clear()
 
@@ -58,8 +58,8 @@ class Trackers:
         self.close()
 
     @contextmanager
-    def _left_out_where_it_fails(self, word: str) -> Iterator[None]:
-        """Whatever a tracker raises in the block is said once: nothing that a run needs depends on it."""
+    def _disabled_on_failure(self, word: str) -> Iterator[None]:
+        """Reports an exception of the tracker once and disables it: nothing that a run needs depends on a tracker."""
         try:
             yield
         except Exception as error:
@@ -68,15 +68,15 @@ class Trackers:
                     tracker.close()
             cause = next(iter(str(error).splitlines()), "no message")
             self._message(
-                f"{word} failed ({type(error).__name__}: {cause}) and is left out from here on: the journal has every "
-                "record, and the next start of this run writes there what is missing"
+                f"{word} failed ({type(error).__name__}: {cause}) and is disabled: the journal has every record, and "
+                "the next start of this run writes the missing ones there"
             )
 
 
 def _write_history(tracker: Tracker, folder: RunFolder) -> None:
     """Writes the records of the journal that the tracker lacks."""
-    lacking = _history(folder, tracker.held_step)
-    while records := list(islice(lacking, RECORDS_AT_ONCE)):
+    missing = _history(folder, tracker.held_step)
+    while records := list(islice(missing, RECORDS_AT_ONCE)):
         tracker.write(records)
 
 

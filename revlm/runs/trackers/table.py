@@ -1,4 +1,4 @@
-"""The trackers by their words in `logging.backends`. Each is imported when a recipe names it."""
+"""The trackers by their names in `logging.backends`. Each is imported only if a recipe names it."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable
 from revlm.errors import UsageError
 from revlm.runs.trackers.tracker import Tracker
 
-TRACKIO_ELSEWHERE = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL", "TRACKIO_BUCKET_ID", "TRACKIO_DATASET_ID")
+TRACKIO_REMOTE = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL", "TRACKIO_BUCKET_ID", "TRACKIO_DATASET_ID")
 
 
 def require_trackers(backends: Iterable[str]) -> dict[str, type[Tracker]]:
-    """The classes of the trackers among the recipe's `logging.backends`, by their words.
+    """The tracker classes among the recipe's `logging.backends`, by name.
 
     Raises:
-        UsageError: one is not installed, or is set up to send what it is given to another machine.
+        UsageError: one is not installed, or is configured to send records to another machine.
     """
     classes = {}
     for word in backends:
@@ -35,11 +35,11 @@ def _tensorboard() -> type[Tracker]:
 
 
 def _trackio() -> type[Tracker]:
-    for name in TRACKIO_ELSEWHERE:
+    for name in TRACKIO_REMOTE:
         if os.environ.get(name):
             raise UsageError(
-                f"logging.backends has trackio, which {name} sends to another machine: revlm keeps it on this one, "
-                f"unset {name} or leave trackio out"
+                f"logging.backends has trackio, and {name} would send its records to another machine: "
+                f"unset {name}, or leave trackio out"
             )
     from revlm.runs.trackers.trackio import Trackio
 

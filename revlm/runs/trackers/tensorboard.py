@@ -1,8 +1,8 @@
-"""TensorBoard: event files in the run folder, one more for each start of the run.
+"""TensorBoard: event files in the run folder, a new one for each start of the run.
 
-They are numbered, not dated, so that TensorBoard reads them in their order also where a clock was set back. A record is
-one event, appended whole before training goes on. The first event of a later file tells TensorBoard from which step on
-the events of earlier files are void.
+They are numbered, not dated, so that TensorBoard reads them in order even if a clock was set back. A record is one
+event, appended atomically before training continues. The first event of a later file tells TensorBoard from which step
+on to discard the events of earlier files.
 """
 
 import struct
@@ -32,16 +32,16 @@ class TensorBoard:
     def __init__(self, folder: RunFolder, recipe: Recipe, step: int) -> None:
         place = folder.tensorboard
         with Folder(folder.path) as opened, opened.inside(place.name, create=True):
-            pass  # no link, which would lead the files out of the run
+            pass  # refuses a symbolic link, which could lead out of the run folder
         earlier = _event_files(place)
         self.held_step = last_whole_step(_last_step(earlier), step)
         number = 1 + max((int(path.name.rpartition(".")[2]) for path in earlier), default=0)
         self._file = (place / f"events.out.tfevents.{number:06d}").open("xb", buffering=0)
         self._writer = RecordWriter(_WholeAppends(self._file.fileno()))
         self._write(Event(file_version="brain.Event:2"))
-        # In every file: TensorBoard takes the first one that it sees for a beginning, which makes nothing void.
-        first_void = self.held_step + 1 if self.held_step else 0
-        self._write(Event(step=first_void, session_log=SessionLog(status=SessionLog.START)))
+        # In every file: TensorBoard takes the first such event as the start, which discards nothing.
+        first_discarded = self.held_step + 1 if self.held_step else 0
+        self._write(Event(step=first_discarded, session_log=SessionLog(status=SessionLog.START)))
         if not self.held_step:
             self._write(Event(step=0, summary=text_pb("recipe", markdown_block(recipe.to_yaml()))))
 
@@ -63,7 +63,7 @@ class TensorBoard:
 
 
 class _WholeAppends:
-    """What the record writer of TensorBoard takes for a file."""
+    """The file interface that TensorBoard's record writer needs."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -77,7 +77,7 @@ def _event_files(place: Path) -> list[Path]:
 
 
 def _last_step(files: Sequence[Path]) -> int:
-    """The step of the last event that is not void; 0 where there is none."""
+    """The step of the last event that is not discarded; 0 if there is none."""
     last = 0
     for path in files:
         for event in _events(path):
@@ -89,7 +89,7 @@ def _last_step(files: Sequence[Path]) -> int:
 
 
 def _events(path: Path) -> Iterator[Event]:
-    """Yields the events of a file, up to one that a power cut tore."""
+    """Yields the events of a file, up to one that a power cut left incomplete."""
     with path.open("rb") as file:
         while len(header := file.read(_HEADER_BYTES)) == _HEADER_BYTES:
             [length] = struct.unpack_from("<Q", header)

@@ -1,4 +1,4 @@
-"""The face of a tracker."""
+"""The interface of a tracker."""
 
 from collections.abc import Sequence
 from typing import Protocol, TypeAlias
@@ -8,28 +8,28 @@ from revlm.records import Samples, Step, Validation
 from revlm.runs.folder import RunFolder
 
 Shown: TypeAlias = Step | Validation | Samples
-"""What a tracker shows: the records of the journal, and the samples of a step."""
+"""What a tracker displays: the records of the journal, and the samples of a step."""
 
 
 class Tracker(Protocol):
-    """Shows the records of one run. Any exception of it is a failure of the tracker, never of the run."""
+    """Displays the records of one run. Its exceptions disable the tracker and never end the run."""
 
     held_step: int
-    """it holds every record up to this step, and none of a later one, before the first `write`"""
+    """before the first `write`, it holds every record up to this step and none after it"""
 
     def __init__(self, folder: RunFolder, recipe: Recipe, step: int) -> None:
-        """Opens what it has of the run in `folder`, which goes on after `step`: later records are taken back."""
+        """Opens its data of the run in `folder`, which resumes after `step`, and removes later records."""
 
     def write(self, records: Sequence[Shown]) -> None:
-        """Returns when a kill of the process cannot undo the records any more."""
+        """Writes the records; once it returns, a kill of the process cannot undo them."""
 
     def close(self) -> None:
-        """Ends writing; the records stay."""
+        """Closes the tracker; the records stay."""
 
 
 def last_whole_step(last_step: int, step: int) -> int:
-    """The last step up to `step` of which a tracker surely has every record, where its last record is of `last_step`.
+    """The last step, at most `step`, of which a tracker certainly has every record; its last one is of `last_step`.
 
-    Of that step it may lack the evaluation.
+    The tracker may lack the evaluation of `last_step` itself.
     """
     return step if last_step > step else max(last_step - 1, 0)

@@ -1,8 +1,8 @@
-"""Trackio: its database on this machine (`TRACKIO_DIR`, else trackio's own place), shown by `trackio show`.
+"""Trackio: its database on this machine (`TRACKIO_DIR`, else trackio's default), displayed by `trackio show`.
 
-What is used is trackio's storage, not `trackio.init` and `trackio.log`: those ask the hub for the user's name where
-there is a token, write in a thread that keeps its failures to itself, and cannot take a step back. Trackio has no way
-to remove steps: records beyond the checkpoint are taken back by writing the run again without them, with their times.
+This uses trackio's storage, not `trackio.init` and `trackio.log`: those ask the hub for the user's name if there is a
+token, write in a thread that hides its failures, and cannot go back a step. Trackio cannot remove steps: to drop the
+records after a checkpoint, the run is rewritten without them, with the original times.
 """
 
 import json
@@ -31,26 +31,26 @@ class Trackio:
         if folder.trackio.is_file():
             self._run = json.loads(folder.trackio.read_bytes())
         else:
-            # The name is for people and may stand twice; the id is what trackio tells runs apart by.
+            # The name is for people and need not be unique; trackio identifies a run by its id.
             self._run = {"project": PROJECT, "run": folder.path.resolve().name, "run_id": uuid.uuid4().hex}
             replace_file(folder.trackio, json_bytes(self._run))
         last_step = SQLiteStorage.get_last_step(**self._run) or 0
         self.held_step = last_whole_step(last_step, step)
         if last_step > self.held_step:
-            self._take_back()
+            self._drop_later_steps()
 
     def write(self, records: Sequence[Shown]) -> None:
         shown = [{**numbers(record), **_markdown(texts(record))} for record in records]
         self._log(shown, [record.step for record in records])
 
     def close(self) -> None:
-        """Every write was whole: nothing is left to do."""
+        """Nothing to do: every write is complete."""
 
-    def _take_back(self) -> None:
-        """Writes the run again without its steps after `held_step`."""
+    def _drop_later_steps(self) -> None:
+        """Rewrites the run without its steps after `held_step`."""
         rows = [row for row in SQLiteStorage.get_logs(**self._run) if row["step"] <= self.held_step]
         if not SQLiteStorage.delete_run(**self._run):
-            raise OSError("the database does not let the run be written again")
+            raise OSError("the database does not allow the run to be rewritten")
         shown = [{key: value for key, value in row.items() if key not in {"step", "timestamp"}} for row in rows]
         self._log(shown, [row["step"] for row in rows], [_as_text(row["timestamp"]) for row in rows])
 
@@ -58,7 +58,7 @@ class Trackio:
         if not shown:
             return
         SQLiteStorage.bulk_log(**self._run, metrics_list=shown, steps=steps, timestamps=times, config=self._config)
-        self._config = None  # it stands there now
+        self._config = None  # it is stored now
 
 
 def _markdown(named: dict[str, str]) -> dict[str, Any]:

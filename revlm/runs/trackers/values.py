@@ -1,4 +1,4 @@
-"""What a tracker shows of a record: numbers and texts, each under a name whose part before the slash is its group."""
+"""The numbers and texts of a record as a tracker displays them; the part of a name before the slash is its group."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def texts(record: Shown) -> dict[str, str]:
 
 
 def markdown_block(text: str) -> str:
-    """Markdown that shows the text as it is, line by line."""
+    """The text as a Markdown code block, line by line."""
     return "\n".join(f"    {line}" for line in text.split("\n"))
 
 

@@ -1,1 +1,1 @@
-"""What `bench_generate.py` is made of: models that continue a text with their own caches, one process a measurement."""
+"""The parts of `bench_generate.py`: models that continue a text with their caches, one process per measurement."""

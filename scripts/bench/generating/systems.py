@@ -1,4 +1,4 @@
-"""revlm and the Reformer of `transformers` as they continue a text, each with its own cache."""
+"""revlm and the Reformer of `transformers` as text generators, each with its own cache."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -12,24 +12,24 @@ from bench.shape import Shape
 
 
 class Continuing(ABC):
-    """One text, and what a model keeps of its tokens so far."""
+    """One text, and a model's cache of its tokens."""
 
     @abstractmethod
     def extend(self, tokens: Tensor) -> Tensor:
-        """Takes in the tokens that the text begins with; returns the logits [vocabulary] after them."""
+        """Prefills the first tokens of the text; returns the logits [vocabulary] after them."""
 
     @abstractmethod
     def step(self, token: int) -> Tensor:
-        """Takes in one token; returns the logits after it."""
+        """Decodes one token; returns the logits after it."""
 
     @property
     @abstractmethod
     def cache_bytes(self) -> int:
-        """The memory of what is kept."""
+        """The size of the cache in bytes."""
 
 
 class System(NamedTuple):
-    """A name for people, the package it comes from, and what builds a model, with random weights, that begins texts."""
+    """A label, the required package, and a function that builds a model with random weights, which starts texts."""
 
     label: str
     requires: str
@@ -37,12 +37,12 @@ class System(NamedTuple):
 
     @property
     def is_installed(self) -> bool:
-        """Whether the package that the system comes from can be imported."""
+        """Whether the required package can be imported."""
         return find_spec(self.requires) is not None
 
 
 def _revlm(shape: Shape, precision: str, layers: tuple[str, ...], seed: int) -> Callable[[], Continuing]:
-    """One model for all contexts: its number of buckets is that of the longest one."""
+    """Builds one model for all contexts, with the number of buckets for the longest."""
     from bench.systems.reversible import recipe_of
     from revlm.generation import Decoder
     from revlm.model import RevLM
@@ -70,7 +70,7 @@ def _revlm(shape: Shape, precision: str, layers: tuple[str, ...], seed: int) -> 
 
 
 def _transformers(shape: Shape, precision: str, layers: tuple[str, ...], seed: int) -> Callable[[], Continuing]:
-    """All its layers are LSH. Its cache holds hidden states, which it projects again for each token."""
+    """Builds an all-LSH Reformer, whose cache holds hidden states that it projects again for each token."""
     from bench.systems.transformers_reformer import model_of
 
     torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""What was measured as rows, a table and sentences."""
+"""The measurements as rows, a table and sentences."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -11,10 +11,10 @@ from bench.generating.worker import Task
 from revlm.report.units import human_bytes
 
 _BASE, _PEER = "revlm", "transformers"
-_COLUMNS = ("context", "taken in\ns", "peak\nmeanwhile", "cache", "ms a\ntoken", "tokens/s")
+_COLUMNS = ("context", "prefill\ns", "prefill\npeak", "cache", "ms per\ntoken", "tokens/s")
 CAPTION = (
-    "taken in: seconds for the whole context; peak: resident memory beyond that before; tokens/s: drawn and taken "
-    "in one at a time after the context, medians of stretches that take turns between contexts"
+    "prefill: seconds for the whole context, and the peak of resident memory beyond that before it; tokens/s: sampled "
+    "and decoded one at a time after the context, medians of stretches interleaved between contexts"
 )
 
 
@@ -31,12 +31,12 @@ class Row(NamedTuple):
 
     @property
     def tokens_per_second(self) -> float:
-        """Tokens drawn and taken in, a second."""
+        """Tokens sampled and decoded per second."""
         return 1 / self.token_seconds
 
 
 def rows(measured: Sequence[tuple[Task, dict[str, Any]]]) -> list[Row]:
-    """Returns the rows of all that was measured."""
+    """Returns the rows of all measurements."""
     return [
         Row(
             task.system,
@@ -75,7 +75,7 @@ def table(results: Sequence[Row]) -> Table:
 
 
 def ratios(results: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """Returns, of each precision, revlm's slowest context against its fastest, and its speed against its peer's."""
+    """Returns, for each precision, the ratios of revlm's slowest to fastest context and of its speed to the peer's."""
     found: dict[str, dict[str, float]] = {}
     for precision in dict.fromkeys(row.precision for row in results):
         own = {row.context: row.tokens_per_second for row in results if row[:2] == (_BASE, precision)}
@@ -88,7 +88,7 @@ def ratios(results: Sequence[Row]) -> dict[str, dict[str, float]]:
 
 
 def sentences(results: Sequence[Row], measured: Sequence[tuple[Task, dict[str, Any]]]) -> Iterator[str]:
-    """Yields the ratios in words, and what has no figures."""
+    """Yields sentences with the ratios, and with the reason for each missing measurement."""
     for precision, of_precision in ratios(results).items():
         for name, ratio in of_precision.items():
             if name == "slowest_of_fastest":

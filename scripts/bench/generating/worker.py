@@ -1,7 +1,7 @@
-"""One measurement in a process of its own: `python -m bench.generating.worker TASK RESULT`, both files of JSON.
+"""One measurement in a separate process: `python -m bench.generating.worker TASK RESULT`, both JSON files.
 
-The model takes in a text up to each context, each with a cache of its own. Then it draws and takes in tokens, one at a
-time, in stretches that take turns between the contexts: what else the machine does falls on all of them alike.
+The model prefills a text of each context length, each with its own cache. Then it samples and decodes tokens one at a
+time, in stretches interleaved between the contexts, so that other load on the machine affects all of them equally.
 """
 
 import sys
@@ -26,7 +26,7 @@ _TEMPERATURE = 0.8
 
 @dataclass(frozen=True)
 class Task:
-    """What one process measures; the tokens of `shape` are those that there is room for."""
+    """The task of one process; the tokens of `shape` are the maximal length."""
 
     system: str
     precision: str
@@ -50,12 +50,12 @@ class Task:
 
 
 def measure(task: Task) -> dict[str, Any]:
-    """Returns, of each context, seconds and resident bytes of taking it in, and the seconds of a token after it."""
+    """Returns, for each context, the seconds and resident bytes of its prefill, and the seconds per token after it."""
     if task.threads is not None:
         torch.set_num_threads(task.threads)
     meter = MemoryMeter()
     if not meter.peaks_by_phase:
-        raise ResourceError("the peak of resident memory cannot be set back here: measure on Linux")
+        raise ResourceError("the peak of resident memory cannot be reset here: measure on Linux")
     begin = SYSTEMS[task.system].build(task.shape, task.precision, task.layers, task.seed)
     inputs, _ = random_example(task.shape, task.seed)
     texts = [_Text(begin, inputs[:context], meter, task.seed) for context in task.contexts]
@@ -67,7 +67,7 @@ def measure(task: Task) -> dict[str, Any]:
 
 
 class _Text:
-    """A text that a model has taken in and goes on with."""
+    """A text that a model has prefilled and continues."""
 
     def __init__(self, begin: Callable[[], Continuing], inputs: Tensor, meter: MemoryMeter, seed: int) -> None:
         self.stretches: list[float] = []
@@ -79,7 +79,7 @@ class _Text:
             self._logits = self._model.extend(inputs)
         peak = meter.peaks()["memory_prefill_peak_bytes"]
         assert peak is not None
-        self._taken_in = {
+        self._prefilled = {
             "context": len(inputs),
             "prefill_seconds": time.perf_counter() - start,
             "prefill_bytes": peak - before,
@@ -87,17 +87,17 @@ class _Text:
         }
 
     def write(self, tokens: int) -> float:
-        """Draws and takes in so many tokens; returns the seconds of each."""
+        """Samples and decodes tokens; returns the seconds per token."""
         start = time.perf_counter()
         for _ in range(tokens):
             self._logits = self._model.step(_draw(self._logits, self._generator))
         return (time.perf_counter() - start) / tokens
 
     def measured(self) -> dict[str, Any]:
-        """Returns what a text's beginning took, in seconds and bytes beyond those before it, and what a token takes."""
+        """Returns the seconds and additional bytes of the prefill, and the seconds per token."""
         if not bool(self._logits.isfinite().all()):
             raise ArithmeticError("the logits are not finite")
-        return self._taken_in | {"token_seconds": median(self.stretches), "stretch_token_seconds": self.stretches}
+        return self._prefilled | {"token_seconds": median(self.stretches), "stretch_token_seconds": self.stretches}
 
 
 def _draw(logits: Tensor, generator: torch.Generator) -> int:

@@ -1,1 +1,1 @@
-"""What `bench_gpu.py` is made of; besides PyTorch with Triton and NumPy it needs what revlm's model imports."""
+"""The parts of `bench_gpu.py`; they need PyTorch with Triton, NumPy, and the imports of revlm's model."""

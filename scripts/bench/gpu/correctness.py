@@ -1,4 +1,4 @@
-"""The kernels held against the reference in float64, on the device that is measured."""
+"""Compares the kernels with the reference in float64, on the measured device."""
 
 from collections.abc import Iterator
 from math import isnan
@@ -13,8 +13,8 @@ from revlm.ops.hashing import draw_rotations, hash_buckets
 from revlm.ops.normalization import rms_norm, unit_heads
 
 _ROWS, _TOKENS = 3, {"cuda": 999, "cpu": 33}
-# Relative error in the 2-norm: that of sums in float32, and of results rounded to bfloat16. The gradient of a scale or
-# of a sink is one number a row, a sum in which much cancels.
+# Relative error in the 2-norm, of sums in float32 and of results rounded to bfloat16. The gradient of a scale or a sink
+# is one number per row, a sum with much cancellation.
 _TOLERANCE = {torch.float32: 2e-5, torch.bfloat16: 2e-2}
 _CANCELLED = 10
 _LONG_ELEMENTS = 2**31
@@ -23,7 +23,7 @@ _OF_ROWS = ("d_scale", "d_sink")
 
 
 class Check(NamedTuple):
-    """What was compared, its largest error and what is allowed."""
+    """The name of a comparison, its largest error and the tolerance."""
 
     name: str
     error: float
@@ -31,12 +31,12 @@ class Check(NamedTuple):
 
     @property
     def is_right(self) -> bool:
-        """Whether the error is a number and allowed."""
+        """Whether the error is within the tolerance and not NaN."""
         return self.error <= self.allowed
 
 
 def checks(device: torch.device, backend: str = "auto") -> Iterator[Check]:
-    """Yields the checks of attention, hashing, norms, streams and, where they fit, of very large tensors."""
+    """Yields the checks of attention, hashing, norms, streams and, where they fit, very large tensors."""
     for dtype in (torch.float32, torch.bfloat16):
         for head_dim in (32, 64, 128):
             yield _against_reference(device, backend, dtype, head_dim, rounds=1, include_self=True)
@@ -54,7 +54,7 @@ def _inputs(
 ) -> tuple[list[Tensor], Tensor]:
     generator = torch.Generator().manual_seed(head_dim + rounds)
     qkv = [torch.randn(_ROWS, tokens, head_dim, generator=generator) / head_dim**0.25 for _ in range(3)]
-    # In an order of dimensions that no kernel reads: it has to be laid out anew.
+    # In a memory layout that no kernel reads, so that it must be copied.
     bucket = torch.randint(0, max(2, tokens // 40), (rounds, _ROWS, tokens), generator=generator).transpose(0, 1)
     return [x.to(device, dtype) for x in qkv], bucket.to(device)
 
@@ -82,14 +82,14 @@ def _against_reference(
         name: float((one.double() - truth).norm() / truth.norm())
         for name, one, truth in zip(_RESULTS, found, exact, strict=True)
     }
-    # A number that is none is worse than all.
+    # NaN is the worst error.
     worst = max(_RESULTS, key=lambda name: float("inf") if isnan(errors[name]) else errors[name] / allowed[name])
     word = str(dtype).removeprefix("torch.")
     return Check(f"{word}, head_dim {head_dim}, {rounds} rounds: {worst}", errors[worst], allowed[worst])
 
 
 def _hashing(device: torch.device) -> Check:
-    """The share of tokens that the card and the CPU put into different buckets."""
+    """Checks the share of tokens that the GPU and the CPU put into different buckets."""
     x = torch.randn(2, 8 * _TOKENS[device.type], 64, generator=torch.Generator().manual_seed(0)).bfloat16()
     rotations = draw_rotations(0, None, 0, 2, 4, 64, 4096)
     found = hash_buckets(x.to(device), rotations.to(device), 4096).cpu()
@@ -116,7 +116,7 @@ def _norms(device: torch.device) -> Check:
 
 
 def _streams(device: torch.device) -> Check:
-    """Sums on the grid are the CPU's to the bit, and so are the streams after they were taken back."""
+    """Checks that sums on the grid equal the CPU's to the bit, also after subtraction."""
     increments = torch.randn(2, 64 * _TOKENS[device.type], 32, generator=torch.Generator().manual_seed(0)).bfloat16()
     results = []
     for where in (device, torch.device("cpu")):
@@ -140,7 +140,7 @@ def _repeated(device: torch.device, backend: str) -> Check:
 
 
 def _large(device: torch.device, backend: str) -> Check:
-    """The last row of tensors of more than 2^31 elements, beside the same row alone."""
+    """Compares the last row of tensors with more than 2^31 elements with the same row alone."""
     tokens, head_dim = 2**20, 64
     options: dict[str, Any] = {"window": 64, "include_self": False, "backend": backend}
     rows = _LONG_ELEMENTS // (tokens * head_dim) + 1

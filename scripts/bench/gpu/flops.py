@@ -1,4 +1,4 @@
-"""Floating-point operations that a model asks for, and those that the card can do."""
+"""The floating-point operations of a model, and the rate of the GPU."""
 
 import time
 
@@ -10,10 +10,10 @@ _PRODUCT_SIZE = {"cuda": 8192, "cpu": 1024}
 
 
 def model_flops(shape: Shape, system: str) -> int:
-    """Returns the operations of one example forwards and backwards; what is computed twice to save memory counts once.
+    """Returns the FLOPs of one example, forward and backward; recomputation to save memory counts once.
 
-    Products of tokens with weights, and of exact attention its pairs. The pairs of hash attention are left out: how
-    many there are depends on the buckets, so that the utilisation of revlm is a lower bound.
+    They are the products of tokens with weights, and the pairs of exact attention. The pairs of hash attention are left
+    out, since their number depends on the buckets, so revlm's utilization is a lower bound.
     """
     width, tokens = shape.d_model, shape.tokens
     weights = shape.layers * (4 * width**2 + 2 * width * shape.d_ff) + width * shape.vocabulary
@@ -22,7 +22,7 @@ def model_flops(shape: Shape, system: str) -> int:
 
 
 def product_flops_per_second(device: torch.device) -> float:
-    """Returns the rate of a large product of bfloat16 matrices: what utilisation is held against."""
+    """Returns the rate of a large product of bfloat16 matrices, the base of utilization."""
     size = _PRODUCT_SIZE[device.type]
     a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
     best = float("inf")
@@ -35,6 +35,6 @@ def product_flops_per_second(device: torch.device) -> float:
 
 
 def wait(device: torch.device) -> None:
-    """Returns when all that was queued is done."""
+    """Waits for all queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

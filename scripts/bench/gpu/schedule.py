@@ -1,30 +1,30 @@
-"""Which measurements are made within the time there is: short examples first, nothing that would not end in time."""
+"""Chooses the measurements that fit in the available time: short examples first, none that would not finish."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-# Of a process: its imports, the kernels it compiles, its warm-up.
+# The start of a process: imports, compilation of kernels, warm-up.
 _START_SECONDS = 25.0
-# Steps of a measurement, and room for a guess that is too low.
+# Steps per measurement, and a margin for underestimates.
 _STEPS, _ROOM = 3, 1.3
 
 
 class Cell(NamedTuple):
-    """A system at a length."""
+    """A system and a length."""
 
     system: str
     tokens: int
 
 
 Measure = Callable[[Cell, float], dict[str, Any]]
-"""Measures a cell within some seconds; the result has `status` done, out_of_memory, out_of_time or failed."""
+"""Measures a cell within a number of seconds; `status` of the result is done, out_of_memory, out_of_time or failed."""
 
 
 def measurements(
     systems: Sequence[str], lengths: Sequence[int], seconds: float, measure: Measure
 ) -> Iterator[tuple[Cell, dict[str, Any]]]:
-    """Yields the result of each cell; `status` is also left_out, with the `cause`."""
+    """Yields the result of each cell; `status` may also be left_out, with a `cause`."""
     deadline = time.monotonic() + seconds
     done: dict[Cell, dict[str, Any]] = {}
     for tokens in sorted(lengths):

@@ -1,4 +1,4 @@
-"""One measurement: steps of training on one example, in a process of its own."""
+"""One measurement: training steps on one example, in a separate process."""
 
 import time
 from dataclasses import replace
@@ -18,7 +18,7 @@ _ENOUGH_SECONDS = 20.0
 
 
 def measure(system: str, shape: Shape, device: torch.device) -> dict[str, Any]:
-    """Returns the median seconds of a step (forwards, backwards, clipping, AdamW) in bf16, and the peaks of memory."""
+    """Returns the median seconds of a step (forward, backward, clipping, AdamW) in bf16, and the peaks of memory."""
     torch.manual_seed(0)
     model, loss = _built(system, shape, device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, fused=True)
@@ -32,7 +32,7 @@ def measure(system: str, shape: Shape, device: torch.device) -> dict[str, Any]:
         wait(device)
         return time.perf_counter() - start, nats
 
-    step(min(_WARM_UP_TOKENS, shape.tokens))  # kernels are compiled, the optimizer makes its state
+    step(min(_WARM_UP_TOKENS, shape.tokens))  # compiles kernels and creates the optimizer's state
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)

@@ -1,4 +1,4 @@
-"""Results as a table of text and as pictures."""
+"""Results as a text table and as pictures."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 from bench.gpu.schedule import Cell
 from bench.systems import SYSTEMS
 
-_HEAD = ("system", "tokens", "tokens/s", "s a step", "allocated", "reserved", "utilisation")
+_HEAD = ("system", "tokens", "tokens/s", "s/step", "allocated", "reserved", "utilization")
 _ABSENT = "-"
 
 
 class Row(NamedTuple):
-    """A cell and its figures; memory in bytes at its peak, utilisation of the card's own rate of large products."""
+    """A cell and its numbers: peak memory in bytes, utilization of the GPU's rate of large products."""
 
     cell: Cell
     status: str
@@ -20,11 +20,11 @@ class Row(NamedTuple):
     seconds: float | None
     allocated_bytes: int | None
     reserved_bytes: int | None
-    utilisation: float | None
+    utilization: float | None
 
     @property
     def tokens_per_second(self) -> float | None:
-        """The tokens of the example by the seconds of a step."""
+        """The example's tokens divided by the seconds of a step."""
         return self.cell.tokens / self.seconds if self.seconds else None
 
     def to_json(self) -> dict[str, Any]:
@@ -34,7 +34,7 @@ class Row(NamedTuple):
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Returns the rows as lines of text, and below them a sentence for each that has no figures."""
+    """Returns the rows as lines of text, followed by a sentence for each missing measurement."""
     lines = [_HEAD, *(_words(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEAD))]
     text = [
@@ -71,7 +71,7 @@ def write_pictures(folder: Path, rows: Sequence[Row], device_name: str) -> list[
         return folder / name
 
     return [
-        draw("gpu-speed.png", "One step", "tokens a second", lambda row: row.tokens_per_second),
+        draw("gpu-speed.png", "One step", "tokens per second", lambda row: row.tokens_per_second),
         draw("gpu-memory.png", "Peak of memory allocated", "GB", _gigabytes),
     ]
 
@@ -90,5 +90,5 @@ def _words(row: Row) -> tuple[str, ...]:
         f"{row.tokens_per_second:,.0f}",
         f"{row.seconds:,.3f}",
         *size,
-        _ABSENT if row.utilisation is None else f"{row.utilisation:.1%}",
+        _ABSENT if row.utilization is None else f"{row.utilization:.1%}",
     )

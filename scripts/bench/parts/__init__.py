@@ -1,8 +1,8 @@
-"""The operations of one training step, each alone, with the work that its definition asks for.
+"""The operations of one training step, each in isolation, with the work that its definition requires.
 
-FLOPs and bytes are the least that the definition needs: a query meets a full window in every round, an input is read
-once and a result written once (in attention once a round, whose order differs), weights stay in the cache. So the
-share of the machine's rates that an operation reaches says how far it is from done, whatever its implementation does.
+FLOPs and bytes are the least that the definition needs: a query attends to a full window in every round, an input is
+read once and a result written once (in attention once per round, whose order differs), weights stay in the cache. So
+the share of the machine's rates that an operation reaches shows its headroom, whatever its implementation does.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Bucketed window attention, through whatever backend `auto` stands for; local attention is there to compare."""
+"""Bucketed window attention with the backend of `auto`; local attention is for comparison."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -12,17 +12,18 @@ from bench.rates import DTYPES
 from bench.shape import Shape
 from revlm.ops.attention import attention_with_log_sum_exp
 
-# Products a pair of tokens and channel: the logit and the weighted value; backwards the logit again, and four
-# gradients: of the weight, the value, the query, the key.
+# Products per pair of tokens and channel: the logit and the weighted value; backwards the logit again, and the
+# gradients of the weight, the value, the query and the key.
 _FORWARD_PRODUCTS, _BACKWARD_PRODUCTS = 2, 5
 _SCALE = 10.0
 
 
 def parts(shape: Shape, precision: str) -> Iterator[Part]:
-    """Yields the forward and backward pass of hashed and of local attention."""
+    """Yields the forward and backward pass of hash and of local attention."""
     pairs = shape.heads * shape.tokens * shape.window
     tensor_bytes = shape.tokens * shape.d_model * DTYPES[precision].itemsize
-    # Hashed: queries are keys. In: q, k, v; out: the result. Backwards also in: its gradient; out: those of q, k, v.
+    # In hash attention queries are keys. Reads q, k, v and writes the result; backwards also reads its gradient and
+    # writes those of q, k, v.
     for kind, rounds, calls, forward, backward in (
         ("lsh", shape.rounds, shape.layers, 3, 6),
         ("local", 1, 0, 4, 7),
@@ -56,7 +57,7 @@ class _Inputs:
         self.bucket = buckets(shape, self.k.float()) if self.hashed else one_document
 
     def differentiable(self) -> list[Tensor]:
-        """Returns the inputs that gradients reach, each once."""
+        """Returns the differentiable inputs, each once."""
         inputs = [self.k, self.v, self.scale, self.sink]
         return inputs if self.hashed else [self.q, *inputs]
 

@@ -1,4 +1,4 @@
-"""From keys to buckets to their order."""
+"""Hashing keys to buckets, and sorting the buckets."""
 
 from collections.abc import Iterator
 
@@ -12,12 +12,12 @@ from revlm.model import automatic_buckets
 from revlm.ops.attention.order import bucket_order
 from revlm.ops.hashing import bucket_factors, draw_rotations, hash_buckets
 
-# A place in the order, the token there, the place of a token: 32 bits each, beside the 32 bits of the bucket.
+# A place in the order, the token there and the place of a token, 32 bits each, besides the 32 bits of the bucket.
 _ORDER_BYTES = 16
 
 
 def parts(shape: Shape) -> Iterator[Part]:
-    """Yields the parts; their precision is always float32. The order is made inside attention."""
+    """Yields the parts, always in float32. Sorting is part of attention."""
     directions = sum(bucket_factors(_n_buckets(shape))) // 2
     per_token = shape.heads * shape.rounds
     yield Part(
@@ -44,7 +44,7 @@ def parts(shape: Shape) -> Iterator[Part]:
 
 
 def rotations(shape: Shape) -> Tensor:
-    """Returns the random directions of one layer at one step."""
+    """Returns the random directions of one layer in one step."""
     return draw_rotations(0, 0, 0, shape.heads, shape.rounds, shape.head_dim, _n_buckets(shape))
 
 

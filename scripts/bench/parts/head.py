@@ -1,4 +1,4 @@
-"""The loss, and the optimizer that follows the step."""
+"""The loss, and the optimizer's update after the step."""
 
 from collections.abc import Iterator
 
@@ -10,12 +10,12 @@ from bench.systems.reversible import recipe_of
 from revlm.model import RevLM
 from revlm.ops.linear_cross_entropy import linear_cross_entropy
 
-# AdamW reads a weight, its gradient and two means, and writes all but the gradient; a dozen operations each.
+# AdamW reads a weight, its gradient and two moments, and writes all but the gradient, with a dozen operations each.
 _ADAMW_VALUES, _ADAMW_FLOPS = 7, 12
 
 
 def parts(shape: Shape) -> Iterator[Part]:
-    """Yields both; three products of the loss: logits, gradient of the hidden state, gradient of the weight."""
+    """Yields both; the loss has three products: logits, gradient of the hidden state, gradient of the weight."""
     elements = shape.tokens * shape.d_model
     yield Part(
         "loss and its gradients",

@@ -1,4 +1,4 @@
-"""What a part of a step is."""
+"""The interface of a part of a step."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,8 +10,8 @@ FLOAT_BYTES = 4
 class Part(NamedTuple):
     """One operation over a whole example.
 
-    `calls` is how often a reversible step needs it, forwards, rebuilt and backwards: 0 where it is no part of the
-    step or lies inside another part. `prepare` makes the inputs and returns what is timed.
+    `calls` is how often a reversible step runs it, in the forward pass, rebuilding and the backward pass: 0 where it is
+    not part of the step or is inside another part. `prepare` creates the inputs and returns the function to time.
     """
 
     name: str

@@ -1,6 +1,6 @@
-"""What is done to each token alone, in tiles as the reversible stack does it.
+"""The token-wise operations, in tiles as in the reversible stack.
 
-Backwards a tile is rebuilt and then differentiated at once, so both are one part.
+The backward pass rebuilds a tile and differentiates it at once, so both are one part.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,9 +25,9 @@ _FRACTION_BITS = 20
 
 
 def parts(shape: Shape, precision: str) -> Iterator[Part]:
-    """Yields projections, feed-forward, norm and the streams' arithmetic; `narrow` counts what bf16 makes narrower."""
+    """Yields projections, feed-forward, norm and stream arithmetic; `narrow` is the size of an element in bytes."""
     elements, narrow = shape.tokens * shape.d_model, DTYPES[precision].itemsize
-    # Keys and values of a token and the values of its successor, and the heads back into the stream: 2 + 1 + 1.
+    # Keys and values of a token, the values of its successor, and the heads back into the stream: 2 + 1 + 1.
     yield from _twice(
         "projections",
         shape,
@@ -44,7 +44,7 @@ def parts(shape: Shape, precision: str) -> Iterator[Part]:
         bytes_per_element=(4 + narrow, 8 + narrow),
         work=lambda shape: FeedForward(shape.d_model, shape.d_ff, 0.0),
     )
-    # The norm of the feed-forward is timed there; the last one is before the head.
+    # The feed-forward's norm is timed there; the last one is before the head.
     yield from _twice(
         "RMSNorm",
         shape,
@@ -80,7 +80,7 @@ def _twice(
     bytes_per_element: tuple[int, int],
     work: Callable[[Shape], nn.Module],
 ) -> Iterator[Part]:
-    """Yields the forward pass, and the rebuilt one with its backward pass, which has twice the products."""
+    """Yields the forward pass, and the rebuilt one with its backward pass, which has twice as many products."""
     elements = shape.tokens * shape.d_model
     forward, backward = (count * elements for count in bytes_per_element)
     yield Part(f"{name}, forward", calls, flops, forward, lambda: _forward(shape, work(shape)))

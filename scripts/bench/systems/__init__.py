@@ -1,4 +1,4 @@
-"""The systems by name: revlm, its peers, and exact attention; each is built by a module of its own."""
+"""The systems by name: revlm, its peers, and exact attention; each has its own module."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -14,9 +14,9 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class System(NamedTuple):
-    """Where a system is built: `module` has `build(shape, **options)`; `requires` is the package it comes from.
+    """How a system is built: `module` has `build(shape, **options)`; `requires` is the required package.
 
-    `caches_casts` says whether autocast keeps weights it has cast: PyTorch's default, which revlm turns off.
+    `caches_casts` says whether autocast caches cast weights: PyTorch's default, which revlm disables.
     """
 
     label: str
@@ -26,13 +26,13 @@ class System(NamedTuple):
     caches_casts: bool = True
 
     def load(self) -> Callable[[Shape], tuple[nn.Module, Loss]]:
-        """Imports all that the system needs; returns the function that builds it."""
+        """Imports the system's module; returns the function that builds it."""
         build = import_module(f"bench.systems.{self.module}").build
         return lambda shape: build(shape, **self.options)
 
     @property
     def is_installed(self) -> bool:
-        """Whether the package that the system comes from can be imported."""
+        """Whether the required package can be imported."""
         return find_spec(self.requires) is not None
 
 

@@ -1,4 +1,4 @@
-"""Exact causal attention as one writes it today: PyTorch's own fused attention and loss, a checkpoint a layer.
+"""Exact causal attention as written today: PyTorch's fused attention and loss, and a checkpoint per layer.
 
 No positions: the hash layers have none either.
 """
@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from bench.shape import Shape
 from revlm.ops import linear_cross_entropy as revlm_loss
 
-# Tokens whose logits exist at one time; revlm's own.
+# Tokens whose logits exist at once, as in revlm.
 _LOSS_CHUNK = 2048
 
 

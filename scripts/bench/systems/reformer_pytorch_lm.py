@@ -1,7 +1,7 @@
 """The language model of `reformer-pytorch` with its defaults (rotary positions, feed-forward in 100 chunks).
 
-`attn_chunks` stays 1: the backward pass takes the buckets of a layer from one place, where with more chunks only those
-of the last chunk would be, so that activations were rebuilt with other buckets than they were made with.
+`attn_chunks` stays 1: with more chunks the library keeps only the last chunk's buckets for the backward pass, and would
+rebuild activations with other buckets than in the forward pass.
 """
 
 from reformer_pytorch import ReformerLM

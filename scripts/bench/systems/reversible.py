@@ -1,4 +1,4 @@
-"""revlm as it trains: hashes drawn for the step, the watch over the streams' range read."""
+"""revlm as in training: with hashes drawn for the step, and a check of the streams' range."""
 
 from torch import Tensor, nn
 
@@ -25,7 +25,7 @@ def recipe_of(shape: Shape, *, reversible: bool = True) -> ModelRecipe:
 
 
 def build(shape: Shape, *, reversible: bool, device_kind: str = "cpu") -> tuple[nn.Module, Loss]:
-    """Returns the model and its loss; the heap is set as `revlm train` sets it."""
+    """Returns the model and its loss; the heap is configured as in `revlm train`."""
     keep_large_blocks_apart()
     recipe = recipe_of(shape, reversible=reversible)
     tile = tile_tokens(recipe, "auto", device_kind)

@@ -1,7 +1,7 @@
-"""The Reformer of `transformers`, all LSH; to be trained in training mode: its reversible layers ask for that.
+"""The all-LSH Reformer of `transformers`; its reversible layers require training mode to train.
 
-Its own choices stay: axial positions of the example's size, the number of buckets derived from the length, biases, a
-head of its own on both streams. Dropout is off, and in training so is the cache.
+Its own design stays: axial positions of the example's size, the number of buckets derived from the length, biases, an
+untied head on both streams. Dropout is off, and in training so is the cache.
 """
 
 from torch import Tensor, nn
@@ -18,14 +18,14 @@ def build(shape: Shape) -> tuple[nn.Module, Loss]:
     model = model_of(shape, use_cache=False).train()
 
     def loss(inputs: Tensor, targets: Tensor) -> Tensor:
-        # The library moves the labels by one itself, and has no target for the last token.
+        # The library shifts the labels itself, and has no target for the last token.
         return model(input_ids=inputs[None], labels=inputs[None]).loss
 
     return model, loss
 
 
 def model_of(shape: Shape, *, use_cache: bool) -> nn.Module:
-    """Returns the model; positions are there for the tokens of the shape, a power of two."""
+    """Returns the model, with positions for the shape's tokens, a power of two."""
     logging.set_verbosity_error()
     config = ReformerConfig(
         attn_layers=["lsh"] * shape.layers,
@@ -49,6 +49,6 @@ def model_of(shape: Shape, *, use_cache: bool) -> nn.Module:
 
 
 def _near_square(tokens: int) -> tuple[int, int]:
-    """Returns two factors of a power of two; in training their product must be the length."""
+    """Returns two factors of a power of two, as equal as possible; in training their product must be the length."""
     half = (tokens.bit_length() - 1) // 2
     return 1 << half, tokens >> half

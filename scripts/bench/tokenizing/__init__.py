@@ -1,1 +1,1 @@
-"""What `bench_tokenize.py` and `make_corpus.py` are made of: edited copies of novels, process trees, ids, tables."""
+"""The parts of `bench_tokenize.py` and `make_corpus.py`: edited copies of novels, ids, schedules, tables."""

@@ -1,8 +1,8 @@
-"""Corpora of any size from a few novels: copies of them, each with other edits, so that no two are the same text.
+"""Makes corpora of any size from a few novels: copies with different edits, so that no two texts are the same.
 
-In each copy a third of the paragraphs change places, some are left out, and a fifth of the words give way to words of
-the same book, drawn as often as they occur there. Two copies of a book then have 6% of their runs of five words in
-common (Jaccard): far from what counts as another edition. One book is held at a time.
+In each copy a third of the paragraphs change places, some are dropped, and a fifth of the words are replaced by words
+sampled from the same book. Two copies of a book then share 6% of their five-word sequences (Jaccard), far from a near
+duplicate. One book is held in memory at a time.
 """
 
 import itertools
@@ -23,7 +23,7 @@ _BETWEEN_PARAGRAPHS = re.compile(r"\n\s*\n")
 
 
 def edited(paragraphs: list[str], generator: np.random.Generator) -> list[str]:
-    """Returns a copy of a book's paragraphs with edits; at least one where there was one."""
+    """Returns an edited copy of a book's paragraphs, with at least one paragraph if there was one."""
     by_paragraph = [paragraph.split(" ") for paragraph in paragraphs]
     words = np.array(list(itertools.chain.from_iterable(by_paragraph)), dtype=object)
     replaced = np.flatnonzero(generator.random(len(words)) < REPLACED_SHARE)
@@ -40,14 +40,14 @@ def edited(paragraphs: list[str], generator: np.random.Generator) -> list[str]:
 
 
 def write_corpus(novels: Path, output: Path, *, size_bytes: int, seed: int) -> int:
-    """Fills the new folder `output` with copies, one a file, of `size_bytes` together; returns how many.
+    """Fills the new folder `output` with copies, one per file, `size_bytes` in total; returns their number.
 
-    Their names sort in the order in which they were made: all novels once, all a second time, and so on. The last
-    one is cut off where the size is reached, up to three bytes before it so as to end with a whole character.
+    Their names sort in order of creation: all novels once, all a second time, and so on. The last one is truncated
+    at the size, up to three bytes earlier to end with a whole character.
 
     Raises:
         DataError: as `find_novels`; or a novel is not UTF-8, or none has text.
-        UsageError: `output` is there and not empty.
+        UsageError: `output` exists and is not empty.
         StorageError: `output` cannot be written.
     """
     copies = _copies(find_novels(novels), seed, _paragraphs)
@@ -62,13 +62,13 @@ def write_corpus(novels: Path, output: Path, *, size_bytes: int, seed: int) -> i
                 return number + 1
         raise AssertionError("copies have no end")
 
-    return _whole_or_not_at_all(output, fill)
+    return _write_atomically(output, fill)
 
 
 def write_one_line(novels: Path, output: Path, *, size_bytes: int, seed: int) -> int:
-    """Fills the new folder `output` with one file of copies without any line end; returns how many.
+    """Fills the new folder `output` with one file of copies without line ends; returns their number.
 
-    Paragraphs and their lines are joined by spaces. The size and what is raised are as in `write_corpus`.
+    Paragraphs and lines are joined by spaces. The size and the errors are those of `write_corpus`.
     """
     copies = _copies(find_novels(novels), seed, _unbroken_paragraphs)
 
@@ -83,11 +83,11 @@ def write_one_line(novels: Path, output: Path, *, size_bytes: int, seed: int) ->
                     return number + 1
         raise AssertionError("copies have no end")
 
-    return _whole_or_not_at_all(output, fill)
+    return _write_atomically(output, fill)
 
 
 def find_novels(folder: Path) -> list[Path]:
-    """Returns the .txt files of a folder, by name.
+    """Returns the .txt files of a folder, sorted by name.
 
     Raises:
         DataError: there is none.
@@ -99,7 +99,7 @@ def find_novels(folder: Path) -> list[Path]:
 
 
 def _copies(paths: list[Path], seed: int, split: Callable[[str], list[str]]) -> Iterator[tuple[Path, list[str]]]:
-    """Yields copies without end: each novel in turn, and its edited paragraphs."""
+    """Yields an endless sequence of copies: each novel in turn, with its edited paragraphs."""
     for copy in itertools.count():
         empty = True
         for place, path in enumerate(paths):
@@ -129,15 +129,15 @@ def _unbroken_paragraphs(text: str) -> list[str]:
 
 
 def _cut(content: bytes, size_bytes: int) -> bytes:
-    """Returns the first bytes, without the part of a character at their end."""
+    """Returns the first bytes, without an incomplete character at the end."""
     return content if len(content) <= size_bytes else content[:size_bytes].decode("utf-8", "ignore").encode()
 
 
-def _whole_or_not_at_all(output: Path, fill: Callable[[Path], int]) -> int:
-    """Gives `output` its name when it is full, so that a corpus cut short is never taken for a whole one."""
+def _write_atomically(output: Path, fill: Callable[[Path], int]) -> int:
+    """Fills a temporary folder and renames it to `output`, so that a partial corpus never looks complete."""
     try:
         if output.exists() and (not output.is_dir() or any(output.iterdir())):
-            raise UsageError(f"{output} is there already; give a new folder to --output, or remove it first")
+            raise UsageError(f"{output} already exists; give a new folder to --output, or remove it first")
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as scratch:
             unfinished = Path(scratch, output.name)

@@ -1,4 +1,4 @@
-"""Whether two tokenizings gave the same ids: a number and a digest for each document."""
+"""Compares the ids of two tokenizations by the number and a digest of each document's ids."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ import numpy.typing as npt
 
 
 class Ids(NamedTuple):
-    """How many ids a document has, and the sha256 of them as little-endian int32."""
+    """The number of a document's ids, and their sha256 as little-endian int32."""
 
     tokens: int
     sha256: str
 
 
 class IdsDigest:
-    """Takes the ids of one document in order, in as many parts as they come."""
+    """Digests the ids of one document, in order, in any number of parts."""
 
     def __init__(self) -> None:
         self._tokens, self._digest = 0, hashlib.sha256()

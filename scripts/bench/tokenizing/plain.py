@@ -1,7 +1,7 @@
-"""What revlm is held against: `python -m bench.tokenizing.plain MODEL CORPUS RESULT`, alone in its process.
+"""The baseline for revlm: `python -m bench.tokenizing.plain MODEL CORPUS RESULT`, in a separate process.
 
-Each file is read, decoded and encoded whole by SentencePiece itself; nothing is cleaned, checked or kept. The seconds
-of that alone are written to RESULT, a file of JSON, with the ids of each document as digests.
+Each file is read, decoded and encoded whole by SentencePiece; nothing is cleaned, checked or stored. The seconds of
+that alone are written to RESULT, a JSON file, with digests of each document's ids.
 """
 
 import json
@@ -15,7 +15,7 @@ from bench.tokenizing.ids import IdsDigest
 
 
 def encode_corpus(model: Path, corpus: Path) -> dict[str, object]:
-    """Returns `encode_seconds`, and the `documents`: their ids by their path below the corpus."""
+    """Returns `encode_seconds`, and `documents`, the ids of each by its path below the corpus."""
     processor = sentencepiece.SentencePieceProcessor(model_file=str(model))
     seconds = 0.0
     documents = {}

@@ -1,4 +1,4 @@
-"""Which tokenizings are measured, in which order: systems take turns, each in a process of its own."""
+"""Decides which tokenizations are measured, in which order: systems alternate, each in a separate process."""
 
 import json
 import tempfile
@@ -11,15 +11,15 @@ from bench.tokenizing.ids import Ids, ids_of_store
 from bench.watched import MemoryWatch, run_watched, tree_bytes
 from revlm.imports import python_module
 
-# Between two looks at the memory of all processes of a tokenizing.
-LOOK_SECONDS = 0.05
+# Between two samples of the memory of all processes.
+SAMPLE_SECONDS = 0.05
 PLAIN, REVLM = "plain", "revlm"
 
 TextName = Literal["corpus", "half", "line"]
 
 
 class Cell(NamedTuple):
-    """One row of the table: `workers` is that of `revlm tokenize`, None for plain SentencePiece."""
+    """The key of a row: `workers` is the option of `revlm tokenize`, None for plain SentencePiece."""
 
     system: str
     workers: int | None
@@ -28,7 +28,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Text:
-    """A folder or file that is tokenized, and its bytes."""
+    """A folder or file to tokenize, and its size in bytes."""
 
     path: Path
     bytes: int
@@ -36,10 +36,10 @@ class Text:
 
 @dataclass(frozen=True)
 class Plan:
-    """The corpus by plain SentencePiece and by revlm with each number of workers; by the last one also half of it.
+    """Plain SentencePiece and revlm with each number of workers on the corpus; the last number also on half of it.
 
-    First all of them once with their memory looked at, which takes time, so untimed; then `repeats` times timed and not
-    looked at. The single line comes last, once, by revlm alone and its last number of workers, timed and looked at.
+    Each runs once untimed with its memory sampled, which takes time, then `repeats` times timed without sampling. The
+    single line comes last, once, by revlm with the last number of workers, timed and sampled.
     """
 
     tokenizer: Path
@@ -51,18 +51,18 @@ class Plan:
     scratch: Path
 
     def to_json(self) -> dict[str, Any]:
-        """Returns it as plain values, without the places of files."""
+        """Returns it as plain values, without file paths."""
         return {
             "bytes": {name: text.bytes for name, text in self.texts.items()},
             "workers": list(self.workers),
             "repeats": self.repeats,
             "seconds_limit": self.seconds_limit,
             "memory_limit_bytes": self.memory_limit_bytes,
-            "look_seconds": LOOK_SECONDS,
+            "look_seconds": SAMPLE_SECONDS,
         }
 
     def turns(self) -> Iterator[tuple[Cell, bool, bool]]:
-        """Yields what is measured, whether it is timed, and whether its memory is looked at."""
+        """Yields each cell, whether it is timed, and whether its memory is sampled."""
         cells = [Cell(PLAIN, None, "corpus")]
         cells += [Cell(REVLM, workers, "corpus") for workers in self.workers]
         cells += [Cell(REVLM, self.workers[-1], "half")]
@@ -75,7 +75,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one process left: `status` and figures of `bench.watched`, `seconds` where it was timed, and the ids."""
+    """The result of one process: `status` and numbers of `bench.watched`, `seconds` where timed, and the ids."""
 
     cell: Cell
     result: Mapping[str, Any]
@@ -87,7 +87,7 @@ class Measurement:
 
 
 def measurements(plan: Plan) -> Iterator[Cell | Measurement]:
-    """Yields each cell when its process starts, and its measurement; what did not end is not started again."""
+    """Yields each cell when its process starts, and its measurement; a cell that did not finish is not repeated."""
     undone = set()
     for cell, timed, seen in plan.turns():
         if cell in undone:
@@ -102,7 +102,7 @@ def measurements(plan: Plan) -> Iterator[Cell | Measurement]:
 def _measure(plan: Plan, cell: Cell, timed: bool, seen: bool) -> Measurement:
     with tempfile.TemporaryDirectory(dir=plan.scratch) as folder:
         made = Path(folder, "made")
-        memory = MemoryWatch(tree_bytes, LOOK_SECONDS, plan.memory_limit_bytes) if seen else None
+        memory = MemoryWatch(tree_bytes, SAMPLE_SECONDS, plan.memory_limit_bytes) if seen else None
         result = run_watched(_command(plan, cell, made), seconds_limit=plan.seconds_limit, memory=memory)
         if result["status"] != "done":
             return Measurement(cell, result)
@@ -121,4 +121,4 @@ def _command(plan: Plan, cell: Cell, made: Path) -> list[str]:
     if cell.system == PLAIN:
         return python_module("bench.tokenizing.plain", plan.tokenizer, text, made)
     options = ("--tokenizer", plan.tokenizer, "--workers", cell.workers)
-    return python_module("revlm", "tokenize", text, "-o", made, *options)
+    return python_module("revlm", "tokenize", text, "-o", made, "--follow-links", *options)

@@ -1,4 +1,4 @@
-"""Measurements as rows: one for each system, number of workers and text, with medians."""
+"""Measurements as rows: one per system, number of workers and text, with medians."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from bench.tokenizing.schedule import PLAIN, Cell, Measurement, Text, TextName
 
 @dataclass(frozen=True)
 class Row:
-    """Medians of the timed repetitions and the highest memory seen; None where nothing was measured, and `why`.
+    """Medians of the timed repetitions and the highest sampled memory; where missing, None and the reason (`why`).
 
-    `seconds` are those of encoding alone for plain SentencePiece, and of the whole command, from its start to the end
-    of its process, for revlm. `speed_ratio` is how many times as fast as plain SentencePiece it is, on the same text.
-    `other_ids` are the documents whose ids are not those of plain SentencePiece in some repetition.
+    `seconds` are those of encoding alone for plain SentencePiece, and of the whole process for revlm. `speed_ratio` is
+    the speed relative to plain SentencePiece on the same text. `other_ids` are the documents whose ids differ from
+    plain SentencePiece's in any repetition.
     """
 
     cell: Cell
@@ -31,7 +31,7 @@ class Row:
 
     @property
     def megabytes_per_second(self) -> float | None:
-        """Millions of bytes of text a second."""
+        """Millions of bytes of text per second."""
         return self.bytes / self.seconds / 1e6 if self.seconds else None
 
     def to_json(self) -> dict[str, Any]:
@@ -41,7 +41,7 @@ class Row:
 
 
 def rows(measurements: Iterable[Measurement], texts: Mapping[TextName, Text]) -> list[Row]:
-    """Returns the rows in the order in which they were first measured."""
+    """Returns the rows in the order of their first measurement."""
     by_cell: dict[Cell, list[Measurement]] = {}
     for measurement in measurements:
         by_cell.setdefault(measurement.cell, []).append(measurement)
@@ -49,7 +49,7 @@ def rows(measurements: Iterable[Measurement], texts: Mapping[TextName, Text]) ->
 
 
 def growth(rows: Sequence[Row]) -> dict[str, float] | None:
-    """Returns how many times the bytes, and the seconds, of half the corpus the whole one has, by the same workers."""
+    """Returns the ratios of the whole corpus to half of it, in bytes and in seconds, with the same workers."""
     half = next((row for row in rows if row.cell.text == "half"), None)
     whole = next((row for row in rows if half is not None and row.cell == half.cell._replace(text="corpus")), None)
     if half is None or whole is None or not half.seconds or not whole.seconds:

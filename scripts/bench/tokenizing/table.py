@@ -1,4 +1,4 @@
-"""Rows as a table and as sentences for the terminal."""
+"""Formats rows as a table and sentences for the terminal."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,14 +12,14 @@ from revlm.report.units import ABSENT, figure_text, human_bytes, plural
 _TEXTS = {"corpus": "the corpus", "half": "its first half", "line": "one line"}
 _COLUMNS = ("bytes", "documents", "tokens", "runs", "seconds", "MB/s", "speed", "peak of all\nprocesses", "same ids")
 CAPTION = (
-    "seconds: of encoding alone for plain SentencePiece, of the whole command for revlm; speed: beside plain "
-    "SentencePiece; peak: proportional set sizes of all its processes together, from a run that is not timed (of one "
-    "line: from the same)"
+    "seconds: of encoding alone for plain SentencePiece, of the whole command for revlm; speed: relative to plain "
+    "SentencePiece; peak: sum of the proportional set sizes of all processes, from a separate untimed run (one line: "
+    "from the same run)"
 )
 
 
 def name_of(cell: Cell) -> str:
-    """Returns the name of what is measured, in words."""
+    """Returns the label of a cell."""
     who = "plain SentencePiece" if cell.workers is None else f"revlm, {plural(cell.workers, 'worker')}"
     return f"{who}, {_TEXTS[cell.text]}"
 
@@ -47,13 +47,13 @@ def table(rows: Sequence[Row]) -> Table:
 
 
 def sentences(rows: Sequence[Row]) -> Iterator[str]:
-    """Yields how time grows, each document whose ids differ, and what has no figures."""
+    """Yields sentences with the growth of time, the documents whose ids differ, and the reason for missing numbers."""
     grown = growth(rows)
     if grown is not None:
         yield f"{grown['bytes_ratio']:.2f} times the bytes take {grown['seconds_ratio']:.2f} times the time"
     for row in rows:
         if row.other_ids:
-            yield f"{name_of(row.cell)}: not the ids of plain SentencePiece in {', '.join(row.other_ids)}"
+            yield f"{name_of(row.cell)}: ids differ from plain SentencePiece in {', '.join(row.other_ids)}"
         if row.why is not None:
             yield f"{name_of(row.cell)}: {row.why}"
 

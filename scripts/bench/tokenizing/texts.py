@@ -1,4 +1,4 @@
-"""What is tokenized: a corpus, its first half, one long line, and the tokenizer for all of them."""
+"""The texts to tokenize: a corpus, its first half and one long line, and the tokenizer for all of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _TRAINING_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class Wanted:
-    """The sizes of corpora that are made of `novels`, or `corpus` and `one_line` where they are there already."""
+    """The sizes of corpora made from `novels`, or existing ones in `corpus` and `one_line`."""
 
     novels: Path
     megabytes: float
@@ -26,15 +26,15 @@ class Wanted:
 
 
 def make_texts(wanted: Wanted, scratch: Path) -> Mapping[TextName, Text]:
-    """Returns the texts, those that are made below `scratch`.
+    """Returns the texts; new ones are made below `scratch`.
 
     Raises:
-        DataError: the corpus has no two .txt files, the line is no file, or as `write_corpus`.
+        DataError: the corpus has fewer than two .txt files, the line is not a file, or as `write_corpus`.
         StorageError: as `write_corpus`.
     """
     corpus, line = wanted.corpus, wanted.one_line
     if line is not None and not line.is_file():
-        raise DataError(f"{line} is no file; give the file of `make_corpus.py --one-line` to --one-line")
+        raise DataError(f"{line} is not a file; give the file of `make_corpus.py --one-line` to --one-line")
     if corpus is None:
         corpus = scratch / "corpus"
         write_corpus(wanted.novels, corpus, size_bytes=round(wanted.megabytes * 10**6), seed=wanted.seed)
@@ -49,14 +49,14 @@ def make_texts(wanted: Wanted, scratch: Path) -> Mapping[TextName, Text]:
 
 
 def make_tokenizer(given: Path | None, novels: Path, vocab_size: int, scratch: Path) -> Path:
-    """Returns the SentencePiece model that is given, or one that `revlm tokenize` trains on the novels.
+    """Returns the given SentencePiece model, or one that `revlm tokenize` trains on the novels.
 
     Raises:
         DataError: there is no such file, or none can be trained.
     """
     if given is not None:
         if not given.is_file():
-            raise DataError(f"{given} is no file; give a SentencePiece model to --tokenizer")
+            raise DataError(f"{given} is not a file; give a SentencePiece model to --tokenizer")
         return given
     find_novels(novels)
     ended = run_watched(
@@ -69,10 +69,10 @@ def make_tokenizer(given: Path | None, novels: Path, vocab_size: int, scratch: P
 
 
 def _half(corpus: Path, folder: Path) -> Text:
-    """Fills a folder with links to the first files of a corpus, of about half its bytes."""
+    """Fills a folder with links to the first files of a corpus, about half of its bytes."""
     paths = sorted(corpus.rglob("*.txt"))
     if len(paths) < 2:
-        raise DataError(f"{corpus} has no two .txt files; give another --corpus, or more --megabytes")
+        raise DataError(f"{corpus} has fewer than two .txt files; give another --corpus, or more --megabytes")
     half = sum(path.stat().st_size for path in paths) / 2
     folder.mkdir()
     taken = 0

@@ -131,5 +131,5 @@ def test_the_display_ends_with_an_error_too() -> None:
 def console_text(display: Display) -> str:
     """The picture of a live display as text."""
     console = Terminal(file=io.StringIO(), width=100)
-    console.print(display._picture())
+    console.print(display._renderable())
     return written(console)

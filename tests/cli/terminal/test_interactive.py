@@ -81,7 +81,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_session(folder: Path) -> None:
     session = Session("generate", "--interactive", "--run", folder, "--max-tokens", 10**6, "--top-k", 2)
-    assert "Ctrl-C ends a continuation, Ctrl-D the text." in session.wait_for(ASKED)
+    assert "Ctrl-C ends a continuation, Ctrl-D ends the text." in session.wait_for(ASKED)
     for line in ("the old", ""):
         session.type(f"{line}\n")
         session.wait_for(f"{line}\r\n", more=40)  # the model is writing

@@ -19,8 +19,10 @@ def test_the_first_signal_is_noted_and_the_second_acts_as_before(number: signal.
             assert not heard
             assert len(messages) == 1
             os.kill(os.getpid(), number)
-            assert heard == ["before"]
+            # A terminal that closes sends SIGHUP twice: by the kernel and by the shell.
+            assert heard == ([] if number == signal.SIGHUP else ["before"])
+        heard.clear()
         os.kill(os.getpid(), number)
-        assert heard == ["before", "before"]
+        assert heard == ["before"]
     finally:
         signal.signal(number, before)

@@ -84,7 +84,7 @@ class Case:
     def small_blocks(self) -> Any:
         """Blocks of a few characters, so that a text has many."""
         stack = ExitStack()
-        stack.enter_context(patch.object(encoding, "BLOCK_CHARACTERS", self.block))
+        stack.enter_context(patch.object(encoding, "CHUNK_CHARACTERS", self.block))
         stack.enter_context(patch.object(tokenizer, "_PART_CHARACTERS", 3))
         stack.enter_context(patch.object(tokenizer, "LONGEST_PART_CHARACTERS", 5))
         return stack
@@ -280,7 +280,7 @@ def test_no_more_is_read_ahead_than_the_next_example_may_need(packing: str) -> N
     """A text longer than memory, of pieces that are only made when they are read."""
     long = Texts(["word " * 400_000, "end"], piece=1000)
     case = Case(long, 1000, packing, block=2000)
-    with patch.object(encoding, "BLOCK_CHARACTERS", 2000), patch.object(tokenizer, "_PART_CHARACTERS", 1000):
+    with patch.object(encoding, "CHUNK_CHARACTERS", 2000), patch.object(tokenizer, "_PART_CHARACTERS", 1000):
         stream = case.corpus().training()
         for number in range(1, 40):
             next(stream)
@@ -331,7 +331,7 @@ class Forgetful(ByteTokenizer):
 
 def test_a_text_that_the_tokenizer_does_not_give_back_is_refused_or_left_out() -> None:
     case = Case(Texts(["abc", "ab q", "de"]), 16, "whole")
-    with pytest.raises(DataError, match=r"does not give 'text 1' back: its text differs from byte offset 3 on"):
+    with pytest.raises(DataError, match=r"does not reproduce 'text 1': its text differs from byte offset 3 on"):
         next(case.corpus(tokenizer=Forgetful()).training())
     said: list[Skipped] = []
     corpus = case.corpus(tokenizer=Forgetful(), errors="skip", on_skip=said.append)
@@ -356,7 +356,7 @@ def test_a_place_of_other_settings_is_refused(change: dict[str, Any]) -> None:
 )
 def test_a_damaged_place_is_refused(damage: dict[str, Any]) -> None:
     corpus = Case(Texts(["a" * 50]), 16, "whole").corpus()
-    with pytest.raises(StorageError, match=r"damaged|behind the end of 'text 0'"):
+    with pytest.raises(StorageError, match=r"damaged|past the end of 'text 0'"):
         next(corpus.training(corpus.training().state() | damage))
 
 
@@ -398,7 +398,7 @@ def test_a_stream_has_the_tokens_of_the_store(books: Path, tmp_path: Path) -> No
     corpus = streamed(books, tmp_path / "store")
     assert texts_of(corpus) == stored(tmp_path / "store")
     assert len(texts_of(corpus)) == 6
-    assert "nothing is shuffled" in corpus.notices[0]
+    assert "not shuffled" in corpus.notices[0]
     again = [key(example) for example in islice(corpus.training(), 30)]
     assert again == [key(example) for example in islice(streamed(books, tmp_path / "store").training(), 30)]
 
@@ -425,7 +425,7 @@ def test_errors_name_the_keys_of_a_recipe(books: Path) -> None:
     said: list[str] = []
     corpus = streamed(books, errors="skip", message=said.append)
     assert len(list(islice(corpus.training(), 200))) == 200
-    assert [text.split(":")[0] for text in said] == ["left out bad.txt"]
+    assert [text.split(":")[0] for text in said] == ["skipped bad.txt"]
     with pytest.raises(DataError, match=r"data\.stream\.text_column"):
         texts_of(streamed(books / "b.jsonl", text_column="body"))
     with pytest.raises(DataError, match="holds no tokenizer"):

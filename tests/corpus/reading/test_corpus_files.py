@@ -43,7 +43,7 @@ def test_a_shard_that_does_not_exist_is_wrong_use(number: int, count: int) -> No
 
 
 def test_more_shards_than_files_names_the_most_that_works() -> None:
-    with pytest.raises(UsageError, match=r"texts has too few files for 4 shards.* the most that works is 3"):
+    with pytest.raises(UsageError, match=r"texts has too few files for 4 shards.* give at most 3"):
         corpus_of([1, 2, 3]).shard(1, 4)
 
 

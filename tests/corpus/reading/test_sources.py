@@ -84,7 +84,7 @@ def test_work_on_a_hub_dataset_goes_on_unless_its_files_change(hub_folder: Path,
         tokenize_corpus(f"hf:{hub_folder}", tmp_path / "store", tokenizer="bytes", errors="skip", message=said.append)
         return " ".join(said)
 
-    assert "going on after" in messages_after_a_stop(change=False)
+    assert "resuming after" in messages_after_a_stop(change=False)
     assert "starting over" in messages_after_a_stop(change=True)
 
 
@@ -96,7 +96,7 @@ def test_files_are_called_as_they_were_named(files: Path) -> None:
 
 
 def test_what_is_of_the_hub_alone_is_refused_for_files(files: Path, hub_folder: Path) -> None:
-    with pytest.raises(UsageError, match="--split is for a dataset of the hub"):
+    with pytest.raises(UsageError, match="--split applies only to a dataset on the hub"):
         open_source(files, split="test")
     with pytest.raises(UsageError, match=r"has no split|no split"):
         open_source(f"hf:{hub_folder}", split="test")

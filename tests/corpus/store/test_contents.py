@@ -59,7 +59,7 @@ def test_a_document_is_found_by_number_title_or_a_part_of_one(tmp_path: Path) ->
     store = TokenStore(tmp_path / "store")
     for choice, number in (("0", 0), ("3", 3), ("calm", 0), ("SEA", 1), ("1984", 2), ("7", 3)):
         assert find_document(store, choice) == number
-    with pytest.raises(UsageError, match=r"2 titles have 'A' in them.*0 Calm; 1 Calm sea$"):
+    with pytest.raises(UsageError, match=r"2 titles contain 'A'.*0 Calm; 1 Calm sea$"):
         find_document(store, "A")
     with pytest.raises(UsageError, match=r"has 4 documents, numbered from 0, and none with 'whale' in its title"):
         find_document(store, "whale")

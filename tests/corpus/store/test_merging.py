@@ -135,9 +135,9 @@ def test_shards_without_any_text_are_an_error(tmp_path: Path) -> None:
     for number in (1, 2):
         options = {"tokenizer": "bytes", "shard": (number, 2), "message": said.append}
         tokenize_corpus(tmp_path / "texts", tmp_path / str(number), **options)
-    assert [sentence.split(",")[0] for sentence in said] == [
-        "shard 1 of 2 has no text in it",
-        "shard 2 of 2 has no text in it",
+    assert [sentence.split(";")[0] for sentence in said] == [
+        "shard 1 of 2 has no text",
+        "shard 2 of 2 has no text",
     ]
     with pytest.raises(DataError, match="no text is left in"):
         merge_stores([tmp_path / "1", tmp_path / "2"], tmp_path / "merged")
@@ -196,7 +196,7 @@ def test_what_is_missing_or_doubled_is_named(tokenize_shards: Callable[..., list
     tokenize_corpus(tmp_path / "texts", tmp_path / "other", tokenizer="bytes", shard=(2, 3))
     with pytest.raises(UsageError, match=r"2-of-3 and .*other both are shard 2 of 3"):
         merge_stores([one, two, three, tmp_path / "other"], tmp_path / "merged")
-    with pytest.raises(UsageError, match="no store was named"):
+    with pytest.raises(UsageError, match="no store was given"):
         merge_stores([], tmp_path / "merged")
 
 
@@ -208,7 +208,7 @@ def test_what_does_not_belong_together_is_refused(
     with pytest.raises(UsageError, match=r"1-of-2 is shard 1 of 2 and .*3-of-3 is shard 3 of 3"):
         merge_stores([one, three], tmp_path / "merged")
     tokenize_corpus(corpus, tmp_path / "whole", tokenizer="bytes")
-    with pytest.raises(UsageError, match=r"1-of-2 is a shard and .*whole is none"):
+    with pytest.raises(UsageError, match=r"1-of-2 is a shard and .*whole is not"):
         merge_stores([one, tmp_path / "whole"], tmp_path / "merged")
     with pytest.raises(UsageError, match="would be replaced by what it is merged into"):
         merge_stores([one, two], one)
@@ -218,7 +218,7 @@ def test_what_does_not_belong_together_is_refused(
         merge_stores([one, two], tmp_path / "merged")
     (corpus / "e.md").write_text("It was calm.\n")
     tokenize_corpus(corpus, two, tokenizer="bytes", shard=(2, 2))
-    with pytest.raises(UsageError, match="are not of one corpus, or its files changed between them"):
+    with pytest.raises(UsageError, match="are not of the same corpus, or its files changed in between"):
         merge_stores([one, two], tmp_path / "merged")
     with pytest.raises(DataError, match="missing does not exist"):
         merge_stores([one, tmp_path / "missing"], tmp_path / "merged")
@@ -235,7 +235,7 @@ def test_a_damaged_shard_is_named(tokenize_shards: Callable[..., list[Path]], tm
     with pytest.raises(DataError, match=rf"{arrow.name} has \d+ bytes and should have"):
         merge_stores([one, two], tmp_path / "merged")
     arrow.write_bytes(whole[:-300] + bytes([whole[-300] ^ 1]) + whole[-299:])
-    with pytest.raises(DataError, match=rf"^{arrow.name} in .*2-of-2 changed since the tokens were written"):
+    with pytest.raises(DataError, match=rf"^{arrow.name} in .*2-of-2 changed since the store was written"):
         merge_stores([one, two], tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
 

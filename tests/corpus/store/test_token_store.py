@@ -82,7 +82,7 @@ def test_a_byte_that_changed_is_found(make_store: MakeStore) -> None:
         whole = (store / name).read_bytes()
         (store / name).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
         assert list(StoreFolder(store).damaged_files()) == [name]
-        with pytest.raises(DataError, match=f"^{name} in .* changed since the tokens were written"):
+        with pytest.raises(DataError, match=f"^{name} in .* changed since the store was written"):
             TokenStore(store)
         (store / name).write_bytes(whole)
 
@@ -99,7 +99,7 @@ def test_an_unfinished_or_foreign_folder_is_refused_with_the_remedy(make_store: 
     (store / "manifest.json").unlink()
     for folder in (store, tmp_path):
         assert not is_store(folder)
-        with pytest.raises(DataError, match=r"no token store, it has no manifest\.json; run `revlm tokenize CORPUS"):
+        with pytest.raises(DataError, match=r"not a token store, it has no manifest\.json; run `revlm tokenize CORPUS"):
             read_manifest(folder)
     with pytest.raises(DataError, match="missing does not exist: check the path, or run"):
         read_manifest(tmp_path / "missing")
@@ -219,7 +219,7 @@ def test_a_sealed_manifest_that_cannot_be_is_refused(make_store: MakeStore, chan
     store = make_store(40, 10)
     TokenStore(store)
     sign(store, **changes)
-    with pytest.raises(DataError, match=r"is no manifest of a token store|no token store that revlm wrote"):
+    with pytest.raises(DataError, match=r"is not a valid manifest of a token store|not a token store that revlm wrote"):
         TokenStore(store)
 
 
@@ -240,7 +240,9 @@ def test_a_tokenizer_that_is_not_as_described_is_refused(make_store: MakeStore, 
     store = make_store(40)
     sign(store, tokenizer=json.loads((store / "manifest.json").read_text())["tokenizer"] | {key: value})
     for use in (TokenStore, open_tokenizer):
-        with pytest.raises(DataError, match=r"is no manifest of a token store|no token store that revlm wrote"):
+        with pytest.raises(
+            DataError, match=r"is not a valid manifest of a token store|not a token store that revlm wrote"
+        ):
             use(store)
 
 
@@ -249,7 +251,7 @@ def test_the_tokenizer_of_a_store_is_verified_where_it_is_named(make_store: Make
     assert open_tokenizer(store).fingerprint == open_tokenizer(store / "tokenizer.json").fingerprint
     (store / "tokenizer.json").write_text((store / "tokenizer.json").read_text().replace("256", "255"))
     for choice in (store, store / "tokenizer.json"):
-        with pytest.raises(DataError, match=r"^tokenizer\.json in .* changed since the tokens were written"):
+        with pytest.raises(DataError, match=r"^tokenizer\.json in .* changed since the store was written"):
             open_tokenizer(choice)
 
 
@@ -335,7 +337,7 @@ def test_forged_rows_are_refused(make_store: MakeStore, number: int) -> None:
     write_arrow(path, list(other_tables(table))[number])
     sign(store)
     for verified in (False, True):
-        with pytest.raises(DataError, match=r"\.arrow cannot be read|is no token store that revlm wrote"):
+        with pytest.raises(DataError, match=r"\.arrow cannot be read|is not a token store that revlm wrote"):
             TokenStore(store, verified=verified)
 
 
@@ -345,7 +347,7 @@ def test_compressed_rows_are_refused_before_they_are_unpacked(make_store: MakeSt
     path, table = arrow_of(store)
     write_arrow(path, table, compression=codec)
     sign(store)
-    with pytest.raises(DataError, match="something else than plain rows"):
+    with pytest.raises(DataError, match="something other than uncompressed rows"):
         TokenStore(store)
 
 

@@ -145,7 +145,7 @@ def test_a_text_that_decodes_differently_is_never_stored(
 
     monkeypatch.setattr(ByteTokenizer, "encode", lossy)
     offset = (corpus / "first.txt").read_bytes().index(b"w", 100)
-    with pytest.raises(DataError, match=rf"does not give first\.txt back: .* byte offset {offset} on"):
+    with pytest.raises(DataError, match=rf"does not reproduce first\.txt: .* byte offset {offset} on"):
         tokenize_corpus(corpus, tmp_path / "store", tokenizer="bytes")
     assert [path.name for path in tmp_path.iterdir()] == ["texts"]
 
@@ -256,7 +256,7 @@ def test_other_work_starts_over_and_says_so(corpus: Path, tmp_path: Path) -> Non
         return messages
 
     begin()
-    assert ["going on after" in message for message in messages_of()] == [True]
+    assert ["resuming after" in message for message in messages_of()] == [True]
     begin()
     assert messages_of(resume=False) == []
     begin()
@@ -275,7 +275,7 @@ def test_a_bad_file_found_late_loses_nothing(corpus: Path, tmp_path: Path, monke
         tokenize_corpus(corpus, tmp_path / "store", tokenizer="bytes")
     messages: list[str] = []
     summary = tokenize_corpus(corpus, tmp_path / "store", tokenizer="bytes", errors="skip", message=messages.append)
-    assert ["going on after" in message for message in messages] == [True]
+    assert ["resuming after" in message for message in messages] == [True]
     assert summary.documents == 2
     tokenize_corpus(corpus, tmp_path / "other", tokenizer="bytes", errors="skip")
     assert same_bytes(tmp_path / "store", tmp_path / "other")

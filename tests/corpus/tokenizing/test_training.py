@@ -82,10 +82,10 @@ def test_of_mixed_scripts_the_rarest_characters_become_bytes_and_it_is_said(tmp_
     ("options", "words"),
     [
         ({"vocab_size": 259}, "--vocab-size 259 is too small"),
-        ({"character_coverage": 0.0}, "--character-coverage 0.0 is no share"),
-        ({"character_coverage": 1.5}, "--character-coverage 1.5 is no share"),
-        ({"character_coverage": float("nan")}, "--character-coverage nan is no share"),
-        ({"character_coverage": 0.9, "tokenizer": "bytes"}, "leave it or --tokenizer out"),
+        ({"character_coverage": 0.0}, "--character-coverage 0.0 is not a share"),
+        ({"character_coverage": 1.5}, "--character-coverage 1.5 is not a share"),
+        ({"character_coverage": float("nan")}, "--character-coverage nan is not a share"),
+        ({"character_coverage": 0.9, "tokenizer": "bytes"}, "leave out one of the two"),
     ],
 )
 def test_what_cannot_work_is_refused_before_the_corpus_is_looked_at(

@@ -15,37 +15,37 @@ from revlm.errors import ResourceError
 def test_results_come_in_the_order_of_the_work() -> None:
     with Workers(3, 2, pow) as pool:
         for exponent in range(20):
-            pool.give(exponent)
-        assert [pool.take() for _ in range(20)] == [2**exponent for exponent in range(20)]
+            pool.submit(exponent)
+        assert [pool.next_result() for _ in range(20)] == [2**exponent for exponent in range(20)]
 
 
 def test_work_and_results_larger_than_any_pipe_wait_for_nobody() -> None:
     """All of it is given before any is taken."""
     with Workers(2, b"shared", operator.concat) as pool:
         for number in range(8):
-            pool.give(bytes([number]) * 3_000_000)
+            pool.submit(bytes([number]) * 3_000_000)
         for number in range(8):
-            assert pool.take() == b"shared" + bytes([number]) * 3_000_000
+            assert pool.next_result() == b"shared" + bytes([number]) * 3_000_000
 
 
 def test_an_error_of_the_function_is_raised_where_its_result_is_taken() -> None:
     with Workers(2, 1, operator.truediv) as pool:
         for divisor in (1, 0, 2):
-            pool.give(divisor)
-        assert pool.take() == 1
+            pool.submit(divisor)
+        assert pool.next_result() == 1
         with pytest.raises(ZeroDivisionError):
-            pool.take()
-        assert pool.take() == 0.5
+            pool.next_result()
+        assert pool.next_result() == 0.5
 
 
-def go_on_after_all_died(pool: Workers[bytes, bytes], given_before: int) -> None:
+def submit_after_all_died(pool: Workers[bytes, bytes], given_before: int) -> None:
     for _ in range(given_before):
-        pool.give(b"x" * 1_000_000)
+        pool.submit(b"x" * 1_000_000)
     for process in multiprocessing.active_children():
         os.kill(process.pid or 0, signal.SIGKILL)
     for _ in range(6):
-        pool.give(b"x" * 1_000_000)
-        pool.take()
+        pool.submit(b"x" * 1_000_000)
+        pool.next_result()
 
 
 @pytest.mark.parametrize("given_before", [0, 1, 6])
@@ -54,7 +54,7 @@ def test_the_death_of_a_worker_is_an_error_and_leaves_no_process(given_before: i
         pytest.raises(ResourceError, match=r"one of 2 worker processes was killed.*fewer --workers"),
         Workers(2, b"", operator.concat) as pool,
     ):
-        go_on_after_all_died(pool, given_before)
+        submit_after_all_died(pool, given_before)
     assert not multiprocessing.active_children()
 
 
@@ -65,8 +65,8 @@ def test_a_signal_of_the_parent_s_group_leaves_the_workers_at_work(number: signa
         for process in multiprocessing.active_children():
             os.kill(process.pid or 0, number)
         for exponent in range(4):
-            pool.give(exponent)
-        assert [pool.take() for _ in range(4)] == [1, 2, 4, 8]
+            pool.submit(exponent)
+        assert [pool.next_result() for _ in range(4)] == [1, 2, 4, 8]
     assert number not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
@@ -89,6 +89,6 @@ def test_work_that_nobody_waits_for_ends_at_once() -> None:
     began = time.monotonic()
     with Workers(1, 0.05, operator.mul) as pool:
         for _ in range(3):
-            pool.give(10)
+            pool.submit(10)
     assert time.monotonic() - began < 30
     assert not multiprocessing.active_children()

@@ -8,7 +8,7 @@ from revlm.recipe import LoggingBackend
 from revlm.records import Samples, read_journal
 from revlm.runs import require_trackers
 from revlm.runs.trackers import Shown
-from revlm.runs.trackers.table import TRACKERS, TRACKIO_ELSEWHERE
+from revlm.runs.trackers.table import TRACKERS, TRACKIO_REMOTE
 from revlm.runs.trackers.tracker import last_whole_step
 
 
@@ -86,13 +86,13 @@ def test_what_a_tracker_lacks_is_written_from_the_journal(run_with, memory, lost
     assert shown(memory.kept) == whole(7)
 
 
-def test_a_tracker_that_fails_is_said_once_and_left_out_and_the_others_go_on(run_with, memory, broken):
+def test_a_tracker_that_fails_is_reported_once_and_disabled_and_the_others_continue(run_with, memory, broken):
     run = run_with(broken, memory)
     run.go_on(0, 6)
     assert shown(memory.kept) == whole(6)
     assert shown(broken.kept) == whole(2)
     [message] = run.messages
-    assert message.startswith("broken failed (OSError: disk full) and is left out")
+    assert message.startswith("broken failed (OSError: disk full) and is disabled")
     broken.fails_at = -1
     run.go_on(6, 7)
     assert shown(broken.kept) == whole(7)
@@ -121,7 +121,7 @@ def test_a_missing_extra_is_one_sentence_with_the_remedy(monkeypatch, word):
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("name", TRACKIO_ELSEWHERE)
+@pytest.mark.parametrize("name", TRACKIO_REMOTE)
 def test_trackio_is_refused_where_it_would_leave_the_machine(monkeypatch, name):
     monkeypatch.setenv(name, "somewhere")
     with pytest.raises(UsageError, match=f"unset {name}"):

@@ -1,1 +1,1 @@
-"""Datasets of the Hugging Face hub, or of local folders laid out like one: an address, its rows, its errors."""
+"""Reads datasets on the Hugging Face hub, and local folders laid out like one: addresses, rows, errors."""

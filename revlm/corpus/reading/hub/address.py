@@ -1,4 +1,4 @@
-"""What a dataset of the hub is called."""
+"""The address of a dataset on the hub."""
 
 import os
 import re
@@ -14,7 +14,7 @@ _ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 
 @dataclass(frozen=True)
 class HubAddress:
-    """A split of a dataset on the hub, or of a local folder that is laid out like one.
+    """A split of a dataset on the hub, or of a local folder laid out like one.
 
     `revision` is a branch, tag or commit, `config` one of the dataset's configurations.
     """
@@ -26,10 +26,10 @@ class HubAddress:
 
     @classmethod
     def parse(cls, name: str, *, split: str = "train", revision: str | None = None, config: str | None = None) -> Self:
-        """Returns the address that is written `hf:owner/name`, or `hf:./folder` for a local one.
+        """Returns the address written as `hf:owner/name`, or `hf:./folder` for a local one.
 
         Raises:
-            UsageError: where a name is neither, or a revision of a folder is asked for.
+            UsageError: the name is neither, or a revision of a folder is requested.
         """
         address = cls(name.removeprefix(PREFIX), split, revision, config)
         if not name.startswith(PREFIX) or not (address.is_local or _ID.fullmatch(address.id)):
@@ -44,10 +44,10 @@ class HubAddress:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is a folder of this machine."""
+        """Whether it is a folder on this machine."""
         return _FOLDER.match(self.id) is not None
 
     @property
     def path(self) -> str:
-        """What `datasets` calls it: never a folder that happens to be named like a dataset on the hub."""
+        """The path for `datasets`, which never mistakes a local folder for a dataset of the same name."""
         return os.path.abspath(os.path.expanduser(self.id)) if self.is_local else f"hf://datasets/{self.id}"

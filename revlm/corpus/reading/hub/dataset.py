@@ -1,7 +1,7 @@
-"""Reads datasets of the Hugging Face hub, a text a row, while they come over the network.
+"""Streams datasets from the Hugging Face hub, one text per row.
 
-`datasets` finds the files of a split, and reads those of most formats. Parquet, which most of the hub is, is read here
-page by page: `datasets` holds whole groups of rows, which for books can be gigabytes.
+`datasets` finds the files of a split and reads most formats. Parquet, the format of most of the hub, is read here page
+by page: `datasets` holds whole row groups, which can take gigabytes for books.
 """
 
 import functools
@@ -23,40 +23,40 @@ from revlm.errors import DataError
 
 @dataclass(frozen=True)
 class HubDataset(HubAddress):
-    """The texts of a split. It is opened once for all that is asked of it.
+    """The texts of a split. The dataset is opened once, at first use.
 
     Raises:
-        DataError: where it cannot be opened: the hub cannot be reached or does not let us in, it is not there, or has
-            no files that can be read.
-        UsageError: where it has no such split, configuration or revision.
+        DataError: it cannot be opened: the hub cannot be reached or denies access, the dataset does not exist or has
+            no readable files.
+        UsageError: it has no such split, configuration or revision.
     """
 
     def pinned(self) -> "HubDataset":
-        """Returns it at the commit that its revision means now, so that going on later reads the same rows."""
+        """Returns the dataset at the commit that its revision names now, so that resuming reads the same rows."""
         return self if self.is_local else replace(self, revision=_opened(self).hash)
 
     @property
     def version(self) -> str:
-        """The commit of its revision; for a folder, a digest of its files' names, sizes and times of change."""
+        """The commit of its revision; for a folder, a digest of its files' names, sizes and modification times."""
         if not self.is_local:
             return str(_opened(self).hash)
         versions = [(file, os.stat(file).st_size, os.stat(file).st_mtime_ns) for file in self._files()]
         return hashlib.sha256(repr(versions).encode()).hexdigest()
 
     def total_bytes(self) -> int | None:
-        """Returns about how many bytes its rows have, all columns together, where that was counted."""
-        self._files()  # there may be no such split
+        """Returns the approximate size of its rows in bytes, over all columns, or None where the hub has no count."""
+        self._files()  # raises where there is no such split
         counted = (_opened(self).info.splits or {}).get(self.split)
         return counted.num_bytes or None if counted else None
 
     def texts(self, reading: Reading, *, skip: int = 0) -> Iterator[RawText | Unusable]:
-        """Yields the text of each row after the first `skip`, which is named by its row and, of several, its file.
+        """Yields the text of each row after the first `skip`; its place names the row, and the file where there are
 
-        The title is the column `title`, where there is one of strings; `read_bytes` is the text's length in UTF-8.
-        Of Parquet files, groups of rows that are skipped are not fetched; in other formats they are read again.
+        several. The title is the column `title` where it holds strings; `read_bytes` is the text's length in UTF-8.
+        Skipped row groups of Parquet files are not fetched; skipped rows of other formats are read again.
 
         Raises:
-            DataError: where there is no such column, a file is damaged, or the connection is lost for long.
+            DataError: there is no such column, a file is damaged, or the connection is lost despite retries.
         """
         place = ""
         with reading_on(self, lambda: place):
@@ -72,7 +72,7 @@ class HubDataset(HubAddress):
                     yield _text(row, place, reading)
 
     def _files(self) -> list[str]:
-        """Returns all files of the split, in their order."""
+        """Returns all files of the split, in order."""
         files = _opened(self).config.data_files
         if self.split not in files:
             raise no_such_split(self, files)
@@ -102,20 +102,20 @@ def _opened(address: HubAddress) -> Any:
 
 @functools.cache
 def _open(address: HubAddress) -> Any:
-    """Returns what `datasets` found of a dataset: its commit, its files and what is known of its splits."""
+    """Returns the builder that `datasets` makes for a dataset: its commit, its files and its splits."""
     import datasets
     from datasets.packaged_modules.text.text import TextConfig
 
     if address.is_local and not os.path.isdir(address.path):
-        raise DataError(f"{address.path} is no folder; check the path")
+        raise DataError(f"{address.path} is not a folder; check the path")
     with opening(address):
         if not address.is_local:
             require_access(address)
         builder = datasets.load_dataset_builder(address.path, name=address.config, revision=address.revision)
-        if not builder.config.data_files:  # `datasets` takes any copy, of any revision, where the hub gives none
-            raise ConnectionError("only a copy of another time is in HF_HOME")
+        if not builder.config.data_files:  # offline, `datasets` uses any cached copy, of any revision
+            raise ConnectionError("HF_HOME holds only a copy of another revision")
     if isinstance(builder.config, TextConfig):
-        builder.config.sample_by = "document"  # `datasets` would make a text of each line
+        builder.config.sample_by = "document"  # the default makes each line a text
     return builder
 
 

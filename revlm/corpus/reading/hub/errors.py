@@ -1,4 +1,4 @@
-"""Says in one sentence why a dataset cannot be opened or read on, and what to do about it."""
+"""One-sentence errors: why a dataset cannot be opened or read further, and what to do about it."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ _LOG_IN = "log in with `hf auth login` or HF_TOKEN"
 
 @contextmanager
 def opening(address: HubAddress) -> Iterator[None]:
-    """Raises what goes wrong inside as a `RevlmError`: why a dataset cannot be opened."""
+    """Turns an exception inside into a `RevlmError` that says why the dataset cannot be opened."""
     import pyarrow
     from datasets.data_files import EmptyDatasetError
     from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
@@ -29,15 +29,15 @@ def opening(address: HubAddress) -> Iterator[None]:
         raise DataError(f"{address} has no files of a format that can be read; name another dataset") from error
     except (httpx.HTTPError, ConnectionError) as error:
         raise _unreachable(address, error) from error
-    except FileNotFoundError as error:  # what `datasets` makes of a hub that answers with a failure of its own
+    except FileNotFoundError as error:  # what `datasets` raises when the hub answers with a server error
         raise DataError(f"the hub does not answer for {address} ({why(error)}); try again later, {_COPY}") from error
     except OSError as error:
         remedy = "set HF_HOME to a folder that can be written"
         raise DataError(f"{address} cannot be opened ({why(error)}); {remedy}") from error
     except RuntimeError as error:
         raise DataError(
-            f"{address} cannot be opened without running code of its own, which revlm does not ({why(error)}); "
-            "try --revision refs/convert/parquet, where the hub keeps a copy without code of many datasets"
+            f"{address} cannot be opened without running the dataset's own code, which revlm refuses ({why(error)}); "
+            "try --revision refs/convert/parquet, where the hub keeps a copy of many datasets without code"
         ) from error
     except (ValueError, pyarrow.ArrowException) as error:
         raise _no_such_config(address, error) from error
@@ -50,7 +50,7 @@ def opening(address: HubAddress) -> Iterator[None]:
 
 @contextmanager
 def reading_on(address: HubAddress, place: Callable[[], str]) -> Iterator[None]:
-    """Raises what goes wrong inside as a `RevlmError`: why a dataset breaks off, and after which place."""
+    """Turns an exception inside into a `RevlmError` that says why reading stopped, and after which row."""
     from huggingface_hub.utils import httpx
 
     try:
@@ -58,22 +58,22 @@ def reading_on(address: HubAddress, place: Callable[[], str]) -> Iterator[None]:
     except (httpx.HTTPError, ConnectionError) as error:
         after = f" after {place()}" if place() else ""
         reason = f"the connection to the hub broke{after} ({_said(error)})"
-        raise DataError(f"{address} cannot be read on: {reason}; run the same command again to go on") from error
+        raise DataError(f"{address} cannot be read further: {reason}; run the same command again to resume") from error
     except RevlmError:
         raise
-    except Exception as error:  # whatever the libraries make of bytes that are not what they should be
+    except Exception as error:  # whatever the libraries raise for damaged bytes
         after = f", after {place()}" if place() else ""
         remedy = "fetch it again" if address.is_local else "name another revision with --revision, or tell its owner"
         raise DataError(f"{address} is damaged{after} ({why(error)}); {remedy}") from error
 
 
 def require_access(address: HubAddress) -> None:
-    """Asks the hub once whether it lets us in: `datasets` does not tell why not, and tries for long where no hub is.
+    """Checks access once: `datasets` does not report why access fails, and retries for long without a network.
 
     Raises:
-        DataError: where the dataset is not there, is private or gated.
-        UsageError: where it has no such revision.
-        ConnectionError, huggingface_hub.utils.httpx.HTTPError: where the hub cannot be reached.
+        DataError: the dataset does not exist, is private or gated.
+        UsageError: it has no such revision.
+        ConnectionError, huggingface_hub.utils.httpx.HTTPError: the hub cannot be reached.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
@@ -83,14 +83,14 @@ def require_access(address: HubAddress) -> None:
         HfApi().dataset_info(address.id, revision=address.revision)
     except GatedRepoError as error:
         remedy = f"ask at https://huggingface.co/datasets/{address.id}, then {_LOG_IN}"
-        raise DataError(f"{address} is gated: its owner lets in those who asked for access; {remedy}") from error
+        raise DataError(f"{address} is gated: its owner grants access on request; {remedy}") from error
     except RepositoryNotFoundError as error:
         raise _not_there(address) from error
     except RevisionNotFoundError as error:
         reason = f"{address} has no revision {address.revision!r}"
         raise UsageError(f"{reason}; name a branch, tag or commit that it has") from error
     except HfHubHTTPError:
-        return  # a busy hub: `datasets` asks again, with patience
+        return  # a busy hub: `datasets` retries
 
 
 def no_such_split(address: HubAddress, there: Iterable[str]) -> UsageError:
@@ -102,7 +102,7 @@ def no_such_split(address: HubAddress, there: Iterable[str]) -> UsageError:
 
 
 def no_such_column(address: HubAddress, column: str, there: Iterable[str]) -> DataError:
-    """Returns the error for a dataset without the column of the text."""
+    """Returns the error for a dataset without the text column."""
     return DataError(f"{address} {no_column(column, there)}; {NAME_THE_COLUMN}")
 
 
@@ -114,7 +114,7 @@ def _unreachable(address: HubAddress, error: Exception) -> DataError:
     from datasets import config
 
     if config.HF_HUB_OFFLINE:
-        return DataError(f"{address} cannot be opened: HF_HUB_OFFLINE switches the hub off; unset it, {_COPY}")
+        return DataError(f"{address} cannot be opened: HF_HUB_OFFLINE is set; unset it, {_COPY}")
     reason = f"the hub cannot be reached at {config.HF_ENDPOINT} ({_said(error)})"
     return DataError(f"{address} cannot be opened: {reason}; check the network and HF_ENDPOINT, {_COPY}")
 

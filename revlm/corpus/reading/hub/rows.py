@@ -1,4 +1,4 @@
-"""The rows of one file of a dataset, of Parquet files and of all others."""
+"""The rows of one file of a dataset: of a Parquet file, or of any other format through `datasets`."""
 
 import io
 from collections.abc import Iterator
@@ -9,20 +9,20 @@ from revlm.corpus.reading.hub.address import HubAddress
 from revlm.corpus.reading.hub.errors import no_such_column
 from revlm.corpus.reading.readers.parquet_rows import Row, columns_to_read, names_in, open_parquet, rows_of
 
-# Asked for at one time over the network: what is lost when a connection drops, and held once more than a page.
+# Of one request over the network: lost when the connection drops, and held in memory beside a page.
 _REQUEST_BYTES = 16 << 20
 
 
 class Rows(Protocol):
-    """The rows of a file; `name` tells it from the other files of its split (empty where there is no other)."""
+    """The rows of a file; `name` distinguishes it from the other files of its split (empty where there are none)."""
 
     name: str
 
     def jump(self, rows: int) -> int:
-        """Returns how many of the first `rows` rows need not be read to come to those that follow."""
+        """Returns how many of the first `rows` rows can be skipped without reading them."""
 
     def read(self, after: int) -> Iterator[Row]:
-        """Yields the rows after the first `after`, which is what `jump` returned."""
+        """Yields the rows after the first `after`, the number that `jump` returned."""
 
 
 class ParquetRows:
@@ -32,7 +32,7 @@ class ParquetRows:
         self.name, self._file, self._address, self._text_column = name, file, address, text_column
 
     def jump(self, rows: int) -> int:
-        """Returns the rows of those groups at the start that are within the first `rows`; fetches the file's end."""
+        """Returns the rows of the leading row groups within the first `rows`; fetches the file's footer."""
         if rows == 0:
             return 0
         with self._open() as file:
@@ -47,7 +47,7 @@ class ParquetRows:
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
-        from datasets.utils.file_utils import xopen  # with the retries that `datasets` has for dropped connections
+        from datasets.utils.file_utils import xopen  # it retries dropped connections
 
         with io.BufferedReader(_Steps(xopen(self._file, "rb")), _REQUEST_BYTES) as file:
             yield open_parquet(file)
@@ -57,7 +57,7 @@ class ParquetRows:
         return [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
 
     def _groups_within(self, file: Any, rows: int) -> int:
-        """Returns how many groups at the start have together no more rows than that."""
+        """Returns how many leading row groups have at most `rows` rows together."""
         groups = 0
         for group_rows in self._group_rows(file):
             rows -= group_rows
@@ -82,7 +82,7 @@ class DatasetRows:
 
 
 class _Steps(io.RawIOBase):
-    """A file of which at most `_REQUEST_BYTES` are asked at one time, however much of it is wanted."""
+    """A file whose reads request at most `_REQUEST_BYTES` each."""
 
     def __init__(self, file: Any) -> None:
         self._file = file

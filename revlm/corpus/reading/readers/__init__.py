@@ -1,6 +1,6 @@
-"""Readers of files by their ending: each takes a file and how it is read, and gives one text at a time.
+"""Readers by file name extension: each takes a path and a `Reading`, and yields one text at a time.
 
-A further format is one more entry in `READERS`.
+A new format is one more entry in `READERS`.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ __all__ = [
 
 Reader = Callable[[Path, Reading], Iterator[RawText | Unusable]]
 
-# An ending of COMPRESSIONS may follow on those of `_COMPRESSIBLE`.
+# An extension of COMPRESSIONS may follow those of the readers in `_COMPRESSIBLE`.
 READERS: dict[str, Reader] = {
     ".txt": read_text,
     ".md": read_text,
@@ -48,20 +48,20 @@ _COMPRESSIBLE = (read_text, read_jsonl)
 
 
 def reader_of(path: Path) -> Reader | None:
-    """Returns the reader for a file's ending, in capitals or not; None where there is none."""
+    """Returns the reader for a file's extension, upper or lower case, or None."""
     ending, compression = _endings(path)
     reader = READERS.get(ending)
     return reader if not compression or reader in _COMPRESSIBLE else None
 
 
 def name_of(path: Path) -> str:
-    """Returns the name of a file without its ending."""
+    """Returns the name of a file without its extension."""
     ending, compression = _endings(path)
     return path.name[: len(path.name) - len(ending) - len(compression)] or path.name
 
 
 def _endings(path: Path) -> tuple[str, str]:
-    """Returns the ending of a file's format, and that of its compression behind it, where there is one."""
+    """Returns the extension of a file's format, and that of its compression, empty where there is none."""
     compression = path.suffix.lower() if path.suffix.lower() in COMPRESSIONS else ""
     rest = Path(path.name[: len(path.name) - len(compression)])
     ending = rest.suffix.lower()

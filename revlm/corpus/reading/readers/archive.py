@@ -1,4 +1,4 @@
-"""The files inside an e-book, which is a ZIP archive, within the limits."""
+"""Reads the files inside an e-book, a ZIP archive, within the limits."""
 
 import lzma
 import stat
@@ -12,18 +12,18 @@ from typing import IO, Any
 from revlm.corpus.reading.readers.opened import Budget, opened
 from revlm.corpus.reading.readers.raw import Reading, UnusableFileError, shown, why
 
-# What libraries raise for bytes that are not what they should be; a RuntimeError for what is encrypted.
+# What libraries raise for damaged bytes; zipfile raises RuntimeError for an encrypted file.
 _DAMAGE: tuple[type[Exception], ...] = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, LookupError, OSError, RuntimeError, SyntaxError,
     ValueError,
 )  # fmt: skip
 _STEP_BYTES = 1 << 20
-# Of an archive's directory, read whole before anything is known of it: for each file, and for few.
+# Limits of an archive's directory, which zipfile reads whole: bytes per file, and the least limit.
 _ENTRY_BYTES, _LEAST_DIRECTORY_BYTES = 512, 1 << 20
 
 
 class Archive:
-    """What is inside an archive, by its names there."""
+    """The files inside an archive, by name."""
 
     def __init__(self, path: Path, archive: zipfile.ZipFile, size: int, reading: Reading) -> None:
         self._path, self._archive, self._reading = path, archive, reading
@@ -33,11 +33,10 @@ class Archive:
         return name in self._archive.NameToInfo
 
     def read(self, name: str, most: int | None = None) -> bytes:
-        """Returns the bytes of a file inside, `most` or as many as a chapter may have.
+        """Returns the bytes of a file inside: at most `most`, or the limit of one chapter.
 
         Raises:
-            UnusableFileError: it is not there, is damaged, encrypted or a link, or is more than the limits allow; the
-                error names it.
+            UnusableFileError: it is missing, damaged, encrypted or a link, or exceeds the limits; the error names it.
         """
         limit = min(most or self._reading.limits.max_line_bytes, self._reading.limits.max_line_bytes)
         if name not in self:
@@ -59,7 +58,7 @@ class Archive:
 
     @contextmanager
     def naming(self, name: str) -> Iterator[None]:
-        """Raises whatever goes wrong inside, in the library's words, as an error that names a file of the archive."""
+        """Turns a library's exception inside into an error that quotes it and names the file of the archive."""
         try:
             yield
         except _DAMAGE as error:
@@ -72,10 +71,10 @@ class Archive:
 
 @contextmanager
 def opened_archive(path: Path, reading: Reading) -> Iterator[Archive]:
-    """Opens an archive.
+    """Opens a ZIP archive.
 
     Raises:
-        UnusableFileError: it is none, is damaged, or has more files than the limits allow.
+        UnusableFileError: it is not an archive, is damaged, or has more files than the limits allow.
     """
     most = reading.limits.max_members
     too_many = UnusableFileError(path, f"has more than {most:,} files inside", "pass a higher --max-members")
@@ -84,7 +83,7 @@ def opened_archive(path: Path, reading: Reading) -> Iterator[Archive]:
         try:
             archive = zipfile.ZipFile(_Bounded(file, max(_ENTRY_BYTES * most, _LEAST_DIRECTORY_BYTES), too_many))
         except (zipfile.BadZipFile, EOFError, NotImplementedError, OverflowError, ValueError) as error:
-            raise UnusableFileError(path, f"is damaged or no EPUB ({why(error)})", "fetch it again") from error
+            raise UnusableFileError(path, f"is damaged or not an EPUB ({why(error)})", "fetch it again") from error
         with archive:
             if len(archive.infolist()) > most:
                 raise too_many
@@ -92,7 +91,7 @@ def opened_archive(path: Path, reading: Reading) -> Iterator[Archive]:
 
 
 class _Bounded:
-    """A file of which no more is read at one time than a directory may have, whatever an archive says of itself."""
+    """A file that refuses a read larger than the limit of a directory, whatever size the archive declares."""
 
     def __init__(self, file: IO[bytes], most: int, too_many: UnusableFileError) -> None:
         self._file, self._most, self._too_many = file, most, too_many

@@ -1,7 +1,7 @@
-"""What may be said of bytes that are no UTF-8: a guess at their encoding with the first words that it gives.
+"""Guesses the encoding of bytes that are not UTF-8, and shows the first words that the guess decodes.
 
-UTF-16 and UTF-32 are told by their byte order mark or by where their NULs stand. For all others `charset-normalizer`
-scores the encodings that texts are found in; it can be wrong, so the words are shown to be judged by who reads them.
+UTF-16 and UTF-32 are recognized by their byte order mark or by the positions of NULs. `charset-normalizer` scores the
+other common encodings; it can be wrong, so the error shows the words for the user to judge.
 """
 
 import codecs
@@ -16,7 +16,7 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 _WITHOUT_MARK = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
-# Of encodings that fit alike the first is named: what the web declares most, then what older systems wrote.
+# Among encodings that fit equally well the first wins: those most declared on the web, then older systems' own.
 _COMMON_NAMES = """
     cp1252 cp1251 gb18030 cp932 cp949 big5 cp1250 euc_jp cp1253 cp1254 cp1255 cp1256 cp874 cp1257 cp1258
     iso8859_2 iso8859_15 iso8859_5 iso8859_7 iso8859_8 iso8859_6 iso8859_9 koi8_r koi8_u cp866 iso2022_jp
@@ -24,38 +24,38 @@ _COMMON_NAMES = """
 """
 _COMMON = _COMMON_NAMES.split()
 _SAMPLE_BYTES = 1 << 14
-_FEWEST_BYTES = 3  # that are not ASCII; fewer fit nearly everything
+_FEWEST_BYTES = 3  # that are not ASCII; fewer fit nearly every encoding
 _LEAST_CONFIDENCE, _MOST_CONFIDENCE = 0.2, 0.99
 _SHOWN_CHARACTERS = 40
 _SHOWN_READINGS = 2
-# What stands in no word of any language: a capital, or a sign of old code pages, behind a small letter.
+# What no word contains: a capital or a symbol of old code pages after a lower-case letter.
 _ODD_CASE = re.compile(
     r"(?<=[^\W\d_])(?:(?<=[a-zß-öø-ÿа-яёα-ώ])[A-ZÀ-ÖØ-ÞА-ЯΑ-Ω]|[\xa1-\xb6\xb8-\xbf\xd7\xf7\u201a\u201e†‡•‰™])"
 )
 
 
 class Guess(NamedTuple):
-    """What to say after "is not UTF-8", and the remedy."""
+    """The clause that follows "is not UTF-8", and the remedy."""
 
     clause: str
     remedy: str
 
 
 def mark_of(raw: bytes) -> str | None:
-    """Returns the encoding whose byte order mark begins the bytes, of those wider than UTF-8; None where none does."""
+    """Returns the encoding, UTF-16 or UTF-32, whose byte order mark begins the bytes, or None."""
     return next((name for mark, name in _MARKS.items() if raw.startswith(mark)), None)
 
 
 def guess_of(raw: bytes) -> Guess:
-    """Returns what the encoding of bytes from the start of a text, or around its first fault, may be."""
+    """Returns a guess at the encoding of bytes from the start of a text, or around its first invalid byte."""
     if name := mark_of(raw) or _wide_without_mark(raw):
         return _said({name: _words(raw[: _SAMPLE_BYTES & ~3].decode(name, "replace"))}, "")
     if b"\0" in raw:
-        return Guess("its encoding is not known, and with NULs in it perhaps no text at all", "leave it out")
+        return Guess("its encoding is unknown, and its NULs suggest that it is not text", "leave it out")
     sample = _telling(raw)
     readings, confidence = _likeliest(sample)
     if not readings:
-        return Guess("its encoding is not known", "convert it to UTF-8")
+        return Guess("its encoding is unknown", "convert it to UTF-8")
     words = {name: _words(_decoded(sample, name)) for name in readings[:_SHOWN_READINGS]}
     return _said(words, f", confidence {confidence:.0%}")
 
@@ -68,7 +68,10 @@ def _said(words: dict[str, str], confidence: str) -> Guess:
 
 
 def _wide_without_mark(raw: bytes) -> str | None:
-    """Returns UTF-16 or UTF-32, where bytes with NULs are a text in it: its characters lie in few blocks of Unicode."""
+    """Returns the UTF-16 or UTF-32 encoding in which bytes with NULs are text, or None.
+
+    A text's characters lie in few 256-character ranges of Unicode, so the encoding with the fewest ranges wins.
+    """
     sample = raw[: _SAMPLE_BYTES & ~3]
     sample = sample[: len(sample) & ~3]
     if len(sample) < 8 or 0 not in sample:
@@ -86,7 +89,7 @@ def _wide_without_mark(raw: bytes) -> str | None:
 
 
 def _telling(raw: bytes) -> bytes:
-    """Returns the lines that are not ASCII, which alone tell encodings apart; no more than are looked at."""
+    """Returns the lines that are not ASCII, which alone distinguish encodings, up to `_SAMPLE_BYTES`."""
     lines, size = [], 0
     for line in raw.split(b"\n"):
         if not line.isascii() or b"\x1b" in line:
@@ -98,7 +101,7 @@ def _telling(raw: bytes) -> bytes:
 
 
 def _likeliest(sample: bytes) -> tuple[list[str], float]:
-    """Returns the encodings that fit best and read the bytes otherwise than each other, and the chance of each."""
+    """Returns the best-fitting encodings that decode the bytes differently, and the confidence in each."""
     import charset_normalizer
 
     if sum(byte > 127 for byte in sample) < _FEWEST_BYTES and b"\x1b" not in sample:
@@ -112,18 +115,18 @@ def _likeliest(sample: bytes) -> tuple[list[str], float]:
     names: dict[str, str] = {}
     for name in sorted(fitting, key=_COMMON.index):
         names.setdefault(_decoded(sample, name), name)
-    readings = sorted(names, key=lambda text: len(_ODD_CASE.findall(text)))  # a stable order: common ones first
+    readings = sorted(names, key=lambda text: len(_ODD_CASE.findall(text)))  # a stable sort keeps common ones first
     confidence = min(1 - best.chaos, _MOST_CONFIDENCE) / max(1, len(readings))
     return [names[text] for text in readings] if confidence >= _LEAST_CONFIDENCE else [], confidence
 
 
 def _decoded(sample: bytes, name: str) -> str:
-    """Returns the sample decoded; a character that its end cuts in two is left out."""
+    """Returns the decoded sample without a character that its end cuts in two."""
     return codecs.getincrementaldecoder(name)("replace").decode(sample)
 
 
 def _words(text: str) -> str:
-    """Returns the first words that a line with letters beyond ASCII begins with, as they are put in a sentence."""
+    """Returns a few words around the first letter beyond ASCII, to be quoted in a message."""
     lines = [" ".join(line.split()) for line in text.lstrip("\ufeff").splitlines()]
     line = next((line for line in lines if not line.isascii()), next(filter(None, lines), ""))
     first = next((place for place, each in enumerate(line) if not each.isascii()), 0)
@@ -134,7 +137,7 @@ def _words(text: str) -> str:
 
 
 def _of_iconv(name: str) -> str:
-    """Returns how `iconv` calls an encoding of Python's."""
+    """Returns the name that `iconv` uses for an encoding of Python's."""
     name = re.sub(r"^iso8859_", "ISO-8859-", name)
     name = re.sub(r"^(koi8|euc|iso2022)_", lambda match: f"{match[1].replace('iso2022', 'ISO-2022').upper()}-", name)
     return {

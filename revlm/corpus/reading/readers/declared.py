@@ -1,4 +1,4 @@
-"""Decodes markup by its byte order mark or by the encoding that it declares; UTF-8 where it says nothing.
+"""Decodes markup by its byte order mark or its declared encoding; UTF-8 where it declares none.
 
 Source: XML 1.0, appendix F; HTML, section "determining the character encoding" and its table of labels.
 """
@@ -11,7 +11,7 @@ from revlm.corpus.reading.readers.charsets import guess_of, mark_of
 _DECLARATION = re.compile(rb"""^\s*<\?xml[^>]{0,200}?\bencoding\s*=\s*["']([\w.:-]+)["'][^>]*\?>""")
 _META = re.compile(rb"""<meta\b[^>]{0,200}?\bcharset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE)
 _HEAD_BYTES = 1 << 12
-# Those that documents are found in. Python knows others, of which some take time that grows with the square of a text.
+# The encodings that documents use. Python has others, some of which take time quadratic in the length of a text.
 _KNOWN_NAMES = """
     ascii utf-8 utf-8-sig utf-16 utf-16-le utf-16-be utf-32 utf-32-le utf-32-be gb2312 gbk gb18030 hz big5
     big5hkscs euc_jp euc_kr johab shift_jis cp932 cp949 iso2022_jp iso2022_kr koi8-r koi8-u cp437 cp737 cp850
@@ -23,7 +23,7 @@ _KNOWN = frozenset(_KNOWN_NAMES.split())
 
 
 class EncodingError(Exception):
-    """Bytes that are not in the encoding that they declare, or declare one that is not known."""
+    """The bytes are not in their declared encoding, or that encoding is unknown."""
 
     def __init__(self, reason: str, remedy: str) -> None:
         super().__init__(reason)
@@ -31,7 +31,7 @@ class EncodingError(Exception):
 
 
 def decoded(raw: bytes) -> str:
-    """Returns markup as text, without a byte order mark and without a declaration of XML, which it no longer fits.
+    """Returns markup as text without its byte order mark and its XML declaration, whose encoding no longer applies.
 
     Raises:
         EncodingError: it cannot be decoded.
@@ -47,16 +47,16 @@ def decoded(raw: bytes) -> str:
         place = f"byte 0x{raw[error.start]:02x} at byte offset {error.start}"
         raise EncodingError(f"is not {name.upper()}: {place}; {guess.clause}", guess.remedy) from error
     except LookupError as error:
-        raise EncodingError(f"declares an encoding that is not known ({name[:40]})", "convert it to UTF-8") from error
+        raise EncodingError(f"declares an unknown encoding ({name[:40]})", "convert it to UTF-8") from error
     if codec == "iso8859-1" and any("\x80" <= each < "\xa0" for each in text[:_HEAD_BYTES]):
-        text = raw.decode("cp1252", "replace")  # which is what HTML means by the label
+        text = raw.decode("cp1252", "replace")  # HTML reads this label as windows-1252
     return re.sub(r"^\ufeff?\s*<\?xml\b[^>]*\?>", "", text, count=1).removeprefix("\ufeff")
 
 
 def _declared(raw: bytes) -> str | None:
     head = raw[:_HEAD_BYTES].removeprefix(codecs.BOM_UTF8)
-    if head.startswith((b"<\0", b"\0<")):  # UTF-16 that has no mark
+    if head.startswith((b"<\0", b"\0<")):  # UTF-16 without a byte order mark
         return "utf-16-le" if head.startswith(b"<") else "utf-16-be"
     found = None if raw.startswith(codecs.BOM_UTF8) else _DECLARATION.search(head) or _META.search(head)
     name = found[1].decode("ascii", "replace").lower() if found else None
-    return "utf-8" if name in ("utf-16", "utf-32") else name  # it reads as ASCII, so it is neither
+    return "utf-8" if name in ("utf-16", "utf-32") else name  # the declaration was found as ASCII, so it is neither

@@ -1,7 +1,7 @@
-"""Reads e-books: the documents of an EPUB's spine, in their order, as one text.
+"""Reads e-books: the documents of an EPUB's spine, in order, as one text.
 
-Of a document of the spine that is in another format its fallback is read; pictures hold no text. Readings of ruby are
-left out (see `markup`), and so is the table of contents.
+For a spine document in another format its fallback is read; pictures hold no text. Ruby annotations are left out (see
+`markup`), and so is the table of contents.
 
 Source: EPUB 3.3 (W3C Recommendation), sections 3.5 (foreign resources), 4 (container) and 5 (package).
 """
@@ -25,13 +25,13 @@ _CONTAINER, _ENCRYPTION = "META-INF/container.xml", "META-INF/encryption.xml"
 _READABLE = frozenset(
     ("application/xhtml+xml", "text/html", "text/x-oeb1-document", "image/svg+xml", "application/x-dtbook+xml")
 )
-# Of the package and what leads to it, which are held as trees that take fifty times as much.
+# Limit of the package and container documents, which are parsed into trees fifty times their size.
 _PACKAGE_BYTES = 8 << 20
 _TEXTLESS = ("image/", "audio/", "video/", "font/")
 
 
 def read_epub(path: Path, reading: Reading) -> Iterator[RawText]:
-    """Yields the one text of a book, read chapter by chapter; its title is that of the package."""
+    """Yields the one text of a book, read chapter by chapter; its title is the package's."""
     with opened_archive(path, reading) as archive:
         book = _Book(path, archive, reading)
         yield RawText(book.pieces(), path.stat().st_size, title=book.title)
@@ -79,18 +79,20 @@ class _Book:
                 raise self._archive.fault(name, f"cannot be parsed: {error}", error.remedy) from error
 
     def _spine(self, package: Any, package_name: str) -> list[str]:
-        """Returns the names of the documents in their order, each once, as the package means them."""
+        """Returns the names of the spine's documents inside the archive, in order, each once."""
         items = {item.get("id"): item for item in self._elements(package, "item")}
         references = self._elements(package, "itemref")
         if not references:
-            raise UnusableFileError(self._path, "has no spine, so no order to read it in", "fetch or make it again")
+            raise UnusableFileError(
+                self._path, "has no spine, so its reading order is unknown", "fetch or make it again"
+            )
         names: dict[str, None] = {}
         for reference in references:
             identifier = reference.get("idref")
             if identifier not in items:
                 raise self._archive.fault(package_name, f"has no item {shown(identifier)}, which its spine names")
             item = self._readable(items[identifier], items, package_name)
-            # The table of contents is no text of the book.
+            # The table of contents is not part of the text.
             if item is not None and "nav" not in item.get("properties", "").split():
                 names[self._name(item.get("href", ""), posixpath.dirname(package_name))] = None
         if not names:
@@ -100,7 +102,7 @@ class _Book:
         return list(names)
 
     def _readable(self, item: Any, items: dict[Any, Any], package_name: str) -> Any | None:
-        """Returns an item or the first of its fallbacks that can be read; None where it holds no text."""
+        """Returns the item or the first readable one of its fallbacks; None where it holds no text."""
         seen: list[Any] = []
         each = item
         while each is not None and each not in seen:
@@ -115,13 +117,13 @@ class _Book:
         raise self._archive.fault(package_name, reason, "convert it to XHTML")
 
     def _name(self, href: str, folder: str) -> str:
-        """Returns the name inside the archive of what the package calls so, with or without escapes."""
+        """Returns the name inside the archive of a reference in the package, percent-encoded or not."""
         href = href.partition("#")[0]
         names = [posixpath.normpath(posixpath.join(folder, each)).lstrip("/") for each in (unquote(href), href)]
         return next((name for name in names if name in self._archive), names[0])
 
     def _locked(self) -> set[str]:
-        """Returns the files that are encrypted; fonts often are, which locks nothing."""
+        """Returns the names of encrypted files; encrypted fonts do not lock a book."""
         if _ENCRYPTION not in self._archive:
             return set()
         references = self._elements(self._xml(_ENCRYPTION), "CipherReference")
@@ -135,7 +137,7 @@ class _Book:
 
     @staticmethod
     def _elements(element: Any, name: str) -> list[Any]:
-        """Returns all elements of a name below, whatever their namespace."""
+        """Returns all descendants with a name, whatever their namespace."""
         return list(element.iter(f"{{*}}{name}"))
 
 

@@ -1,4 +1,4 @@
-"""Reads files of HTML or XHTML, a text each."""
+"""Reads HTML and XHTML files, one text each."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from revlm.corpus.reading.readers.rows import in_pieces
 
 
 def read_html(path: Path, reading: Reading) -> Iterator[RawText]:
-    """Yields the text of a page; its title is that of its head."""
+    """Yields the text of a page; its title is the one in its head."""
     limit = reading.limits.max_line_bytes
     with opened_bytes(path, reading) as source:
         raw = b"".join(iter(lambda: source.read(1 << 20), b"")) if source.size <= limit else None

@@ -1,4 +1,4 @@
-"""Reads files of one JSON object a line, a text each; compressed ones as well."""
+"""Reads JSON lines, one text per line, compressed or not."""
 
 import codecs
 import json
@@ -15,14 +15,14 @@ from revlm.limits import Limits
 
 _CHUNK_BYTES = 1 << 20
 _BLANK_LINES = re.compile(rb"[ \t\r\n\f\v]*\n")
-# What stands between the values of a line, outside of its strings; one that is not closed takes the rest.
+# The strings of a line and, outside them, its brackets and commas; an unclosed string takes the rest of the line.
 _STRUCTURE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)|[\[{]|[\]}]|,', re.DOTALL)
-# A line of more values than this, beside its text, takes more memory than its limit is meant for.
+# A line with more values than this takes more memory than its limit in bytes suggests.
 _MOST_VALUES = 1 << 20
 
 
 def read_jsonl(path: Path, reading: Reading) -> Iterator[RawText | Unusable]:
-    """Yields the text of each line that is not blank; the title is its column `title`, where that is a string."""
+    """Yields the text of each line that is not blank; its title is the column `title` where that is a string."""
     before, limits = 0, reading.limits
     with opened_bytes(path, reading) as source:
         for number, line, position in _lines(path, source, limits.max_line_bytes):
@@ -37,20 +37,20 @@ def read_jsonl(path: Path, reading: Reading) -> Iterator[RawText | Unusable]:
 
 
 def _lines(path: Path, source: Bytes, limit: int) -> Iterator[tuple[int, bytes | None, int]]:
-    """Yields the number of each line from 1, its bytes, and the place in the file behind it.
+    """Yields the number of each line from 1, its bytes, and the file position after it.
 
-    Of lines longer than `limit` the bytes are None and never held; blank lines may be passed over.
+    The bytes of a line longer than `limit` are None and never held; blank lines may be omitted.
     """
     number, size, given = 1, 0, 0
     parts: list[bytes] = []
 
-    def behind(start: int) -> int:
+    def position_after(start: int) -> int:
         return source.position if source.is_compressed else given + start
 
     while chunk := source.read(_CHUNK_BYTES):
         start = 0
         if not given:
-            if mark_of(chunk) or b"\0" in chunk[:4]:  # wider than UTF-8, whose first characters are ASCII here
+            if mark_of(chunk) or b"\0" in chunk[:4]:  # UTF-16 or UTF-32: JSON begins with ASCII
                 raise not_utf8(path, chunk, f"byte 0x{chunk[0]:02x} at byte offset 0")
             start = len(codecs.BOM_UTF8) if chunk.startswith(codecs.BOM_UTF8) else 0
         while start < len(chunk):
@@ -71,7 +71,7 @@ def _lines(path: Path, source: Bytes, limit: int) -> Iterator[tuple[int, bytes |
             line = b"".join(parts) if size <= limit else None
             number, size = number + 1, 0
             parts.clear()
-            yield number - 1, line, behind(start)
+            yield number - 1, line, position_after(start)
         given += len(chunk)
     if size:
         yield number, b"".join(parts) if size <= limit else None, source.position
@@ -81,16 +81,14 @@ def _text(line: bytes, place: str, reading: Reading, read_bytes: int) -> RawText
     try:
         if too_much := _too_much(line, reading.limits):
             return Unusable(place, *too_much, read_bytes)
-        # Of the other columns no number is wanted, and long ones take long, or are refused, as integers.
+        # No number is used, and long ones are slow to parse, or refused, as integers.
         row = json.loads(line.decode("utf-8"), parse_int=float)
     except UnicodeDecodeError as error:
         guess = guess_of(line)
         reason = f"is not UTF-8: byte 0x{line[error.start]:02x} at its byte {error.start}; {guess.clause}"
         return Unusable(place, reason, guess.remedy, read_bytes)
     except RecursionError:
-        return Unusable(
-            place, "is not JSON that can be read (values contain each other too deeply)", REPAIR, read_bytes
-        )
+        return Unusable(place, "is not JSON that can be read (its values are nested too deeply)", REPAIR, read_bytes)
     except json.JSONDecodeError as error:
         fault = f"{why(ValueError(error.msg))} at its character {error.pos}"
         return Unusable(place, f"is not JSON ({fault})", REPAIR, read_bytes)
@@ -98,9 +96,9 @@ def _text(line: bytes, place: str, reading: Reading, read_bytes: int) -> RawText
 
 
 def _too_much(line: bytes, limits: Limits) -> tuple[str, str] | None:
-    """Returns a reason and a remedy where a line holds more values, or deeper ones, than are read; before they are."""
+    """Returns a reason and a remedy where a line has too many or too deeply nested values, without parsing it."""
     if line.count(b",") <= _MOST_VALUES and line.count(b"[") + line.count(b"{") <= limits.max_nesting:
-        return None  # which most lines show at once
+        return None  # most lines need no further scan
     values = depth = deepest = 0
     for match in _STRUCTURE.finditer(line):
         sign = line[match.start()]
@@ -112,8 +110,8 @@ def _too_much(line: bytes, limits: Limits) -> tuple[str, str] | None:
         else:
             values += sign == ord(",")
         if deepest > limits.max_nesting:
-            reason = f"holds JSON values that contain each other more than {limits.max_nesting:,} times"
+            reason = f"holds JSON values nested more than {limits.max_nesting:,} deep"
             return reason, "pass a higher --max-nesting"
         if values > _MOST_VALUES:
-            return f"holds more than {_MOST_VALUES:,} values", "leave out the columns that are no text"
+            return f"holds more than {_MOST_VALUES:,} values", "remove the columns that are not text"
     return None

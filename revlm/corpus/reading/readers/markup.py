@@ -1,10 +1,10 @@
-"""The text of XHTML, HTML, SVG and DTBook: a blank line between blocks, white space as a browser shows it.
+"""Extracts the text of XHTML, HTML, SVG and DTBook: a blank line between block elements, white space as in a browser.
 
-Well-formed documents are read by libxml2's XML parser, all others by its HTML parser, as browsers read both. Nothing is
-loaded from outside, entities that the document itself declares are expanded within libxml2's bounds, no tree is built.
+libxml2's XML parser reads well-formed documents, its HTML parser all others. Nothing external is loaded, entities
+declared in the document are expanded within libxml2's bounds, and no tree is built. Ruby annotations (`rt`), scripts,
 
-Readings of ruby (`rt`) are left out, as are scripts, styles, page numbers of DTBook, and annotations of MathML, whose
-presentation is the text. A fraction is written with a slash.
+styles, DTBook page numbers and MathML annotations are left out; MathML's presentation is the text. A fraction is
+written with a slash.
 """
 
 import re
@@ -28,9 +28,9 @@ _BLOCKS_NAMES = """
     level1 level2 level3 level4 level5 level6 lg line linegroup list note poem prodnote rearmatter sidebar
 """
 _BLOCKS = frozenset(_BLOCKS_NAMES.split())
-# Beside each other they stand apart, as cells of a table do.
+# Separated by a space, like the cells of a table.
 _CELLS = frozenset(["td", "th", "mtd", "option", "textarea", "button", "lic"])
-# Beside each other nothing is between them: parts of a word, or of a formula.
+# Nothing separates them: parts of a word or of a formula.
 _INLINE_NAMES = """
     a abbr acronym b bdi bdo big blink br cite code data del dfn em font i img ins kbd label mark nobr q rb ruby
     s samp small span strike strong sub sup time tt u var wbr image object picture map area input noscript slot
@@ -46,7 +46,7 @@ _HIDDEN = frozenset(_HIDDEN_NAMES.split())
 _PREFORMATTED = frozenset(["pre", "listing", "xmp"])
 _HEAD_CHARACTERS = 1 << 12
 _DEEPEST_TITLE = 3  # html, head, title; or title alone
-# A document type, and the end of what it declares in brackets; the entities there, and those of text alone.
+# A document type, the end of its internal subset, the entities declared there, and those whose value is plain text.
 _DOCTYPE = re.compile(r"<!DOCTYPE\b", re.IGNORECASE)
 _END_OF_SUBSET = re.compile(r"\]\s*>")
 _DECLARED = re.compile(r"<!ENTITY\s+([\w:.-]+)")
@@ -59,7 +59,7 @@ _OF_XML = frozenset(("amp", "lt", "gt", "quot", "apos"))
 
 
 class MarkupError(Exception):
-    """Markup that is not parsed any further."""
+    """The markup cannot be parsed within the limits."""
 
     def __init__(self, reason: str, remedy: str) -> None:
         super().__init__(reason)
@@ -67,10 +67,10 @@ class MarkupError(Exception):
 
 
 class Markup:
-    """The text of a document and the title in its head, read from its markup.
+    """The text of a document and the title in its head.
 
     Raises:
-        MarkupError: elements contain each other more deeply than the limit, or entities expand without bound.
+        MarkupError: elements are nested more deeply than the limit, or entities expand without bound.
     """
 
     def __init__(self, markup: str, reading: Reading) -> None:
@@ -99,7 +99,7 @@ def _html_parser(target: Any) -> Any:
 
 
 def _parsed(markup: str, parser_for: Any, reading: Reading) -> "_Text":
-    """Returns the text after one pass of a parser; in steps, since nothing is heeded while one lasts."""
+    """Returns the text after one pass of a parser, fed in steps so that a stop request is checked between them."""
     target = _Text(reading.limits.max_nesting)
     parser = parser_for(target)
     for start in range(0, len(markup), _STEP_CHARACTERS):
@@ -112,7 +112,7 @@ def _parsed(markup: str, parser_for: Any, reading: Reading) -> "_Text":
 
 
 class _Element:
-    """An element that is open."""
+    """An open element."""
 
     __slots__ = ("children", "hides", "name")
 
@@ -121,7 +121,7 @@ class _Element:
 
 
 class _Text:
-    """What a parser is told to tell; gathers blocks of text."""
+    """The target of a parser; collects the text of block elements."""
 
     def __init__(self, max_nesting: int) -> None:
         self._max_nesting = max_nesting
@@ -130,22 +130,22 @@ class _Text:
         self._titles: list[str] = []
         self._open: list[_Element] = []
         self._hidden = self._preformatted = 0
-        self._last_closed = ""  # the element that ended just now, nothing after it
+        self._last_closed = ""  # the element that has just ended, with nothing after it
         self._too_deep = False
 
     def text(self) -> str:
-        """Returns the text, with a blank line between blocks."""
+        """Returns the text with a blank line between block elements."""
         self._end_block()
         return "\n\n".join(self._blocks)
 
     def title(self) -> str:
-        """Returns the title in the head, empty where there is none."""
+        """Returns the title in the head, or an empty string."""
         return " ".join("".join(self._titles).split())
 
     def require_shallow(self) -> None:
-        """Raises MarkupError where the elements were too deep: a parser does not pass on what its target raises."""
+        """Raises MarkupError where the elements are nested too deeply: a parser swallows what its target raises."""
         if self._too_deep:
-            reason = f"its elements contain each other more than {self._max_nesting:,} times"
+            reason = f"its elements are nested more than {self._max_nesting:,} deep"
             raise MarkupError(reason, "pass a higher --max-nesting if you trust it")
 
     def start(self, tag: str, attributes: Any) -> None:
@@ -170,7 +170,7 @@ class _Text:
         self._last_closed = ""
 
     def _stands_apart(self, name: str, attributes: Any) -> bool:
-        """Whether an element begins a word: placed by itself, or behind another that is no part of a word either."""
+        """Whether an element begins a word: it has its own position, or neither it nor the one before is inline."""
         if name == "tspan" and not {"x", "y"}.isdisjoint(attributes):
             return True
         return bool(self._last_closed) and name not in _INLINE and self._last_closed not in _INLINE
@@ -178,7 +178,7 @@ class _Text:
     def end(self, tag: str) -> None:
         name = _local(tag)
         if not self._open or self._open[-1].name != name:
-            return  # of an element that the parser did not say had begun
+            return  # the parser reported no start of this element
         if name in _BLOCKS and not self._hidden:
             self._end_block()
         self._last_closed = "" if self._hidden else name
@@ -210,18 +210,18 @@ class _Text:
 
 
 def _local(tag: str) -> str:
-    """Returns the name of an element without its namespace, or the prefix that stands for one."""
+    """Returns the name of an element without its namespace or prefix."""
     return tag.rpartition("}")[2].rpartition(":")[2].lower()
 
 
 def _html_character(name: str) -> str | None:
-    """Returns what HTML means by the name of a character, escaped for XML; None for none of its own."""
+    """Returns the value of an HTML character reference, escaped for XML; None for XML's own and unknown names."""
     character = None if name in _OF_XML else html5.get(f"{name};")
     return character if character is None else "".join(f"&#{ord(each)};" for each in character)
 
 
 def _resolved(markup: str, value_of: Callable[[str], str | None], cdata: Callable[[str], str] = str) -> str:
-    """Returns the markup in one pass with entities in their values, where they have one, and sections of CDATA."""
+    """Returns the markup with entities that have a value replaced by it and `cdata` applied to CDATA sections."""
     parts: list[str] = []
     place = 0
     while match := _MARK.search(markup, place):
@@ -241,12 +241,12 @@ def _resolved(markup: str, value_of: Callable[[str], str | None], cdata: Callabl
 
 
 def _escaped(section: str) -> str:
-    """Returns a section of CDATA as text, for HTML, which has none."""
+    """Returns a CDATA section as escaped text, since HTML has no CDATA."""
     return escape(section.removeprefix(_CDATA).removesuffix(_CLOSED_BY[_CDATA]), quote=False)
 
 
 def _document_type(markup: str) -> tuple[int, int]:
-    """Returns where the document type stands, with what it declares: from a place up to another."""
+    """Returns the start and end of the document type with its internal subset; 0, 0 where there is none."""
     found = _DOCTYPE.search(markup, 0, _HEAD_CHARACTERS)
     if found is None:
         return 0, 0

@@ -1,4 +1,4 @@
-"""Opens the files of a corpus: only regular ones, without waiting, decompressed by their ending, within the limits."""
+"""Opens the files of a corpus: only regular ones, never blocking, decompressed by extension, within the limits."""
 
 import io
 import os
@@ -12,26 +12,26 @@ from revlm.corpus.reading.readers.raw import Reading, UnusableFileError, why
 from revlm.limits import Limits
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
-# As much may come out of any file: a ratio means nothing for a small one.
+# Any file may expand to this: a ratio means nothing for a small one.
 _FREE_BYTES = 16 << 20
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a regular file; a pipe or device that took its place is refused, and never waited for.
+    """Opens a regular file; a pipe or device in its place is refused without blocking.
 
     Raises:
-        UnusableFileError: it is no regular file.
+        UnusableFileError: it is not a regular file.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UnusableFileError(path, "is no regular file", "save its text to a file")
+            raise UnusableFileError(path, "is not a regular file", "save its text to a file")
         yield file
 
 
 class Budget:
-    """How much a file has expanded to, held against the limits."""
+    """Counts the bytes that a file expands to and enforces the limits."""
 
     def __init__(self, path: Path, size: int, limits: Limits) -> None:
         self._path, self._limits = path, limits
@@ -39,10 +39,10 @@ class Budget:
         self.spent = 0
 
     def spend(self, size: int) -> None:
-        """Counts bytes that came out of the file.
+        """Counts bytes expanded from the file.
 
         Raises:
-            UnusableFileError: they are more than the limits allow.
+            UnusableFileError: the total exceeds the limits.
         """
         self.spent += size
         if self.spent > self._limits.max_expanded_bytes:
@@ -54,7 +54,7 @@ class Budget:
 
 
 class Bytes:
-    """The bytes of a file after decompression, read in steps that heed a stop."""
+    """The bytes of a file after decompression; each read checks for a stop request."""
 
     def __init__(self, path: Path, file: IO[bytes], reading: Reading) -> None:
         self._path, self._file, self._reading = path, file, reading
@@ -65,16 +65,16 @@ class Bytes:
         self._given = 0
 
     def read(self, size: int) -> bytes:
-        """Returns the next bytes, none at the end.
+        """Returns the next bytes, empty at the end.
 
         Raises:
-            UnusableFileError: they are damaged or cut off, or more than the limits allow.
+            UnusableFileError: the file is damaged or truncated, or exceeds the limits.
         """
         self._reading.raise_if_stopped()
         try:
             raw: bytes = self._stream.read(size)
         except (OSError, EOFError, ValueError) as error:
-            reason = f"is damaged or cut off after {self._given:,} bytes ({why(error)})"
+            reason = f"is damaged or truncated after {self._given:,} bytes ({why(error)})"
             raise UnusableFileError(self._path, reason, "fetch or compress it again") from error
         self._given += len(raw)
         if self._budget:
@@ -83,13 +83,13 @@ class Bytes:
 
     @property
     def position(self) -> int:
-        """How much of the file itself is read."""
+        """How many bytes of the file itself have been read."""
         return self._file.tell()
 
 
 @contextmanager
 def opened_bytes(path: Path, reading: Reading) -> Iterator[Bytes]:
-    """Opens a file for `Bytes`."""
+    """Opens a file as `Bytes`."""
     with opened(path) as file:
         yield Bytes(path, file, reading)
 

@@ -1,4 +1,4 @@
-"""Reads Parquet files, a text a row."""
+"""Reads Parquet files, one text per row."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from revlm.corpus.reading.readers.rows import NAME_THE_COLUMN, no_column, text_o
 
 
 def read_parquet(path: Path, reading: Reading) -> Iterator[RawText | Unusable]:
-    """Yields the text of each row, of strings or of bytes that are UTF-8; the title is its column `title`."""
+    """Yields the text of each row, from a column of strings or UTF-8 bytes; its title is the column `title`."""
     import pyarrow
 
     size, before, number = path.stat().st_size, 0, 0
@@ -32,5 +32,5 @@ def read_parquet(path: Path, reading: Reading) -> Iterator[RawText | Unusable]:
                 else:
                     yield text_of_row(values, place, reading, read_bytes)
         except (OSError, pyarrow.ArrowException) as error:
-            reason = f"is damaged or no Parquet file, after row {number} ({why(error)})"
+            reason = f"is damaged or not a Parquet file, after row {number} ({why(error)})"
             raise UnusableFileError(path, reason, "fetch it again") from error

@@ -1,4 +1,4 @@
-"""The rows of a Parquet file, read page by page, of this machine or over the network."""
+"""The rows of a Parquet file, local or over the network, read page by page."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,37 +6,37 @@ from typing import Any
 from revlm.corpus.reading.readers.raw import Reading, Unusable, shown
 from revlm.corpus.reading.readers.rows import TITLE_COLUMN
 
-# Rows decoded at one time: whole books, each.
+# Rows decoded at once; each may be a whole book.
 _ROWS = 8
-# Read at one time of a column, whose group of rows may be larger than memory; `pre_buffer` would fetch it whole.
+# Read at once of a column, whose row group may exceed memory; `pre_buffer` would fetch it whole.
 _READ_BYTES = 1 << 20
 
-Row = dict[str, Any]  # a column's name to a scalar of Arrow
+Row = dict[str, Any]  # a column's name to an Arrow scalar
 
 
 def open_parquet(file: Any) -> Any:
-    """Returns a `pyarrow.parquet.ParquetFile` of an open file or a path."""
+    """Returns a `pyarrow.parquet.ParquetFile` for an open file or a path."""
     from pyarrow import parquet
 
     return parquet.ParquetFile(file, buffer_size=_READ_BYTES, pre_buffer=False)
 
 
 def columns_to_read(schema: Any, text_column: str) -> list[str] | None:
-    """Returns the columns that are needed of a schema of Arrow; None where it lacks the text's."""
+    """Returns the columns to read from an Arrow schema; None where it lacks the text column."""
     if not _has_column(schema, text_column):
         return None
     return [name for name in dict.fromkeys((text_column, TITLE_COLUMN)) if name == text_column or name in schema.names]
 
 
 def _has_column(fields: Any, column: str) -> bool:
-    """Whether a schema or struct has a column, by its own name or by names with dots between."""
+    """Whether a schema or struct has a column, by its own name or by a dotted path."""
     first, _, rest = column.partition(".")
     inner = next((field.type for field in fields if field.name == first), None)
     return column in (field.name for field in fields) or bool(rest and _is_struct(inner) and _has_column(inner, rest))
 
 
 def names_in(schema: Any) -> Iterator[str]:
-    """Yields the names of the columns of a schema, of those that hold others the names that lead into them."""
+    """Yields the names of the columns of a schema; for struct columns, the dotted paths of their fields."""
     for field in schema:
         if _is_struct(field.type):
             yield from (f"{field.name}.{field.type.field(index).name}" for index in range(field.type.num_fields))
@@ -45,7 +45,7 @@ def names_in(schema: Any) -> Iterator[str]:
 
 
 def rows_of(file: Any, columns: list[str], groups: range) -> Iterator[Row]:
-    """Yields the rows of groups of a Parquet file."""
+    """Yields the rows of row groups of a Parquet file."""
     for batch in file.iter_batches(batch_size=_ROWS, row_groups=groups, columns=columns):
         names = batch.schema.names
         for index in range(batch.num_rows):
@@ -53,7 +53,7 @@ def rows_of(file: Any, columns: list[str], groups: range) -> Iterator[Row]:
 
 
 def values_of(row: Row, place: str, reading: Reading) -> dict[str, Any] | Unusable:
-    """Returns the values of a row, bytes where a string is no UTF-8; or that one is too long."""
+    """Returns the values of a row, bytes where a string is not UTF-8; `Unusable` where one is too long."""
     limit = reading.limits.max_line_bytes
     for name, value in row.items():
         if _size_of(value) > limit:
@@ -62,7 +62,7 @@ def values_of(row: Row, place: str, reading: Reading) -> dict[str, Any] | Unusab
 
 
 def _value_of(value: Any) -> Any:
-    """Returns a scalar as a value of Python; what is neither text nor leads to one is not looked into."""
+    """Returns a scalar as a Python value; nested types other than structs become an empty list."""
     from pyarrow import types
 
     if not value.is_valid:
@@ -80,7 +80,7 @@ def _value_of(value: Any) -> Any:
 
 
 def _size_of(value: Any) -> int:
-    """Returns the bytes of a string or binary, of a struct those of all that it holds."""
+    """Returns the size in bytes of a string or binary; of a struct, the sum over its fields."""
     from pyarrow import types
 
     if not value.is_valid:

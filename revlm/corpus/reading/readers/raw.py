@@ -1,4 +1,4 @@
-"""What a reader is given, what it gives, and how it says that it cannot."""
+"""What a reader takes, what it yields, and the error that it raises."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class Reading:
     """How files are read.
 
     Attributes:
-        text_column: the column of the text, in files of rows; a dot leads into a column of columns.
-        limits: what one file may take.
-        raise_if_stopped: called between small pieces of work, whether or not they give a text.
+        text_column: the text column in files of rows; a dotted path names a field of a struct or object.
+        limits: the limits of one file.
+        raise_if_stopped: called at short intervals, whether or not a text was read.
     """
 
     text_column: str = TEXT_COLUMN
@@ -32,10 +32,10 @@ PLAIN_READING = Reading()
 
 
 class RawText(NamedTuple):
-    """One text of a file as it stands there, in pieces that are read while they are used, before the next text.
+    """One text of a file, before cleaning; its pieces are read lazily and must be consumed before the next text.
 
-    `place` tells it from the file's other texts ("line 3"; empty where it is the only one). `read_bytes` is its share
-    of the file's bytes: they add up to the file's size, for progress. `title` is what the file calls the text.
+    `place` locates it in the file ("line 3"; empty where it is the only text). `read_bytes` is its share of the file's
+    bytes, for progress: the shares add up to the file's size. `title` is the title that the file gives.
     """
 
     pieces: Iterable[str]
@@ -45,7 +45,7 @@ class RawText(NamedTuple):
 
 
 class Unusable(NamedTuple):
-    """One text of a file that cannot be used, while those after it can."""
+    """One text of a file that cannot be used; those after it may be."""
 
     place: str
     reason: str
@@ -54,7 +54,7 @@ class Unusable(NamedTuple):
 
 
 class UnusableFileError(Exception):
-    """A file that gives no (further) text; whether that stops everything is the caller's choice."""
+    """A file gives no (further) text; the caller decides whether that is an error."""
 
     def __init__(self, path: Path, reason: str, remedy: str) -> None:
         super().__init__(reason)
@@ -62,44 +62,44 @@ class UnusableFileError(Exception):
 
 
 def unreadable(path: Path, error: Exception) -> UnusableFileError:
-    """Returns the error of a file that the system does not let us read, or that no reader can make sense of."""
+    """Returns the error for a file that raised `error` while it was read."""
     if isinstance(error, OSError):
         return UnusableFileError(path, f"cannot be read: {why(error)}", "make it readable")
     if isinstance(error, MemoryError):
-        remedy = "give the process more memory, or pass a lower --max-line-bytes to name what is too large"
+        remedy = "give the process more memory, or pass a lower --max-line-bytes to find the oversized text"
         return UnusableFileError(path, "cannot be read: memory ran out", remedy)
     reason = f"cannot be read ({type(error).__name__}: {why(error)})"
     return UnusableFileError(path, reason, "it is probably damaged: fetch it again")
 
 
 def why(error: BaseException) -> str:
-    """Returns what the system or a library says, on one line, to stand within a sentence."""
+    """Returns the message of an exception on one line, to be quoted in a sentence."""
     said = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     said = " ".join(said[: 10 * _TITLE_CHARACTERS].split()).rstrip(".")
     said = said if len(said) <= _TITLE_CHARACTERS else said[:_TITLE_CHARACTERS] + "…"
-    return said if said[1:2].isupper() else said[:1].lower() + said[1:]  # "EOF" stays, and so does what follows
+    return said if said[1:2].isupper() else said[:1].lower() + said[1:]  # an acronym such as "EOF" stays in capitals
 
 
 def printable(path: Path | str) -> str:
-    """Returns a path as valid text: bytes of a file name that are no UTF-8 are written as escapes."""
+    """Returns a path as valid text: bytes of a file name that are not UTF-8 are escaped."""
     return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def shown(name: object) -> str:
-    """Returns a name from inside a file in quotes, cut where it is long."""
+    """Returns a name from inside a file, quoted, and truncated where it is long."""
     text = str(name)
     return repr(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…")
 
 
 def title_of(text: object) -> str | None:
-    """Returns what may be a title on one line, cut where it is long; None for what is none."""
+    """Returns a title on one line, truncated where it is long; None where `text` is not a usable string."""
     if not isinstance(text, str) or no_text(text[:_TITLE_CHARACTERS]):
         return None
     return " ".join(text[: 4 * _TITLE_CHARACTERS].split())[:_TITLE_CHARACTERS].strip() or None
 
 
 def no_text(text: str) -> str | None:
-    """Returns what a string holds that no text does, a lone surrogate or NUL, for an `Unusable`; None for a text."""
+    """Returns why a string is not text (it holds a lone surrogate or a NUL), or None where it is."""
     try:
         text.isascii() or text.encode()
     except UnicodeEncodeError as error:

@@ -1,4 +1,4 @@
-"""The text of a row, whatever the file it comes from: of JSON lines, of Parquet, of a dataset of the hub."""
+"""The text of a row of JSON lines, Parquet or a dataset on the hub."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -7,7 +7,7 @@ from revlm.corpus.reading.readers.charsets import guess_of
 from revlm.corpus.reading.readers.raw import RawText, Reading, Unusable, no_text, shown, title_of
 
 REPAIR = "repair the line"
-NAME_THE_COLUMN = "name the column of the text with --text-column"
+NAME_THE_COLUMN = "name the text column with --text-column"
 TITLE_COLUMN = "title"
 _PIECE_CHARACTERS = 1 << 20
 _LISTED = 8
@@ -22,7 +22,7 @@ _IN_WORDS = {
 
 
 def text_of_row(row: Any, place: str, reading: Reading, read_bytes: int) -> RawText | Unusable:
-    """Returns the text in a column of a row: its own name, or names with dots between that lead into objects."""
+    """Returns the text in the text column of a row, named by its own name or by a dotted path into objects."""
     if not isinstance(row, dict):
         return Unusable(place, "is not a JSON object", REPAIR, read_bytes)
     column = reading.text_column
@@ -45,7 +45,7 @@ def text_of_row(row: Any, place: str, reading: Reading, read_bytes: int) -> RawT
 
 
 def value_at(row: dict[str, Any], column: str) -> tuple[bool, Any]:
-    """Returns whether there is such a column, and its value; one whose own name has dots comes first."""
+    """Returns whether a column exists, and its value; a column whose own name has dots takes precedence."""
     if column in row:
         return True, row[column]
     first, _, rest = column.partition(".")
@@ -56,7 +56,7 @@ def value_at(row: dict[str, Any], column: str) -> tuple[bool, Any]:
 
 
 def columns_of(row: dict[str, Any]) -> Iterator[str]:
-    """Yields the names of the columns, of those that hold others the names that lead into them."""
+    """Yields the names of the columns; for objects, the dotted paths of their fields."""
     for name, value in row.items():
         if isinstance(value, dict) and value:
             yield from (f"{name}.{inner}" for inner in value)
@@ -65,12 +65,12 @@ def columns_of(row: dict[str, Any]) -> Iterator[str]:
 
 
 def no_column(column: str, there: Iterable[str]) -> str:
-    """Returns that a column is not there, and the first of those that are."""
+    """Returns a clause that says that a column is missing, with the first names of those present."""
     names = [shown(name) for name, _ in zip(there, range(_LISTED), strict=False)]
     return f"has no column {shown(column)} (it has {', '.join(names) or 'none'})"
 
 
 def in_pieces(text: str) -> Iterator[str]:
-    """Yields a text in pieces whose copies take little memory; an empty one as one piece."""
+    """Yields a text in pieces small enough to copy; an empty text as one empty piece."""
     for start in range(0, len(text), _PIECE_CHARACTERS) or (0,):
         yield text[start : start + _PIECE_CHARACTERS]

@@ -1,4 +1,4 @@
-"""Reads a file that is one text, in UTF-8, of any size, compressed or not."""
+"""Reads a file that is one UTF-8 text of any size, compressed or not."""
 
 import codecs
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from revlm.corpus.reading.readers.opened import Bytes, opened_bytes
 from revlm.corpus.reading.readers.raw import NUL, RawText, Reading, UnusableFileError
 
 PIECE_BYTES = 1 << 20
-# How ISO-2022, whose bytes are all ASCII, changes to another character set.
+# Escape sequences by which ISO-2022, whose bytes are all ASCII, switches the character set.
 _ISO_2022 = ("\x1b$", "\x1b(B", "\x1b(J")
 
 
@@ -22,7 +22,7 @@ def read_text(path: Path, reading: Reading) -> Iterator[RawText]:
 
 def _pieces(path: Path, source: Bytes) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8")()
-    offset = 0  # in bytes, of what the decoder has not given yet
+    offset = 0  # in bytes, of the first byte not yet decoded
     while True:
         raw = source.read(PIECE_BYTES)
         if not offset and mark_of(raw):
@@ -47,6 +47,6 @@ def _pieces(path: Path, source: Bytes) -> Iterator[str]:
 
 
 def not_utf8(path: Path, raw: bytes, place: str) -> UnusableFileError:
-    """Returns the error of a file with a place that is no UTF-8, and what its bytes may be instead."""
+    """Returns the error for a file that is not UTF-8 at `place`, with a guess at its encoding."""
     guess = guess_of(raw)
     return UnusableFileError(path, f"is not UTF-8: {place}; {guess.clause}", guess.remedy)

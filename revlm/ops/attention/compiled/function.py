@@ -1,14 +1,15 @@
-"""The compiled attention as a function that PyTorch can differentiate.
+"""The compiled attention as an autograd function.
 
-Blocks of queries meet the band of sorted keys that holds their windows, in tiles whose sums stay in registers; rounds
-join by their log-sum-exp, and the backward pass computes the weights again from it. Sums are in float32 (float64 for
-float64 inputs). Results are the same bits whatever the number of threads: a thread takes 2,048 places of the sorted
-order at a time (more where the window is wider), and what two of them add to one key is added in a fixed order.
+Blocks of queries attend to the band of sorted keys that holds their windows, in tiles whose sums stay in registers.
+Rounds are merged by their log-sum-exp, and the backward pass recomputes the weights from it. Sums are in float32
+(float64 for float64 inputs). Results have the same bits for any number of threads: a thread processes 2,048 places of
+the sorted order at a time (more for a wider window), and contributions of two threads to one key are added in a fixed
 
-Besides inputs and results it holds, for one row (for as many as keep the threads occupied, where rows are short):
-12 bytes a token and round for the sorted order; with several rounds, a copy of q, k, v and the sum of the output, in
-the backward pass of q, k, v, d_out and three sums, `head_dim` elements each a token (where q is k: for both together);
-and for each thread, whose logits these are, `2 * (window + block) * (2 * head_dim + block)` numbers.
+order.
+Besides inputs and results it holds, for one row (for as many short rows as keep the threads busy): 12 bytes per token
+and round for the sorted order; with several rounds, a copy of q, k, v and the sum of the output, in the backward pass
+of q, k, v, d_out and three sums, `head_dim` elements per token each (where q is k, one for both); and for the logits of
+each thread, `2 * (window + block) * (2 * head_dim + block)` numbers.
 """
 
 from typing import Any, NamedTuple
@@ -26,12 +27,12 @@ _NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float64: "
 
 
 def takes(arguments: Arguments) -> bool:
-    """Returns whether the arguments are what the backend is made for: any."""
+    """Returns whether the backend supports the arguments; it supports any."""
     return True
 
 
 def takes_head_dim(head_dim: int) -> bool:
-    """Returns whether heads are of a width that the backend is made for: any."""
+    """Returns whether the backend supports the head_dim; it supports any."""
     return True
 
 
@@ -48,14 +49,14 @@ def attention_with_log_sum_exp(
     block: int,
     may_overwrite: bool,
 ) -> tuple[Float[Tensor, "rows queries head_dim"], Float[Tensor, "rows queries"]]:
-    """Returns what `reference.attention_with_log_sum_exp` returns; on a CPU with a C++ compiler.
+    """Returns the result of `reference.attention_with_log_sum_exp`, on a CPU with a C++ compiler.
 
-    Where q is k, the same tensor, it is read once and one sum holds both of its gradients. With `may_overwrite` the
-    backward pass, which is then possible once, may write the gradients over q, k and v.
+    Where q and k are the same tensor, it is read once and one sum holds both gradients. With `may_overwrite` the
+    backward pass may write the gradients over q, k and v, and can then run only once.
 
     Raises:
-        BuildError: where the compiler refuses the source.
-        MemoryError: where there is not enough.
+        BuildError: the compiler rejects the source.
+        MemoryError: memory runs out.
     """
     inputs = k.dtype if k.dtype in _NAMES else torch.float32
     options = _Options(window, include_self, block, may_overwrite)
@@ -99,7 +100,7 @@ class _CompiledAttention(torch.autograd.Function):
     def backward(ctx: Any, d_out: Tensor, _d_log_sum_exp: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, bucket, scale, sink, out, log_sum_exp = ctx.saved_tensors
         saved = {"q": q, "k": k, "v": v, "bucket": bucket, "scale": scale, "sink": sink}
-        # In float32 and in a single round the gradients are where they are summed, while the inputs are still read.
+        # In float32 with a single round, gradients are summed in place while the inputs are still read.
         over = ctx.options.may_overwrite and (bucket.shape[1] > 1 or k.dtype != scale.dtype)
         gradients = {
             f"d_{name}": None if of is None else of.detach() if over else torch.empty(of.shape, dtype=of.dtype)
@@ -144,7 +145,7 @@ def _rows_contiguous(x: Tensor) -> Tensor:
 
 
 def _as_int32(bucket: Tensor) -> Tensor:
-    """Returns the buckets as int32; rows that share theirs (a dimension of stride 0) still do."""
+    """Returns the buckets as int32; rows that share their buckets (stride 0) still do."""
     if bucket.dtype == torch.int32:
         return bucket
     if bucket.stride(0) == 0:

@@ -1,10 +1,10 @@
-"""The memory of the compiled passes, counted from their C++."""
+"""The workspace of the compiled passes, as allocated in C++."""
 
 import torch
 
 from revlm.ops.compiled.structures import CONSTANTS
 
-_REAL = 4  # sums of float32 and bfloat16 inputs
+_REAL = 4  # bytes of a sum, for float32 and bfloat16 inputs
 
 
 def workspace_bytes(
@@ -19,9 +19,9 @@ def workspace_bytes(
     backward: bool,
     queries_are_keys: bool,
 ) -> int:
-    """Returns the most bytes that one call holds beside its inputs, its results and its gradients.
+    """Returns the peak of the bytes that one call holds besides its inputs, results and gradients.
 
-    The rows count as far as they are worked off together, which the number of threads decides. `element_bytes` is the
+    It grows with the rows that are processed together, which depend on the number of threads. `element_bytes` is the
     size of an element of q, k and v.
     """
     threads = torch.get_num_threads()
@@ -29,21 +29,21 @@ def workspace_bytes(
     segments = -(-tokens // max(CONSTANTS["segment"], window, block))
     group = min(max(4 * threads // segments, 1), rows)
     orders = group * rounds * tokens * (4 + CONSTANTS["place_bytes"])
-    # A sort's numbers, sorted numbers and sorted tokens, of each thread.
+    # The keys, sorted keys and sorted tokens of each thread's sort.
     sorting = min(threads, group * rounds) * 3 * 4 * tokens
     in_records = rounds > 1
     inputs = ((4 if backward else 3) - queries_are_keys) * in_records
     sums = (3 - queries_are_keys) * (in_records or element_bytes < real) if backward else 1 * in_records
     records = group * tokens * (inputs * _vectors(head_dim * element_bytes) + sums * _vectors(head_dim * real))
-    # Of each query: maximum and sum of its weights; or its log-sum-exp and its delta.
+    # Per query: the maximum and the sum of its weights, or its log-sum-exp and its delta.
     of_queries = 2 * group * tokens * real
     boundaries = group * segments * window * 2 * head_dim * real if backward and segments > 1 else 0
-    # Of each thread: packed keys and values, pairs, and the block's queries in a few forms; backwards also gradients.
+    # Per thread: packed keys and values, pairs, and the block's queries in several layouts; backwards also gradients.
     of_thread = real * ((window + block) * (2 * head_dim + block) * (2 if backward else 1) + 4 * block * head_dim)
     return orders + sorting + records + of_queries + boundaries + threads * of_thread
 
 
 def _vectors(size_bytes: int) -> int:
-    """The bytes of a field of a record: whole vectors."""
+    """Returns the bytes of a record's field, rounded up to whole vectors."""
     whole = CONSTANTS["field_bytes"]
     return -(-size_bytes // whole) * whole

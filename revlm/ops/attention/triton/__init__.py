@@ -1,4 +1,4 @@
-"""Bucketed window attention in Triton, for CUDA; `triton` is imported when it is first called."""
+"""Bucketed window attention in Triton for CUDA; `triton` is imported at the first call."""
 
 import torch
 from jaxtyping import Float, Int
@@ -15,12 +15,12 @@ _DTYPES = (torch.bfloat16, torch.float32)
 
 
 def takes(arguments: Arguments) -> bool:
-    """Returns whether the arguments are of a head_dim and a precision that the backend is made for."""
+    """Returns whether the backend supports the arguments' head_dim and dtype."""
     return takes_head_dim(arguments.k.shape[2]) and (is_interpreted() or arguments.k.dtype in _DTYPES)
 
 
 def takes_head_dim(head_dim: int) -> bool:
-    """Returns whether heads are of a width that the backend is made for."""
+    """Returns whether the backend supports the head_dim."""
     return head_dim <= _LARGEST_HEAD_DIM
 
 
@@ -37,11 +37,11 @@ def attention_with_log_sum_exp(
     block: int,
     may_overwrite: bool,
 ) -> tuple[Float[Tensor, "rows queries head_dim"], Float[Tensor, "rows queries"]]:
-    """Returns what `reference.attention_with_log_sum_exp` returns, on CUDA (elsewhere in Triton's interpreter).
+    """Returns the result of `reference.attention_with_log_sum_exp`, on CUDA (elsewhere in Triton's interpreter).
 
-    `block` becomes the power of two below it, between 16 and 128. Where q is k, the same tensor, one sum holds both of
-    its gradients. With `may_overwrite` the backward pass, which is then possible once, may write the gradients over q,
-    k and v.
+    `block` is rounded down to a power of two between 16 and the kernel's limit. Where q and k are the same tensor, one
+    sum holds both gradients. With `may_overwrite` the backward pass may write the gradients over q, k and v, and can
+    then run only once.
     """
     from revlm.ops.attention.triton.function import Options, TritonAttention
 

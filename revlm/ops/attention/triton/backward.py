@@ -1,7 +1,7 @@
-"""What the backward pass reads: two launches a round, one over the queries and one over the keys.
+"""The inputs of the backward pass, which has two launches per round, one over the queries and one over the keys.
 
-Weights come again from the log-sum-exp. Sums over rounds are read, added to and written by the one program that holds
-the query or the key, round after round: the same bits each time.
+Weights are recomputed from the log-sum-exp. In each round only the program that holds a query or key reads, adds to and
+writes its sums, so results are deterministic.
 """
 
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from revlm.ops.triton.launch import SUM_TYPES, padded
 
 
 class Given(NamedTuple):
-    """What the backward pass reads of some rows; `delta` is the inner product of each output and its gradient."""
+    """The inputs of the backward pass for some rows; `delta` is the inner product of each output and its gradient."""
 
     q: Tensor
     k: Tensor
@@ -27,7 +27,7 @@ class Given(NamedTuple):
     block: int
 
     def arguments(self, round_: int) -> dict[str, Any]:
-        """Returns the arguments that both kernels have."""
+        """Returns the arguments common to both kernels."""
         head_dim = self.q.shape[2]
         strides = {
             f"{name}_{axis}": getattr(self, name).stride(dimension)

@@ -1,4 +1,4 @@
-"""The forward pass: one launch a round, in which every query stands once and adds what this round lets it see."""
+"""The forward pass: one launch per round, in which every query is processed once and adds this round's keys."""
 
 from typing import no_type_check
 
@@ -29,9 +29,9 @@ def forward_launch(
     include_self: bool,
     block: int,
 ) -> Launch:
-    """Returns the kernel of one round for some rows.
+    """Returns the launch of one round for some rows.
 
-    `state` holds means in full precision from one round to the next; it may be `out`.
+    `state` carries means in full precision from round to round; it may be `out`.
     """
     rows, queries, head_dim = q.shape
     tokens, rounds = order.token.shape[2], order.token.shape[1]
@@ -101,7 +101,7 @@ def _forward(
     BLOCK_K: tl.constexpr,
     SUMS: tl.constexpr,
 ):
-    """A block of queries at neighbouring places of this round's order, and the keys from its first window on."""
+    """Processes a block of queries, consecutive in this round's order, and the keys from its first window on."""
     row = tl.program_id(1).to(tl.int64)
     rounds_before = row * row_rounds
     own = (rounds_before + EARLIER) * tokens
@@ -127,7 +127,7 @@ def _forward(
             maximum = tl.full([BLOCK_Q], float("-inf"), SUMS)
         else:
             maximum = tl.zeros([BLOCK_Q], SUMS) + tl.load(sink + row) * LOG2_E
-    # What there is so far stands for one key of this logit.
+    # The result so far acts as one key with this logit.
     weight_sum = tl.where(maximum == float("-inf"), 0.0, 1.0).to(SUMS)
 
     for key_start in range(tl.min(begin), block_end, BLOCK_K):
@@ -141,7 +141,7 @@ def _forward(
         )
         logits = tl.where(seen, product(q_tile, tl.trans(k_tile), SUMS) * factor, float("-inf"))
         new_maximum = tl.maximum(maximum, tl.max(logits, 1))
-        # A finite one keeps -inf - maximum from being NaN where a query sees nothing.
+        # A finite value, so that -inf - maximum is not NaN where a query sees no key.
         finite = tl.where(new_maximum == float("-inf"), 0.0, new_maximum)
         weights = tl.exp2(logits - finite[:, None])
         kept = tl.exp2(maximum - finite)

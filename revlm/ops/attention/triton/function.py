@@ -1,13 +1,13 @@
-"""The Triton attention as a function that PyTorch can differentiate.
+"""The Triton attention as an autograd function.
 
-Kernels gather q, k and v through the sorted order, so that no sorted copies exist, and read tensors of more than 2^31
-elements. Rounds follow one another: in each, a query stands once, in the one program that adds to its output and
-log-sum-exp. Sums are in float32 (float64 for float64 inputs), nothing is added atomically, and the same call gives the
-same bits. Rows are worked off in groups that fill a card.
+Kernels gather q, k and v through the sorted order, so that no sorted copies exist; tensors may have more than 2^31
+elements. Rounds run in sequence: in each, one program processes a query and adds to its output and log-sum-exp. Sums
+are in float32 (float64 for float64 inputs), there are no atomics, and the same call gives the same bits. Rows are
+processed in groups large enough to fill a GPU.
 
-Beside inputs and results a call holds, for one group of rows: 16 bytes a token and round for the sorted order; in the
-forward pass of several rounds on half-precision inputs the means so far, in the backward pass the sums of three
-gradients (where q is k: of two), `head_dim` numbers a token each.
+Besides inputs and results a call holds, for one group of rows: 16 bytes per token and round for the sorted order; in
+the forward pass of several rounds on half-precision inputs the means so far; in the backward pass the sums of three
+gradients (of two where q is k); each `head_dim` numbers per token.
 """
 
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ from revlm.ops.triton.availability import on_device
 
 
 class Options(NamedTuple):
-    """What is not a tensor; see `attention_with_log_sum_exp`."""
+    """The arguments that are not tensors; see `attention_with_log_sum_exp`."""
 
     window: int
     include_self: bool
@@ -109,7 +109,7 @@ def _backward(
     given = {name: x for name, x in (("q", q), ("k", k), ("v", v)) if x is not None}
     over = options.may_overwrite
     gradients = {name: x.detach() if over else x.new_empty(x.shape) for name, x in given.items()}
-    # Nothing is added up in a single round, unless the gradients of queries are those of keys.
+    # A single round needs no sums, unless the gradients of queries are added to those of keys.
     sum_type = k.dtype if rounds == 1 and q is not None else scale.dtype
     in_place = sum_type == k.dtype and not over
     sums = {name: x if in_place else x.new_empty(group, *x.shape[1:], dtype=sum_type) for name, x in gradients.items()}

@@ -1,4 +1,4 @@
-"""What the kernels of both passes load through the sorted order: a block of queries, and a block of vectors."""
+"""Loads through the sorted order for the kernels of both passes: a block of queries, and a block of vectors."""
 
 from typing import no_type_check
 
@@ -9,11 +9,11 @@ import triton.language as tl
 @triton.jit
 @no_type_check
 def queries_at(at, exists, end, token, first, tokens, queries, INCLUDE_SELF: tl.constexpr):
-    """Returns what stands at some places of one order, and the window of each query there.
+    """Returns the tokens at some places of one order, and the window of each query there.
 
-    `token` and `first` begin at the row and round; a token stands at the places that exist, which lie before `end`. The
-    results are the tokens; their numbers among the queries; whether there is such a query; and where its window begins
-    and how many places it has: none, from `end` on, where there is no query.
+    `token` and `first` point to the row and round; places that exist are before `end`. The results are the tokens;
+    their indices among the queries; whether the query exists; and the start and size of its window, `end` and 0 where
+    there is no query.
     """
     t = tl.load(token + at, mask=exists, other=0)
     query = t - (tokens - queries)
@@ -26,7 +26,7 @@ def queries_at(at, exists, end, token, first, tokens, queries, INCLUDE_SELF: tl.
 @triton.jit
 @no_type_check
 def vectors(x, stride, at, exists, HEAD_DIM: tl.constexpr, BLOCK_D: tl.constexpr):
-    """Returns the vectors of one row of x at some tokens, zero where none exists and beyond the head's width."""
+    """Returns the vectors of one row of x at some tokens, zero where none exists and beyond head_dim."""
     d = tl.arange(0, BLOCK_D)
     inside = exists[:, None] & (d < HEAD_DIM)[None, :]
     return tl.load((x + at.to(tl.int64) * stride)[:, None] + d[None, :], mask=inside, other=0.0)

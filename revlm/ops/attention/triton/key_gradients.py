@@ -1,4 +1,4 @@
-"""The gradients of keys and values: one launch a round, in which every key stands once."""
+"""The gradients of keys and values: one launch per round, in which every key is processed once."""
 
 from typing import no_type_check
 
@@ -15,9 +15,9 @@ from revlm.ops.triton.product import product
 
 
 def key_launch(given: Given, d_k: Tensor, d_v: Tensor, *, round_: int, add_to_d_k: bool) -> Launch:
-    """Returns the kernel that adds one round to the gradients of keys and values.
+    """Returns the launch that adds one round to the gradients of keys and values.
 
-    `add_to_d_k` says whether `d_k` holds something in the first round already: the gradients of queries that are keys.
+    `add_to_d_k` says whether `d_k` already holds gradients in the first round: those of queries that are keys.
     """
     rows, _, head_dim = given.k.shape
     tokens = given.order.token.shape[2]
@@ -70,7 +70,7 @@ def _key_gradients(
     BLOCK_K: tl.constexpr,
     SUMS: tl.constexpr,
 ):
-    """A block of keys at neighbouring places of this round's order, and the queries up to the last that sees one."""
+    """Processes a block of keys, consecutive in this round's order, and the queries up to the last that sees one."""
     row = tl.program_id(1).to(tl.int64)
     rounds_before = row * row_rounds
     own = (rounds_before + EARLIER) * tokens

@@ -1,4 +1,4 @@
-"""The sorted order of buckets on the device, and the ends of every window in it."""
+"""The sorted order of buckets on the device, and the bounds of every window in it."""
 
 from collections.abc import Iterator
 from typing import NamedTuple, no_type_check
@@ -15,10 +15,10 @@ _BLOCK = 256
 
 
 class SortedOrder(NamedTuple):
-    """For each of some rows (one, where all share their buckets) and rounds, int32 [rows, rounds, tokens].
+    """The order of each row (one row if all share their buckets) and round, int32 [rows, rounds, tokens].
 
-    `token[i]` stands at place i of the order by (bucket, position), `place[t]` is where t stands. The window of t are
-    the places from `first[t]` up to `place[t]`, itself included or not; `last[t]` is the last place that sees t.
+    `token[i]` is the token at place i of the order by (bucket, position), `place[t]` the place of token t. The window
+    of t is the places from `first[t]` up to `place[t]`, inclusive or not; `last[t]` is the last place that sees t.
     """
 
     token: Int[Tensor, "order_rows rounds tokens"]
@@ -28,26 +28,26 @@ class SortedOrder(NamedTuple):
 
     @property
     def row_rounds(self) -> int:
-        """The rounds from one row to the next: 0 where rows share them."""
+        """The stride between rows, in rounds: 0 where rows share their buckets."""
         return 0 if self.token.shape[0] == 1 else self.token.shape[1]
 
 
 def sorted_orders(
     bucket: Int[Tensor, "rows rounds tokens"], group: int, window: int, include_self: bool
 ) -> Iterator[tuple[slice, SortedOrder]]:
-    """Yields groups of rows with their order; rows that share their buckets (a dimension of stride 0) share it."""
+    """Yields groups of rows with their order; rows that share their buckets (stride 0) share the order."""
     rows, order = bucket.shape[0], None
     shared = bucket.stride(0) == 0
     for start in range(0, rows, group):
         span = slice(start, min(start + group, rows))
         if order is None or not shared:
-            order = None  # gives its memory back first
+            order = None  # frees its memory first
             order = sorted_order(bucket[:1] if shared else bucket[span], window, include_self)
         yield span, order
 
 
 def sorted_order(bucket: Int[Tensor, "rows rounds tokens"], window: int, include_self: bool) -> SortedOrder:
-    """Returns the order of each row by one stable sort a round."""
+    """Returns the order of each row, by one stable sort per round."""
     sorted_bucket, sorted_token = torch.sort(bucket.to(torch.int32).contiguous(), dim=-1, stable=True)
     order = SortedOrder(*(torch.empty_like(sorted_bucket) for _ in range(4)))
     order_launch(sorted_bucket, sorted_token, order, window - include_self).run()
@@ -55,7 +55,7 @@ def sorted_order(bucket: Int[Tensor, "rows rounds tokens"], window: int, include
 
 
 def order_launch(sorted_bucket: Tensor, sorted_token: Tensor, order: SortedOrder, reach: int) -> Launch:
-    """Returns the kernel that finds windows: `reach` places back and forth, within the bucket."""
+    """Returns the launch that finds windows: `reach` places backwards and forwards, within the bucket."""
     tokens = sorted_bucket.shape[-1]
     arguments = {
         "sorted_bucket": sorted_bucket,
@@ -72,7 +72,7 @@ def order_launch(sorted_bucket: Tensor, sorted_token: Tensor, order: SortedOrder
 @triton.jit
 @no_type_check
 def _order(sorted_bucket, sorted_token, token, place, first, last, tokens, reach, steps, BLOCK: tl.constexpr):
-    """A block of places: both ends of each one's window by bisection, since a bucket's places are contiguous."""
+    """Finds both window bounds for a block of places by bisection, since a bucket's places are contiguous."""
     blocks_of_row = tl.cdiv(tokens, BLOCK)
     row = (tl.program_id(0) // blocks_of_row).to(tl.int64) * tokens
     at = tl.program_id(0) % blocks_of_row * BLOCK + tl.arange(0, BLOCK)

@@ -1,4 +1,4 @@
-"""The gradients of the queries: one launch a round, in which every query stands once."""
+"""The gradients of the queries: one launch per round, in which every query is processed once."""
 
 from typing import no_type_check
 
@@ -15,9 +15,9 @@ from revlm.ops.triton.product import product
 
 
 def query_launch(given: Given, out: Tensor, d_q: Tensor, d_scale: Tensor, *, round_: int) -> Launch:
-    """Returns the kernel that adds one round to the gradients of the queries; the first fills `given.delta`.
+    """Returns the launch that adds one round to the gradients of the queries; the first round fills `given.delta`.
 
-    The last leaves in `d_scale` what each query contributes to it.
+    The last round writes each query's contribution to `d_scale`.
     """
     rows, _, head_dim = given.q.shape
     tokens, rounds = given.order.token.shape[2], given.order.token.shape[1]
@@ -70,7 +70,7 @@ def _query_gradients(
     BLOCK_K: tl.constexpr,
     SUMS: tl.constexpr,
 ):
-    """A block of queries at neighbouring places of this round's order, and the keys from its first window on."""
+    """Processes a block of queries, consecutive in this round's order, and the keys from its first window on."""
     row = tl.program_id(1).to(tl.int64)
     rounds_before = row * row_rounds
     own = (rounds_before + EARLIER) * tokens

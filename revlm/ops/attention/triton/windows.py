@@ -1,6 +1,6 @@
-"""What the kernels of both passes share: which key a query sees.
+"""Which keys a query sees, for the kernels of both passes.
 
-Logits are kept to the base 2, in which the processor's exponential works.
+Logits are in base 2, the base of the GPU's exponential instruction.
 """
 
 from typing import no_type_check
@@ -28,11 +28,11 @@ def seen_first_in_this_round(
     INCLUDE_SELF: tl.constexpr,
     QUERIES_DOWN: tl.constexpr,
 ):
-    """Returns which pairs count in this round: the key is in the query's window, and in that of no earlier round.
+    """Returns which pairs count in this round: the key is in the query's window, but in no earlier round's.
 
-    A window is `query_count` places of the sorted order from `query_first` on: a key is in it where its distance from
-    there, which before it wraps to a large number, is below the count. The result has queries down and keys across, or
-    the other way round.
+    A window is `query_count` places of the sorted order from `query_first` on. A key is in it if its unsigned distance
+    from there, which wraps to a large number before it, is below the count. The result is [queries, keys], or
+    [keys, queries] without `QUERIES_DOWN`.
     """
     count = query_count.to(tl.uint32, bitcast=True)
     if QUERIES_DOWN:

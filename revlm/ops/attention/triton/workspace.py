@@ -1,14 +1,14 @@
-"""The rows that are worked off together, and the memory that they take."""
+"""The number of rows processed together, and their workspace."""
 
-_GROUP_TOKENS = 2**17  # queries of a group: 2,048 programs and more, several for each processor of a card
-_MOST_ROWS = 2**15  # a launch takes fewer than 2^16 programs along its second axis
+_GROUP_TOKENS = 2**17  # queries of a group: at least 2,048 programs, several per multiprocessor of a GPU
+_MOST_ROWS = 2**15  # a launch has fewer than 2^16 programs along its second axis
 ORDER_BYTES = 16
-"""Of a token and round in `SortedOrder`."""
-_SORT_BYTES = 24  # beside that, while it is sorted: numbers and indices, and the sort's own copies of them
+"""Bytes per token and round in `SortedOrder`."""
+_SORT_BYTES = 24  # additional bytes during the sort: buckets and indices, and the sort's copies of them
 
 
 def rows_together(rows: int, tokens: int) -> int:
-    """Returns how many rows are worked off at one time: one, once it fills a card by itself."""
+    """Returns how many rows are processed at a time: one if it alone fills a GPU."""
     return max(1, min(rows, _MOST_ROWS, -(-_GROUP_TOKENS // max(tokens, 1))))
 
 
@@ -24,10 +24,10 @@ def workspace_bytes(
     backward: bool,
     queries_are_keys: bool,
 ) -> int:
-    """Returns the most bytes that one call holds beside its inputs, its results and its gradients.
+    """Returns the peak of the bytes that one call holds besides its inputs, results and gradients.
 
-    Gradients are taken to lie over the inputs (`may_overwrite`), and buckets to be each row's own: where rows share
-    them, less is held. `element_bytes` is the size of an element of q, k and v.
+    It assumes that gradients overwrite the inputs (`may_overwrite`) and that each row has its own buckets; shared
+    buckets take less. `element_bytes` is the size of an element of q, k and v.
     """
     size = max(element_bytes, 4)
     group_tokens = rows_together(rows, tokens) * tokens

@@ -98,7 +98,7 @@ def test_a_row_without_a_text_is_named(elsewhere: Any) -> None:
     read = elsewhere(texts, named("bad"))
     assert [each.text for each in read if isinstance(each, Text)] == ["good", "last"]
     assert read[0].title == "A title"
-    assert read[1][:2] == ("row 2", "is not UTF-8 in 'text': byte 0xe9 at its byte 3; its encoding is not known")
+    assert read[1][:2] == ("row 2", "is not UTF-8 in 'text': byte 0xe9 at its byte 3; its encoding is unknown")
     assert read[2][:2] == ("row 3", "has null in 'text', not a text")
 
 
@@ -110,7 +110,7 @@ def test_a_local_folder(elsewhere: Any, tmp_path: Path) -> None:
     dataset = HubDataset.parse(f"hf:{tmp_path}/folder")
     assert elsewhere(texts, dataset) == elsewhere(texts, named("many"))
     assert elsewhere(HubDataset.pinned, dataset) == dataset
-    with pytest.raises(DataError, match="is no folder; check the path"):
+    with pytest.raises(DataError, match="is not a folder; check the path"):
         elsewhere(texts, replace(dataset, id=f"{tmp_path}/nothing"))
 
 
@@ -137,7 +137,7 @@ def test_a_dataset_becomes_a_store_also_when_the_work_is_stopped(elsewhere: Any,
     documents, said = elsewhere(tokenized, "hf:me/many", str(tmp_path / "store"), 9)
     names = [f"hf:me/many, data/train-{n // 6:05d}-of-00004.parquet, row {n % 6 + 1}" for n in range(23)]
     assert documents == [(name, len(text.encode())) for name, text in zip(names, BOOKS, strict=True)]
-    assert ["going on after" in sentence for sentence in said] == [True]
+    assert ["resuming after" in sentence for sentence in said] == [True]
 
 
 def test_a_stream_goes_on_at_the_commit_it_began_with(elsewhere: Any, hub: Hub) -> None:

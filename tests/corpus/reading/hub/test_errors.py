@@ -33,7 +33,7 @@ from tests.corpus.reading.hub.loopback_hub import Hub
         (
             named("code"),
             DataError,
-            r"code of its own.*found code.py\); try --revision refs/convert/parquet",
+            r"own code.*found code.py\); try --revision refs/convert/parquet",
         ),
         (named("none"), DataError, "hf:me/none has no files of a format that can be read"),
         (named("broken"), DataError, r"hf:me/broken is damaged \(.*\); name another revision with --revision"),
@@ -61,7 +61,9 @@ def test_a_connection_that_drops_is_opened_again(elsewhere: Any, hub: Hub) -> No
 def test_a_connection_that_drops_for_good_names_the_place(elsewhere: Any, hub: Hub) -> None:
     assert len(elsewhere(first_texts, named("gone"), 3)) == 3
     hub.drops["me/gone/train.parquet"] = 1 << 30
-    message = r"hf:me/gone cannot be read on: the connection to the hub broke.*run the same command again to go on"
+    message = (
+        r"hf:me/gone cannot be read further: the connection to the hub broke.*run the same command again to resume"
+    )
     with pytest.raises(DataError, match=message):
         elsewhere(texts, named("gone"))
 
@@ -79,6 +81,6 @@ def test_a_hub_that_cannot_be_reached_is_given_up_soon(tmp_path: Path) -> None:
 def test_a_hub_that_is_switched_off(tmp_path: Path, hub: Hub) -> None:
     with (
         process(tmp_path, hub.url, HF_HUB_OFFLINE="1") as call,
-        pytest.raises(DataError, match="HF_HUB_OFFLINE switches the hub off; unset it, or fetch its files once"),
+        pytest.raises(DataError, match="HF_HUB_OFFLINE is set; unset it, or fetch its files once"),
     ):
         call(texts, named("books"))

@@ -43,5 +43,5 @@ def test_wider_encodings_are_told_apart(tmp_path: Path, text: str, encoding: str
 @pytest.mark.parametrize("raw", [b"caf\xe9", bytes(range(1, 256)), b"\xff\0\1", b""])
 def test_what_nothing_fits_is_not_known(raw: bytes) -> None:
     guess = guess_of(raw)
-    assert guess.clause.startswith("its encoding is not known")
+    assert guess.clause.startswith("its encoding is unknown")
     assert "iconv" not in guess.remedy

@@ -180,4 +180,4 @@ def test_fonts_that_are_encrypted_lock_nothing(tmp_path: Path) -> None:
 def test_what_is_no_archive_is_no_ebook(tmp_path: Path) -> None:
     path = tmp_path / "book.epub"
     path.write_bytes(b"PK\3\4 cut off")
-    refused_or_skipped(path, "is damaged or no EPUB", [])
+    refused_or_skipped(path, "is damaged or not an EPUB", [])

@@ -64,9 +64,9 @@ def test_rows_of_parquet(tmp_path: Path) -> None:
         (b'{"text": "\\ud800"}', r"line 2 holds a lone surrogate \(U\+D800\) at character 0"),
         (b'["a list"]', "line 2 is not a JSON object"),
         (b'{"body": "?", "id": 1}', r"line 2 has no column 'text' \(it has 'body', 'id'\).*--text-column"),
-        (b'{"text": 7}', "line 2 has a number in 'text', not a text; name the column of the text with --text-column"),
+        (b'{"text": 7}', "line 2 has a number in 'text', not a text; name the text column with --text-column"),
         (b'{"text": null}', "line 2 has null in 'text', not a text"),
-        (b"[" * 100_000, "line 2 holds JSON values that contain each other more than 1,000 times; pass a higher"),
+        (b"[" * 100_000, "line 2 holds JSON values nested more than 1,000 deep; pass a higher"),
         (b'{"a":' * 990, "line 2 is not JSON"),
         (b"[" + b"0," * (1 << 20) + b"0,0]", "line 2 holds more than 1,048,576 values"),
         ("{'text'}".encode("utf-16"), "line 2 is not UTF-8"),
@@ -86,7 +86,7 @@ def test_a_compressed_file_that_is_cut_off(tmp_path: Path, ending: str, keep: fl
     whole = compressed(raw, ending)
     path = tmp_path / f"books.jsonl{ending}"
     path.write_bytes(whole[: int(keep * len(whole))] if keep else b"this is not compressed")
-    with pytest.raises(DataError, match=r"is damaged or cut off .*--errors skip"):
+    with pytest.raises(DataError, match=r"is damaged or truncated .*--errors skip"):
         read(path)
     _, (listed,) = read(path, errors="skip")
     assert listed.path == path.name
@@ -98,7 +98,7 @@ def test_a_parquet_file_without_the_column_or_cut_off(tmp_path: Path) -> None:
     refused_or_skipped(path, r"has no column 'text' \(it has 'body'\)", [])
     assert [document.text for document in read(path, text_column="body")[0]] == ["text"]
     path.write_bytes(path.read_bytes()[:-20])
-    refused_or_skipped(path, "is damaged or no Parquet file", [], text_column="body")
+    refused_or_skipped(path, "is damaged or not a Parquet file", [], text_column="body")
 
 
 @pytest.mark.parametrize("change", [lambda path: path.write_text("more than before"), lambda path: path.unlink()])
