@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
 from revlm.corpus import open_corpus, pinned, require_undamaged
-from revlm.errors import Interrupted
+from revlm.errors import Interrupted, StorageError
 from revlm.launch import launch_of
 from revlm.model import resolve_model
 from revlm.ops.heap import keep_large_blocks_apart
@@ -126,13 +127,19 @@ def _train(
 
 
 def _resolved_model(recipe: Recipe, ranks: Ranks) -> ModelRecipe:
-    """The recipe's model, with n_buckets taken from the run's recipe if the run has checkpoints, else derived."""
-    folder = RunFolder(recipe.output_dir)
-    is_derived = recipe.model.n_buckets == "auto"
-    if is_derived and ranks.broadcast(lambda: folder.recipe.is_file() and bool(list_checkpoints(folder))):
-        n_buckets = ranks.broadcast(lambda: load_recipe(folder.recipe).model.n_buckets)
-        return recipe.model.model_copy(update={"n_buckets": n_buckets})
+    """The recipe's model, with n_buckets taken from the run's checkpoint if it has one, else derived."""
+    if recipe.model.n_buckets == "auto" and (stored := ranks.broadcast(lambda: _stored_buckets(recipe.output_dir))):
+        return recipe.model.model_copy(update={"n_buckets": stored})
     return resolve_model(recipe.model, recipe.data.seq_len)
+
+
+def _stored_buckets(run: Path) -> int | None:
+    """The n_buckets in the newest checkpoint whose state is undamaged; None if there is none."""
+    for path in reversed(list_checkpoints(run)):
+        with suppress(StorageError):  # newest_checkpoint reports it
+            stored: int = load_checkpoint(path, groups=()).state["settings"]["model.n_buckets"]
+            return stored
+    return None
 
 
 def _pinned_data(recipe: Recipe, ranks: Ranks) -> Data:

@@ -10,7 +10,7 @@ from revlm.corpus import tokenize_corpus
 from revlm.errors import StorageError
 from revlm.generation import load_model
 from revlm.recipe import load_recipe
-from revlm.runs import RunFolder, list_checkpoints, load_checkpoint
+from revlm.runs import RunFolder, list_checkpoints, load_checkpoint, load_own_recipe
 from revlm.storage import sealed
 from revlm.training import train, trainer
 from tests.tiny_run import RECIPE, tiny_recipe, write_run, write_texts, write_tokens
@@ -126,3 +126,10 @@ def test_what_computes_the_operations_is_kept_and_a_change_is_said(
     monkeypatch.setattr(trainer, "operations_on", lambda device: "another library's")
     list(train(tiny_recipe(run), said.append))
     assert any(f"operations: {kept} -> another library's" in text for text in said)
+
+
+def test_a_run_whose_recipe_is_damaged_resumes_with_its_number_of_buckets(tmp_path: Path) -> None:
+    run = RunFolder(write_run(tmp_path / "run", "data.seq_len=512"))
+    run.recipe.write_text(run.recipe.read_text("utf-8").replace("n_buckets: 64", "n_bockets: 96"), "utf-8")
+    list(train(tiny_recipe(run.path, "data.seq_len=2048", "train.max_steps=4"), allow_change=True))
+    assert load_own_recipe(run).model.n_buckets == 64
