@@ -283,9 +283,11 @@ def test_a_stop_is_heeded_within_a_long_read_and_the_run_goes_on(
         asked += begun
         return "SIGTERM" if asked > 24 else None
 
+    records = train(recipe, stop=stop)
+    next(records)
+    begun = True
     with pytest.raises(Interrupted, match=r"stopped by SIGTERM with .* saved at step 1 of 3"):
-        for _ in train(recipe, stop=stop):
-            begun = True
+        list(records)
     assert asked < 100
     assert [record["step"] for record in train(recipe) if record["event"] == "step"] == [2, 3]
 
