@@ -19,6 +19,7 @@ from revlm.errors import StorageError
 from revlm.recipe.yaml_text import read_yaml
 from revlm.report.evaluated import Evaluated
 from revlm.report.records import Evaluation, Plan, Record, Sample, Step
+from revlm.storage import Folder
 
 FloatArray = NDArray[np.float64]
 Kind = TypeVar("Kind", bound=Record)
@@ -135,7 +136,7 @@ def _read_journal(journal: Path, notes: list[str]) -> tuple[list[Step], list[Eva
             continue
         try:
             content: dict[str, Any] = dict(json.loads(line))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             if number == last_line:
                 notes.append("The last line of metrics.jsonl is incomplete and is left out.")
                 continue
@@ -174,7 +175,7 @@ def _read_samples(folder: Path, notes: list[str]) -> list[Sample]:
         try:
             step = int(file.stem.removeprefix("step-"))
             samples += [Sample.model_validate({**entry, "step": step}) for entry in json.loads(_read_text(file))]
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             notes.append(f"samples/{file.name} does not hold samples as they are written and is left out.")
     return sorted(samples, key=lambda sample: sample.step)
 
@@ -195,7 +196,7 @@ def _read_mapping(file: Path, parse: Any) -> dict[str, Any]:
         return {}
     try:
         content = parse(_read_text(file))
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise StorageError(
             f"{file} cannot be parsed ({' '.join(str(error).split())}): restore it, or remove it"
         ) from error
@@ -205,7 +206,9 @@ def _read_mapping(file: Path, parse: Any) -> dict[str, Any]:
 
 
 def _read_text(file: Path) -> str:
+    """The text of a regular file of the run's folder: no link is followed, and neither pipe nor device is read."""
     try:
-        return file.read_text(encoding="utf-8", errors="replace")
+        with Folder(file.parent) as folder:
+            return folder.read(file.name).decode("utf-8", errors="replace")
     except OSError as error:
         raise StorageError(f"{file} cannot be read ({error.strerror}): check its permissions") from error
