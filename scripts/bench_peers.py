@@ -16,13 +16,13 @@ from rich.console import Console
 
 from bench.command import PRECISIONS, numbers, run, words
 from bench.files import machine, make_folder, write_json
-from bench.pictures import write_pictures
 from bench.schedule import Plan, measurements
 from bench.summary import Cell, Measurement, rows, seconds_of
 from bench.systems import SYSTEMS
 from bench.table import CAPTION, tables, undone
 from bench.worker import Task
 from revlm.errors import UsageError
+from revlm.imports import inside
 from revlm.report.units import human_bytes
 from revlm.runs.machine import memory_limit_bytes
 
@@ -76,6 +76,9 @@ def main(
     console = Console(width=180)
     for table in tables(results):
         console.print(table)
+    with inside(Path(__file__).parent):  # matplotlib obeys a matplotlibrc where it is imported
+        from bench.pictures import write_pictures
+
     pictures = [str(picture) for picture in write_pictures(output, results, plan)]
     for sentence in [CAPTION, *undone(results), *pictures, str(output / "peers.json")]:
         console.print(sentence, highlight=False)

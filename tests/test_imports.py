@@ -26,6 +26,7 @@ OF_PYTHON = {
 }
 
 
+SCRIPTS = Path(__file__).parent.parent / "scripts"
 SCRIPT = str(Path(sys.executable).parent / "revlm")
 
 
@@ -76,6 +77,12 @@ def test_a_measured_step_imports_nothing_from_the_working_directory(planted: Pat
 def test_a_report_obeys_no_matplotlibrc_of_the_working_directory(planted: Path) -> None:
     build_run(planted / "run", 2)
     assert run_there(planted, [sys.executable, "-m", "revlm", "report", "run"]).stderr == ""
+
+
+@pytest.mark.parametrize("script", ["draw_overview.py", "bench_peers.py"])
+def test_a_script_obeys_no_matplotlibrc_of_the_working_directory(planted: Path, script: str) -> None:
+    arguments = ["--help"] if script == "bench_peers.py" else ["--output", "overview.png"]
+    run_there(planted, [sys.executable, str(SCRIPTS / script), *arguments])
 
 
 def test_a_child_by_name_imports_nothing_from_the_working_directory(planted: Path) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from revlm.errors import StorageError
 from revlm.records.files import CHECKPOINTS, ENVIRONMENT, METRICS, RECIPE
+from revlm.storage import Folder
 
 TRAINED_IN = "trained_in"
 """the key of environment.json for the working directory that the recipe's relative paths start from; itself relative to
@@ -55,7 +57,8 @@ def _map_paths(value: Any, change: Callable[[Any], Any]) -> Any:
 
 def _trained_in(run: Path) -> Path | None:
     try:
-        found = json.loads((run / ENVIRONMENT).read_bytes())[TRAINED_IN]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        with Folder(run) as folder:
+            found = json.loads(folder.read(ENVIRONMENT))[TRAINED_IN]
+    except (OSError, StorageError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return Path(os.path.abspath(run / found)) if isinstance(found, str) and "\0" not in found else None

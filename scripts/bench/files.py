@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from revlm.errors import StorageError
-from revlm.report.files import write_whole
 from revlm.runs import describe_environment
-from revlm.storage import json_bytes
+from revlm.storage import json_bytes, replace_file, storage_errors
 
 _PEERS = ("transformers", "reformer-pytorch")
 
@@ -32,7 +31,8 @@ def make_folder(folder: Path) -> None:
 
 def write_json(file: Path, content: dict[str, Any]) -> None:
     """Writes the results atomically. Raises StorageError."""
-    write_whole(file, json_bytes(content))
+    with storage_errors(f"writing {file}"):
+        replace_file(file, json_bytes(content))
 
 
 def _version(package: str) -> str | None:

@@ -19,6 +19,7 @@ import torch
 
 import revlm.cli.terminal.display
 import revlm.cli.train
+import revlm.report.files
 import revlm.training  # noqa: F401
 from revlm.cli import main
 from revlm.corpus.store import spool

@@ -1,4 +1,6 @@
 import json
+import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -131,3 +133,19 @@ def test_the_recipe_is_read_as_training_reads_it(tmp_path: Path) -> None:
     assert history.setting("output_dir") == "2024-13-45"
     assert history.setting("optimizer.lr") == 3e-4
     assert history.setting("data.packing") == "off"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "nested"])
+@pytest.mark.parametrize("name", ["metrics.jsonl", "recipe.yaml", "environment.json"])
+def test_what_is_no_file_of_a_run_is_neither_waited_for_nor_read(tmp_path: Path, name: str, kind: str) -> None:
+    build_run(tmp_path / "run", 2)
+    file = tmp_path / "run" / name
+    file.unlink()
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "device":
+        file.symlink_to("/dev/zero")
+    else:
+        file.write_text("[" * 200_000 + "\n{}\n")
+    with pytest.raises(StorageError, match=re.escape(str(file))):
+        read_history(tmp_path / "run")

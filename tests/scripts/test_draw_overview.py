@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from draw_overview import main, overview
+from bench.overview import overview
+from draw_overview import main
 
 MEASURED = Path(__file__).parent.parent.parent / "data" / "measured"
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from bench.gpu.schedule import Cell
 from bench.systems import SYSTEMS
+from revlm.imports import inside
 
 _HEAD = ("system", "tokens", "tokens/s", "s/step", "allocated", "reserved", "utilization")
 _ABSENT = "-"
@@ -50,7 +51,8 @@ def table(rows: Sequence[Row]) -> str:
 
 def write_pictures(folder: Path, rows: Sequence[Row], device_name: str) -> list[Path]:
     """Writes gpu-speed.png and gpu-memory.png. Raises ImportError without matplotlib."""
-    from matplotlib.figure import Figure
+    with inside(Path(__file__).parent):  # matplotlib obeys a matplotlibrc where it is imported
+        from matplotlib.figure import Figure
 
     def draw(name: str, title: str, label: str, value: Callable[[Row], float | None]) -> Path:
         figure = Figure(figsize=(7.5, 4.2), layout="constrained")
