@@ -136,7 +136,7 @@ def test_the_recipe_is_read_as_training_reads_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "nested"])
-@pytest.mark.parametrize("name", ["metrics.jsonl", "recipe.yaml", "environment.json"])
+@pytest.mark.parametrize("name", ["metrics.jsonl", "recipe.yaml"])
 def test_what_is_no_file_of_a_run_is_neither_waited_for_nor_read(tmp_path: Path, name: str, kind: str) -> None:
     build_run(tmp_path / "run", 2)
     file = tmp_path / "run" / name

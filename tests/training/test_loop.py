@@ -247,7 +247,7 @@ def test_a_stream_stopped_and_loaded_otherwise_ends_with_the_same_weights(
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     said: list[str] = []
     undisturbed = list(train(streamed(recipe_file, texts, whole, override, "data.workers=0"), said.append))
-    assert said[0] == f"{texts} is tokenized while training, its documents in their order: nothing is shuffled"
+    assert said[0] == f"{texts} is tokenized during training, with its documents in corpus order, not shuffled"
     assert all(record["tokens"] > 100 for record in undisturbed)
     stopped = train(streamed(recipe_file, texts, parts, override, "data.workers=3"))
     assert next(record for record in stopped if record["step"] == 6)
@@ -286,7 +286,7 @@ def test_a_stop_is_heeded_within_a_long_read_and_the_run_goes_on(
     records = train(recipe, stop=stop)
     next(records)
     begun = True
-    with pytest.raises(Interrupted, match=r"stopped by SIGTERM with .* saved at step 1 of 3"):
+    with pytest.raises(Interrupted, match=r"stopped by SIGTERM.* step 1 of 3"):
         list(records)
     assert asked < 100
     assert [record["step"] for record in train(recipe) if record["event"] == "step"] == [2, 3]
@@ -302,8 +302,8 @@ def test_a_text_that_cannot_be_used_ends_a_stream_or_is_said(recipe_file: Path, 
     assert stood
     said: list[str] = []
     list(train(streamed(recipe_file, texts, out, *shape, "data.stream.errors=skip"), said.append))
-    assert next(line for line in said if line.startswith(("left out", "going on"))).startswith("going on from step")
-    assert any(line.startswith("left out 05.txt: ") for line in said)
+    assert next(line for line in said if line.startswith(("skipped", "resuming"))).startswith("resuming ")
+    assert any(line.startswith("skipped 05.txt: ") for line in said)
 
 
 def test_a_run_keeps_the_tokenizer_of_its_tokens(recipe_file: Path, tokens: Path, texts: Path, tmp_path: Path) -> None:
