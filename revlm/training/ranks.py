@@ -59,7 +59,7 @@ class Ranks:
         if self.world_size > per_step:
             raise UsageError(
                 f"train.gradient_accumulation_steps is {per_step}, and each of the {self.world_size} ranks needs an "
-                f"example in every step: set it to {self.world_size} or a multiple, which keeps every rank busy"
+                f"example in every step: set it to {self.world_size} or more (a multiple keeps every rank busy)"
             )
         return range(self.rank, per_step, self.world_size)
 

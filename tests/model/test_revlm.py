@@ -82,7 +82,7 @@ def test_a_second_backward_is_refused() -> None:
     network = model()
     loss = network(inputs, document).sum()
     loss.backward(retain_graph=True)
-    with pytest.raises(RuntimeError, match="backwards already"):
+    with pytest.raises(RuntimeError, match="backward pass has already run"):
         loss.backward()
 
 

@@ -43,7 +43,7 @@ def test_every_context_is_measured(tmp_path: Path) -> None:
 
 
 def test_the_context_of_the_peer_is_checked(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="170 tokens are drawn after it"):
+    with pytest.raises(UsageError, match="170 tokens are sampled after it"):
         bench_generate.main(contexts="64", peer_context=64, output=tmp_path)
     with pytest.raises(UsageError, match="give a power of two"):
         bench_generate.main(contexts="64", peer_context=100, output=tmp_path)

@@ -178,7 +178,7 @@ class _Text:
         if self._is_too_much and self._elements > _MOST_ELEMENTS:
             raise MarkupError(f"it has more than {_MOST_ELEMENTS:,} elements", "split it into several files")
         if self._is_too_much:
-            reason = f"its elements contain each other more than {self._max_nesting:,} times"
+            reason = f"its elements are nested more than {self._max_nesting:,} deep"
             raise MarkupError(reason, "pass a higher --max-nesting if you trust it")
 
     def start(self, tag: str, attributes: Any) -> None:

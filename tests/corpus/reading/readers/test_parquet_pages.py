@@ -59,7 +59,9 @@ def test_pages_and_values_have_limits(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_column_that_is_no_text_is_not_read(tmp_path: Path, kind: pyarrow.DataType) -> None:
     nothing = pyarrow.array([None] * 2, kind)
     parquet.write_table(pyarrow.table({"text": nothing}), tmp_path / "of_text.parquet")
-    refused_or_skipped(tmp_path / "of_text.parquet", "has values of type .* in 'text', not texts; name the column", [])
+    refused_or_skipped(
+        tmp_path / "of_text.parquet", "has values of type .* in 'text', not texts; name the text column", []
+    )
     parquet.write_table(pyarrow.table({"text": ["a", "b"], "title": nothing}), tmp_path / "of_title.parquet")
     assert [document.text for document in read(tmp_path / "of_title.parquet")[0]] == ["a", "b"]
 

@@ -38,7 +38,7 @@ def test_one_repetition_with_other_ids_is_enough_to_name_a_document() -> None:
     found = rows([done(PLAIN_CELL, 1.0), done(TWO, 1.0), done(TWO, 1.0, ids=other), done(TWO, 1.0)], TEXTS)
     assert row(TWO, found).other_ids == ("b.txt",)
     assert list(sentences(found)) == [
-        "revlm, 2 workers, the corpus: not the ids of plain SentencePiece in b.txt",
+        "revlm, 2 workers, the corpus: ids differ from plain SentencePiece in b.txt",
     ]
     assert table(found).row_count == 2
 
