@@ -106,6 +106,52 @@ def test_a_book_by_hand_is_read_in_the_order_of_its_spine(tmp_path: Path) -> Non
     assert (document.title, document.source, skipped) == ("A Small Book", "book.epub", [])
 
 
+DTBOOK = (
+    '<dtbook xmlns="http://www.daisy.org/z3986/2005/dtbook/"><book><bodymatter><level1><h1>Talking</h1><p>A book.</p>'
+    "</level1></bodymatter></book></dtbook>"
+)
+SVG = (
+    '<svg xmlns="http://www.w3.org/2000/svg"><text><tspan x="0" y="1">A page</tspan><tspan x="0" y="2">drawn</tspan>'
+    "</text></svg>"
+)
+
+
+@pytest.mark.parametrize(
+    ("items", "text"),
+    [
+        ('<item id="page" href="text/page.svg" media-type="image/svg+xml"/>', "A page drawn"),
+        ('<item id="page" href="text/page.dtb" media-type="application/x-dtbook+xml"/>', "Talking\n\nA book."),
+        (
+            '<item id="page" href="text/page.bin" media-type="application/x-unknown" fallback="other"/>'
+            '<item id="other" href="text/page.dtb" media-type="application/x-dtbook+xml"/>',
+            "Talking\n\nA book.",
+        ),
+    ],
+)
+def test_a_page_of_a_spine_in_another_format_is_read_or_its_fallback(tmp_path: Path, items: str, text: str) -> None:
+    package = PACKAGE.format('<itemref idref="page"/><itemref idref="two"/>').replace(
+        "</manifest>", f"{items}</manifest>"
+    )
+    pages = {"OEBPS/text/page.svg": SVG, "OEBPS/text/page.dtb": DTBOOK, "OEBPS/text/page.bin": "..."}
+    (document,), skipped = read(by_hand(tmp_path / "book.epub", **{"OEBPS/book.opf": package}, **pages))
+    assert " ".join(document.text.split()) == " ".join(f"{text} Chapter Two more rest".split())
+    assert skipped == []
+
+
+def test_a_spine_of_pictures_alone_is_named_as_that(tmp_path: Path) -> None:
+    picture = '<item id="page" href="text/page.png" media-type="image/png"/></manifest>'
+    package = PACKAGE.format('<itemref idref="page"/>').replace("</manifest>", picture)
+    path = by_hand(tmp_path / "book.epub", **{"OEBPS/book.opf": package}, **{"OEBPS/text/page.png": "..."})
+    refused_or_skipped(path, "holds no text in its spine, only 'image/png'", [])
+
+
+def test_a_page_without_a_fallback_is_named(tmp_path: Path) -> None:
+    unknown = '<item id="page" href="text/page.bin" media-type="application/x-unknown"/></manifest>'
+    package = PACKAGE.format('<itemref idref="page"/>').replace("</manifest>", unknown)
+    path = by_hand(tmp_path / "book.epub", **{"OEBPS/book.opf": package}, **{"OEBPS/text/page.bin": "..."})
+    refused_or_skipped(path, "names 'text/page.bin' in its spine, of type 'application/x-unknown', and no fallback", [])
+
+
 @pytest.mark.parametrize(
     ("files", "reason"),
     [
