@@ -23,8 +23,8 @@ from bench.table import CAPTION, tables, undone
 from bench.worker import Task
 from revlm.errors import UsageError
 from revlm.imports import inside
-from revlm.report.units import human_bytes
 from revlm.runs.machine import memory_limit_bytes
+from revlm.text import human_bytes
 
 # Share of the machine's memory; the rest is for the system and this process.
 _MEMORY_SHARE = 0.9

@@ -23,8 +23,8 @@ from bench.tokenizing.summary import growth, rows
 from bench.tokenizing.table import CAPTION, name_of, sentences, table
 from bench.tokenizing.texts import Wanted, make_texts, make_tokenizer
 from revlm.errors import UsageError
-from revlm.report.units import human_bytes
 from revlm.runs.machine import memory_limit_bytes
+from revlm.text import human_bytes
 
 # Share of the machine's memory; the rest is for the system and this process.
 _MEMORY_SHARE = 0.9

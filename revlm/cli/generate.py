@@ -210,7 +210,7 @@ def _prompt_tokens(writing: "Writing") -> int:
 
 
 def _throughput_text(throughput: "Throughput", tokens: int | None = None) -> str:
-    from revlm.report.units import plural
+    from revlm.text import plural
 
     counted = plural(throughput.tokens if tokens is None else tokens, "token")
     return f"{counted} in {throughput.seconds:.2f} s, {throughput.tokens_per_second or 0:,.1f} tokens/s"

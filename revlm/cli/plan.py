@@ -90,7 +90,7 @@ def _print_plan(described: dict[str, Any]) -> None:
 
     from revlm.cli.terminal.tables import print_line, print_table
     from revlm.planning import CATEGORIES
-    from revlm.report.units import human_bytes
+    from revlm.text import human_bytes
 
     mode = "reversible" if described["reversible"] else "stored"
     table = Table(
@@ -119,7 +119,7 @@ def _print_plan(described: dict[str, Any]) -> None:
 
 
 def _verdict(described: dict[str, Any]) -> str:
-    from revlm.report.units import human_bytes
+    from revlm.text import human_bytes
 
     if described["fits"] is None:
         return "whether it fits is unknown: give memory.limit"

@@ -64,7 +64,7 @@ def _print_table(key: str, rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
     from revlm.cli.terminal.tables import print_table
-    from revlm.report.units import human_bytes
+    from revlm.text import human_bytes
 
     with_measured = any(row[mode]["measured_peak_bytes"] for row in rows for mode in MODES)
     table = Table(

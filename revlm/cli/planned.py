@@ -57,7 +57,7 @@ def _measured(recipe: "Recipe", vocab_size: int, planned: "Plan", limit: "Memory
     """The peaks of real steps; None, with a message, if they do not fit or this machine lacks the device."""
     import torch
 
-    from revlm.report.units import human_bytes
+    from revlm.text import human_bytes
 
     if recipe.train.device.startswith("cuda") and not torch.cuda.is_available():
         typer.echo("not measured: this machine has no CUDA device", err=True)

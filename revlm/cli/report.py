@@ -42,7 +42,7 @@ def report(
 
 def _print_text(histories: "list[History]", reports: "list[RunReport]", comparison: "Comparison | None") -> None:
     from revlm.report import summarize
-    from revlm.report.units import figure_text, human_bytes, plural
+    from revlm.text import figure_text, human_bytes, plural
 
     def print_files(files: "RunReport | Comparison") -> None:
         for file in files.files().values():

@@ -59,8 +59,8 @@ def token_losses(
 def score_example(model: RevLM, example: Example, autocast: AbstractContextManager[None]) -> Score:
     """Returns the score of one example."""
     device = model.head_weight.device
-    parts = (example.inputs, example.targets, example.document)
-    inputs, targets, document = (torch.from_numpy(part).to(device) for part in parts)
+    parts = (example.inputs, example.targets, example.document_ids)
+    inputs, targets, document_ids = (torch.from_numpy(part).to(device) for part in parts)
     with evaluating(model), autocast:
-        nats = float(model.loss(model(inputs, document), targets))
+        nats = float(model.loss(model(inputs, document_ids), targets))
     return Score(nats, len(example), example.target_bytes, len(example.titles))

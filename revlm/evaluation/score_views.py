@@ -3,8 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from revlm.evaluation.views import Chart, Line, Point, Table, plural
+from revlm.evaluation.views import Chart, Line, Point, Table
 from revlm.records import Evaluation, Total
+from revlm.text import plural
 
 DOCUMENTS_SHOWN = 20
 FEW_TOKENS = 256

@@ -29,9 +29,9 @@ class Scorer:
         """Where the model is."""
         return self.model.head_weight.device
 
-    def hidden(self, inputs: Tokens, document: Tokens | None = None) -> Float[Tensor, "tokens d_model"]:
+    def hidden(self, inputs: Tokens, document_ids: Tokens | None = None) -> Float[Tensor, "tokens d_model"]:
         """Returns the hidden state of each token; documents lie one behind the other and never meet."""
-        numbers = None if document is None else torch.from_numpy(document).to(self.device)
+        numbers = None if document_ids is None else torch.from_numpy(document_ids).to(self.device)
         with evaluating(self.model), self.autocast:
             return self.model(torch.from_numpy(inputs).to(self.device), numbers)
 

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-ABSENT = "–"  # noqa: RUF001 (an en dash, for a value that there is none of)
-
 Row = Sequence[str]
 
 
@@ -87,11 +85,6 @@ class Bars:
 
 
 Panel = Chart | Bars
-
-
-def plural(number: int, noun: str) -> str:
-    """A number with its noun, such as `1 step` or `3,000 steps`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def left_out(titles: Sequence[str]) -> str:

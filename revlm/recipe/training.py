@@ -79,7 +79,7 @@ class Evaluate(Section):
     """steps between evaluations; 0: never"""
     max_tokens: Count | None = None
     """held-out tokens scored at each evaluation; null: all"""
-    samples: Annotated[tuple[Prompt, ...], Field(strict=False)] = ("It was",)
+    prompts: Annotated[tuple[Prompt, ...], Field(strict=False)] = ("It was",)
     """prompts continued at each evaluation"""
     sample_tokens: Count = 64
     """tokens of each sample"""

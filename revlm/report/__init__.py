@@ -8,7 +8,7 @@
     pictures   what is drawn
     files      what is written into the folder
 
-Names are resolved when they are first used: who only wants `revlm.report.units` does not load matplotlib.
+Names are resolved when they are first used: who only wants `revlm.text` does not load matplotlib.
 """
 
 from importlib import import_module

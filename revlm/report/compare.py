@@ -13,7 +13,7 @@ from revlm.report.pictures.overlay import draw_losses, draw_peaks, run_names
 from revlm.report.pictures.picture import Picture
 from revlm.report.rendering import page
 from revlm.report.summary import summarize
-from revlm.report.units import ABSENT
+from revlm.text import ABSENT
 
 
 def comparison_page(histories: Sequence[History]) -> str:

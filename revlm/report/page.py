@@ -19,7 +19,7 @@ from revlm.report.pictures.picture import Picture
 from revlm.report.pictures.throughput import draw_throughput
 from revlm.report.rendering import page
 from revlm.report.summary import summarize
-from revlm.report.units import figure_text, human_bytes
+from revlm.text import figure_text, human_bytes
 
 POSITIONS = "positions"
 _PLANNED = "Below: what was measured in that step, and what was planned for it, by category, before anything ran."

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from revlm.report.pictures.picture import WIDE_PIXELS, sources
 from revlm.report.pictures.theme import DARK, LIGHT, Theme
-from revlm.report.units import figure_text, human_bytes, human_count, human_duration, visible_text
+from revlm.text import figure_text, human_bytes, human_count, human_duration, visible_text
 
 
 def page(template: str, **values: Any) -> str:

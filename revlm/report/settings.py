@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from revlm.report.units import ABSENT
+from revlm.text import ABSENT
 
 Settings = dict[str, Any]
 """Values by their keys, joined by dots: a number or a word as it is, a list as one text, null as absent."""

@@ -18,7 +18,7 @@ from revlm.report.files import write_whole
 from revlm.report.pictures.canvas import Canvas, KeyEntry, limit_from_zero, to_png
 from revlm.report.pictures.picture import WIDE_INCHES
 from revlm.report.pictures.theme import LIGHT
-from revlm.report.units import byte_unit
+from revlm.text import byte_unit
 
 _HEIGHT = 3.4
 _COLORS = {system: LIGHT.run_color(place) for place, system in enumerate(SYSTEMS)}

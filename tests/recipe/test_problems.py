@@ -39,7 +39,7 @@ def test_all_errors_are_reported_at_once_with_suggestions(write):
         ("model.reversible=yes", "model.reversible: should be true or false, not 'yes'"),
         ("optimizer.sharded='true'", "optimizer.sharded: should be true or false, not 'true'"),
         ("model.layers=local,lsh", "model.layers: should be a list, not 'local,lsh': write [local, lsh]"),
-        ("evaluate.samples=It was", "evaluate.samples: should be a list, not 'It was': write [It was]"),
+        ("evaluate.prompts=It was", "evaluate.prompts: should be a list, not 'It was': write [It was]"),
         ("output_dir=" + "x" * 300, "output_dir: should be a path of names of at most 255 bytes, and one has 300"),
         ("data.path=[a, 'b\\0']".replace("'", '"'), "data.path.1: should be a path without a NUL"),
         (
@@ -72,7 +72,7 @@ def test_all_errors_are_reported_at_once_with_suggestions(write):
         ("checkpoint.every_minutes=-1", "checkpoint.every_minutes"),
         ("train.tile=0", "train.tile: should be auto or a number of tokens"),
         ("train=3", "train: should be a section of keys, not 3"),
-        ("evaluate.samples=['']", "evaluate.samples.0"),
+        ("evaluate.prompts=['']", "evaluate.prompts.0"),
         ("evaluate.every=-1", "evaluate.every"),
         ("memory.limit=4 gigs", "memory.limit: should be a size such as 4GB"),
         ("model.d_model.x=3", "model.d_model: should be a valid integer, not {'x': 3}"),

@@ -35,7 +35,7 @@ STEP_KEYS = [
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("folder") / "run"
-    run = write_run(folder, "evaluate.every=2", "evaluate.samples=[the old]", "evaluate.sample_tokens=4")
+    run = write_run(folder, "evaluate.every=2", "evaluate.prompts=[the old]", "evaluate.sample_tokens=4")
     small = ("--context-lengths", "16,64", "--samples", "2", "--tokens", "200")
     assert main(["evaluate", "--run", str(run), "--device", "cpu", "--all", *small]) == 0
     return run

@@ -273,7 +273,7 @@ def test_a_stop_is_heeded_within_a_long_read_and_the_run_goes_on(
     lines = [json.dumps({"text": f"It was calm {number}. " * 20}) + "\n" for number in range(20)]
     held_out = "0.5" if where == "evaluating" else "0"
     texts.write_text("".join(lines[: 20 if where == "evaluating" else 1]) + "\n" * (28 << 20))
-    shape = (f"data.validation={held_out}", "evaluate.max_tokens=null", "evaluate.samples=[]", "data.seq_len=128")
+    shape = (f"data.validation={held_out}", "evaluate.max_tokens=null", "evaluate.prompts=[]", "data.seq_len=128")
     shape += (f"evaluate.every={int(where == 'evaluating')}", "train.max_steps=3", f"data.workers={workers}")
     recipe = streamed(recipe_file, texts, out, *shape, "checkpoint.every=100")
     begun = False

@@ -8,7 +8,7 @@ from typing import Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from revlm.cli.terminal.console import Terminal
-from revlm.report.units import clock
+from revlm.text import clock
 
 SECONDS_BETWEEN_LINES = 10.0
 

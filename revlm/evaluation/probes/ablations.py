@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from revlm.evaluation.probes.probe import Probe, ProbeInput
-from revlm.evaluation.views import Bar, Bars, Chart, Line, Panel, Point, Table, plural
+from revlm.evaluation.views import Bar, Bars, Chart, Line, Panel, Point, Table
 from revlm.records import Ablation, Ablations, RoundsLoss
+from revlm.text import plural
 
 if TYPE_CHECKING:
     from revlm.evaluation.scorer import Numbers, Scorer

@@ -13,8 +13,9 @@ import numpy as np
 
 from revlm.evaluation.probes.ablations import ROUNDS, own_rounds
 from revlm.evaluation.probes.probe import Probe, ProbeInput
-from revlm.evaluation.views import ABSENT, Chart, Line, Point, Table, plural
+from revlm.evaluation.views import Chart, Line, Point, Table
 from revlm.records import CopyAccuracy, Copying
+from revlm.text import ABSENT, plural
 
 if TYPE_CHECKING:
     from revlm.evaluation.scorer import Scorer, Tokens
@@ -66,8 +67,8 @@ def _accuracy(scorer: Scorer, sequences: Tokens, begin_id: int) -> float:
     n_sequences, tokens = sequences.shape
     begin = np.full((n_sequences, 1), begin_id, dtype=np.int32)
     inputs = np.concatenate([begin, sequences[:, :-1]], axis=1)
-    document = np.repeat(np.arange(n_sequences, dtype=np.int32), tokens)
-    hidden = scorer.hidden(inputs.ravel(), document).unflatten(0, (n_sequences, tokens))
+    document_ids = np.repeat(np.arange(n_sequences, dtype=np.int32), tokens)
+    hidden = scorer.hidden(inputs.ravel(), document_ids).unflatten(0, (n_sequences, tokens))
     counted = slice(tokens // 2 + 1, None)
     ranks = scorer.ranks(hidden[:, counted].flatten(0, 1), sequences[:, counted].ravel())
     return float((ranks == 1).mean())

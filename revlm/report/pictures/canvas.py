@@ -23,7 +23,7 @@ from revlm.report.bins import FloatArray
 from revlm.report.history import History
 from revlm.report.pictures.series import spread
 from revlm.report.pictures.theme import Theme
-from revlm.report.units import binary_count, human_count, visible_text
+from revlm.text import binary_count, human_count, visible_text
 
 CSS_PIXELS_PER_INCH = 100
 RESOLUTION = 2

@@ -18,7 +18,7 @@ from revlm.report.pictures.canvas import (
     room_around,
 )
 from revlm.report.pictures.overlay import line_of, run_key
-from revlm.report.units import binary_count
+from revlm.text import binary_count
 
 _BAR = 0.26
 _GAP = 0.6  # in bars, between those that stand apart

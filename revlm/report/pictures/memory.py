@@ -11,7 +11,7 @@ from revlm.records import PHASES, Plan, peak_key
 from revlm.report.history import History
 from revlm.report.pictures.canvas import Canvas, limit_from_zero, line_style
 from revlm.report.pictures.planned import draw_planned, planned_height
-from revlm.report.units import byte_unit, human_bytes
+from revlm.text import byte_unit, human_bytes
 
 _COLORS = dict(zip(PHASES, ("blue", "orange", "green"), strict=True))
 

@@ -14,7 +14,7 @@ from revlm.report.history import History
 from revlm.report.pictures.canvas import Canvas, KeyEntry, place_ticks, shortened
 from revlm.report.pictures.series import smoothed
 from revlm.report.summary import peak_memory_bytes
-from revlm.report.units import human_bytes, human_count, time_unit
+from revlm.text import human_bytes, human_count, time_unit
 
 
 def run_names(histories: Sequence[History]) -> list[str]:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from revlm.records import PHASES, Plan, peak_key
 from revlm.report.pictures.canvas import Canvas, KeyEntry, legend_below
 from revlm.report.pictures.theme import Theme
-from revlm.report.units import human_bytes
+from revlm.text import human_bytes
 
 _COLORED = 6  # the categories that hold the most; what is left is one part
 _OTHER = "other"

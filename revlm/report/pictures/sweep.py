@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from revlm.report.pictures.canvas import Canvas, KeyEntry, limit_from_zero, line_style, place_ticks
-from revlm.report.units import byte_unit, human_count
+from revlm.text import byte_unit, human_count
 
 
 class Curve(NamedTuple):

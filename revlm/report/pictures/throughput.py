@@ -6,7 +6,7 @@ from matplotlib.ticker import FuncFormatter
 
 from revlm.report.history import History
 from revlm.report.pictures.canvas import Canvas, limit_from_zero, line_style
-from revlm.report.units import human_count
+from revlm.text import human_count
 
 _HEIGHT = 1.6
 

@@ -102,9 +102,9 @@ def stores_of(corpus: Corpus) -> tuple[PackedCorpus, ...]:
 
 def segments(example: Example) -> list[tuple[str, list[int], list[int]]]:
     """Title, inputs and targets of each document in an example: runs of 0, 1, 2, ... without a gap."""
-    assert len(example.inputs) == len(example.targets) == len(example.document) == len(example) > 0
-    starts = np.flatnonzero(np.diff(example.document, prepend=-1)).tolist()
-    assert example.document[starts].tolist() == list(range(len(example.titles)))
+    assert len(example.inputs) == len(example.targets) == len(example.document_ids) == len(example) > 0
+    starts = np.flatnonzero(np.diff(example.document_ids, prepend=-1)).tolist()
+    assert example.document_ids[starts].tolist() == list(range(len(example.titles)))
     return [
         (title, example.inputs[start:stop].tolist(), example.targets[start:stop].tolist())
         for title, start, stop in zip(example.titles, starts, [*starts[1:], len(example)], strict=True)
@@ -118,7 +118,7 @@ def store_of(example: Example) -> int:
 
 
 def key(example: Example) -> tuple[Any, ...]:
-    arrays = (example.inputs, example.targets, example.document)
+    arrays = (example.inputs, example.targets, example.document_ids)
     return (*(array.tolist() for array in arrays), example.titles, example.epoch, example.target_bytes)
 
 

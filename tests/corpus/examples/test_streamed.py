@@ -109,9 +109,9 @@ def cases(draw: st.DrawFn, validations: tuple[float, ...] = (0.0, 0.3)) -> Case:
 
 def pieces(example: Example) -> list[tuple[str, list[int], list[int]]]:
     """Title, inputs and targets of each document in an example: runs of 0, 1, 2, ... without a gap."""
-    assert len(example.inputs) == len(example.targets) == len(example.document) == len(example) > 0
-    starts = np.flatnonzero(np.diff(example.document, prepend=-1)).tolist()
-    assert example.document[starts].tolist() == list(range(len(example.titles)))
+    assert len(example.inputs) == len(example.targets) == len(example.document_ids) == len(example) > 0
+    starts = np.flatnonzero(np.diff(example.document_ids, prepend=-1)).tolist()
+    assert example.document_ids[starts].tolist() == list(range(len(example.titles)))
     assert example.target_bytes == len(example)
     return [
         (title, example.inputs[start:stop].tolist(), example.targets[start:stop].tolist())
@@ -120,7 +120,7 @@ def pieces(example: Example) -> list[tuple[str, list[int], list[int]]]:
 
 
 def key(example: Example) -> tuple[Any, ...]:
-    arrays = (example.inputs, example.targets, example.document)
+    arrays = (example.inputs, example.targets, example.document_ids)
     return (*(array.tolist() for array in arrays), example.titles, example.epoch, example.target_bytes)
 
 

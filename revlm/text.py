@@ -7,8 +7,6 @@ import math
 from typing import TypeGuard
 from unicodedata import category
 
-from revlm.evaluation.views import ABSENT, plural
-
 __all__ = [
     "ABSENT",
     "binary_count",
@@ -23,6 +21,8 @@ __all__ = [
     "time_unit",
     "visible_text",
 ]
+
+ABSENT = "–"  # noqa: RUF001 (an en dash, for a value that there is none of)
 
 _BYTE_UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 _COUNT_UNITS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K"))
@@ -125,3 +125,8 @@ def is_finite(number: float | None) -> TypeGuard[float]:
 def _three_digits(number: float) -> str:
     magnitude = abs(number)
     return f"{number:.{0 if magnitude >= 99.95 else 1 if magnitude >= 9.995 else 2}f}"
+
+
+def plural(number: int, noun: str) -> str:
+    """A number with its noun, such as `1 step` or `3,000 steps`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

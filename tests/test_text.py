@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from revlm.report.units import (
+from revlm.text import (
     ABSENT,
     clock,
     figure_text,
