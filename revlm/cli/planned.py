@@ -27,6 +27,7 @@ def planned_device(recipe: "Recipe") -> tuple[str, "MemoryLimit | None"]:
 
 def describe_plan(recipe: "Recipe", vocab_size: int, measure: bool) -> dict[str, Any]:
     """One plan as a JSON object: peaks, whether it fits, and with `measure` the peaks of real steps."""
+    from revlm.model.precision import resolve_precision
     from revlm.planning import longest_seq_len, plan_memory
 
     device, limit = planned_device(recipe)
@@ -36,7 +37,7 @@ def describe_plan(recipe: "Recipe", vocab_size: int, measure: bool) -> dict[str,
     measured = _measured(recipe, vocab_size, planned, limit) if measure else None
     return {
         "device": device,
-        "precision": recipe.train.precision,
+        "precision": resolve_precision(recipe.train.precision, device),
         "reversible": recipe.model.reversible,
         "n_layers": recipe.model.n_layers,
         "seq_len": planned.seq_len,
