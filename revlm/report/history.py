@@ -162,7 +162,7 @@ class History:
 
     @property
     def seq_len_changes(self) -> list[tuple[int, int]]:
-        """The first step of each length of `data.seq_len_schedule` but the first, as far as the run got, and the length.
+        """The first step of each further length of `data.seq_len_schedule`, as far as the run got, and the length.
 
         Only as many as a picture has room for.
         """

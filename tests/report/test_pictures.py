@@ -175,7 +175,7 @@ def test_the_loss_marks_where_examples_change_their_length(tmp_path: Path) -> No
     history = with_schedule(tmp_path / "run", "[[0, 4096], [10, 16384], [20, 65536], [400, 131072]]")
     assert history.seq_len_changes == [(11, 16384), (21, 65536)]
     for canvas in (WIDE, NARROW):
-        assert {"16.4K", "65.5K"} <= set(shown(draw_loss(history, canvas)).splitlines())
+        assert {"16,384", "65,536"} <= set(shown(draw_loss(history, canvas)).splitlines())
 
 
 @pytest.mark.parametrize(

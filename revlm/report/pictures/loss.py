@@ -7,7 +7,6 @@ from revlm.report.history import History
 from revlm.report.pictures.canvas import Canvas, KeyEntry, line_style, room_around
 from revlm.report.pictures.series import smoothed
 from revlm.report.summary import last_loss
-from revlm.text import human_count
 
 
 def draw_loss(history: History, canvas: Canvas) -> Figure:
@@ -45,7 +44,7 @@ def draw_loss(history: History, canvas: Canvas) -> Figure:
     )
     axes.set_ylim(*room_around(np.concatenate(drawn)))
     for step, seq_len in history.seq_len_changes:
-        canvas.change(axes, step, human_count(seq_len))
+        canvas.change(axes, step, f"{seq_len:,}")
     canvas.step_axis(axes, history)
     if (factor := bits_per_byte_factor(history)) is not None:
         canvas.right_scale(axes, factor, "bits per byte")
