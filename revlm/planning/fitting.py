@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from revlm.errors import ResourceError, is_out_of_memory
 from revlm.launch import ALONE, Launch
-from revlm.planning.plan import Plan, plan_memory
+from revlm.planning.plan import plan_memory
 from revlm.recipe import Recipe
+from revlm.records import MemoryPlan
 from revlm.runs import MemoryLimit, memory_limit
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def require_memory(
     device: "torch.device | str",
     longest_example: int | None = None,
     launch: Launch = ALONE,
-) -> Plan:
+) -> MemoryPlan:
     """Returns the plan of a run, after checking that it stays within `planning_limit`.
 
     `longest_example` is the length in tokens of the longest example, where the corpus has none of `data.seq_len`.
@@ -75,7 +76,7 @@ def require_memory(
 
 @contextmanager
 def out_of_memory_explained(
-    plan: Plan,
+    plan: MemoryPlan,
     recipe: Recipe,
     vocab_size: int,
     device: "torch.device | str",
@@ -108,12 +109,12 @@ def out_of_memory_explained(
         ) from error
 
 
-def _most(plan: Plan) -> str:
+def _most(plan: MemoryPlan) -> str:
     name, size_bytes = plan.largest_category
     return f"most of it {name}, {_gigabytes(size_bytes)}"
 
 
-def _remedy(longest: int, plan: Plan, available_bytes: int) -> str:
+def _remedy(longest: int, plan: MemoryPlan, available_bytes: int) -> str:
     if longest:
         return f"lower data.seq_len to {longest:,} or less"
     if available_bytes <= plan.process_bytes:

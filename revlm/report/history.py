@@ -22,7 +22,7 @@ from revlm.records import (
     PHASES,
     Evaluation,
     LayerUse,
-    Plan,
+    MemoryPlan,
     Samples,
     peak_key,
     read_file,
@@ -128,7 +128,7 @@ class History:
     settings: Settings = field(default_factory=dict)
     recipe_text: str | None = None
     environment: Settings = field(default_factory=dict)
-    plan: Plan | None = None
+    plan: MemoryPlan | None = None
     evaluation: Evaluation | None = None
     notes: Sequence[str] = ()
 
@@ -202,7 +202,7 @@ def read_history(folder: Path) -> History:
         settings=_recipe_settings(recipe_file, recipe_text) if recipe_text is not None else {},
         recipe_text=recipe_text,
         environment=_optional(lambda: _environment(environment), environment, notes) or {},
-        plan=_optional(lambda: read_record(Plan, folder / PLAN), folder / PLAN, notes),
+        plan=_optional(lambda: read_record(MemoryPlan, folder / PLAN), folder / PLAN, notes),
         evaluation=_optional(lambda: read_record(Evaluation, folder / EVALUATION), folder / EVALUATION, notes),
         notes=notes,
     )

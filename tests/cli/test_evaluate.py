@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from revlm.cli import evaluation_tables, main
+from revlm.cli import main
+from revlm.cli.terminal import evaluation_tables
 from revlm.corpus import tokenize_corpus
 from revlm.evaluation import score_views
 from revlm.report import read_history

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from revlm.records import PHASES, Plan, peak_key
+from revlm.records import PHASES, MemoryPlan, peak_key
 from revlm.report.history import History
 from revlm.report.pictures.canvas import Canvas, limit_from_zero, line_style
 from revlm.report.pictures.planned import draw_planned, planned_height
@@ -39,7 +39,7 @@ def draw_memory(history: History, canvas: Canvas) -> Figure:
     return figure
 
 
-def _draw_plan(axes: Axes, plan: Plan, step: Mapping[str, Any], canvas: Canvas) -> None:
+def _draw_plan(axes: Axes, plan: MemoryPlan, step: Mapping[str, Any], canvas: Canvas) -> None:
     canvas.caption(axes, f"beyond the baseline in step {step['step']:,}")
     draw_planned(axes, canvas, plan, step)
 

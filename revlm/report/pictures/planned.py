@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 
-from revlm.records import PHASES, Plan, peak_key
+from revlm.records import PHASES, MemoryPlan, peak_key
 from revlm.report.pictures.canvas import Canvas, KeyEntry, legend_below
 from revlm.report.pictures.theme import Theme
 from revlm.text import human_bytes
@@ -27,13 +27,13 @@ class _Part(NamedTuple):
     sizes: dict[str, int]
 
 
-def planned_height(plan: Plan, canvas: Canvas) -> float:
+def planned_height(plan: MemoryPlan, canvas: Canvas) -> float:
     """The inches that the bars of a plan take, with their key."""
     parts = len(_parts(plan, canvas.theme))
     return len(_phases(plan)) * _PHASE_HEIGHT + -(-parts // _key_columns(canvas)) * _KEY_ROW
 
 
-def draw_planned(axes: Axes, canvas: Canvas, plan: Plan, step: Mapping[str, Any]) -> None:
+def draw_planned(axes: Axes, canvas: Canvas, plan: MemoryPlan, step: Mapping[str, Any]) -> None:
     """Draws two bars for each phase: what was measured in a step, and what was planned, in parts."""
     parts, phases, theme = _parts(plan, canvas.theme), _phases(plan), canvas.theme
     measured = {phase: _measured(step, phase) for phase in phases}
@@ -53,11 +53,11 @@ def draw_planned(axes: Axes, canvas: Canvas, plan: Plan, step: Mapping[str, Any]
     legend_below(axes, [KeyEntry(part.name, part.color, "s") for part in parts], _key_columns(canvas))
 
 
-def _phases(plan: Plan) -> list[str]:
+def _phases(plan: MemoryPlan) -> list[str]:
     return [phase for phase in PHASES if phase in plan.peaks]
 
 
-def _parts(plan: Plan, theme: Theme) -> list[_Part]:
+def _parts(plan: MemoryPlan, theme: Theme) -> list[_Part]:
     phases = _phases(plan)
     largest = {name: max((plan.peaks[phase].get(name, 0) for phase in phases), default=0) for name in plan.categories}
     colored = sorted(largest, key=lambda name: -largest[name])[:_COLORED]
