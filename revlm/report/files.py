@@ -9,7 +9,7 @@ from revlm.report.compare import compared_evaluations, comparison_page, comparis
 from revlm.report.history import History
 from revlm.report.page import POSITIONS, evaluation_sections, loss_picture, memory_picture, run_page
 from revlm.report.pictures.picture import Picture, standalone_png
-from revlm.report.pictures.sweep import Curve, draw_sweep
+from revlm.report.pictures.plan import Curve, draw_sweep
 from revlm.storage import replace_file, storage_errors
 
 _PICTURES = (POSITIONS, *PROBES)

@@ -11,12 +11,10 @@ from revlm.evaluation.score_views import position_caption, position_chart, score
 from revlm.evaluation.views import Table
 from revlm.records import PHASES, Evaluation, peak_key
 from revlm.report.history import History
-from revlm.report.pictures.buckets import draw_buckets, has_hash_layers
 from revlm.report.pictures.charts import draw_panels
-from revlm.report.pictures.loss import draw_loss
 from revlm.report.pictures.memory import draw_memory
 from revlm.report.pictures.picture import Picture
-from revlm.report.pictures.throughput import draw_throughput
+from revlm.report.pictures.steps import draw_buckets, draw_loss, draw_throughput, has_hash_layers
 from revlm.report.rendering import page
 from revlm.report.summary import summarize
 from revlm.text import figure_text, human_bytes

@@ -17,7 +17,7 @@ import torch
 from revlm.cli import main
 from revlm.cli.terminal import progress as progress_module
 from revlm.cli.terminal.streams import guarded_streams, print_content
-from revlm.generation import Decoder, Sampling, TextGenerator, load_model
+from revlm.generation import Decoder, Sampling, TextGenerator, load_model, text_generator
 from revlm.generation.sampling import SampleRng
 from revlm.model.decoding import CachedStack
 from tests.tiny_run import write_run

@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from revlm.evaluation.views import Bar, Bars, Chart, Line, Panel
-from revlm.report.pictures.buckets import depth_colors
 from revlm.report.pictures.canvas import (
     Canvas,
     KeyEntry,
@@ -164,7 +163,7 @@ def _height(panel: Panel, canvas: Canvas) -> float:
 
 def _colors(chart: Chart, canvas: Canvas) -> list[str]:
     if chart.ordered and len(chart.lines) > 1:
-        return depth_colors(canvas, len(chart.lines))
+        return canvas.theme.depth_colors(len(chart.lines))
     return [canvas.theme.run_color(line.color) for line in chart.lines]
 
 

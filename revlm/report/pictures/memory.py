@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from revlm.records import PHASES, MemoryPlan, peak_key
 from revlm.report.history import History
 from revlm.report.pictures.canvas import Canvas, limit_from_zero, line_style
-from revlm.report.pictures.planned import draw_planned, planned_height
+from revlm.report.pictures.plan import draw_planned, planned_height
 from revlm.text import byte_unit, human_bytes
 
 _COLORS = dict(zip(PHASES, ("blue", "orange", "green"), strict=True))

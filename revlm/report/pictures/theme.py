@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+
 
 @dataclass(frozen=True)
 class Theme:
@@ -20,6 +24,10 @@ class Theme:
     def run_color(self, place: int) -> str:
         """The colour of the run at a place; after the last colour they begin again."""
         return self.runs[place % len(self.runs)]
+
+    def depth_colors(self, count: int) -> list[str]:
+        """Colours from dark to light for so many lines that have an order."""
+        return [to_hex(colormaps["viridis"](place)) for place in np.linspace(*self.depth_range, count)]
 
 
 LIGHT = Theme(
