@@ -16,7 +16,7 @@ from revlm.generation.decoding import Decoder
 from revlm.generation.sampling import SampleRng, Sampling, log_probabilities, next_tokens
 from revlm.model import RevLM
 
-Progress = Callable[[int, int], None]
+CountTokens = Callable[[int, int], None]
 """Called with the number of tokens processed, and the total."""
 
 
@@ -82,7 +82,7 @@ class TextGenerator:
     def append(
         self,
         tokens: npt.ArrayLike,
-        progress: Progress = lambda done, total: None,
+        progress: CountTokens = lambda done, total: None,
         is_enough: Callable[[], bool] = lambda: False,
     ) -> int:
         """Appends given tokens, possibly none. With several samples, only before the first token is sampled.

@@ -11,14 +11,13 @@ from typing import Any
 from revlm.corpus.reading.cleaning import Cleaning
 from revlm.corpus.reading.corpus_files import Shard
 from revlm.corpus.reading.refusing import Skipped
+from revlm.corpus.reading.watch import Progress
 from revlm.corpus.store.token_store import StoredDocument, StoreFolder, TokenStore
 from revlm.errors import DataError, UsageError
 
 ENDS = 5  # documents listed as the longest, and as the shortest
 _LISTED = 20  # names listed in an error
 _DECODED_TOKENS = 1 << 16  # decoded at once
-
-Progress = Callable[[int, int, str], object]
 
 
 @dataclass(frozen=True)
