@@ -9,7 +9,7 @@ _MOST_BINS = 64  # positions double from bin to bin
 
 
 class Total(Record):
-    """The score of all documents."""
+    """The score over all documents."""
 
     tokens: Count
     bytes: Count

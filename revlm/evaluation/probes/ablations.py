@@ -123,7 +123,7 @@ def _caption(found: Ablations) -> str:
 
 
 def own_rounds(rounds: int, own: int) -> str:
-    """Marks the number of rounds that the model was trained with."""
+    """Marks the model's own number of rounds."""
     return " (the model's)" if rounds == own else ""
 
 

@@ -31,7 +31,7 @@ NEEDLES = 8
 
 
 class _Hidden(NamedTuple):
-    """A text with needles, the same without them, and by distance where the repetitions begin."""
+    """A text with needles, the same text without them, and where the repetitions begin, by distance."""
 
     tokens: Tokens
     without: Tokens

@@ -1,4 +1,4 @@
-"""What the buckets find, of each hash layer; `revlm.evaluation.attention_recall` measures it."""
+"""What the buckets of each hash layer find; `revlm.evaluation.attention_recall` measures it."""
 
 from collections.abc import Sequence
 

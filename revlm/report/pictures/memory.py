@@ -1,4 +1,4 @@
-"""The memory picture: the peak of each phase over the steps, and within the largest step, beside its plan."""
+"""The memory picture: the peak of each phase over the steps, and the largest step beside its plan."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ _COLORS = dict(zip(PHASES, ("blue", "orange", "green"), strict=True))
 
 
 def draw_memory(history: History, canvas: Canvas) -> Figure:
-    """Memory in absolute bytes: resident memory of the process, on CUDA what the allocator gave out."""
+    """Memory in absolute bytes: resident memory of the process, or on CUDA what the allocator allocated."""
     plan, step = history.plan, history.journal.largest
     height = 2.3 if canvas.narrow else 2.9
     rows = [["steps"], ["bars"]] if canvas.narrow else [["steps", "bars"]]
@@ -67,7 +67,7 @@ def _draw_over_steps(axes: Axes, history: History, canvas: Canvas, divisor: int,
 
 
 def _draw_bars(axes: Axes, step: Mapping[str, Any], canvas: Canvas, width: float) -> None:
-    """One bar a phase; its lower, grey part was there before the model."""
+    """Draws a bar for each phase; its grey part is the memory before the model."""
     theme = canvas.theme
     baseline = step["memory_baseline_bytes"] or 0
     canvas.bars(axes, PHASES)

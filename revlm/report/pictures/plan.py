@@ -22,7 +22,7 @@ _PHASE_HEIGHT, _KEY_ROW = 0.62, 0.24  # inches
 
 
 class _Part(NamedTuple):
-    """A category of the plan, or all the small ones together: its bytes at the peak of each phase."""
+    """A category of the plan, or all small ones together: its bytes at the peak of each phase."""
 
     name: str
     color: str
@@ -30,13 +30,13 @@ class _Part(NamedTuple):
 
 
 def planned_height(plan: MemoryPlan, canvas: Canvas) -> float:
-    """The inches that the bars of a plan take, with their key."""
+    """The height in inches of a plan's bars with their legend."""
     parts = len(_parts(plan, canvas.theme))
     return len(_phases(plan)) * _PHASE_HEIGHT + -(-parts // _key_columns(canvas)) * _KEY_ROW
 
 
 def draw_planned(axes: Axes, canvas: Canvas, plan: MemoryPlan, step: Mapping[str, Any]) -> None:
-    """Draws two bars for each phase: what was measured in a step, and what was planned, in parts."""
+    """Draws two bars for each phase: the measured peak of a step, and the planned one by category."""
     parts, phases, theme = _parts(plan, canvas.theme), _phases(plan), canvas.theme
     measured = {phase: _measured(step, phase) for phase in phases}
     planned = {phase: sum(part.sizes[phase] for part in parts) for phase in phases}
@@ -82,7 +82,7 @@ def _key_columns(canvas: Canvas) -> int:
 
 
 class Curve(NamedTuple):
-    """One way to train: its peak memory in bytes at each value of the key; what was not measured is None."""
+    """The peak memory in bytes of one mode at each value of the key; None where it was not measured."""
 
     name: str
     values: Sequence[int]
@@ -91,7 +91,7 @@ class Curve(NamedTuple):
 
 
 def draw_sweep(key: str, curves: Sequence[Curve], canvas: Canvas) -> Figure:
-    """Memory beyond what the process holds before there is a model; lines are planned, diamonds measured."""
+    """Memory excluding what the process holds before the model; lines are planned, diamonds measured."""
     colors = [canvas.theme.run_color(place) for place in range(len(curves))]
     entries = [KeyEntry(f"{curve.name}, planned", color) for curve, color in zip(curves, colors, strict=True)]
     entries += [

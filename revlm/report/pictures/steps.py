@@ -18,7 +18,7 @@ _LABELS_AT_MOST = 6
 
 
 def draw_loss(history: History, canvas: Canvas) -> Figure:
-    """Losses over steps in nats a token; on the right in bits per byte, where one scale serves all steps."""
+    """Losses over the steps in nats per token; on the right also in bits per byte, if one factor fits all steps."""
     theme, journal = canvas.theme, history.journal
     steps, losses = history.step_numbers, history.series("loss")
     held_out, held_out_steps = journal.validations.means("loss"), journal.validations.highs("step")
@@ -72,7 +72,7 @@ def bits_per_byte_factor(history: History) -> float | None:
 
 
 def draw_throughput(history: History, canvas: Canvas) -> Figure:
-    """Tokens a second over the steps, from zero, and their median."""
+    """Tokens per second over the steps, from zero, and their median."""
     theme = canvas.theme
     rates = history.series("tokens_per_second")
     figure, axes = canvas.panel(_RATE_HEIGHT, "tokens a second")
@@ -94,7 +94,7 @@ def has_hash_layers(history: History) -> bool:
 
 
 def draw_buckets(history: History, canvas: Canvas) -> Figure:
-    """A panel for each measure over the steps, one line a hash layer, darker the nearer to the input."""
+    """A panel for each measure over the steps, with a line for each hash layer, darker towards the input."""
     figure, panels = canvas.panels([[key] for key in USES], [_USE_HEIGHT] * len(USES))
     for key in USES:
         axes = panels[key]
@@ -125,7 +125,7 @@ def _draw_lines(axes: Axes, history: History, canvas: Canvas, lines: dict[int, F
 
 
 def _by_layer(history: History, key: str) -> dict[int, FloatArray]:
-    """For each hash layer the values of `key`, `[bins]`; layers without any value are left out."""
+    """The values of `key` for each hash layer, `[bins]`; layers without a value are omitted."""
     uses = history.journal.uses
     lines = {column[0]: uses.means(column) for column in uses.columns if isinstance(column, tuple) and column[1] == key}
     return {layer: line for layer, line in lines.items() if np.isfinite(line).any()}
