@@ -19,7 +19,7 @@ def evaluate(
     everything: Annotated[bool, typer.Option("--all", help="Run all of these probes.")] = False,
     lengths: Annotated[
         str,
-        typer.Option("--context-lengths", metavar="N,N,...", help="Context lengths and needle distances, tokens."),
+        typer.Option("--context-lengths", metavar="N,N,...", help="Context lengths and needle distances in tokens."),
     ] = "256,1024,4096,16384,65536",
     samples: Annotated[
         int, typer.Option(metavar="N", min=1, help="Number of documents for the probes, and of samples in each.")
@@ -34,10 +34,10 @@ def evaluate(
 ) -> None:
     """Score a trained model on the documents that its run held out: nats per token and bits per byte.
 
-    Every token is scored once, with the text before it in its document, as far as data.seq_len reaches: a longer
-    document is scored in pieces of that length. The results stay in RUN/evaluation.json, for `revlm report`, with every
-    document, of which the table shows the first. Results of probes that are not asked for again stay there while the
-    model and the documents are the same.
+    Every token is scored once, with the text before it in its document; a document longer than data.seq_len is scored
+    in pieces of that length. RUN/evaluation.json has the results, with every document, for `revlm report`; the table
+    shows the first documents. Results of other probes from earlier evaluations are kept while the model and the
+    documents are unchanged.
 
     Example: revlm evaluate --run runs/novels --all
     """

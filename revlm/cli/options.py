@@ -41,7 +41,7 @@ Run = Annotated[
 Step = Annotated[
     int | None, typer.Option("--step", metavar="N", help="Step of the checkpoint; default: the newest intact one.")
 ]
-Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.")]
+Device = Annotated[str, typer.Option("--device", metavar="NAME", help="Device: auto, cpu, cuda or cuda:N.")]
 Deduplicate = Annotated[
     bool, typer.Option("--deduplicate", help="Leave out texts that are in the store already, even as another edition.")
 ]

@@ -138,7 +138,7 @@ def _bar(name: str, each: Ablation) -> Bar:
 ABLATIONS = Probe(
     name="ablations",
     option="--ablations",
-    help="without each layer's attention; by rounds of hashing",
+    help="Without each layer's attention; by rounds of hashing.",
     title="Ablations",
     measure=_measure,
     tables=_tables,

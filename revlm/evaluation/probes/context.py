@@ -220,7 +220,7 @@ def _caption(found: ContextGain) -> str:
 CONTEXT = Probe(
     name="context",
     option="--context",
-    help="the same targets with the context cut",
+    help="The same targets with the context cut.",
     title="Gain of long context",
     measure=_measure,
     tables=_tables,

@@ -127,7 +127,7 @@ def _panels(found: Copying) -> Sequence[Chart]:
 COPYING = Probe(
     name="copying",
     option="--copy",
-    help="random tokens that come twice, by rounds of hashing",
+    help="Random tokens that come twice, by rounds of hashing.",
     title="Copies",
     measure=_measure,
     tables=_tables,

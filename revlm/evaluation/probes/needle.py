@@ -170,7 +170,7 @@ def _panels(test: NeedleTest) -> Sequence[Chart]:
 NEEDLE = Probe(
     name="needle",
     option="--needle",
-    help="random tokens hidden in a text, by distance",
+    help="Random tokens hidden in a text, by distance.",
     title="Needles",
     measure=_measure,
     tables=_tables,
