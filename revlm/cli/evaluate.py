@@ -27,6 +27,9 @@ def evaluate(
     tokens: Annotated[
         int, typer.Option(metavar="N", min=2, help="Tokens of these documents for --ablations and --recall.")
     ] = 65536,
+    repeat_context: Annotated[
+        int, typer.Option(metavar="N", min=1, max=1024, help="Tokens of a context that --repeats looks for.")
+    ] = 3,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Random seed of the samples and random tokens.")] = 0,
     device: Device = "auto",
     as_json: AsJson = False,
@@ -52,7 +55,7 @@ def evaluate(
         typer.echo(message, err=True)
 
     asked = [name for name in PROBES if everything or probes[name]]
-    options = ProbeOptions(frozenset(asked), _lengths(lengths), samples, tokens, seed)
+    options = ProbeOptions(frozenset(asked), _lengths(lengths), samples, tokens, seed, repeat_context)
     folder = newest_run() if run is None else RunFolder.open(run)
     trained = load_model(folder, device)
     earlier = None

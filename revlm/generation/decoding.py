@@ -20,8 +20,8 @@ class Decoder:
 
     The cache holds `2 * d_model` numbers per token in each lsh and full layer (plus an eighth of free room); a local
     layer keeps only those of its window. That is 8 * d_model bytes in float32, half of it in bf16. An lsh layer also
-    has 4 * n_heads * n_rounds * n_buckets * window bytes of ring buffers for each sample. Samples share the rest of
-    their common prefix.
+    has 4 * n_heads * window bytes of ring buffers for each bucket of each round and each sample. Samples share the rest
+    of their common prefix.
     """
 
     def __init__(self, model: RevLM, *, precision: str = "fp32", block: int = _BLOCK) -> None:

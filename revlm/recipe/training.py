@@ -42,12 +42,15 @@ class Optimizer(Section):
 class LearningRateScheduler(Section):
     """The learning rate over the run."""
 
-    name: Literal["cosine"] = "cosine"
-    """linear warm-up, then half a cosine"""
+    name: Literal["cosine", "wsd", "constant"] = "cosine"
+    """after a linear warm-up: cosine (half a cosine to the end), wsd (stable, then a linear decay at the end) or
+    constant"""
     warmup_steps: Every = 100
     """steps until the learning rate reaches optimizer.lr; 0: no warm-up"""
+    decay_steps: Every = 100
+    """of wsd: steps of the decay at the end of the run; fewer if the warm-up leaves no room"""
     min_lr_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """the share of optimizer.lr that the learning rate decays to at the end"""
+    """the share of optimizer.lr that cosine and wsd decay to"""
 
 
 class Train(Section):

@@ -130,15 +130,18 @@ def _train(
 def _resolved_model(recipe: Recipe, ranks: Ranks) -> ModelRecipe:
     """The recipe's model, with n_buckets taken from the run's checkpoint if it has one, else derived."""
     if recipe.model.n_buckets == "auto" and (stored := ranks.broadcast(lambda: _stored_buckets(recipe.output_dir))):
-        return recipe.model.model_copy(update={"n_buckets": stored})
+        if isinstance(stored, int):
+            return recipe.model.model_copy(update={"n_buckets": stored})
+        if len(stored) == recipe.model.n_rounds:  # else the checkpoint is refused for its n_rounds
+            return recipe.model.model_copy(update={"n_buckets": tuple(stored)})
     return resolve_model(recipe.model, recipe.data.seq_len)
 
 
-def _stored_buckets(run: Path) -> int | None:
+def _stored_buckets(run: Path) -> int | list[int] | None:
     """The n_buckets in the newest checkpoint whose state is undamaged; None if there is none."""
     for path in reversed(list_checkpoints(run)):
         with suppress(StorageError):  # newest_checkpoint reports it
-            stored: int = load_checkpoint(path, groups=()).state["settings"]["model.n_buckets"]
+            stored: int | list[int] = load_checkpoint(path, groups=()).state["settings"]["model.n_buckets"]
             return stored
     return None
 

@@ -19,7 +19,7 @@ class ProbeOptions:
     """Which probes run, by name, and on how much text.
 
     `samples` documents are drawn by `seed`; `tokens` tokens are taken from their beginnings. `lengths` are contexts,
-    and distances of needles.
+    and distances of needles; `repeat_context` is how many tokens the contexts of repeats have.
     """
 
     asked: frozenset[str] = frozenset()
@@ -27,6 +27,7 @@ class ProbeOptions:
     samples: int = 8
     tokens: int = 65536
     seed: int = 0
+    repeat_context: int = 3
 
 
 @dataclass(frozen=True)

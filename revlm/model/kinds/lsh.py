@@ -28,6 +28,7 @@ from revlm.model.parts.memory import (
 from revlm.model.parts.norm import RMSNorm
 from revlm.model.parts.rings import Rings
 from revlm.model.parts.sublayer import Mix, Read, Sublayer
+from revlm.model.shape import buckets_of_rounds
 from revlm.ops.attention import attention_with_log_sum_exp, bucket_statistics, one_token, workspace_bytes
 from revlm.ops.attention.one_query import one_query_attention
 from revlm.ops.hashing import HashOfFew, hash_buckets
@@ -90,9 +91,8 @@ class HashAttention(Mix):
 
     def __init__(self, recipe: ModelRecipe, layer: int) -> None:
         super().__init__()
-        assert isinstance(recipe.n_buckets, int), "n_buckets: auto is resolved before a model is built"
         self.window, self.block = recipe.window, recipe.attention_block
-        self.n_buckets, self.layer = recipe.n_buckets, layer
+        self.n_buckets, self.layer = buckets_of_rounds(recipe), layer
         self.temperature = Temperature(recipe.n_heads)
         self.sink = nn.Parameter(torch.zeros(recipe.n_heads))
 
@@ -121,7 +121,7 @@ class HashAttention(Mix):
     ) -> Int[Tensor, "heads rounds tokens"]:
         """Returns the bucket of each key, the number of its pair (document, hash)."""
         hashed = hash_buckets(k, context.rotations(self.layer), self.n_buckets)
-        return hashed.add_(context.document_ids.int() * self.n_buckets)
+        return hashed.add_(context.document_ids.int() * max(self.n_buckets))
 
     @torch.no_grad()
     def _statistics(
@@ -147,13 +147,13 @@ class HashCache(Cache):
         self,
         read: ReadKeysValues,
         mix: HashAttention,
-        rotations: Float[Tensor, "heads rounds head_dim directions"],
+        rotations: Float[Tensor, "heads head_dim directions"],
         dtype: torch.dtype,
     ) -> None:
         self._read, self._mix, self._rotations = read, mix, rotations
-        heads, rounds, head_dim, _ = rotations.shape
+        heads, head_dim, _ = rotations.shape
         self._kept = KeysValues(heads, head_dim, dtype, rotations.device)
-        self._rings = Rings(heads, rounds, mix.n_buckets, mix.window, rotations.device)
+        self._rings = Rings(heads, mix.n_buckets, mix.window, rotations.device)
         self._hash_few = HashOfFew(rotations, mix.n_buckets)
         self._unmixed = 0
 
@@ -271,9 +271,9 @@ class HashCache(Cache):
     ) -> tuple[Int[Tensor, "some"], Int[Tensor, "rounds some"]]:
         """Returns the sorted slots in the rings of the new tokens' buckets, and the bucket of each slot in each round.
 
-        Where a slot is in none of these buckets in a round, its bucket there is `n_buckets`, which matches none.
+        Where a slot is in none of these buckets in a round, its bucket there is one that no round has: it matches none.
         """
-        none = self._mix.n_buckets
+        none = max(self._mix.n_buckets)
         table = torch.full((bucket.shape[0], self._kept.slots), none, dtype=torch.int32, device=bucket.device)
         for round_, of_round in enumerate(bucket):
             hit = of_round.unique()
@@ -341,7 +341,7 @@ def _memory_of_mixing(sizes: LayerSizes) -> MixMemory:
     by_pytorch = not over and not sizes.compiled
     # Queries are keys: PyTorch's operations return a gradient for each, which are then summed.
     hashing = min(sizes.tokens, HASH_TILE) * (
-        FULL_BYTES * sizes.d_model + sizes.n_heads * sizes.n_rounds * (FULL_BYTES * sizes.directions + 60)
+        FULL_BYTES * sizes.d_model + sizes.n_heads * (FULL_BYTES * sizes.directions + 60 * sizes.n_rounds)
     )
     return MixMemory(
         read=2 * whole,
