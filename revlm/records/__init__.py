@@ -16,6 +16,8 @@ from revlm.records.plan import Plan
 from revlm.records.probes import (
     Ablation,
     Ablations,
+    AnswerAccuracy,
+    Answers,
     ContextGain,
     ContextLoss,
     CopyAccuracy,
@@ -43,6 +45,8 @@ __all__ = [
     "PHASES",
     "Ablation",
     "Ablations",
+    "AnswerAccuracy",
+    "Answers",
     "ContextGain",
     "ContextLoss",
     "CopyAccuracy",
