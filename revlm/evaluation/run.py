@@ -70,6 +70,7 @@ def evaluate_run(
         sample.texts(),
         options,
         begin_id=trained.tokenizer.begin_id,
+        tokenizer=trained.tokenizer,
         seq_len=recipe.data.seq_len,
         progress=progress,
     )

@@ -16,6 +16,8 @@ from revlm.records.plan import MemoryPlan
 from revlm.records.probes import (
     Ablation,
     Ablations,
+    AnswerAccuracy,
+    Answers,
     ContextGain,
     ContextLoss,
     CopyAccuracy,
@@ -46,6 +48,8 @@ __all__ = [
     "PHASES",
     "Ablation",
     "Ablations",
+    "AnswerAccuracy",
+    "Answers",
     "ContextGain",
     "ContextLoss",
     "CopyAccuracy",

@@ -152,3 +152,24 @@ class NeedleTest(Record):
     chance: Found
     distances: list[NeedleDistance] = Field(max_length=MOST_ENTRIES)
     too_short: Many[str]
+
+
+class AnswerAccuracy(Record):
+    """Answers to questions of one kind, about statements at most `distance` tokens away and farther than those before.
+
+    `accuracy` is the share of answers that were predicted whole, `token_accuracy` that of their tokens.
+    """
+
+    kind: str = Field(max_length=100)
+    distance: Positive
+    answers: Positive
+    accuracy: Number
+    token_accuracy: Number
+    loss: Number
+
+
+class Answers(Record):
+    """What was answered, by kind and distance, in so many documents that asked something."""
+
+    documents: Count
+    accuracies: list[AnswerAccuracy] = Field(max_length=MOST_ENTRIES)

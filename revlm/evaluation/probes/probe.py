@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from revlm.evaluation.views import Panel, Table
 
 if TYPE_CHECKING:
+    from revlm.corpus import Tokenizer
     from revlm.evaluation.scorer import Scorer, Tokens
     from revlm.evaluation.texts import Text
 
@@ -42,6 +43,7 @@ class ProbeInput:
     texts: "Sequence[Text]"
     options: ProbeOptions
     begin_id: int
+    tokenizer: "Tokenizer"
     seq_len: int
     progress: Callable[[str], object]
 
