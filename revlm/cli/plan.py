@@ -90,13 +90,14 @@ def _vocab_size(recipe: "Recipe", given: int | None) -> int:
 
 def _describe(recipe: "Recipe", vocab_size: int, measure: bool) -> dict[str, Any]:
     """The JSON object of one plan; with `measure`, also the peaks of real steps."""
+    from revlm.model.precision import resolve_precision
     from revlm.planning import fit_plan
 
     fitted = fit_plan(recipe, vocab_size)
     plan, limit = fitted.plan, fitted.limit
     return {
         "device": fitted.device,
-        "precision": recipe.train.precision,
+        "precision": resolve_precision(recipe.train.precision, fitted.device),
         "reversible": recipe.model.reversible,
         "n_layers": recipe.model.n_layers,
         "seq_len": plan.seq_len,

@@ -63,8 +63,9 @@ class Train(Section):
     that any number of ranks takes the same steps"""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     """gradients with a larger norm are scaled down to this one"""
-    precision: Literal["bf16", "fp32"] = "bf16"
-    """precision of matrix products; weights are always fp32"""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """precision of matrix products, or auto: bf16 where the device multiplies it natively, else fp32; weights are
+    always fp32"""
     device: Device = "auto"
     """auto (cuda if available), cpu, cuda or cuda:N"""
     on_nonfinite: Literal["stop", "skip"] = "stop"
