@@ -26,6 +26,9 @@ def evaluate(
         int, typer.Option(min=1, help="number of documents for the probes, and of samples of the context in each")
     ] = 8,
     tokens: Annotated[int, typer.Option(min=2, help="tokens of these documents for --ablations and --recall")] = 65536,
+    repeat_context: Annotated[
+        int, typer.Option(min=1, max=1024, help="tokens of a context that --repeats looks for")
+    ] = 3,
     seed: Annotated[int, typer.Option(min=0, help="random seed of the samples and random tokens")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
@@ -51,7 +54,7 @@ def evaluate(
         typer.echo(message, err=True)
 
     asked = [name for name in PROBES if everything or probes[name]]
-    options = ProbeOptions(frozenset(asked), _lengths(lengths), samples, tokens, seed)
+    options = ProbeOptions(frozenset(asked), _lengths(lengths), samples, tokens, seed, repeat_context)
     folder = newest_run() if run is None else RunFolder.open(run)
     trained = load_model(folder, device)
     earlier = None

@@ -33,6 +33,31 @@ class ContextGain(Record):
     too_short: Many[str]
 
 
+class PooledLoss(Record):
+    """The loss of all tokens of some documents; its 95% confidence interval over documents, None for one document."""
+
+    documents: Count
+    tokens: Count
+    loss: Number
+    interval: tuple[Number, Number] | None
+
+
+class DistanceLoss(PooledLoss):
+    """The loss of the tokens whose contexts were last seen between two distances in tokens."""
+
+    first: Positive
+    last: Positive
+
+
+class Repeats(Record):
+    """Losses after contexts of so many tokens that came before, `most_earlier` times at most, and of all tokens."""
+
+    context: Positive
+    most_earlier: Positive
+    total: PooledLoss
+    distances: list[DistanceLoss] = Field(max_length=MOST_ENTRIES)
+
+
 class Ablation(Record):
     """The loss without the attention of some layers, all of one kind, and what it is above the whole model's."""
 

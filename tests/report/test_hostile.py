@@ -55,6 +55,7 @@ def change(run: Path, name: str, path: tuple[Any, ...], value: Any) -> None:
         ("evaluation.json", ("ablations", "layers", 0, "layers"), [2**80]),
         ("evaluation.json", ("context", "lengths", 1, "interval"), [1.0]),
         ("evaluation.json", ("context", "lengths", 1, "context"), -3),
+        ("evaluation.json", ("repeats", "distances", 0, "tokens"), -1),
         ("evaluation.json", ("needle", "distances", 0, "found"), None),
         ("evaluation.json", ("copying", "accuracies"), 7),
         ("plan.json", ("peaks", "forward", "loss"), 10**400),

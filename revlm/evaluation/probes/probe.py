@@ -19,7 +19,7 @@ class ProbeOptions:
     """Which probes are asked for, by their names, and how much they look at.
 
     `samples` documents are drawn by `seed`; `tokens` tokens are taken from the beginnings of them. `lengths` are
-    contexts, and distances of needles.
+    contexts, and distances of needles; `repeat_context` is how many tokens the contexts of repeats have.
     """
 
     asked: frozenset[str] = frozenset()
@@ -27,6 +27,7 @@ class ProbeOptions:
     samples: int = 8
     tokens: int = 65536
     seed: int = 0
+    repeat_context: int = 3
 
 
 @dataclass(frozen=True)
