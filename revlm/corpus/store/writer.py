@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from revlm.corpus.store.manifest import DOCUMENTS, SKIPPED, Manifest, StoredFile
 from revlm.corpus.store.rows import StoredTokens, schema_of
 from revlm.corpus.store.token_store import StoredDocument
 from revlm.corpus.tokenizing.tokenizer import Tokenizer
-from revlm.storage import sha256_of, sync_file, sync_folder, write_file
+from revlm.storage import Closing, sha256_of, sync_file, sync_folder, write_file
 
 if TYPE_CHECKING:
     import pyarrow
@@ -56,7 +55,7 @@ def write_store(
         writer.finish(chain(skipped, left_out), corpus, shard)
 
 
-class StoreWriter:
+class StoreWriter(Closing):
     """Writes a store into an empty folder that nothing else reads yet; rows are written in batches.
 
     Equal documents give equal bytes.
@@ -124,14 +123,6 @@ class StoreWriter:
         """Closes the open files; the folder is not a store before `finish`."""
         self._end_row_file()
         self._lines.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _begin_row_file(self) -> "_RowFile":
         path = self._folder / f"{len(self._row_files):05d}.arrow"
