@@ -18,7 +18,8 @@ def naive_distances(tokens: Tokens, context: int, most_earlier: int) -> list[int
         earlier = [
             s for s in range(context, t) if t >= context and (tokens[s - context : s] == tokens[t - context : t]).all()
         ]
-        found.append(t - earlier[-1] if 1 <= len(earlier) <= most_earlier else 0)
+        known = 1 <= len(earlier) <= most_earlier and tokens[earlier[-1]] == tokens[t]
+        found.append(t - earlier[-1] if known else 0)
     return found
 
 
