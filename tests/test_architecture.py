@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "ops": {"errors", "storage"},
     "model": {*GROUND, "ops"},
     "runs": {*GROUND, "launch", "storage", "records", "ops", "model"},
-    "planning": {*GROUND, "launch", "ops", "model", "runs"},
+    "planning": {*GROUND, "launch", "records", "ops", "model", "runs"},
     "generation": {*GROUND, *COMPUTE, "corpus"},
     "evaluation": {*GROUND, *COMPUTE, "records", "corpus", "generation"},
     "training": {

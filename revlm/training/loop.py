@@ -8,9 +8,10 @@ from revlm.corpus import open_corpus, require_undamaged
 from revlm.errors import Interrupted
 from revlm.launch import launch_of
 from revlm.ops.heap import keep_large_blocks_apart
-from revlm.planning import Plan, out_of_memory_explained, require_memory
+from revlm.planning import out_of_memory_explained, require_memory
 from revlm.recipe import Recipe
 from revlm.recipe.of_run import TRAINED_IN, trained_in
+from revlm.records import MemoryPlan
 from revlm.runs import (
     MemoryMeter,
     RunFolder,
@@ -159,7 +160,7 @@ def _resume_message(trainer: Trainer, folder: RunFolder) -> str:
     )
 
 
-def _write_run_files(folder: RunFolder, trainer: Trainer, saving: CheckpointSchedule, plan: Plan) -> None:
+def _write_run_files(folder: RunFolder, trainer: Trainer, saving: CheckpointSchedule, plan: MemoryPlan) -> None:
     """Requires room for the checkpoints ahead; writes recipe, tokenizer, environment and plan into the run folder."""
     require_room(
         folder,
@@ -173,7 +174,7 @@ def _write_run_files(folder: RunFolder, trainer: Trainer, saving: CheckpointSche
         describe_environment(trainer.device)
         | {"processes": trainer.ranks.world_size, TRAINED_IN: trained_in(folder.path)}
     )
-    folder.write_plan(plan.to_json())
+    folder.write_plan(plan.model_dump(mode="json"))
 
 
 def _records(

@@ -42,8 +42,11 @@ def _stored_settings(run: Path) -> dict[str, Any]:
 
 
 def _resolved_model(recipe: Recipe, stored: Mapping[str, Any]) -> ModelRecipe:
-    if recipe.model.n_buckets == "auto" and "model.n_buckets" in stored:
-        return recipe.model.model_copy(update={"n_buckets": stored["model.n_buckets"]})
+    if recipe.model.n_buckets == "auto" and (n_buckets := stored.get("model.n_buckets")):
+        if isinstance(n_buckets, int):
+            return recipe.model.model_copy(update={"n_buckets": n_buckets})
+        if len(n_buckets) == recipe.model.n_rounds:  # else the checkpoint is refused for its n_rounds
+            return recipe.model.model_copy(update={"n_buckets": tuple(n_buckets)})
     return resolve_model(recipe.model, recipe.data.seq_len)
 
 

@@ -4,7 +4,7 @@ Tokens stay in the memory-mapped file; an example copies only its own slices. Th
 epoch, the settings and the changes of length (`packing`), so the state of the stream is a few numbers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from revlm.corpus.examples.corpus import (
     digest_of,
     example_of,
 )
-from revlm.corpus.examples.packing import PACKINGS, Cut, Place, Plan, Span, hold_out, plan_whole, shuffled
+from revlm.corpus.examples.packing import PACKINGS, Cut, EpochExamples, Place, Span, hold_out, plan_whole, shuffled
 from revlm.corpus.store.token_store import TokenStore
 from revlm.errors import DataError, StorageError, UsageError
 
@@ -92,7 +92,7 @@ class PackedCorpus(Corpus):
         """Returns how many tokens of an epoch, from 1, go into an example that ends in a later epoch."""
         return self._packing.carried_tokens(self.n_training_tokens, self.seq_len, epoch)
 
-    def _plan_of_epoch(self, seq_len: int, epoch: int, earlier: tuple[Cut, ...]) -> Plan:
+    def _plan_of_epoch(self, seq_len: int, epoch: int, earlier: tuple[Cut, ...]) -> EpochExamples:
         return self._packing.plan(self._spans_of_epoch, seq_len, epoch, earlier)
 
     def _spans_of_epoch(self, epoch: int) -> list[Span]:
@@ -147,18 +147,16 @@ class TrainingStream(CorpusStream):
         state = {"epoch": epoch, "next_example": next_example, "seq_len": self._seq_len}
         return state | {"earlier": [list(cut) for cut in earlier], "settings": self._corpus._settings}
 
-    def _plan(self) -> Plan:
+    def _plan(self) -> EpochExamples:
         return self._corpus._plan(self._seq_len, self._place.epoch, self._place.earlier)
 
     def _parsed(self, state: StreamState) -> tuple[int, Place]:
-        epoch, next_example, seq_len = (state.get(key) for key in ("epoch", "next_example", "seq_len"))
-        earlier = state.get("earlier")
+        numbers, earlier = [state.get(key, -1) for key in ("epoch", "next_example", "seq_len")], state.get("earlier")
         if not (
-            _are_counts(epoch, next_example, seq_len)
-            and epoch >= 1
-            and seq_len >= 1
+            _are_counts(numbers)
+            and 0 not in (numbers[0], numbers[2])
             and isinstance(earlier, list)
-            and all(isinstance(cut, list) and len(cut) == 2 and _are_counts(*cut) and cut[0] >= 1 for cut in earlier)
+            and all(isinstance(cut, list) and len(cut) == 2 and _are_counts(cut) and cut[0] for cut in earlier)
         ):
             raise StorageError("the checkpoint's position in the corpus is damaged; resume from an earlier checkpoint")
         if state.get("settings") != self._corpus._settings:
@@ -166,8 +164,9 @@ class TrainingStream(CorpusStream):
                 f"the checkpoint's position in the corpus does not fit {self._corpus.path}: the tokens, seed, "
                 "data.packing or data.validation changed; restore them, or start a new run"
             )
+        epoch, next_example, seq_len = numbers
         return seq_len, Place(epoch, next_example, tuple(Cut(*cut) for cut in earlier))
 
 
-def _are_counts(*values: Any) -> bool:
+def _are_counts(values: Iterable[Any]) -> bool:
     return all(type(value) is int and value >= 0 for value in values)

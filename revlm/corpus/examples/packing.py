@@ -37,7 +37,7 @@ class Span:
         return Span(self.document, self.start, middle), Span(self.document, middle, self.stop)
 
 
-Plan = list[tuple[Span, ...]]
+EpochExamples = list[tuple[Span, ...]]
 EpochSpans = Callable[[int], Sequence[Span]]  # epoch, from 1 -> the spans of its documents, in order
 
 
@@ -72,14 +72,14 @@ class Packing:
         longest_example: the tokens of the longest example.
     """
 
-    plan: Callable[[EpochSpans, int, int, Sequence[Cut]], Plan]
+    plan: Callable[[EpochSpans, int, int, Sequence[Cut]], EpochExamples]
     next_epoch: Callable[[Place], Place]
     recut: Callable[[Place, int, int], Place]
     carried_tokens: Callable[[int, int, int], int]
     longest_example: Callable[[int, int], int]
 
 
-def plan_whole(spans_of: EpochSpans, seq_len: int, epoch: int, earlier: Sequence[Cut] = ()) -> Plan:
+def plan_whole(spans_of: EpochSpans, seq_len: int, epoch: int, earlier: Sequence[Cut] = ()) -> EpochExamples:
     """Returns the examples of an epoch, or of what `earlier` ones left of it; none continues into the next.
 
     A long document is cut into pieces of `seq_len`, each an example of its own. Shorter documents and last pieces
@@ -92,7 +92,7 @@ def plan_whole(spans_of: EpochSpans, seq_len: int, epoch: int, earlier: Sequence
     return _pack_whole(rest, seq_len)
 
 
-def _pack_whole(documents: Iterable[Span], seq_len: int) -> Plan:
+def _pack_whole(documents: Iterable[Span], seq_len: int) -> EpochExamples:
     examples: dict[int, list[Span]] = {}
     rooms: list[tuple[int, int]] = []  # room left and number of each example that is not full, sorted
     for document in documents:
@@ -107,7 +107,7 @@ def _pack_whole(documents: Iterable[Span], seq_len: int) -> Plan:
     return [tuple(example) for example in examples.values()]
 
 
-def _joined(examples: Plan) -> list[Span]:
+def _joined(examples: EpochExamples) -> list[Span]:
     """Returns the rest of each document, of which the examples hold the pieces in order."""
     rests: dict[int, Span] = {}
     for piece in chain.from_iterable(examples):
@@ -116,7 +116,7 @@ def _joined(examples: Plan) -> list[Span]:
     return list(rests.values())
 
 
-def plan_fixed(spans_of: EpochSpans, seq_len: int, epoch: int, earlier: Sequence[Cut] = ()) -> Plan:
+def plan_fixed(spans_of: EpochSpans, seq_len: int, epoch: int, earlier: Sequence[Cut] = ()) -> EpochExamples:
     """Returns the examples that begin in an epoch, all of `seq_len`; the last may end in a later epoch.
 
     The epochs form one endless text, cut every `seq_len` tokens after the `earlier` examples. An epoch shorter than

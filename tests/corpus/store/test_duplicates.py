@@ -197,11 +197,16 @@ def test_similarity_is_the_share_of_passages_that_both_have() -> None:
 
 
 @given(SEEDS)
+@example(265)
 @settings(max_examples=25, deadline=None)
 def test_other_texts_of_the_same_words_are_not_found(seed: int) -> None:
+    """At most a sixth of the passages are shared: 64 permutations estimate 0.55 or more once in 10**12 cases.
+
+    A text three times as long shares a third, which is estimated as 0.55 or more once in 7,000 cases.
+    """
     words = invented_words(seed)
     shuffled = random.Random(seed).sample(words, len(words))
-    longer = [*words, *invented_words(seed + 1, 2 * WORDS)]
+    longer = [*words[: WORDS // 2], *invented_words(seed + 1, 2 * WORDS)]
     licence = [*invented_words(seed + 2), *words[: WORDS // 10]]
     assert find_all(*(" ".join(each) for each in (words, shuffled, longer, licence))) == [None] * 4
 

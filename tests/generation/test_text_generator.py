@@ -8,8 +8,7 @@ import torch
 
 from revlm.corpus.tokenizing.tokenizer import ByteTokenizer
 from revlm.errors import NonFiniteError, UsageError
-from revlm.generation import Decoder, SampledToken, Sampling, Writing, continue_text
-from revlm.generation import writing as writing_module
+from revlm.generation import Decoder, SampledToken, Sampling, TextGenerator, continue_text, text_generator
 from revlm.model import RevLM, resolve_model
 from revlm.recipe import Model
 
@@ -33,9 +32,9 @@ def continued(
     model: RevLM, samples: list[int], max_tokens: int = 12, sampling: Sampling = WARM, seed: int = 3
 ) -> list[list[SampledToken | None]]:
     """What each sample drew, from token to token."""
-    writing = Writing(model, BYTES, sampling, seed, samples)
-    writing.append(PROMPT)
-    return [list(each) for each in zip(*writing.continue_tokens(max_tokens), strict=True)]
+    generator = TextGenerator(model, BYTES, sampling, seed, samples)
+    generator.append(PROMPT)
+    return [list(each) for each in zip(*generator.continue_tokens(max_tokens), strict=True)]
 
 
 def tokens(drawn: list[SampledToken | None]) -> list[int]:
@@ -67,14 +66,14 @@ def test_a_seed_gives_the_same_tokens_and_another_gives_others(model: RevLM) -> 
 
 def test_a_sample_that_has_ended_draws_no_more_and_changes_nothing_for_the_others(model: RevLM) -> None:
     whole = continued(model, [0, 1, 2])
-    writing = Writing(model, BYTES, WARM, 3, range(3))
-    writing.append(PROMPT)
+    generator = TextGenerator(model, BYTES, WARM, 3, range(3))
+    generator.append(PROMPT)
     seen: list[list[SampledToken | None]] = []
     most = {0: 12, 1: 4, 2: 0}
-    for drawn in writing.continue_tokens(100, lambda sample: len(seen) >= most[sample]):
+    for drawn in generator.continue_tokens(100, lambda sample: len(seen) >= most[sample]):
         seen.append(drawn)
     assert len(seen) == 12
-    assert writing.decoding.tokens == 12 + 4
+    assert generator.decoding.tokens == 12 + 4
     for number, sample in enumerate(zip(*seen, strict=True)):
         assert tokens(list(sample)) == tokens(whole[number])[: most[number]]
         assert sample[most[number] :] == (None,) * (12 - most[number])
@@ -116,9 +115,9 @@ def test_the_begin_token_is_never_drawn(model: RevLM) -> None:
 def test_the_penalty_knows_the_prompt_and_each_samples_own_tokens(model: RevLM) -> None:
     """A penalty that no unseen token can lose against: nothing comes twice, as long as there is anything new."""
     some = BYTES.encode("".join(map(chr, range(64))))
-    writing = Writing(model, BYTES, Sampling(temperature=0, repetition_penalty=1e9), 0, [0, 1])
-    writing.append(some)
-    for sample in zip(*writing.continue_tokens(60), strict=True):
+    generator = TextGenerator(model, BYTES, Sampling(temperature=0, repetition_penalty=1e9), 0, [0, 1])
+    generator.append(some)
+    for sample in zip(*generator.continue_tokens(60), strict=True):
         drawn = tokens(list(sample))
         assert len(set(drawn)) == 60
         assert not set(drawn) & set(some.tolist())
@@ -126,27 +125,27 @@ def test_the_penalty_knows_the_prompt_and_each_samples_own_tokens(model: RevLM) 
 
 @pytest.mark.parametrize("drawn_tokens", [0, 1, 7])
 def test_a_text_goes_on_from_what_was_drawn_and_given(model: RevLM, drawn_tokens: int) -> None:
-    writing = Writing(model, BYTES, Sampling(0))
-    writing.append(PROMPT)
-    steps = writing.continue_tokens(100)
+    generator = TextGenerator(model, BYTES, Sampling(0))
+    generator.append(PROMPT)
+    steps = generator.continue_tokens(100)
     first = [next(steps)[0] for _ in range(drawn_tokens)]
     steps.close()  # as an interrupt does
     more = BYTES.encode(" and then")
-    writing.append(more)
-    second = [sample[0] for sample in writing.continue_tokens(5)]
-    whole = Writing(model, BYTES, Sampling(0))
+    generator.append(more)
+    second = [sample[0] for sample in generator.continue_tokens(5)]
+    whole = TextGenerator(model, BYTES, Sampling(0))
     whole.append([*PROMPT, *tokens(first), *more])
     assert tokens(second) == [tokens(each)[0] for each in whole.continue_tokens(5)]
-    assert writing.prefill.tokens == 1 + len(PROMPT) + (drawn_tokens > 0) + len(more)
+    assert generator.prefill.tokens == 1 + len(PROMPT) + (drawn_tokens > 0) + len(more)
 
 
 def test_nothing_given_in_between_changes_nothing(model: RevLM) -> None:
-    writing = Writing(model, BYTES, WARM, 3)
-    writing.append(PROMPT)
+    generator = TextGenerator(model, BYTES, WARM, 3)
+    generator.append(PROMPT)
     found = []
     for _ in range(3):
-        found += [drawn for [drawn] in writing.continue_tokens(4)]
-        writing.append([])
+        found += [drawn for [drawn] in generator.continue_tokens(4)]
+        generator.append([])
     assert tokens(found) == tokens(continued(model, [0])[0])
 
 
@@ -154,16 +153,16 @@ def test_without_a_prompt_a_document_begins(model: RevLM) -> None:
     logits = own_logits(model, [])
     logits[BYTES.begin_id] = -math.inf
     for given in ([], None):
-        writing = Writing(model, BYTES, Sampling(0), 0, [0, 1])
+        generator = TextGenerator(model, BYTES, Sampling(0), 0, [0, 1])
         if given is not None:
-            writing.append(given)
-        [drawn] = writing.continue_tokens(1)
+            generator.append(given)
+        [drawn] = generator.continue_tokens(1)
         assert [each and each.token for each in drawn] == [int(logits.argmax())] * 2
 
 
 def test_progress_ends_with_all_tokens(model: RevLM) -> None:
     seen: list[tuple[int, int]] = []
-    Writing(model, BYTES, WARM).append(PROMPT, lambda done, total: seen.append((done, total)))
+    TextGenerator(model, BYTES, WARM).append(PROMPT, lambda done, total: seen.append((done, total)))
     assert seen[-1] == (len(PROMPT) + 1, len(PROMPT) + 1)
     assert seen == sorted(seen)
 
@@ -174,7 +173,7 @@ def test_logits_that_are_not_finite_are_refused(model: RevLM) -> None:
         with torch.no_grad():
             model.norm.weight[0] = math.nan
         with pytest.raises(NonFiniteError, match="not finite after 28 tokens: take an earlier checkpoint"):
-            Writing(model, BYTES, WARM).append(PROMPT)
+            TextGenerator(model, BYTES, WARM).append(PROMPT)
     finally:
         with torch.no_grad():
             model.norm.weight.copy_(before)
@@ -183,7 +182,7 @@ def test_logits_that_are_not_finite_are_refused(model: RevLM) -> None:
 @pytest.mark.parametrize("seed", [-1, 2**64])
 def test_a_seed_out_of_range_is_refused(model: RevLM, seed: int) -> None:
     with pytest.raises(UsageError, match=f"seed is {seed}: give a number from 0"):
-        Writing(model, BYTES, WARM, seed)
+        TextGenerator(model, BYTES, WARM, seed)
 
 
 @pytest.mark.parametrize("is_training", [True, False])
@@ -209,13 +208,13 @@ def test_a_text_ends_before_a_stop_text(model: RevLM) -> None:
 
 
 def test_a_long_text_can_be_left_between_blocks_and_written_on(model: RevLM, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing_module, "Decoder", partial(Decoder, block=8))
+    monkeypatch.setattr(text_generator, "Decoder", partial(Decoder, block=8))
     told: list[int] = []
-    cut = Writing(model, BYTES, Sampling(0, repetition_penalty=1.5))
+    cut = TextGenerator(model, BYTES, Sampling(0, repetition_penalty=1.5))
     assert cut.append(PROMPT, lambda done, total: told.append(done), lambda: len(told) == 2) == 15  # plus begin token
     assert told == [8, 16]
     assert cut.prefill.tokens == 16
-    whole = Writing(model, BYTES, Sampling(0, repetition_penalty=1.5))
+    whole = TextGenerator(model, BYTES, Sampling(0, repetition_penalty=1.5))
     assert whole.append(PROMPT[:15]) == 15
     assert [each.token for [each] in cut.continue_tokens(6) if each] == [
         each.token for [each] in whole.continue_tokens(6) if each

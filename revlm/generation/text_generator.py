@@ -16,7 +16,7 @@ from revlm.generation.decoding import Decoder
 from revlm.generation.sampling import SampleRng, Sampling, log_probabilities, next_tokens
 from revlm.model import RevLM
 
-Progress = Callable[[int, int], None]
+CountTokens = Callable[[int, int], None]
 """Called with the number of tokens processed, and the total."""
 
 
@@ -43,7 +43,7 @@ class Throughput:
         return self.tokens / self.seconds if self.tokens and self.seconds else None
 
 
-class Writing:
+class TextGenerator:
     """One text, which starts with the begin token and splits into several samples at its first sampled token.
 
     Tokens without text, such as the begin token, are never sampled. The model should be in evaluation mode; see
@@ -69,7 +69,7 @@ class Writing:
         self._sampling = sampling
         self._decoder = Decoder(model)
         self._device = model.head_weight.device
-        self._generators = [SampleRng(seed, sample) for sample in samples]
+        self._random = [SampleRng(seed, sample) for sample in samples]
         self._silent = torch.from_numpy(tokenizer.byte_lengths == 0)
         self._seen = torch.zeros(len(samples), tokenizer.vocab_size, dtype=torch.bool)
         self._logits: Tensor | None = (
@@ -82,7 +82,7 @@ class Writing:
     def append(
         self,
         tokens: npt.ArrayLike,
-        progress: Progress = lambda done, total: None,
+        progress: CountTokens = lambda done, total: None,
         is_enough: Callable[[], bool] = lambda: False,
     ) -> int:
         """Appends given tokens, possibly none. With several samples, only before the first token is sampled.
@@ -135,9 +135,7 @@ class Writing:
     def _sample(self, ended: Sequence[bool]) -> list[SampledToken | None]:
         logits = self._next_logits()
         # A sample that has ended keeps its row in the batch, but uses no random number.
-        numbers = [
-            0.0 if over else generator.uniform() for over, generator in zip(ended, self._generators, strict=True)
-        ]
+        numbers = [0.0 if over else rng.uniform() for over, rng in zip(ended, self._random, strict=True)]
         allowed = logits.masked_fill(self._silent, -torch.inf)
         tokens = next_tokens(allowed, self._seen, self._sampling, torch.tensor(numbers, dtype=torch.float64))
         self._seen[torch.arange(self.samples), tokens] = True

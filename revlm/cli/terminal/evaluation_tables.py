@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from revlm.cli.terminal.tables import print_table
+from revlm.cli.terminal.console import print_table
 from revlm.evaluation import views
 from revlm.evaluation.probes import PROBES
 from revlm.evaluation.score_views import score_tables

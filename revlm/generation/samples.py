@@ -1,11 +1,11 @@
-"""The samples of `revlm generate` while they are generated and printed."""
+"""Several continuations of a prompt, each with the text that can be shown while it grows."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from revlm.corpus import Tokenizer
-    from revlm.generation import SampledToken, Writing
+from revlm.corpus import Tokenizer
+from revlm.generation.text_generator import SampledToken, TextGenerator
+from revlm.generation.text_stream import TextStream
 
 
 class Sample:
@@ -15,9 +15,7 @@ class Sample:
         text: the text that can be shown so far.
     """
 
-    def __init__(self, tokenizer: "Tokenizer", stop: Sequence[str]) -> None:
-        from revlm.generation import TextStream
-
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
         self.text = ""
         self._stream = TextStream(stop)
         self._piece_bytes = tokenizer.piece_bytes
@@ -28,7 +26,7 @@ class Sample:
         """Whether a stop text has ended the sample."""
         return self._stream.stopped_by is not None
 
-    def add(self, drawn: "SampledToken") -> str:
+    def add(self, drawn: SampledToken) -> str:
         """Adds a token; returns the text that it completes."""
         self._drawn.append(drawn)
         return self._shown(self._stream.push(self._piece_bytes[drawn.token]))
@@ -52,7 +50,7 @@ class Sample:
 
 
 def draw_samples(
-    writing: "Writing",
+    generator: TextGenerator,
     samples: Sequence[Sample],
     max_tokens: int,
     show: Callable[[str], object] = lambda piece: None,
@@ -63,7 +61,7 @@ def draw_samples(
     `is_enough` is called before each token; once it returns true, all samples end.
     """
     first = samples[0]
-    for draws in writing.continue_tokens(max_tokens, lambda number: is_enough() or samples[number].is_stopped):
+    for draws in generator.continue_tokens(max_tokens, lambda number: is_enough() or samples[number].is_stopped):
         for sample, drawn in zip(samples, draws, strict=True):
             if drawn is not None:
                 piece = sample.add(drawn)
