@@ -45,7 +45,7 @@ def run_page(history: History) -> str:
         figures=summarize(history),
         sections=[
             Section("Loss", loss_picture(history), _loss_caption(history)),
-            *_start(history),
+            *start_sections(history),
             *(evaluation_sections(history.evaluation).values() if history.evaluation else ()),
             Section("Memory", memory_picture(history), _memory_caption(history)),
             _hash_layers(history),
@@ -106,7 +106,7 @@ def at_a_glance(history: History) -> str:
     return " · ".join(f"{value:,}{words}" if type(value) is int else f"{value}{words}" for value, words in known)
 
 
-def _start(history: History) -> list[Section]:
+def start_sections(history: History) -> list[Section]:
     """A section on the run that this one started from, with its curve where its journal is there; empty if none."""
     if history.started_from is None:
         return []

@@ -13,7 +13,7 @@ from revlm.corpus import Tokenizer, tokenize_corpus
 from revlm.errors import DataError, RevlmError, StorageError, UsageError
 from revlm.recipe import Recipe, load_recipe
 from revlm.report.history import read_history, read_origin
-from revlm.report.page import run_page
+from revlm.report.page import start_sections
 from revlm.runs import checkpoint_path, load_checkpoint, read_start
 from revlm.runs.exported import ExportedModel
 from revlm.storage import sha256_of
@@ -138,11 +138,15 @@ def test_the_report_shows_the_curve_of_the_run_it_came_from(folder: Path) -> Non
     origin = read_origin(history)
     assert origin is not None
     assert origin.name == "general"
-    assert "step 3 of" in run_page(history)
+    [section] = start_sections(history)
+    assert section.picture is not None
+    assert "step 3 of" in section.caption
     shutil.copytree(folder / "reported", folder / "orphan")
     environment = folder / "orphan" / "environment.json"
     environment.write_text(environment.read_text().replace("general", "gone"))
-    assert "Its journal is not there." in run_page(read_history(folder / "orphan"))
+    [section] = start_sections(read_history(folder / "orphan"))
+    assert (section.picture, "Its journal is not there." in section.caption) == (None, True)
+    assert start_sections(read_history(folder / "general")) == []
 
 
 def start_error(recipe: Recipe) -> RevlmError:
