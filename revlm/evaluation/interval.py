@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
 
@@ -16,6 +15,8 @@ def mean_interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
     """
     if len(values) < 2:
         return None
+    from scipy.special import stdtrit  # takes a quarter of a second, for help and for reports without an evaluation too
+
     quantile = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
     half = quantile * float(values.std(ddof=1)) / math.sqrt(len(values))
     return float(values.mean()) - half, float(values.mean()) + half
