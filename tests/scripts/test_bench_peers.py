@@ -19,8 +19,13 @@ from tests.scripts.bench.test_summary import measured
 
 INSTALLED = [name for name, system in SYSTEMS.items() if system.is_installed]
 TINY = {
-    **{"systems": ",".join(INSTALLED), "precisions": "bf16", "lengths": "256", "layers": "1,2"},
-    **{"depth_tokens": 256, "repeats": 1, "full_step": True},
+    "systems": ",".join(INSTALLED),
+    "precisions": "bf16",
+    "lengths": "256",
+    "layers": "1,2",
+    "depth_tokens": 256,
+    "repeats": 1,
+    "full_step": True,
 }
 
 
