@@ -22,8 +22,8 @@ from bench.generating.table import CAPTION, ratios, rows, sentences, table
 from bench.generating.worker import WARM_UP_TOKENS, Task
 from bench.shape import Shape
 from revlm.errors import UsageError
-from revlm.report.units import human_bytes
 from revlm.runs.machine import memory_limit_bytes
+from revlm.text import human_bytes
 
 # Share of the machine's memory; the rest is for the system and this process.
 _MEMORY_SHARE = 0.9

@@ -14,7 +14,7 @@ import typer
 
 from bench.command import run
 from bench.tokenizing.corpora import write_corpus, write_one_line
-from revlm.report.units import human_bytes, plural
+from revlm.text import human_bytes, plural
 
 
 def main(

@@ -40,12 +40,12 @@ def train_on_repetitions(
     model = RevLM(resolve_model(recipe, 4 * half), vocab_size=vocabulary, seed=seed)
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.01, fused=True)
     generator = torch.Generator().manual_seed(seed)
-    document = torch.arange(DOCUMENTS).repeat_interleave(2 * half)
+    document_ids = torch.arange(DOCUMENTS).repeat_interleave(2 * half)
 
     def predict(step: int | None) -> tuple[Tensor, Tensor]:
         """Returns the hidden states before the tokens that count in new sequences, and those tokens."""
         tokens = torch.randint(vocabulary, (DOCUMENTS, half), generator=generator).repeat(1, 2)
-        hidden = model(tokens.flatten(), document, step=step).unflatten(0, tokens.shape)
+        hidden = model(tokens.flatten(), document_ids, step=step).unflatten(0, tokens.shape)
         return hidden[:, half:-1].flatten(0, 1), tokens[:, half + 1 :].flatten()
 
     accuracy = {}

@@ -14,10 +14,11 @@ import revlm
 PACKAGE_FOLDER = Path(revlm.__file__).parent
 
 # What each room may import besides itself, from the ground up; `revlm` is the face of the package.
-GROUND = {"errors", "bundled", "limits", "recipe", "storage"}
+GROUND = {"errors", "text", "bundled", "limits", "recipe", "storage"}
 COMPUTE = {"ops", "model", "runs", "planning"}
 MAY_IMPORT = {
     "errors": set(),
+    "text": set(),
     "bundled": {"errors"},
     "limits": set(),
     "launch": {"errors"},
@@ -30,13 +31,13 @@ MAY_IMPORT = {
     "ops": {"errors", "storage"},
     "model": {*GROUND, "ops"},
     "runs": {*GROUND, "launch", "storage", "records", "ops", "model"},
-    "planning": {*GROUND, "launch", "ops", "model", "runs"},
+    "planning": {*GROUND, "launch", "records", "ops", "model", "runs"},
     "generation": {*GROUND, *COMPUTE, "corpus"},
     "evaluation": {*GROUND, *COMPUTE, "records", "corpus", "generation"},
     "training": {
         *GROUND, *COMPUTE, "records", "imports", "storage", "launch", "corpus", "generation", "evaluation",
     },
-    "report": {"errors", "imports", "recipe", "storage", "records", "evaluation"},
+    "report": {"errors", "text", "imports", "recipe", "storage", "records", "evaluation"},
     "cli": {
         *GROUND, *COMPUTE, "records", "imports", "launch", "fetching", "corpus", "generation", "evaluation", "training",
         "report",
@@ -47,6 +48,7 @@ MAY_IMPORT = {
 }  # fmt: skip
 WITHOUT_TORCH = (
     "errors",
+    "text",
     "imports",
     "bundled",
     "limits",

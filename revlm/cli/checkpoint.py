@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from revlm.cli.paths import PATH
+from revlm.cli.options import PATH, STYLE, AsJson, Run, Step
 from revlm.cli.terminal.streams import print_json
 
 if TYPE_CHECKING:
@@ -16,16 +16,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="checkpoint",
     help="List, verify, export or prune the checkpoints of a run.\n\nExample: revlm checkpoint verify --run runs/demo",
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
+    **STYLE,
 )
-
-Run = Annotated[
-    Path | None,
-    typer.Option("--run", metavar="DIR", **PATH, help="Run folder; default: the latest under ./runs."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @app.command("list")
@@ -86,9 +78,7 @@ def verify_command(run: Run = None, as_json: AsJson = False) -> None:
 def export_command(
     target: Annotated[Path, typer.Argument(metavar="FILE", **PATH, help="The safetensors file to write.")],
     run: Run = None,
-    step: Annotated[
-        int | None, typer.Option(metavar="N", help="Step of the checkpoint; default: the newest intact one.")
-    ] = None,
+    step: Step = None,
 ) -> None:
     """Write the weights of a checkpoint to a safetensors file.
 

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from revlm.cli.paths import PATH
+from revlm.cli.options import PATH, Device, Run, Step
 from revlm.cli.terminal.streams import print_json
 from revlm.errors import ResourceError, UsageError, is_out_of_memory
 
 if TYPE_CHECKING:
     from revlm.cli.terminal.prompt import Prompt
-    from revlm.cli.terminal.samples import Sample
-    from revlm.generation import Throughput, TrainedModel, Writing
+    from revlm.generation import Sample, TextGenerator, Throughput, TrainedModel
 
 
 def generate(
@@ -27,12 +26,8 @@ def generate(
         Path | None,
         typer.Option(metavar="FILE", **PATH, help="File with the text to continue, or - for standard input."),
     ] = None,
-    run: Annotated[
-        Path | None, typer.Option(metavar="DIR", **PATH, help="Run folder; default: the latest under ./runs.")
-    ] = None,
-    step: Annotated[
-        int | None, typer.Option(metavar="N", help="Step of the checkpoint; default: the newest intact one.")
-    ] = None,
+    run: Run = None,
+    step: Step = None,
     max_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Maximum number of tokens to generate.")] = 256,
     temperature: Annotated[
         float, typer.Option(metavar="X", help="Divides the logits; 0: always the likeliest token.")
@@ -61,7 +56,7 @@ def generate(
     interactive: Annotated[
         bool, typer.Option("--interactive", help="Take turns: type a line, the model continues it, and so on.")
     ] = False,
-    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N")] = "auto",
+    device: Device = "auto",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object at the end instead of streaming.")
     ] = False,
@@ -83,7 +78,7 @@ def generate(
       revlm generate --interactive --run runs/demo --step 40
     """
     from revlm.cli.terminal.prompt import STANDARD_INPUT, read_prompt
-    from revlm.generation import Sampling, TextStream, Writing, load_model
+    from revlm.generation import Sampling, TextGenerator, TextStream, load_model
     from revlm.runs import newest_run
 
     stop = stop or []
@@ -107,7 +102,7 @@ def generate(
     )
     folder = newest_run().path if run is None else run
     trained = load_model(folder, device, step, _print_message)
-    writing = Writing(trained.model, trained.tokenizer, sampling, seed, range(samples))
+    generator = TextGenerator(trained.model, trained.tokenizer, sampling, seed, range(samples))
     with _out_of_memory_explained(samples):
         if given is None or interactive:
             from revlm.cli.terminal.interactive import write_in_turns
@@ -116,51 +111,56 @@ def generate(
             beginning = trained.tokenizer.encode(given.text) if given is not None else ()
             if notice := beyond_training(len(beginning), trained.recipe):
                 _print_message(notice)
-            write_in_turns(writing, trained.tokenizer, given, stop, max_tokens)
+            write_in_turns(generator, trained.tokenizer, given, stop, max_tokens)
         elif as_json:
-            sampled = _sample(writing, trained, given, stop, max_tokens, is_printed=False)
+            sampled = _sample(generator, trained, given, stop, max_tokens, is_printed=False)
             described = {
                 "run": str(folder),
                 "step": trained.step,
                 "prompt": given.text,
-                "prompt_tokens": _prompt_tokens(writing),
+                "prompt_tokens": _prompt_tokens(generator),
                 "seed": seed,
                 "sampling": asdict(sampling),
                 "samples": [sample.described() for sample in sampled],
-                "prefill": _described(writing.prefill),
-                "decoding": _described(writing.decoding),
+                "prefill": _described(generator.prefill),
+                "decoding": _described(generator.decoding),
             }
             print_json(described)
         else:
-            _sample(writing, trained, given, stop, max_tokens, is_printed=True)
-    if writing.decoding.tokens:
-        prompt_text = _throughput_text(writing.prefill, _prompt_tokens(writing))
-        _print_message(f"prompt: {prompt_text}; generated: {_throughput_text(writing.decoding)}")
+            _sample(generator, trained, given, stop, max_tokens, is_printed=True)
+    if generator.decoding.tokens:
+        prompt_text = _throughput_text(generator.prefill, _prompt_tokens(generator))
+        _print_message(f"prompt: {prompt_text}; generated: {_throughput_text(generator.decoding)}")
 
 
 def _sample(
-    writing: "Writing", trained: "TrainedModel", prompt: "Prompt", stop: list[str], max_tokens: int, *, is_printed: bool
+    generator: "TextGenerator",
+    trained: "TrainedModel",
+    prompt: "Prompt",
+    stop: list[str],
+    max_tokens: int,
+    *,
+    is_printed: bool,
 ) -> list["Sample"]:
     """Samples and returns the continuations; prints the first while it is sampled, then the others under headings."""
-    from revlm.cli.terminal.prefill_progress import PrefillProgress
-    from revlm.cli.terminal.samples import Sample, draw_samples
+    from revlm.cli.terminal.progress import PrefillProgress
     from revlm.cli.terminal.streams import print_content
-    from revlm.generation import beyond_training
+    from revlm.generation import Sample, beyond_training, draw_samples
 
     tokens = trained.tokenizer.encode(prompt.text)
     if notice := beyond_training(len(tokens), trained.recipe):
         _print_message(notice)
     with PrefillProgress() as progress:
-        writing.append(tokens, progress.show)
-    samples = [Sample(trained.tokenizer, stop) for _ in range(writing.samples)]
+        generator.append(tokens, progress.show)
+    samples = [Sample(trained.tokenizer, stop) for _ in range(generator.samples)]
     if not is_printed:
-        draw_samples(writing, samples, max_tokens)
+        draw_samples(generator, samples, max_tokens)
         return samples
     beginning = prompt.text if prompt.is_printed else ""
     _print_heading(1, len(samples))
     print_content(beginning)
     try:
-        draw_samples(writing, samples, max_tokens, print_content)
+        draw_samples(generator, samples, max_tokens, print_content)
     finally:
         typer.echo()
     for number, sample in enumerate(samples[1:], 2):
@@ -204,13 +204,13 @@ def _described(throughput: "Throughput") -> dict[str, Any]:
     }
 
 
-def _prompt_tokens(writing: "Writing") -> int:
+def _prompt_tokens(generator: "TextGenerator") -> int:
     """The number of prompt tokens, without the begin token."""
-    return max(writing.prefill.tokens - 1, 0)
+    return max(generator.prefill.tokens - 1, 0)
 
 
 def _throughput_text(throughput: "Throughput", tokens: int | None = None) -> str:
-    from revlm.report.units import plural
+    from revlm.text import plural
 
     counted = plural(throughput.tokens if tokens is None else tokens, "token")
     return f"{counted} in {throughput.seconds:.2f} s, {throughput.tokens_per_second or 0:,.1f} tokens/s"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from revlm.cli.paths import PATH
+from revlm.cli.options import PATH
 from revlm.cli.terminal.streams import print_json
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def report(
 
 def _print_text(histories: "list[History]", reports: "list[RunReport]", comparison: "Comparison | None") -> None:
     from revlm.report import summarize
-    from revlm.report.units import figure_text, human_bytes, plural
+    from revlm.text import figure_text, human_bytes, plural
 
     def print_files(files: "RunReport | Comparison") -> None:
         for file in files.files().values():

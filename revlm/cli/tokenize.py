@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from revlm.cli.paths import CORPUS, PATH
+from revlm.cli.options import CORPUS, PATH, AsJson, Deduplicate
 from revlm.errors import UsageError
 from revlm.limits import DEFAULT_LIMITS, Limits
 
@@ -96,10 +96,7 @@ def tokenize(
         str | None, typer.Option(metavar="NAME", help="Branch, tag or commit of a hub dataset.")
     ] = None,
     config: Annotated[str | None, typer.Option(metavar="NAME", help="Configuration of a hub dataset.")] = None,
-    deduplicate: Annotated[
-        bool,
-        typer.Option("--deduplicate", help="Leave out texts that are in the store already, even as another edition."),
-    ] = False,
+    deduplicate: Deduplicate = False,
     workers: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Processes that encode; default: one per core.")
     ] = None,
@@ -122,7 +119,7 @@ def tokenize(
     show_removed: Annotated[
         bool, typer.Option("--show-removed", help="Print what cleaning removes from each text; write nothing.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Tokenize texts losslessly into a token store, and list every file that was skipped.
 
@@ -134,9 +131,9 @@ def tokenize(
       revlm tokenize novels --only-tokenizer -o data/novels-tokenizer
       revlm tokenize novels --tokenizer data/novels-tokenizer --shard 3/64
     """
-    from revlm.cli.store_summary import print_summary
+    from revlm.cli.terminal.progress import TokenizeProgress
     from revlm.cli.terminal.signals import StopSignals
-    from revlm.cli.terminal.tokenize_progress import TokenizeProgress
+    from revlm.cli.terminal.store_tables import print_summary
     from revlm.corpus import tokenize_corpus
     from revlm.corpus.reading.sources import open_source
 
@@ -223,8 +220,8 @@ def _write_tokenizer(corpus: str, output_dir: Path, as_json: bool, **options: An
     """Trains the tokenizer, and prints the option that uses it."""
     from dataclasses import asdict
 
+    from revlm.cli.terminal.progress import TokenizeProgress
     from revlm.cli.terminal.signals import StopSignals
-    from revlm.cli.terminal.tokenize_progress import TokenizeProgress
     from revlm.corpus import write_tokenizer
 
     with TokenizeProgress() as bar, StopSignals(bar.message, "stopping after this text") as signals:

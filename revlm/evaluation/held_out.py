@@ -18,7 +18,7 @@ TILE = 2048
 
 @dataclass(frozen=True)
 class Score:
-    """A sum of cross-entropies in nats, over how many targets, bytes and documents."""
+    """A sum of cross-entropies in nats, and the number of targets, bytes and documents."""
 
     nats: float = 0.0
     tokens: int = 0
@@ -35,12 +35,12 @@ class Score:
 
     @property
     def loss(self) -> float:
-        """Nats a token."""
+        """Nats per token."""
         return self.nats / max(self.tokens, 1)
 
     @property
     def bits_per_byte(self) -> float:
-        """Bits for each UTF-8 byte of the targets."""
+        """Bits per UTF-8 byte of the targets."""
         return self.nats / math.log(2) / max(self.bytes, 1)
 
 
@@ -59,8 +59,8 @@ def token_losses(
 def score_example(model: RevLM, example: Example, autocast: AbstractContextManager[None]) -> Score:
     """Returns the score of one example."""
     device = model.head_weight.device
-    parts = (example.inputs, example.targets, example.document)
-    inputs, targets, document = (torch.from_numpy(part).to(device) for part in parts)
+    parts = (example.inputs, example.targets, example.document_ids)
+    inputs, targets, document_ids = (torch.from_numpy(part).to(device) for part in parts)
     with evaluating(model), autocast:
-        nats = float(model.loss(model(inputs, document), targets))
+        nats = float(model.loss(model(inputs, document_ids), targets))
     return Score(nats, len(example), example.target_bytes, len(example.titles))

@@ -4,7 +4,7 @@
 declared here and nowhere else.
 
     journal     metrics.jsonl: `Step` and `Validation`, one a line
-    plan        plan.json: `Plan`
+    plan        plan.json: `MemoryPlan`
     evaluation  evaluation.json: `Evaluation`, with the results of its probes
     files       the names of the files of a run folder
     reading     from bytes to records; whatever the bytes are, one sentence names the file that cannot be read
@@ -12,19 +12,24 @@ declared here and nowhere else.
 
 from revlm.records.evaluation import DocumentScore, Evaluation, PositionLoss, Total
 from revlm.records.journal import PHASES, JournalRecord, LayerUse, Sample, Samples, Step, Validation, peak_key
-from revlm.records.plan import Plan
+from revlm.records.plan import MemoryPlan
 from revlm.records.probes import (
     Ablation,
     Ablations,
+    AnswerAccuracy,
+    Answers,
     ContextGain,
     ContextLoss,
     CopyAccuracy,
     Copying,
+    DistanceLoss,
     Found,
     LayerRecall,
     NeedleDistance,
     NeedleTest,
+    PooledLoss,
     Recall,
+    Repeats,
     RoundsLoss,
 )
 from revlm.records.reading import (
@@ -43,22 +48,27 @@ __all__ = [
     "PHASES",
     "Ablation",
     "Ablations",
+    "AnswerAccuracy",
+    "Answers",
     "ContextGain",
     "ContextLoss",
     "CopyAccuracy",
     "Copying",
+    "DistanceLoss",
     "DocumentScore",
     "Evaluation",
     "Found",
     "JournalRecord",
     "LayerRecall",
     "LayerUse",
+    "MemoryPlan",
     "NeedleDistance",
     "NeedleTest",
-    "Plan",
+    "PooledLoss",
     "PositionLoss",
     "Recall",
     "Record",
+    "Repeats",
     "RoundsLoss",
     "Sample",
     "Samples",

@@ -1,4 +1,4 @@
-"""Numbers of a million records in a few thousand bins, filled while a journal streams by."""
+"""Bins numbers of up to a million records while a journal is read, so that memory stays bounded."""
 
 from collections.abc import Hashable, Iterable, Sequence
 
@@ -12,9 +12,9 @@ _NOTHING = np.array([0.0, 0.0, np.nan, np.nan])[:, None, None]
 
 
 class Bins:
-    """Columns of numbers, of which every bin holds the sum, the count, the least and the largest of some records.
+    """Columns of numbers; each bin holds the sum, count, minimum and maximum of consecutive records.
 
-    Up to 4,096 records have a bin each, and nothing is lost; of more, a bin has at most `width` records.
+    Up to 4,096 records have a bin each; beyond that, a bin has at most `width` records.
     """
 
     def __init__(self, columns: Iterable[Hashable]) -> None:
@@ -28,7 +28,7 @@ class Bins:
         return list(self._place)
 
     def add(self, rows: Sequence[Sequence[float | None]]) -> FloatArray:
-        """Takes in records, each a number or None for each column; returns them, `[records, columns]`, None as NaN."""
+        """Adds records, each a number or None per column; returns them as `[records, columns]`, None as NaN."""
         table = np.array(rows, dtype=np.float64).reshape(len(rows), len(self._place))
         known = ~np.isnan(table)
         folded, width = np.stack([np.where(known, table, 0.0), known.astype(np.float64), table, table]), 1
@@ -48,15 +48,15 @@ class Bins:
         return self.sums(column) / np.maximum(self._of(column, 1), 1)
 
     def lows(self, column: Hashable) -> FloatArray:
-        """The least number of each bin, `[bins]`; NaN where it has none."""
+        """The minimum of each bin, `[bins]`; NaN where it has no number."""
         return self._of(column, 2)
 
     def highs(self, column: Hashable) -> FloatArray:
-        """The largest number of each bin, `[bins]`; NaN where it has none."""
+        """The maximum of each bin, `[bins]`; NaN where it has no number."""
         return self._of(column, 3)
 
     def widen(self, columns: Iterable[Hashable]) -> None:
-        """Adds columns, of which the records until now have no number."""
+        """Adds columns; earlier records have no number in them."""
         known = len(self._place)
         for column in columns:
             self._place.setdefault(column, len(self._place))
@@ -71,7 +71,7 @@ class Bins:
 
 
 def _in_pairs(bins: FloatArray) -> FloatArray:
-    """Joins each two bins, `[4, bins, columns]` to half as many; a last one without a partner stays."""
+    """Joins pairs of adjacent bins, `[4, bins, columns]`; an odd last bin stays."""
     if bins.shape[1] % 2:
         bins = np.concatenate([bins, np.broadcast_to(_NOTHING, (4, 1, bins.shape[2]))], axis=1)
     first, second = bins[:, 0::2], bins[:, 1::2]

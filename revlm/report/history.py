@@ -22,7 +22,7 @@ from revlm.records import (
     PHASES,
     Evaluation,
     LayerUse,
-    Plan,
+    MemoryPlan,
     Samples,
     peak_key,
     read_file,
@@ -55,10 +55,10 @@ Kind = TypeVar("Kind")
 
 @dataclass
 class Journal:
-    """What a journal says of a run, gathered while it streams by.
+    """What a journal records, aggregated while it is read.
 
-    `largest` is the step whose phases took the most memory, `best` the validation with the fewest bits per byte, both
-    as their records; `first_skipped` is the first step without an update.
+    `largest` is the step with the highest peak memory, `best` the validation with the fewest bits per byte, both as
+    records; `first_skipped` is the first step without an update.
     """
 
     steps: Bins = field(default_factory=lambda: Bins([*_COLUMNS, _RESERVED]))
@@ -75,7 +75,7 @@ class Journal:
     _most_bytes: float = -1.0
 
     def take(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Takes in the next records."""
+        """Adds the next records."""
         steps = [row for row in rows if row["event"] == "step"]
         if steps:
             self._take_steps(steps)
@@ -120,7 +120,7 @@ _PEAKS = [_COLUMNS.index(peak_key(phase)) for phase in PHASES]
 
 @dataclass(frozen=True)
 class History:
-    """What is known of one run, and what it was made of; `settings` are the keys of its recipe, such as train.lr."""
+    """Everything known about one run; `settings` are the keys of its recipe, such as train.lr."""
 
     folder: Path
     journal: Journal
@@ -128,7 +128,7 @@ class History:
     settings: Settings = field(default_factory=dict)
     recipe_text: str | None = None
     environment: Settings = field(default_factory=dict)
-    plan: Plan | None = None
+    plan: MemoryPlan | None = None
     evaluation: Evaluation | None = None
     notes: Sequence[str] = ()
 
@@ -154,7 +154,7 @@ class History:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether memory is what CUDA's allocator gave out, not the resident memory of the process."""
+        """Whether memory is what CUDA's allocator allocated, rather than the resident memory of the process."""
         return bool(np.isfinite(self.peaks(_RESERVED)).any())
 
     def series(self, key: str) -> FloatArray:
@@ -171,7 +171,7 @@ class History:
 
 
 def read_history(folder: Path) -> History:
-    """The history of the run in `folder`. Raises StorageError where it is no run or has no step yet."""
+    """Reads the history of the run in `folder`. Raises StorageError if it is not a run or has no step yet."""
     journal_file, recipe_file = folder / METRICS, folder / RECIPE
     with storage_errors(f"reading {folder}"):
         has_recipe = recipe_file.exists()
@@ -202,7 +202,7 @@ def read_history(folder: Path) -> History:
         settings=_recipe_settings(recipe_file, recipe_text) if recipe_text is not None else {},
         recipe_text=recipe_text,
         environment=_optional(lambda: _environment(environment), environment, notes) or {},
-        plan=_optional(lambda: read_record(Plan, folder / PLAN), folder / PLAN, notes),
+        plan=_optional(lambda: read_record(MemoryPlan, folder / PLAN), folder / PLAN, notes),
         evaluation=_optional(lambda: read_record(Evaluation, folder / EVALUATION), folder / EVALUATION, notes),
         notes=notes,
     )
@@ -223,7 +223,7 @@ def _read_journal(file: Path) -> Journal:
 
 
 def _optional(read: Callable[[], Kind], file: Path, notes: list[str]) -> Kind | None:
-    """What a file that a report can do without holds; None where there is none, or with a note where it is damaged."""
+    """The content of an optional file: None if it is missing, or with a note if it is damaged."""
     try:
         return read() if file.exists() else None
     except (StorageError, OSError) as error:

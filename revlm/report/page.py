@@ -1,4 +1,4 @@
-"""The page of one run: what it is, its key figures, its pictures, what it wrote, and what it was made of."""
+"""The page of one run: its settings, key figures, pictures, samples and environment."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -11,15 +11,13 @@ from revlm.evaluation.score_views import position_caption, position_chart, score
 from revlm.evaluation.views import Table
 from revlm.records import PHASES, Evaluation, peak_key
 from revlm.report.history import History
-from revlm.report.pictures.buckets import draw_buckets, has_hash_layers
 from revlm.report.pictures.charts import draw_panels
-from revlm.report.pictures.loss import draw_loss
 from revlm.report.pictures.memory import draw_memory
 from revlm.report.pictures.picture import Picture
-from revlm.report.pictures.throughput import draw_throughput
+from revlm.report.pictures.steps import draw_buckets, draw_loss, draw_throughput, has_hash_layers
 from revlm.report.rendering import page
 from revlm.report.summary import summarize
-from revlm.report.units import figure_text, human_bytes
+from revlm.text import figure_text, human_bytes
 
 POSITIONS = "positions"
 _PLANNED = "Below: what was measured in that step, and what was planned for it, by category, before anything ran."
@@ -27,7 +25,7 @@ _MOST_RECIPE = 100_000
 
 
 class Section(NamedTuple):
-    """A part of a page: its heading, its picture with a caption, and tables that fold."""
+    """A section of a page: its heading, its picture with a caption, and collapsible tables."""
 
     heading: str
     picture: Picture | None
@@ -36,7 +34,7 @@ class Section(NamedTuple):
 
 
 def run_page(history: History) -> str:
-    """The HTML page of a run, complete in itself."""
+    """The self-contained HTML page of a run."""
     recipe = history.recipe_text
     return page(
         "run.html.j2",
@@ -70,7 +68,7 @@ def memory_picture(history: History) -> Picture:
 
 
 def evaluation_sections(evaluation: Evaluation) -> dict[str, Section]:
-    """A section for the scores and for each probe that was asked for, by the names of their pictures."""
+    """A section for the scores and one for each probe in the evaluation, by picture name."""
     chart = position_chart(evaluation)
     picture = None if chart is None else Picture(partial(draw_panels, [chart]), chart.caption)
     sections = {
@@ -89,7 +87,7 @@ def evaluation_sections(evaluation: Evaluation) -> dict[str, Section]:
 
 
 def at_a_glance(history: History) -> str:
-    """The recipe in one line: what the model and its examples are, as far as the recipe says."""
+    """The recipe in one line: model and example sizes, as far as the recipe gives them."""
     layers = history.setting("model.layers")
     parts = (
         ("model.n_layers", f" layers ({layers})" if layers else " layers"),

@@ -4,6 +4,7 @@ from revlm.records import read_rows as read_journal
 from revlm.records.files import step_of
 from revlm.runs.checkpoint import Checkpoint, end_save, load_checkpoint, require_room, save_checkpoint
 from revlm.runs.environment import describe_environment
+from revlm.runs.exported import ExportedModel, is_exported, load_exported
 from revlm.runs.folder import RunFolder, newest_run
 from revlm.runs.inventory import (
     checkpoint_path,
@@ -24,6 +25,7 @@ from revlm.runs.trackers import Trackers, require_trackers
 
 __all__ = [
     "Checkpoint",
+    "ExportedModel",
     "Journal",
     "MemoryLimit",
     "MemoryMeter",
@@ -34,9 +36,11 @@ __all__ = [
     "describe_environment",
     "end_save",
     "export_weights",
+    "is_exported",
     "is_kept_forever",
     "list_checkpoints",
     "load_checkpoint",
+    "load_exported",
     "load_own_recipe",
     "memory_limit",
     "memory_limit_bytes",

@@ -116,12 +116,12 @@ class TrainStep:
 
     def _forward(self, example: Example, drawn: int, *, with_statistics: bool) -> tuple[Tensor, float]:
         """Returns the summed loss of an example and the largest magnitude of a stream."""
-        parts = (example.inputs, example.targets, example.document)
-        inputs, targets, document = (_on_device(torch.from_numpy(part), self._device) for part in parts)
+        parts = (example.inputs, example.targets, example.document_ids)
+        inputs, targets, document_ids = (_on_device(torch.from_numpy(part), self._device) for part in parts)
         if self._ranks.world_size > 1 and self._recipe.model.dropout > 0:
             torch.manual_seed(_dropout_seed(self._recipe.seed, drawn))
         with self._meter.phase("forward"), autocast(self._recipe.train.precision, self._device):
-            hidden = self._parallel(inputs, document, step=drawn, with_statistics=with_statistics)
+            hidden = self._parallel(inputs, document_ids, step=drawn, with_statistics=with_statistics)
             loss = self._model.loss(hidden, targets)
         assert self._model.fixed is not None
         self._model.fixed.check_range()

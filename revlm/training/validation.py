@@ -46,7 +46,7 @@ class Validator:
 
     def samples(self) -> list[dict[str, str]]:
         """Returns the recipe's prompts, each with its continuation, on rank 0; an empty list elsewhere."""
-        prompts = self._recipe.evaluate.samples if self._ranks.is_rank0 else ()
+        prompts = self._recipe.evaluate.prompts if self._ranks.is_rank0 else ()
         return self._ranks.run_on_all(
             lambda: [{"prompt": prompt, "text": self._continued(prompt)} for prompt in prompts]
         )

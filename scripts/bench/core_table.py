@@ -9,7 +9,7 @@ from rich.table import Table
 
 from bench.parts import Part
 from bench.rates import Rates
-from revlm.report.units import ABSENT
+from revlm.text import ABSENT
 
 
 @dataclass(frozen=True)

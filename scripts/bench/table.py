@@ -7,7 +7,7 @@ from rich.table import Table
 
 from bench.summary import Row
 from bench.systems import SYSTEMS
-from revlm.report.units import ABSENT, human_bytes
+from revlm.text import ABSENT, human_bytes
 
 # The last two pairs: how many times faster, and smaller at its peak, revlm is: in its faster precision, then in the
 # row's precision.

@@ -14,7 +14,7 @@ from tests.faults.points import SignalAt
 from tests.faults.training import TRAIN, assert_undisturbed, outcome, write_recipe
 from tests.several import Ended, command, ends_of_ranks
 
-QUICK = "evaluate.samples=[]"
+QUICK = "evaluate.prompts=[]"
 
 
 @pytest.fixture(scope="module")

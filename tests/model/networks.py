@@ -15,7 +15,7 @@ def model(
     reversible: bool = True,
     n_layers: int = 2,
     n_rounds: int = 2,
-    n_buckets: int | str = "auto",
+    n_buckets: int | tuple[int, ...] | str = "auto",
     dropout: float = 0.0,
     bits: int = 20,
 ) -> RevLM:

@@ -25,7 +25,7 @@ PATTERNS = pytest.mark.parametrize("pattern", [("local",), ("lsh",), ("full",), 
 
 def network_of(pattern: tuple[LayerKind, ...]) -> RevLM:
     """A network whose documents are many windows long, also within a bucket: more members than the window holds."""
-    return model(pattern, n_layers=4, n_rounds=3, n_buckets=4).eval()
+    return model(pattern, n_layers=4, n_rounds=3, n_buckets=(4, 64, 16)).eval()
 
 
 def assert_close(found: Tensor, expected: Tensor) -> None:

@@ -9,10 +9,10 @@ from tests.recipe.texts import SHORTEST, problem
 def test_overrides_reach_every_section(write):
     recipe = load_recipe(
         write(),
-        ["seed=7", "model.layers=[full]", "train.device=cuda:1", "evaluate.samples=[a b]", "output_dir=x/y"],
+        ["seed=7", "model.layers=[full]", "train.device=cuda:1", "evaluate.prompts=[a b]", "output_dir=x/y"],
     )
     assert (recipe.seed, recipe.model.layers, recipe.train.device) == (7, ("full",), "cuda:1")
-    assert (recipe.evaluate.samples, recipe.output_dir) == (("a b",), Path("x/y"))
+    assert (recipe.evaluate.prompts, recipe.output_dir) == (("a b",), Path("x/y"))
 
 
 @pytest.mark.parametrize(

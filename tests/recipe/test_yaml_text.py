@@ -10,19 +10,19 @@ from tests.recipe.texts import problem
 
 
 @given(
-    samples=st.lists(st.text(st.characters(codec="utf-8"), min_size=1)),
+    prompts=st.lists(st.text(st.characters(codec="utf-8"), min_size=1)),
     learning_rate=st.floats(min_value=0, max_value=10, exclude_min=True),
     output_dir=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).filter(
         lambda text: not text.startswith("~")
     ),
 )
-@example(samples=["a\x85b", "\u2028", "\n x\n", "~", "3e-4", "on"], learning_rate=5e-324, output_dir="\u2029")
-def test_any_values_survive_yaml(tmp_path_factory, samples, learning_rate, output_dir):
+@example(prompts=["a\x85b", "\u2028", "\n x\n", "~", "3e-4", "on"], learning_rate=5e-324, output_dir="\u2029")
+def test_any_values_survive_yaml(tmp_path_factory, prompts, learning_rate, output_dir):
     values = {
         "output_dir": output_dir,
         "data": {"path": "tokens"},
         "optimizer": {"lr": learning_rate},
-        "evaluate": {"samples": samples},
+        "evaluate": {"prompts": prompts},
     }
     recipe = Recipe.model_validate(values)
     path = tmp_path_factory.mktemp("recipes") / "recipe.yaml"
@@ -31,13 +31,13 @@ def test_any_values_survive_yaml(tmp_path_factory, samples, learning_rate, outpu
 
 
 def test_words_that_yaml_11_misreads(write):
-    path = write("data: {path: on}\noptimizer: {lr: 3e-4}\nevaluate: {samples: [no, 2020-01-01, '3e-4', '1', 12:30]}")
+    path = write("data: {path: on}\noptimizer: {lr: 3e-4}\nevaluate: {prompts: [no, 2020-01-01, '3e-4', '1', 12:30]}")
     recipe = load_recipe(path, ["optimizer.eps=1E-7", "seed=010", "train.max_steps=1_000", "data.seq_len=0x400"])
     assert (recipe.seed, recipe.train.max_steps, recipe.data.seq_len) == (10, 1000, 1024)
     assert recipe.optimizer.lr == 3e-4
     assert recipe.optimizer.eps == 1e-7
     assert recipe.data.path == Path("on")
-    assert recipe.evaluate.samples == ("no", "2020-01-01", "3e-4", "1", "12:30")
+    assert recipe.evaluate.prompts == ("no", "2020-01-01", "3e-4", "1", "12:30")
 
 
 LAUGHS = "a: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -85,9 +85,9 @@ def test_a_value_in_a_message_is_short(write):
 
 
 def test_parts_that_an_alias_names_are_apart(write):
-    text = "data: {path: a}\nevaluate: &e {samples: [a]}\ntrain: {max_steps: 3}\n"
+    text = "data: {path: a}\nevaluate: &e {prompts: [a]}\ntrain: {max_steps: 3}\n"
     assert read_yaml("a: &a [1]\nb: *a")["a"] is not read_yaml("a: &a [1]\nb: *a")["b"]
     value = read_yaml("a: &a {x: [1]}\nb: *a")
     value["a"]["x"].append(2)
     assert value["b"] == {"x": [1]}
-    assert load_recipe(write(text), ["evaluate.sample_tokens=3"]).evaluate.samples == ("a",)
+    assert load_recipe(write(text), ["evaluate.sample_tokens=3"]).evaluate.prompts == ("a",)

@@ -8,13 +8,11 @@ from matplotlib.text import Text
 from PIL import Image
 
 from revlm.report.history import History, read_history
-from revlm.report.pictures.buckets import draw_buckets, has_hash_layers
 from revlm.report.pictures.canvas import RESOLUTION, Canvas, to_png
-from revlm.report.pictures.loss import bits_per_byte_factor, draw_loss
 from revlm.report.pictures.memory import draw_memory
 from revlm.report.pictures.overlay import draw_losses, draw_peaks, loss_measure, run_names
+from revlm.report.pictures.steps import bits_per_byte_factor, draw_buckets, draw_loss, draw_throughput, has_hash_layers
 from revlm.report.pictures.theme import DARK, LIGHT
-from revlm.report.pictures.throughput import draw_throughput
 from tests.journal_records import step_record
 from tests.report.builder import append_line, bare_step, build_run
 

@@ -45,7 +45,7 @@ def test_the_recipe_gets_eight_whole_texts_an_example_and_a_token_a_symbol(tmp_p
     example = next(iter(corpus.training()))
     assert corpus.tokenizer.vocab_size == VOCABULARY
     assert len(example) == 8 * 1024
-    assert np.bincount(example.document).tolist() == [1024] * 8
+    assert np.bincount(example.document_ids).tolist() == [1024] * 8
     assert (example.inputs[::1024] == corpus.tokenizer.begin_id).all()
     first = example.targets[:1024]
     assert (first[:512] == first[512:]).all()

@@ -14,7 +14,7 @@ from revlm.corpus.examples.packing import Span
 from revlm.errors import DataError, Interrupted, ResourceError, StorageError
 from revlm.recipe import Data, Recipe, Stream, load_recipe
 from revlm.runs import RunFolder, list_checkpoints, load_checkpoint, read_journal
-from revlm.training import loop, train
+from revlm.training import loop, resolving, train
 
 WORDS = [
     "the",
@@ -273,7 +273,7 @@ def test_a_stop_is_heeded_within_a_long_read_and_the_run_goes_on(
     lines = [json.dumps({"text": f"It was calm {number}. " * 20}) + "\n" for number in range(20)]
     held_out = "0.5" if where == "evaluating" else "0"
     texts.write_text("".join(lines[: 20 if where == "evaluating" else 1]) + "\n" * (28 << 20))
-    shape = (f"data.validation={held_out}", "evaluate.max_tokens=null", "evaluate.samples=[]", "data.seq_len=128")
+    shape = (f"data.validation={held_out}", "evaluate.max_tokens=null", "evaluate.prompts=[]", "data.seq_len=128")
     shape += (f"evaluate.every={int(where == 'evaluating')}", "train.max_steps=3", f"data.workers={workers}")
     recipe = streamed(recipe_file, texts, out, *shape, "checkpoint.every=100")
     begun = False
@@ -333,7 +333,7 @@ def test_a_run_stays_at_the_commit_it_began_with(
         unpinned = data.stream.model_copy(update={"revision": None})
         return open_corpus(data.model_copy(update={"stream": unpinned}), *rest, **options)
 
-    monkeypatch.setattr(loop, "pinned", at_commit)
+    monkeypatch.setattr(resolving, "pinned", at_commit)
     monkeypatch.setattr(loop, "open_corpus", opened)
     out = tmp_path / "run"
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from revlm.cli.terminal.console import Terminal
-from revlm.report.units import ABSENT, clock, human_bytes, is_finite
+from revlm.text import ABSENT, clock, human_bytes, is_finite
 
 STEPS_FOR_TIME_LEFT = 20
 REFRESHES_PER_SECOND = 4

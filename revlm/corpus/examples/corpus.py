@@ -32,7 +32,7 @@ class Example:
         inputs: int32 [tokens]; the first input of a document is the begin token, or the preceding token where the
             example continues the document.
         targets: int32 [tokens]; the text, each of its tokens once per epoch.
-        document: int32 [tokens], 0, 1, 2, ... in contiguous runs; positions with different numbers must not attend
+        document_ids: int32 [tokens], 0, 1, 2, ... in contiguous runs; positions with different numbers must not attend
             to each other.
         titles: the title of each document.
         epoch: the epoch of the first target, from 1, counted per store in a mixture; 0 for validation.
@@ -41,7 +41,7 @@ class Example:
 
     inputs: TokenIds
     targets: TokenIds
-    document: TokenIds
+    document_ids: TokenIds
     titles: tuple[str, ...]
     epoch: int
     target_bytes: int
@@ -66,17 +66,17 @@ class Segment(NamedTuple):
 def example_of(segments: Sequence[Segment], epoch: int, tokenizer: Tokenizer) -> Example:
     """Returns the example made of pieces of different documents, in order."""
     n_tokens = sum(segment.tokens for segment in segments)
-    inputs, targets, document = (np.empty(n_tokens, dtype=np.int32) for _ in range(3))
+    inputs, targets, document_ids = (np.empty(n_tokens, dtype=np.int32) for _ in range(3))
     place = 0
     for number, segment in enumerate(segments):
         here = slice(place, place + segment.tokens)
         segment.copy_into(targets[here])
         inputs[place] = segment.before
         inputs[place + 1 : here.stop] = targets[place : here.stop - 1]
-        document[here] = number
+        document_ids[here] = number
         place = here.stop
     titles = tuple(segment.title for segment in segments)
-    return Example(inputs, targets, document, titles, epoch, int(tokenizer.byte_lengths[targets].sum()))
+    return Example(inputs, targets, document_ids, titles, epoch, int(tokenizer.byte_lengths[targets].sum()))
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,15 @@ a second copy of a whole book. A streamed corpus tokenizes in `draw`, so one thr
 from concurrent.futures import Future
 from queue import SimpleQueue
 from threading import Event, Lock, Semaphore, Thread
-from types import TracebackType
 from typing import Self
 
 from revlm.corpus.examples.corpus import Example, ExampleStream, PendingExample, StreamState
+from revlm.storage import Closing
 
 _Prepared = Future[tuple[Example, StreamState]]
 
 
-class Loader:
+class Loader(Closing):
     """The examples of a stream, in order; `workers` threads prefetch up to as many examples, 0 prefetches none.
 
     A worker's exception is raised at its example's position, each time that example is requested. The threads start
@@ -40,14 +40,6 @@ class Loader:
         self._room.release(self._workers or 1)
         for thread in self._threads:
             thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __iter__(self) -> Self:
         return self

@@ -18,7 +18,7 @@ from revlm.corpus.examples.corpus import (
     digest_of,
     example_of,
 )
-from revlm.corpus.examples.packing import PACKINGS, Plan, Span, hold_out, plan_whole, shuffled
+from revlm.corpus.examples.packing import PACKINGS, EpochExamples, Span, hold_out, plan_whole, shuffled
 from revlm.corpus.store.token_store import TokenStore
 from revlm.errors import DataError, StorageError, UsageError
 
@@ -91,7 +91,7 @@ class PackedCorpus(Corpus):
         """Returns how many tokens of an epoch, from 1, go into an example that ends in a later epoch."""
         return self._packing.carried_tokens(self.n_training_tokens, self.seq_len, epoch)
 
-    def _plan_of_epoch(self, epoch: int) -> Plan:
+    def _plan_of_epoch(self, epoch: int) -> EpochExamples:
         return self._packing.plan(self._spans_of_epoch, self.seq_len, epoch)
 
     def _spans_of_epoch(self, epoch: int) -> list[Span]:

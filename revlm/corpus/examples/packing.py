@@ -33,7 +33,7 @@ class Span:
         return Span(self.document, self.start, middle), Span(self.document, middle, self.stop)
 
 
-Plan = list[tuple[Span, ...]]
+EpochExamples = list[tuple[Span, ...]]
 EpochSpans = Callable[[int], Sequence[Span]]  # epoch, from 1 -> the spans of its documents, in order
 
 
@@ -41,12 +41,12 @@ EpochSpans = Callable[[int], Sequence[Span]]  # epoch, from 1 -> the spans of it
 class Packing:
     """One way to pack: the examples that begin in an epoch, the tokens carried over, the longest example."""
 
-    plan: Callable[[EpochSpans, int, int], Plan]
+    plan: Callable[[EpochSpans, int, int], EpochExamples]
     carried_tokens: Callable[[int, int, int], int]
     longest_example: Callable[[int, int], int]
 
 
-def plan_whole(spans_of: EpochSpans, seq_len: int, epoch: int) -> Plan:
+def plan_whole(spans_of: EpochSpans, seq_len: int, epoch: int) -> EpochExamples:
     """Returns the examples of an epoch; none continues into the next.
 
     A long document is cut into pieces of `seq_len`, each an example of its own. Shorter documents and last pieces
@@ -67,7 +67,7 @@ def plan_whole(spans_of: EpochSpans, seq_len: int, epoch: int) -> Plan:
     return [tuple(example) for example in examples.values()]
 
 
-def plan_fixed(spans_of: EpochSpans, seq_len: int, epoch: int) -> Plan:
+def plan_fixed(spans_of: EpochSpans, seq_len: int, epoch: int) -> EpochExamples:
     """Returns the examples that begin in an epoch, all of `seq_len`; the last may end in a later epoch.
 
     The epochs form one endless text, cut every `seq_len` tokens. An epoch shorter than `seq_len` may begin no example.

@@ -32,7 +32,7 @@ _TOKENIZERS: dict[str, type[Tokenizer]] = {each.kind: each for each in (Sentence
 
 Count = Annotated[int, Field(ge=0, lt=1 << 62)]
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
-Progress = Callable[[int, str], object]
+CountBytes = Callable[[int, str], object]
 """Called with the bytes read since the last call and the name of their file."""
 
 
@@ -176,7 +176,7 @@ def read_manifest(folder: Path | str) -> Manifest:
     return manifest
 
 
-def require_whole(folder: Path, name: str, file: StoredFile, progress: Progress = lambda n_bytes, name: None) -> None:
+def require_whole(folder: Path, name: str, file: StoredFile, progress: CountBytes = lambda n_bytes, name: None) -> None:
     """Verifies a file of a store against its sha256.
 
     Raises:
@@ -186,7 +186,7 @@ def require_whole(folder: Path, name: str, file: StoredFile, progress: Progress 
         raise damaged(folder, [name])
 
 
-def sha256_of_file(path: Path, progress: Progress) -> str:
+def sha256_of_file(path: Path, progress: CountBytes) -> str:
     """Returns the sha256 of a file of a store; raises a DataError that names it where it cannot be read."""
     digest = sha256()
     with naming(path):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from revlm.evaluation.probes.probe import Probe, ProbeInput
-from revlm.evaluation.views import Bar, Bars, Chart, Line, Panel, Point, Table, plural
+from revlm.evaluation.views import Bar, Bars, Chart, Line, Panel, Point, Table
 from revlm.records import Ablation, Ablations, RoundsLoss
+from revlm.text import plural
 
 if TYPE_CHECKING:
     from revlm.evaluation.scorer import Numbers, Scorer
@@ -122,7 +123,7 @@ def _caption(found: Ablations) -> str:
 
 
 def own_rounds(rounds: int, own: int) -> str:
-    """Marks the number of rounds that the model was trained with."""
+    """Marks the model's own number of rounds."""
     return " (the model's)" if rounds == own else ""
 
 
@@ -137,7 +138,7 @@ def _bar(name: str, each: Ablation) -> Bar:
 ABLATIONS = Probe(
     name="ablations",
     option="--ablations",
-    help="without each layer's attention; by rounds of hashing",
+    help="Without each layer's attention; by rounds of hashing.",
     title="Ablations",
     measure=_measure,
     tables=_tables,

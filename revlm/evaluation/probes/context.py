@@ -19,8 +19,9 @@ import numpy as np
 
 from revlm.evaluation.interval import mean_interval
 from revlm.evaluation.probes.probe import CONTEXT_LENGTHS, Probe, ProbeInput
-from revlm.evaluation.views import ABSENT, Chart, Line, Point, Table, left_out, plural
+from revlm.evaluation.views import Chart, Line, Point, Table, left_out
 from revlm.records import ContextGain, ContextLoss
+from revlm.text import ABSENT, plural
 
 if TYPE_CHECKING:
     from revlm.evaluation.scorer import Numbers, Scorer, Tokens
@@ -87,7 +88,7 @@ def _targets(text: Text, at_most: int) -> int:
 
 
 def _starts(text: Text, context: int, targets: int, samples: int, generator: np.random.Generator) -> list[int]:
-    """Where runs of targets begin: one at random in each of as many equal parts, so that they do not overlap."""
+    """The starts of runs of targets: a random one in each of as many equal parts, so that they do not overlap."""
     room = len(text) - context
     parts = max(1, min(samples, room // targets))
     edges = [context + room * part // parts for part in range(parts + 1)]
@@ -121,8 +122,8 @@ def _batches(cuts: Sequence[_Cut]) -> Iterator[list[_Cut]]:
 def _losses_of(scorer: Scorer, cuts: Sequence[_Cut], context: int) -> Numbers:
     """The losses of the cuts' targets; the first of a cut follows its input number `context`."""
     lengths = [len(cut.inputs) for cut in cuts]
-    document = np.repeat(np.arange(len(cuts), dtype=np.int32), lengths)
-    hidden = scorer.hidden(np.concatenate([cut.inputs for cut in cuts]), document)
+    document_ids = np.repeat(np.arange(len(cuts), dtype=np.int32), lengths)
+    hidden = scorer.hidden(np.concatenate([cut.inputs for cut in cuts]), document_ids)
     ends = np.cumsum(lengths)
     rows = np.concatenate(
         [np.arange(end - length + context - 1, end) for end, length in zip(ends, lengths, strict=True)]
@@ -219,7 +220,7 @@ def _caption(found: ContextGain) -> str:
 CONTEXT = Probe(
     name="context",
     option="--context",
-    help="the same targets with the context cut",
+    help="The same targets with the context cut.",
     title="Gain of long context",
     measure=_measure,
     tables=_tables,

@@ -13,8 +13,9 @@ import numpy as np
 
 from revlm.evaluation.probes.ablations import ROUNDS, own_rounds
 from revlm.evaluation.probes.probe import Probe, ProbeInput
-from revlm.evaluation.views import ABSENT, Chart, Line, Point, Table, plural
+from revlm.evaluation.views import Chart, Line, Point, Table
 from revlm.records import CopyAccuracy, Copying
+from revlm.text import ABSENT, plural
 
 if TYPE_CHECKING:
     from revlm.evaluation.scorer import Scorer, Tokens
@@ -62,12 +63,12 @@ def measure_copying(
 
 
 def _accuracy(scorer: Scorer, sequences: Tokens, begin_id: int) -> float:
-    """The share of predicted tokens in the second halves of [sequences, tokens], without the first of each."""
+    """The share of predicted tokens in the second halves of [sequences, tokens], except for the first token of each."""
     n_sequences, tokens = sequences.shape
     begin = np.full((n_sequences, 1), begin_id, dtype=np.int32)
     inputs = np.concatenate([begin, sequences[:, :-1]], axis=1)
-    document = np.repeat(np.arange(n_sequences, dtype=np.int32), tokens)
-    hidden = scorer.hidden(inputs.ravel(), document).unflatten(0, (n_sequences, tokens))
+    document_ids = np.repeat(np.arange(n_sequences, dtype=np.int32), tokens)
+    hidden = scorer.hidden(inputs.ravel(), document_ids).unflatten(0, (n_sequences, tokens))
     counted = slice(tokens // 2 + 1, None)
     ranks = scorer.ranks(hidden[:, counted].flatten(0, 1), sequences[:, counted].ravel())
     return float((ranks == 1).mean())
@@ -126,7 +127,7 @@ def _panels(found: Copying) -> Sequence[Chart]:
 COPYING = Probe(
     name="copying",
     option="--copy",
-    help="random tokens that come twice, by rounds of hashing",
+    help="Random tokens that come twice, by rounds of hashing.",
     title="Copies",
     measure=_measure,
     tables=_tables,

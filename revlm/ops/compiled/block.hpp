@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "ahead.hpp"
+#include "prefetcher.hpp"
 #include "keys.hpp"
 
 template <class Input, class Real>

@@ -1,7 +1,7 @@
 // Small matrix products whose sums stay in registers.
 #pragma once
 
-#include "ahead.hpp"
+#include "prefetcher.hpp"
 #include "problem.hpp"
 #include "vectors.hpp"
 

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from bench.generating.systems import SYSTEMS
 from bench.generating.worker import Task
-from revlm.report.units import human_bytes
+from revlm.text import human_bytes
 
 _BASE, _PEER = "revlm", "transformers"
 _COLUMNS = ("context", "prefill\ns", "prefill\npeak", "cache", "ms per\ntoken", "tokens/s")

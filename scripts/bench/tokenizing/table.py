@@ -7,7 +7,7 @@ from rich.table import Table
 
 from bench.tokenizing.schedule import Cell
 from bench.tokenizing.summary import Row, growth
-from revlm.report.units import ABSENT, figure_text, human_bytes, plural
+from revlm.text import ABSENT, figure_text, human_bytes, plural
 
 _TEXTS = {"corpus": "the corpus", "half": "its first half", "line": "one line"}
 _COLUMNS = ("bytes", "documents", "tokens", "runs", "seconds", "MB/s", "speed", "peak of all\nprocesses", "same ids")

@@ -42,7 +42,7 @@ def test_a_signal_saves_the_run_where_the_reader_has_left_too(tmp_path: Path) ->
 def test_tokenizing_continues_where_the_reader_of_its_messages_leaves(tmp_path: Path) -> None:
     program = (
         "from revlm.cli.terminal.streams import guarded_streams\n"
-        "from revlm.cli.terminal.tokenize_progress import TokenizeProgress\n"
+        "from revlm.cli.terminal.progress import TokenizeProgress\n"
         "with guarded_streams():\n"
         "    with TokenizeProgress() as progress:\n        progress.message('a')\n        progress.message('b')\n"
         "    print('done')"

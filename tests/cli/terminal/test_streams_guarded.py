@@ -15,9 +15,8 @@ import pytest
 from rich.table import Table
 
 from revlm.cli import main
-from revlm.cli.terminal.console import Terminal
+from revlm.cli.terminal.console import Terminal, print_line, print_table
 from revlm.cli.terminal.streams import guarded_streams, print_content, print_json, printable
-from revlm.cli.terminal.tables import print_line, print_table
 from revlm.runs import list_checkpoints, verify_checkpoint
 from tests.faults.points import SignalAt
 from tests.faults.training import TRAIN, write_recipe

@@ -6,7 +6,7 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -27,6 +27,7 @@ from revlm.corpus.tokenizing.tokenizer import ByteTokenizer
 from revlm.errors import DataError, StorageError
 from revlm.recipe import Data
 from revlm.storage import digest_of_json
+from tests.corpus.examples.resuming import key, require_resumable
 
 BEGIN = 256
 Texts = dict[str, list[int]]
@@ -102,9 +103,9 @@ def stores_of(corpus: Corpus) -> tuple[PackedCorpus, ...]:
 
 def segments(example: Example) -> list[tuple[str, list[int], list[int]]]:
     """Title, inputs and targets of each document in an example: runs of 0, 1, 2, ... without a gap."""
-    assert len(example.inputs) == len(example.targets) == len(example.document) == len(example) > 0
-    starts = np.flatnonzero(np.diff(example.document, prepend=-1)).tolist()
-    assert example.document[starts].tolist() == list(range(len(example.titles)))
+    assert len(example.inputs) == len(example.targets) == len(example.document_ids) == len(example) > 0
+    starts = np.flatnonzero(np.diff(example.document_ids, prepend=-1)).tolist()
+    assert example.document_ids[starts].tolist() == list(range(len(example.titles)))
     return [
         (title, example.inputs[start:stop].tolist(), example.targets[start:stop].tolist())
         for title, start, stop in zip(example.titles, starts, [*starts[1:], len(example)], strict=True)
@@ -115,11 +116,6 @@ def store_of(example: Example) -> int:
     """The store of an example, which all its documents share."""
     (store,) = {int(title.split()[0]) for title in example.titles}
     return store
-
-
-def key(example: Example) -> tuple[Any, ...]:
-    arrays = (example.inputs, example.targets, example.document)
-    return (*(array.tolist() for array in arrays), example.titles, example.epoch, example.target_bytes)
 
 
 class Reading:
@@ -210,21 +206,13 @@ def test_the_shares_of_the_targets_follow_the_weights(case: Case) -> None:
 @given(case=cases(), workers=st.permutations([0, 1, 3]))
 def test_every_place_resumes_with_identical_examples(case: Case, workers: list[int]) -> None:
     length = 18
-    with case.opened() as opened, ExitStack() as stack:
+    with case.opened() as opened:
         plain = opened().training()
         expected, states = [], [plain.state()]
         for example in islice(plain, length):
             expected.append(key(example))
             states.append(plain.state())
-        examples = stack.enter_context(Loader(opened().training(), workers[0]))
-        for place, state in enumerate(states):
-            assert examples.state() == state
-            with Loader(opened().training(json.loads(json.dumps(state))), workers[1 + place % 2]) as resumed:
-                assert resumed.state() == state
-                assert [key(example) for example in islice(resumed, length - place)] == expected[place:]
-                assert resumed.state() == states[-1]
-            if place < length:
-                assert key(next(examples)) == expected[place]
+        require_resumable(lambda state: opened().training(state), expected, states, workers)
         assert len(json.dumps(states[-1])) < 500
 
 

@@ -36,9 +36,9 @@ def texts_of(store: Path) -> dict[str, list[int]]:
 
 def segments(example: Example) -> list[tuple[str, list[int], list[int]]]:
     """Title, inputs and targets of each document in an example."""
-    assert len(example.inputs) == len(example.targets) == len(example.document) == len(example)
-    changes = np.flatnonzero(np.diff(example.document, prepend=-1))
-    assert example.document[changes].tolist() == list(range(len(example.titles)))
+    assert len(example.inputs) == len(example.targets) == len(example.document_ids) == len(example)
+    changes = np.flatnonzero(np.diff(example.document_ids, prepend=-1))
+    assert example.document_ids[changes].tolist() == list(range(len(example.titles)))
     ends = [*changes[1:].tolist(), len(example)]
     return [
         (title, example.inputs[start:end].tolist(), example.targets[start:end].tolist())
@@ -47,7 +47,7 @@ def segments(example: Example) -> list[tuple[str, list[int], list[int]]]:
 
 
 def equal(one: Example, other: Example) -> bool:
-    arrays = ("inputs", "targets", "document")
+    arrays = ("inputs", "targets", "document_ids")
     return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in arrays) and (
         (one.titles, one.epoch, one.target_bytes) == (other.titles, other.epoch, other.target_bytes)
     )
@@ -146,7 +146,7 @@ def test_target_bytes_are_the_utf8_bytes_of_the_targets(tmp_path: Path, paragrap
     examples = [*islice(corpus.training(), 5), *corpus.validation()]
     for example in examples:
         assert example.target_bytes == len(corpus.tokenizer.decode_bytes(example.targets))
-    assert {array.dtype for array in (examples[0].inputs, examples[0].targets, examples[0].document)} == {
+    assert {array.dtype for array in (examples[0].inputs, examples[0].targets, examples[0].document_ids)} == {
         np.dtype(np.int32)
     }
 

@@ -35,7 +35,7 @@ from tests.corpus.reading.hub.loopback_hub import Hub
             r"own code.*found code.py\); try --revision refs/convert/parquet",
         ),
         (named("none"), DataError, "hf:me/none has no files of a format that can be read"),
-        (named("broken"), DataError, r"hf:me/broken is damaged \(.*\); name another revision with --revision"),
+        (named("broken"), DataError, r"hf:me/broken is damaged .*; name another revision with --revision"),
     ],
     ids=lambda value: str(value) if isinstance(value, HubDataset) else "",
 )
