@@ -118,7 +118,7 @@ def _outcome(measured: Measured) -> str:
         return str(measured["cause"])
     return (
         f"{measured['bits_per_byte']:.3f} bits per byte, {measured['processor_seconds']:.0f} s of the processor in "
-        f"{human_duration(measured['process_seconds'])}, {measured['tokens']:,} tokens"
+        f"{human_duration(measured['process_seconds'])}, {measured['trained_tokens']:,} tokens"
     )
 
 

@@ -97,7 +97,7 @@ def test_everything_can_be_asked_at_once_and_stays_for_the_report(
     evaluation = read_history(run).evaluation
     assert evaluation is not None
     sections = evaluation_sections(evaluation)
-    assert list(sections) == ["positions", "context", "repeats", "ablations", "recall", "copying", "needle"]
+    assert list(sections) == ["positions", "context", "repeats", "ablations", "recall", "copying", "needle", "answers"]
     assert [name for name, section in sections.items() if section.picture is None] == ["recall"]
 
 
