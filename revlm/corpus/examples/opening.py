@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from revlm.corpus.examples.corpus import Corpus
 from revlm.corpus.examples.mixture import Mixture
@@ -16,7 +17,9 @@ from revlm.corpus.reading.standard_input import STANDARD_INPUT
 from revlm.corpus.reading.watch import Stop
 from revlm.corpus.store.token_store import open_tokenizer
 from revlm.errors import DataError, UsageError
-from revlm.recipe import Data, Stream
+
+if TYPE_CHECKING:  # commands that know no recipe, and the workers of `tokenize`, start sooner
+    from revlm.recipe import Data, Stream
 
 # Options of `revlm tokenize` that are also keys of `data.stream`.
 _OPTION = (
@@ -26,7 +29,7 @@ _OPTION = (
 
 
 def open_corpus(
-    data: Data,
+    data: "Data",
     seed: int,
     message: Callable[[str], object] = lambda text: None,
     *,
@@ -68,14 +71,14 @@ def open_corpus(
     return stores[0] if len(stores) == 1 else Mixture(stores, data.weights)
 
 
-def pinned(stream: Stream) -> Stream:
+def pinned(stream: "Stream") -> "Stream":
     """Returns the stream at the current commit of its dataset on the hub; a stream of files is returned unchanged."""
     if not stream.corpus.startswith(PREFIX):
         return stream
     return stream.model_copy(update={"revision": _open_stream(stream).commit})
 
 
-def _open_stream(stream: Stream, stop: Stop = lambda: None) -> Source:
+def _open_stream(stream: "Stream", stop: Stop = lambda: None) -> Source:
     """Returns the texts of a stream; its errors name the keys of a recipe."""
     if stream.corpus == STANDARD_INPUT:
         raise UsageError("data.stream cannot be standard input, which cannot be read again; save it to a file")
