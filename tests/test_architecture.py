@@ -34,13 +34,14 @@ MAY_IMPORT = {
     "planning": {*GROUND, "launch", "ops", "model", "runs"},
     "generation": {*GROUND, *COMPUTE, "corpus"},
     "evaluation": {*GROUND, *COMPUTE, "records", "corpus", "generation"},
+    "huggingface": {*GROUND, *COMPUTE, "records", "corpus", "generation", "revlm"},
     "training": {
         *GROUND, *COMPUTE, "records", "imports", "storage", "launch", "corpus", "generation", "evaluation",
     },
     "report": {"errors", "text", "imports", "recipe", "storage", "records", "evaluation"},
     "cli": {
         *GROUND, *COMPUTE, "records", "imports", "launch", "fetching", "corpus", "generation", "evaluation", "training",
-        "report",
+        "huggingface", "report",
         "revlm",
     },
     "revlm": {*GROUND, "corpus", "model", "generation", "training"},
@@ -210,6 +211,13 @@ def test_only_its_own_file_knows_a_tracker_and_only_a_recipe_loads_it() -> None:
         (f"revlm.runs.trackers.{library}", library) for library in libraries
     }
     assert not libraries & {name.partition(".")[0] for name in loaded_with("revlm.training.loop", PACKAGE_FOLDER)}
+
+
+def test_only_its_own_room_knows_transformers_and_only_an_export_loads_it() -> None:
+    knowing = {room(each.module) for each in imports_of(PACKAGE_FOLDER) if each.target.startswith("transformers")}
+    assert knowing == {"huggingface"}
+    loading = [each for each in imports_of(PACKAGE_FOLDER) if each.when_loaded and room(each.target) == "huggingface"]
+    assert {room(each.module) for each in loading} == {"huggingface"}
 
 
 def test_nothing_can_be_unpickled() -> None:
