@@ -251,6 +251,13 @@ def test_only_its_own_file_knows_a_tracker_and_only_a_recipe_loads_it() -> None:
     assert not libraries & {name.partition(".")[0] for name in loaded_with("revlm.training.loop", PACKAGE_FOLDER)}
 
 
+def test_only_its_own_room_knows_transformers_and_only_an_export_loads_it() -> None:
+    knowing = {room(each.module) for each in imports_of(PACKAGE_FOLDER) if each.target.startswith("transformers")}
+    assert knowing == {"huggingface"}
+    loading = [each for each in imports_of(PACKAGE_FOLDER) if each.when_loaded and room(each.target) == "huggingface"]
+    assert {room(each.module) for each in loading} == {"huggingface"}
+
+
 def test_nothing_can_be_unpickled() -> None:
     """No module of Python that unpickles is imported, and torch's and NumPy's own ways are not called."""
     modules_that_unpickle = {"pickle", "cPickle", "_pickle", "dill", "shelve", "joblib", "cloudpickle"}

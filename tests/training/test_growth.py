@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from revlm.cli.planned import describe_plan
+
 from revlm.evaluation import evaluate_run
 from revlm.generation import load_model
 from revlm.recipe import load_recipe
