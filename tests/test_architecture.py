@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "planning": {"errors", "launch", "recipe", "records", "ops", "model", "runs"},
     "generation": {"errors", "recipe", "corpus", "model", "runs"},
     "evaluation": {"errors", "text", "recipe", "records", "corpus", "ops", "model", "generation"},
-    "huggingface": {"errors", "storage", "recipe", "corpus", "model", "runs", "generation"},
+    "huggingface": {"errors", "text", "storage", "recipe", "records", "corpus", "model", "runs", "generation"},
     "training": {
         "errors",
         "launch",
@@ -66,6 +66,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "generation",
         "evaluation",
         "training",
+        "huggingface",
         "report",
     },
     "revlm": {"recipe", "corpus", "model", "generation", "training"},
