@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "planning": {"errors", "launch", "recipe", "records", "ops", "model", "runs"},
     "generation": {"errors", "recipe", "corpus", "model", "runs"},
     "evaluation": {"errors", "text", "recipe", "records", "corpus", "ops", "model", "generation"},
-    "huggingface": {"errors", "storage", "recipe", "corpus", "model", "runs", "generation"},
+    "huggingface": {"errors", "text", "storage", "recipe", "records", "corpus", "model", "runs", "generation"},
     "training": {
         "errors",
         "launch",
@@ -66,6 +66,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "generation",
         "evaluation",
         "training",
+        "huggingface",
         "report",
     },
     "revlm": {"recipe", "corpus", "model", "generation", "training"},
@@ -249,6 +250,13 @@ def test_only_its_own_file_knows_a_tracker_and_only_a_recipe_loads_it() -> None:
         (f"revlm.runs.trackers.{library}", library) for library in libraries
     }
     assert not libraries & {name.partition(".")[0] for name in loaded_with("revlm.training.loop", PACKAGE_FOLDER)}
+
+
+def test_only_its_own_room_knows_transformers_and_only_an_export_loads_it() -> None:
+    knowing = {room(each.module) for each in imports_of(PACKAGE_FOLDER) if each.target.startswith("transformers")}
+    assert knowing == {"huggingface"}
+    loading = [each for each in imports_of(PACKAGE_FOLDER) if each.when_loaded and room(each.target) == "huggingface"]
+    assert {room(each.module) for each in loading} == {"huggingface"}
 
 
 def test_nothing_can_be_unpickled() -> None:

@@ -35,7 +35,7 @@ class RevlmCache(Cache):
 
     def extend(
         self, ids: Int[Tensor, "batch columns"], real: Bool[Tensor, "batch columns"], keep: int
-    ) -> Float[Tensor, "batch keep d_model"]:
+    ) -> Float[Tensor, "batch some d_model"]:
         """Adds columns to the rows; returns the hidden states at the last `keep` of them.
 
         At a masked column it is that of the row's latest token, zero before its first.
@@ -43,7 +43,7 @@ class RevlmCache(Cache):
         self.note(ids, real)
         return torch.stack([self._of_row(row, of_row[ids.shape[1] - keep :]) for row, of_row in enumerate(real)])
 
-    def _of_row(self, row: int, real: Bool[Tensor, "keep"]) -> Float[Tensor, "keep d_model"]:
+    def _of_row(self, row: int, real: Bool[Tensor, "some"]) -> Float[Tensor, "some d_model"]:
         """Returns the hidden states of a row at its last columns, after its noted tokens are decoded."""
         needed = int(real.sum())
         before = self._last[row]

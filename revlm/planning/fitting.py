@@ -161,7 +161,9 @@ def _remedy(longest: int, plan: MemoryPlan, available_bytes: int) -> str:
 
 
 def _with_seq_len(recipe: Recipe, seq_len: int) -> Recipe:
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"seq_len": seq_len})})
+    return recipe.model_copy(
+        update={"data": recipe.data.model_copy(update={"seq_len": seq_len, "seq_len_schedule": None})}
+    )
 
 
 def _gigabytes(size_bytes: int) -> str:

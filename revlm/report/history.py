@@ -4,6 +4,7 @@ A run may still go on, and may have been killed in the middle of a line. The jou
 other file that cannot be read is left out, and `History.notes` says so.
 """
 
+import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +41,8 @@ SAMPLED_STEPS = 20
 """The newest steps whose samples are shown."""
 USES = tuple(key for key in LayerUse.model_fields if key != "layer")
 """What is recorded of each hash layer."""
+_PAIR = re.compile(r"\[([0-9]{1,15}), ([0-9]{1,15})\]")
+_MOST_CHANGES = 8
 _MOST_RECIPE_BYTES = 1 << 18
 _ROWS_AT_ONCE = 512
 
@@ -156,6 +159,16 @@ class History:
     def on_gpu(self) -> bool:
         """Whether memory is what CUDA's allocator allocated, rather than the resident memory of the process."""
         return bool(np.isfinite(self.peaks(_RESERVED)).any())
+
+    @property
+    def seq_len_changes(self) -> list[tuple[int, int]]:
+        """The first step of each further length of `data.seq_len_schedule`, as far as the run got, and the length.
+
+        Only as many as a picture has room for.
+        """
+        pairs = _PAIR.findall(str(self.setting("data.seq_len_schedule") or ""))
+        changes = [(int(step) + 1, int(seq_len)) for step, seq_len in pairs[1:]]
+        return [each for each in changes if each[0] <= self.journal.last_step][:_MOST_CHANGES]
 
     def series(self, key: str) -> FloatArray:
         """The means of `key` over the steps, `[bins]`; NaN where it was not recorded."""

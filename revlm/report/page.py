@@ -108,6 +108,8 @@ def _loss_caption(history: History) -> str:
     width = history.journal.steps.width
     every = "every step" if width == 1 else f"the least and the largest of each {width:,} steps"
     caption = "Below the steps: the tokens seen by then."
+    if history.seq_len_changes:
+        caption += " Dashed: where the examples change their length, and to how many tokens."
     if len(history.step_numbers) >= 80:
         caption = f"Thin: {every}; thick: running mean over a fortieth of the run. {caption}"
     has_validation = bool(len(history.journal.validations.highs("step")))

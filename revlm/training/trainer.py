@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from revlm.corpus import Corpus, Example, Loader, share
+from revlm.corpus import Corpus, Example, Loader, ScheduledStream, share
 from revlm.corpus.examples.corpus import StreamState
 from revlm.errors import Interrupted, StorageError
 from revlm.model import RevLM, tile_tokens
@@ -155,7 +155,7 @@ class Trainer:
         restore_optimizer(self.optimizer, self.model, checkpoint.tensors["optimizer"])
         self.examples.close()
         place = None if any(map(decides_examples, changed)) else checkpoint.state["corpus"]
-        self.examples = self._loader(place)
+        self.examples = self._loader(place, checkpoint.step)
         counters = checkpoint.state.get("counters", {})  # older checkpoints had none, and had skipped nothing
         self.trained_tokens, self.skipped_steps = counters.get("trained_tokens", 0), counters.get("skipped_steps", 0)
         random = checkpoint.tensors["random"]
@@ -210,10 +210,10 @@ class Trainer:
         if (name := self._stop()) is not None:
             raise Stopped(name if self.ranks.is_rank0 else f"{name} on rank {self.ranks.rank}")
 
-    def _loader(self, place: StreamState | None = None) -> Loader:
-        ranks, per_step = self.ranks, self.recipe.train.gradient_accumulation_steps
-        stream = share(self.corpus.training(place), ranks.rank, ranks.world_size, per_step)
-        return Loader(stream, self.recipe.data.workers)
+    def _loader(self, place: StreamState | None = None, steps: int = 0) -> Loader:
+        data, per_step = self.recipe.data, self.recipe.train.gradient_accumulation_steps
+        stream = ScheduledStream(self.corpus.training(place), data.seq_len_after, per_step=per_step, steps=steps)
+        return Loader(share(stream, self.ranks.rank, self.ranks.world_size, per_step), data.workers)
 
     def _record_state(self) -> None:
         self._place = self.examples.state()

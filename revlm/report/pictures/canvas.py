@@ -129,6 +129,11 @@ class Canvas:
         """Writes a number to the right of a point."""
         self._note(axes, text, (along, height), (5, 0), xycoords="data")
 
+    def change(self, axes: Axes, along: float, text: str) -> None:
+        """Marks where something changes on the way, with a few words at the top."""
+        axes.axvline(along, color=self.theme.muted, linewidth=1.0, linestyle=(0, (4, 3)))
+        self._note(axes, text, (along, 1), (4, -2), xycoords=("data", "axes fraction"), va="top", color="muted")
+
     def under(self, axes: Axes, text: str) -> None:
         """Writes a line under a panel without ticks, left-aligned."""
         self._note(axes, text, (0, 0), (0, -6), va="top", color="muted")

@@ -51,6 +51,8 @@ def draw_loss(history: History, canvas: Canvas) -> Figure:
         markeredgewidth=0.6,
     )
     axes.set_ylim(*room_around(np.concatenate(drawn)))
+    for step, seq_len in history.seq_len_changes:
+        canvas.change(axes, step, f"{seq_len:,}")
     canvas.step_axis(axes, history)
     if (factor := bits_per_byte_factor(history)) is not None:
         canvas.right_scale(axes, factor, "bits per byte")

@@ -328,7 +328,7 @@ def test_a_text_that_the_tokenizer_does_not_give_back_is_refused_or_left_out() -
     assert "byte offset 3" in said[0].reason
 
 
-@pytest.mark.parametrize("change", [{"seq_len": 17}, {"packing": "fixed"}, {"seed": 4}, {"validation": 0.2}], ids=str)
+@pytest.mark.parametrize("change", [{"packing": "fixed"}, {"seed": 4}, {"validation": 0.2}], ids=str)
 def test_a_place_of_other_settings_is_refused(change: dict[str, Any]) -> None:
     case = Case(Texts(["a" * 50]), 16, "whole")
     with pytest.raises(StorageError, match="does not fit invented texts"):
