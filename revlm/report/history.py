@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import accumulate, chain, groupby, pairwise
+from itertools import chain, groupby, pairwise
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
@@ -110,7 +110,9 @@ class Journal:
         values = _table(map(_of_use, chain.from_iterable(uses)), 1 + len(USES))
         n_recorded = int(recorded.sum())
         if len({len(each) for each in uses if each}) > 1 or (values[:, 0] != layers * n_recorded).any():
-            in_force = accumulate([[use["layer"] for use in each] for each in uses], lambda before, own: own or before)
+            in_force: list[list[int]] = []
+            for each in uses:
+                in_force.append([use["layer"] for use in each] or (in_force[-1] if in_force else []))
             for _, some in groupby(enumerate(in_force), key=itemgetter(1)):
                 steps = [step for step, _ in some]
                 self._take_uses(numbers[steps], [uses[step] for step in steps])
