@@ -5,7 +5,7 @@ other file that cannot be read is left out, and `History.notes` says so.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, groupby, pairwise
@@ -121,7 +121,7 @@ class Journal:
         if layers and self.uses.columns[1:] != columns:
             self.changes += 1
             self.uses.widen(columns)
-        place_of = {column: place for place, column in enumerate(self.uses.columns)}
+        place_of: dict[Hashable, int] = {column: place for place, column in enumerate(self.uses.columns)}
         table = np.full((len(uses), len(place_of)), np.nan)
         table[:, 0] = numbers
         table[np.ix_(recorded, [place_of[column] for column in columns])] = values[:, 1:].reshape(
