@@ -43,14 +43,17 @@ class PooledLoss(Record):
 
 
 class DistanceLoss(PooledLoss):
-    """The loss of the tokens whose contexts were last seen between two distances in tokens."""
+    """The loss of the tokens that last completed their contexts between two distances in tokens ago."""
 
     first: Positive
     last: Positive
 
 
 class Repeats(Record):
-    """Losses after contexts of so many tokens that came before, `most_earlier` times at most, and of all tokens."""
+    """Losses of tokens that complete a context of so many tokens as before, and of all tokens.
+
+    Such a context came before, `most_earlier` times at most.
+    """
 
     context: Positive
     most_earlier: Positive

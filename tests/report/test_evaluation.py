@@ -51,7 +51,7 @@ def test_each_picture_shows_what_it_is_for(tmp_path: Path) -> None:
     for name, words in {
         POSITIONS: ("nats a token", "position in the document", "64K"),
         "context": ("256", "16K", "all", "gain over the smallest context"),
-        "repeats": ("256", "16K", "all", "since the context was last seen"),
+        "repeats": ("256", "16K", "all", "since the last time"),
         "ablations": ("layer 3", "all lsh", "+0.450", "rounds"),
         "needle": ("needle", "no needle", "chance"),
         "copying": ("chance", "16 rounds", "tokens copied"),

@@ -1,9 +1,9 @@
-"""What distance costs: the loss of tokens that complete a rare context seen before, by how far back it was last seen.
+"""What distance costs: the loss of tokens that complete a rare context as before, by how far back that was.
 
-A token's context is the n tokens before it. Where the same n tokens came before in the document, one to three times,
-they tell something about the token to those who remember what followed them; rarer and more frequent contexts are left
-out. The distance is that to the token that followed the last earlier occurrence. Each document is scored in one pass,
-whatever length the model was trained at, so distances reach as far as documents do.
+The context of a token is the n tokens before it. Where the same n tokens came one to three times before in the
+document, and the token that followed them the last time is this one, whoever remembers that place knows the token; the
+distance is that to the token there. More frequent contexts are left out: they are known without the document. Each
+document is scored in one pass, whatever length the model was trained at, so distances reach as far as documents do.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ def measure_repeats(
 
 
 def distances_of_repeats(tokens: Tokens, context: int, most_earlier: int = MOST_EARLIER) -> NDArray[np.int64]:
-    """Returns for each token how far back its context was last completed, [tokens].
+    """Returns for each token how far back it last completed its context, [tokens].
 
-    0 where the `context` tokens before it came never before, or more than `most_earlier` times, or are not there.
-    Contexts are numbered by sorting, so memory is linear in the tokens.
+    0 where the `context` tokens before it came never before, or more than `most_earlier` times, or were followed by
+    another token the last time. Contexts are numbered by sorting, so memory is linear in the tokens.
     """
     distances = np.zeros(len(tokens), dtype=np.int64)
     n_contexts = len(tokens) - context
@@ -84,8 +84,10 @@ def distances_of_repeats(tokens: Tokens, context: int, most_earlier: int = MOST_
     place = np.argsort(number[:n_contexts], kind="stable")
     begins = np.flatnonzero(np.diff(number[place], prepend=-1))
     earlier = np.arange(n_contexts) - np.repeat(begins, np.diff(begins, append=n_contexts))
-    chosen = (earlier >= 1) & (earlier <= most_earlier)
-    distances[place[chosen] + context] = np.diff(place, prepend=0)[chosen]
+    rare = np.flatnonzero((earlier >= 1) & (earlier <= most_earlier))
+    completed, before = place[rare] + context, place[rare - 1] + context
+    alike = tokens[completed] == tokens[before]
+    distances[completed[alike]] = (completed - before)[alike]
     return distances
 
 
@@ -124,11 +126,10 @@ def _tables(found: Repeats) -> Sequence[Table]:
         Table(
             ("distance", "documents", "tokens", "nats/token", "95%"),
             [rows, [("all tokens", *_cells(found.total))]],
-            f"repeats: tokens that complete a rare context of {plural(found.context, 'token')} seen before, by its "
-            "distance",
+            f"repeats: tokens that complete a rare context of {plural(found.context, 'token')} as before, by distance",
             f"rare: {found.most_earlier} earlier occurrences in the document at most; the distance is that to the last "
-            "of them. Each document was scored in one pass; Student's interval over documents, of the loss of all "
-            "tokens together",
+            "of them, which the same token followed. Each document was scored in one pass; Student's interval over "
+            "documents, of the loss of all tokens together",
         )
     ]
 
@@ -146,7 +147,7 @@ def _panels(found: Repeats) -> Sequence[Chart]:
     return [
         Chart(
             caption="nats a token",
-            below="tokens since the context was last seen, from",
+            below="tokens since the last time, from",
             lines=[Line("", [*points, every])],
             along="even",
             heights_from="around",
@@ -161,8 +162,8 @@ def _caption(found: Repeats) -> str:
         else ""
     )
     return (
-        f"Tokens after {plural(found.context, 'token')} that came {found.most_earlier} times at most before in the "
-        "document: their loss by the distance of the last time; a memory that does not fade is flat. All: the loss of "
+        f"Tokens that follow {plural(found.context, 'token')} as the last time in the document, where those came "
+        f"{found.most_earlier} times at most before: their loss by the distance of that time. All: the loss of "
         f"all {plural(found.total.tokens, 'token')} of {plural(found.total.documents, 'document')}, each scored in one "
         f"pass.{interval} Hollow: fewer than {_FEW_TOKENS} tokens."
     )
@@ -171,7 +172,7 @@ def _caption(found: Repeats) -> str:
 REPEATS = Probe(
     name="repeats",
     option="--repeats",
-    help="tokens that complete a rare context seen before, by its distance",
+    help="tokens that complete a rare context as before, by distance",
     title="Repeats by distance",
     measure=_measure,
     tables=_tables,
