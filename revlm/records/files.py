@@ -11,6 +11,8 @@ SAMPLES = "samples"
 CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
 TRACKIO = "trackio.json"
+STARTED_FROM = "started_from"
+"""The key of environment.json for what the run started from: the `path` of a checkpoint or exported model, its `step`."""
 MEMORY_SNAPSHOT = "memory-snapshot.pickle"
 
 

@@ -7,6 +7,7 @@ other file that cannot be read is left out, and `History.notes` says so.
 import re
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, groupby, pairwise
@@ -18,6 +19,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from revlm.errors import StorageError
+from revlm.recipe.of_run import TRAINED_IN
 from revlm.recipe.yaml_text import read_yaml
 from revlm.records import (
     PHASES,
@@ -31,7 +33,7 @@ from revlm.records import (
     read_row_blocks,
     read_samples,
 )
-from revlm.records.files import ENVIRONMENT, EVALUATION, METRICS, PLAN, RECIPE, SAMPLES
+from revlm.records.files import CHECKPOINTS, ENVIRONMENT, EVALUATION, METRICS, PLAN, RECIPE, SAMPLES, STARTED_FROM
 from revlm.report.bins import Bins, FloatArray
 from revlm.report.settings import Settings, settings_of
 from revlm.storage import storage_errors
@@ -184,6 +186,12 @@ class History:
         return bool(np.isfinite(self.peaks(_RESERVED)).any())
 
     @property
+    def started_from(self) -> tuple[str, int] | None:
+        """The checkpoint or exported model that the run started from, and its step; None if it started from nothing."""
+        path, step = (self.environment.get(f"{STARTED_FROM}.{key}") for key in ("path", "step"))
+        return (path, step) if isinstance(path, str) and type(step) is int else None
+
+    @property
     def seq_len_changes(self) -> list[tuple[int, int]]:
         """The first step of each further length of `data.seq_len_schedule`, as far as the run got, and the length.
 
@@ -242,6 +250,22 @@ def read_history(folder: Path) -> History:
         evaluation=_optional(lambda: read_record(Evaluation, folder / EVALUATION), folder / EVALUATION, notes),
         notes=notes,
     )
+
+
+def read_origin(history: History) -> History | None:
+    """The history of the run that a run started from; None if it started from none, or if that cannot be read."""
+    if history.started_from is None:
+        return None
+    checkpoint = Path(history.started_from[0])
+    if checkpoint.parent.name != CHECKPOINTS:
+        return None
+    run = checkpoint.parent.parent
+    trained_in = history.environment.get(TRAINED_IN)
+    places = [run] if not isinstance(trained_in, str) else [run, history.folder / trained_in / run]
+    for place in places:
+        with suppress(StorageError, OSError, ValueError):
+            return read_history(place)
+    return None
 
 
 def _read_journal(file: Path) -> Journal:
