@@ -23,9 +23,9 @@ def tokenize(
             metavar="CORPUS",
             **CORPUS,
             help="Folder, quoted pattern such as 'books/**/*.txt', or file: "
-            ".txt, .md, .markdown, .jsonl, .ndjson (each also followed by .gz, .zst or .bz2), .parquet, .epub, "
-            ".html, .xhtml; - for standard input: JSON lines if its first line is an object, else text; or "
-            "hf:owner/name, a hub dataset.",
+            ".txt, .md, .markdown, .jsonl, .ndjson, .fa, .fasta, .fna, .faa (each also followed by .gz, .zst or .bz2), "
+            ".parquet, .epub, .html, .xhtml; - for standard input: JSON lines if its first line is an object, else "
+            "text; or hf:owner/name, a hub dataset.",
         ),
     ],
     output_dir: Annotated[

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from revlm.cli.planned import describe_plan
+
 from revlm.generation import load_model
 from revlm.model import precision
 from revlm.recipe import load_recipe

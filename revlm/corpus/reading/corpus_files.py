@@ -243,4 +243,4 @@ def _hidden(names: Iterable[str]) -> list[str]:
 
 def _endings() -> str:
     *others, last = READERS
-    return f"{', '.join(others)} or {last}, text and JSON lines also compressed as {', '.join(COMPRESSIONS)}"
+    return f"{', '.join(others)} or {last}, text, JSON lines and FASTA also compressed as {', '.join(COMPRESSIONS)}"

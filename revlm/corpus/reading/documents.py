@@ -72,7 +72,7 @@ class _FileReading:
                 if self._texts >= known:
                     yield from self._text(found)
                 self._texts += 1
-                self._read_bytes += found.read_bytes
+                self._read_bytes += found.share() if isinstance(found, RawText) else found.read_bytes
             self._require_unchanged()
             if not self._texts and not known:
                 yield self._dropped(self._source, "empty or only white space", self._version[0])

@@ -65,17 +65,18 @@ def text_events(
     """
     cleaned = CleanedText(found.pieces)
     title = found.title or cleaned.title or title
-    share, has_text = found.read_bytes, False
+    counted, has_text = 0, False
     for piece in cleaned:
         has_text = has_text or not piece.isspace()
-        yield Piece(piece, title, min(share, utf8_length(piece)))
-        share -= min(share, utf8_length(piece))
+        share = min(found.read_so_far() - counted, utf8_length(piece))
+        yield Piece(piece, title, share)
+        counted += share
     before_end()
     if has_text:
         cleaning, warnings = cleaned.cleaning, tuple(cleaned.warnings)
-        yield Ended(position, title, source, cleaning, found.read_bytes, cleaned.front, cleaned.back, warnings)
+        yield Ended(position, title, source, cleaning, found.share(), cleaned.front, cleaned.back, warnings)
     else:
-        yield Dropped(position, Skipped(source, "empty or only white space"), found.read_bytes)
+        yield Dropped(position, Skipped(source, "empty or only white space"), found.share())
 
 
 def recut(events: Iterable[Event], parts: Callable[[Iterable[str]], Iterator[str]]) -> Iterator[Event]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from revlm.corpus.reading.readers.epub import read_epub
+from revlm.corpus.reading.readers.fasta import read_fasta
 from revlm.corpus.reading.readers.html import read_html
 from revlm.corpus.reading.readers.jsonl import read_jsonl
 from revlm.corpus.reading.readers.opened import COMPRESSIONS
@@ -38,13 +39,17 @@ READERS: dict[str, Reader] = {
     ".markdown": read_text,
     ".jsonl": read_jsonl,
     ".ndjson": read_jsonl,
+    ".fa": read_fasta,
+    ".fasta": read_fasta,
+    ".fna": read_fasta,
+    ".faa": read_fasta,
     ".parquet": read_parquet,
     ".epub": read_epub,
     ".html": read_html,
     ".htm": read_html,
     ".xhtml": read_html,
 }
-_COMPRESSIBLE = (read_text, read_jsonl)
+_COMPRESSIBLE = (read_text, read_jsonl, read_fasta)
 
 
 def reader_of(path: Path) -> Reader | None:

@@ -1,5 +1,6 @@
 """What a reader takes, what it yields, and the error that it raises."""
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,13 +36,24 @@ class RawText(NamedTuple):
     """One text of a file, before cleaning; its pieces are read lazily and must be consumed before the next text.
 
     `place` locates it in the file ("line 3"; empty where it is the only text). `read_bytes` is its share of the file's
-    bytes, for progress: the shares add up to the file's size. `title` is the title that the file gives.
+    bytes, for progress: the shares add up to the file's size. Where that is known only at the text's end, it is a
+    function that returns how much has been read so far. `title` is the title that the file gives.
     """
 
     pieces: Iterable[str]
-    read_bytes: int
+    read_bytes: int | Callable[[], int]
     place: str = ""
     title: str | None = None
+
+    def read_so_far(self) -> int:
+        """Returns its share of the file's bytes, or the part of it that has been read where the share is not known."""
+        return self.read_bytes if isinstance(self.read_bytes, int) else self.read_bytes()
+
+    def share(self) -> int:
+        """Returns its share of the file's bytes; where that is not known yet, the rest of the text is read first."""
+        if not isinstance(self.read_bytes, int):
+            deque(self.pieces, maxlen=0)
+        return self.read_so_far()
 
 
 class Unusable(NamedTuple):
