@@ -35,7 +35,7 @@ class RevlmCache(Cache):
 
     def extend(
         self, ids: Int[Tensor, "batch columns"], real: Bool[Tensor, "batch columns"], keep: int
-    ) -> Float[Tensor, "batch keep d_model"]:
+    ) -> Float[Tensor, "batch some d_model"]:
         """Adds columns to the rows; returns the hidden states at the last `keep` of them.
 
         At a masked column it is that of the row's latest token, zero before its first.
@@ -43,24 +43,23 @@ class RevlmCache(Cache):
         self.note(ids, real)
         return torch.stack([self._of_row(row, of_row[ids.shape[1] - keep :]) for row, of_row in enumerate(real)])
 
-    def _of_row(self, row: int, real: Bool[Tensor, "keep"]) -> Float[Tensor, "keep d_model"]:
+    def _of_row(self, row: int, real: Bool[Tensor, "some"]) -> Float[Tensor, "some d_model"]:
         """Returns the hidden states of a row at its last columns, after its noted tokens are decoded."""
-        needed = int(real.sum())
-        before = self._last[row]
-        if before is None:
-            before = self._model.embedding.weight.new_zeros(1, self._model.recipe.d_model)
-        tokens, self._noted[row] = torch.cat(self._noted[row]), []
-        if not len(tokens):
-            return before.expand(len(real), -1)
+        [tokens] = noted if len(noted := self._noted[row]) == 1 else [torch.cat(noted)]
+        self._noted[row] = []
+        last, needed = self._last[row], int(real.sum())
         if (decoder := self._decoders[row]) is None:
             precision = "bf16" if product_dtype(self._model) == torch.bfloat16 else "fp32"
             decoder = self._decoders[row] = Decoder(self._model, precision=precision)
-        hidden = before
+            last = self._model.embedding.weight.new_zeros(1, self._model.recipe.d_model)
+        hidden, is_masked = last, needed < len(real)
+        kept = needed + is_masked  # with the one before the needed ones, for masked columns in front of them
         for block in decoder.extend_in_blocks(tokens):
-            hidden = torch.cat([hidden, block])[-needed - 1 :]
-        self._last[row] = hidden[-1:]
-        # The hidden state before the kept tokens comes first, for masked columns before them.
-        return hidden[real.cumsum(0) + len(hidden) - 1 - needed]
+            hidden = block if len(block) >= kept else torch.cat([hidden, block])[-kept:]
+        self._last[row] = hidden[-1:] if len(hidden) == 1 else hidden[-1:].clone()
+        if is_masked:
+            return hidden[real.cumsum(0) + len(hidden) - 1 - needed]
+        return hidden[len(hidden) - needed :]
 
     @property
     def is_linear(self) -> list[bool]:

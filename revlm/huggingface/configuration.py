@@ -89,10 +89,20 @@ class RevlmConfig(PreTrainedConfig):
         return {**super().to_dict(), SECTION: self.exported.sealed()}
 
     @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], *arguments: Any, **options: Any
+    ) -> Any:
+        """Returns the configuration in a folder or of the hub, as transformers does; an error names the place."""
+        options.setdefault("name_or_path", str(pretrained_model_name_or_path))
+        return super().from_pretrained(pretrained_model_name_or_path, *arguments, **options)
+
+    @classmethod
     def register_for_auto_class(cls, auto_class: str = "AutoConfig") -> None:
         """Does nothing: saving writes its own short module, not a copy of this one."""
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **options: Any) -> None:
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **options: Any
+    ) -> None:
         """Writes config.json, and the module that it names."""
         os.makedirs(save_directory, exist_ok=True)
         write_code(save_directory)

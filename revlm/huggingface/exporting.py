@@ -1,10 +1,12 @@
 """Exports a checkpoint as a folder that `from_pretrained` opens."""
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
+from transformers.utils import logging
 
 from revlm.errors import StorageError
 from revlm.generation import TrainedModel
@@ -57,7 +59,8 @@ def export_model(
         staging = staging_name(target.name)
         try:
             with parent.make(staging) as folder:
-                model.save_pretrained(folder.path)
+                with _no_progress_bars():
+                    model.save_pretrained(folder.path)
                 RevlmTokenizer(tokenizer=tokenizer).save_pretrained(folder.path)
                 folder.write_new(_CARD, card.encode())
                 for name in folder.names():
@@ -70,3 +73,14 @@ def export_model(
             raise
         parent.sync()
     return target
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    was_enabled = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            logging.enable_progress_bar()

@@ -23,10 +23,12 @@ from revlm.runs.exported import CONFIG, WEIGHTS, require_digest
 from revlm.storage import sha256_of
 
 _IGNORED = -100  # the label of a token that is no target, as everywhere in transformers
+# What other models take and this one must not ignore; anything else that reaches a model is of `generate`.
+_NOT_TAKEN = ("inputs_embeds", "position_ids", "token_type_ids", "output_attentions", "output_hidden_states")
 
 
 class RevlmForCausalLM(PreTrainedModel, GenerationMixin):
-    """A model of revlm. The rows of a batch are documents of one sequence: masked tokens cost nothing, wherever they are.
+    """A model of revlm. The rows of a batch are documents of one sequence, so masked tokens cost nothing.
 
     Weights are float32. With `dtype=torch.bfloat16` those of the linear maps are bfloat16 and products are computed in
     it, as `train.precision: bf16` does; everything that a hash depends on beside them stays float32. Fine-tuning uses
@@ -46,6 +48,7 @@ class RevlmForCausalLM(PreTrainedModel, GenerationMixin):
         super().__init__(config)
         exported = config.exported
         self.model = RevLM(exported.model, vocab_size=exported.vocab_size, seed=exported.seed)
+        self._tiled_for = "cpu"  # the kind of device
         self._keep_in_fp32_modules_strict = _outside_linear_maps(self)
         self.post_init()
 
@@ -57,7 +60,7 @@ class RevlmForCausalLM(PreTrainedModel, GenerationMixin):
         past_key_values: RevlmCache | None = None,
         labels: Int[Tensor, "batch columns"] | None = None,
         use_cache: bool | None = None,
-        logits_to_keep: int | Int[Tensor, "kept"] = 0,
+        logits_to_keep: int | Int[Tensor, "some"] = 0,
         num_items_in_batch: int | Tensor | None = None,
         return_dict: bool | None = None,
         **others: Any,
@@ -82,7 +85,7 @@ class RevlmForCausalLM(PreTrainedModel, GenerationMixin):
         cache = past_key_values if cache is None else cache
         if input_ids is None:
             raise UsageError("the model takes input_ids, and there are none: give the ids of tokens")
-        if given := [name for name, value in others.items() if value is not None and value is not False]:
+        if given := [name for name in _NOT_TAKEN if others.get(name) is not None and others[name] is not False]:
             raise UsageError(f"the model takes no {', '.join(given)}: leave it out")
         if cache is not None and not isinstance(cache, RevlmCache):
             raise UsageError(f"a {type(cache).__name__} is no cache of revlm: give the one that the model returned")
@@ -91,7 +94,9 @@ class RevlmForCausalLM(PreTrainedModel, GenerationMixin):
                 "the model was converted as a whole, and its hashes need float32: "
                 "load it with from_pretrained(..., dtype=torch.bfloat16)"
             )
-        self.model.stack.tile = tile_tokens(self.model.recipe, "auto", input_ids.device.type)
+        if self._tiled_for != input_ids.device.type:
+            self._tiled_for = input_ids.device.type
+            self.model.stack.tile = tile_tokens(self.model.recipe, "auto", self._tiled_for)
         real = _real_tokens(input_ids, attention_mask, 0 if cache is None else cache.get_seq_length())
         columns = _columns(logits_to_keep, input_ids.shape[1], input_ids.device)
         loss = logits = None
@@ -100,10 +105,11 @@ class RevlmForCausalLM(PreTrainedModel, GenerationMixin):
                 raise UsageError("the loss of labels needs gradients, which a cache does not have: leave one out")
             cache = RevlmCache(self.model, input_ids.shape[0]) if cache is None else cache
             keep = input_ids.shape[1] - int(columns.min()) if len(columns) else 0
-            with evaluating(self.model):
+            # Switching every module twice takes a tenth of a small model's token.
+            with evaluating(self.model) if self.model.training else torch.no_grad():
                 hidden = cache.extend(input_ids, real, keep)[:, columns - (input_ids.shape[1] - keep)]
                 with self._products():
-                    logits = self.model.logits(hidden).float()
+                    logits = self.model.logits(hidden.flatten(0, 1)).float().unflatten(0, hidden.shape[:2])
         else:
             documents = torch.arange(len(input_ids), device=input_ids.device)[:, None].expand_as(real)[real]
             with self._products():
@@ -136,8 +142,8 @@ class RevlmForCausalLM(PreTrainedModel, GenerationMixin):
         return nats / (max(len(targets), 1) if count is None else count)
 
     def _logits(
-        self, hidden: Float[Tensor, "tokens d_model"], real: Bool[Tensor, "batch columns"], columns: Int[Tensor, "kept"]
-    ) -> Float[Tensor, "batch kept vocabulary"]:
+        self, hidden: Float[Tensor, "tokens d_model"], real: Bool[Tensor, "batch columns"], columns: Int[Tensor, "some"]
+    ) -> Float[Tensor, "batch some vocabulary"]:
         if len(hidden) == real.numel() and len(columns) == real.shape[1]:
             return self.model.logits(hidden).float().view(*real.shape, -1)
         within = real.cumsum(1) - 1  # of the latest token in its row; -1 before the first
@@ -257,7 +263,7 @@ def _real_tokens(
     return mask[:, before:].bool()
 
 
-def _columns(keep: int | Int[Tensor, "kept"], columns: int, device: torch.device) -> Int[Tensor, "kept"]:
+def _columns(keep: int | Int[Tensor, "some"], columns: int, device: torch.device) -> Int[Tensor, "some"]:
     """Returns the columns whose logits a caller wants."""
     every = torch.arange(columns, device=device)
     if isinstance(keep, Tensor):

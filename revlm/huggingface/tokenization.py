@@ -132,9 +132,7 @@ class RevlmTokenizer(PreTrainedTokenizer):
                 text, text_pair, padding_strategy=padding_strategy, return_tensors=return_tensors, **padding, **options
             )
         ids = self.revlm.encode(text)
-        row = super()._encode_plus(
-            ids.tolist() or text, max_length=max_length, return_attention_mask=False, **options
-        )
+        row = super()._encode_plus(ids.tolist() or text, max_length=max_length, return_attention_mask=False, **options)
         if return_offsets_mapping:
             row[_OFFSETS] = self._offsets(text, ids, row["input_ids"])
         padded = self.pad(dict(row), padding=padding_strategy.value, **padding)

@@ -97,8 +97,8 @@ def test_everything_can_be_asked_at_once_and_stays_for_the_report(
     evaluation = read_history(run).evaluation
     assert evaluation is not None
     sections = evaluation_sections(evaluation)
-    assert list(sections) == ["positions", "context", "repeats", "ablations", "recall", "copying", "needle"]
-    assert [name for name, section in sections.items() if section.picture is None] == ["recall"]
+    assert list(sections) == ["positions", "context", "repeats", "ablations", "recall", "copying", "needle", "answers"]
+    assert [name for name, section in sections.items() if section.picture is None] == ["recall", "answers"]
 
 
 def test_answers_stay_while_model_and_documents_are_the_same(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

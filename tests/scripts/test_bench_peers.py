@@ -10,10 +10,23 @@ from typing import Any
 import pytest
 
 import bench_peers
+from bench.pictures import write_pictures
+from bench.schedule import Suite
+from bench.summary import rows
 from bench.systems import SYSTEMS
 from revlm.errors import UsageError
+from tests.scripts.bench.test_summary import measured
 
-TINY = {"lengths": "256", "layers": "1,2", "depth_tokens": 256, "repeats": 1, "precisions": "bf16", "full_step": True}
+INSTALLED = [name for name, system in SYSTEMS.items() if system.is_installed]
+TINY = {
+    "systems": ",".join(INSTALLED),
+    "precisions": "bf16",
+    "lengths": "256",
+    "layers": "1,2",
+    "depth_tokens": 256,
+    "repeats": 1,
+    "full_step": True,
+}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +48,7 @@ def content(printed: str, output: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("system", list(SYSTEMS))
 def test_every_system_does_the_work(content: dict[str, Any], system: str) -> None:
-    if not SYSTEMS[system].is_installed:
+    if system not in INSTALLED:
         pytest.skip(f"{SYSTEMS[system].requires} is not installed")
     own = [each for each in content["measurements"] if each["system"] == system]
     assert {each["shape"]["tokens"] for each in own} == {256}
@@ -62,14 +75,26 @@ def test_stored_and_reversible_are_one_model(content: dict[str, Any]) -> None:
 def test_results_describe_the_machine_and_each_repetition(content: dict[str, Any]) -> None:
     assert content["machine"]["threads"] >= 1
     assert {"torch", "transformers", "reformer-pytorch"} <= set(content["machine"]["packages"])
-    assert len(content["rows"]) == len(content["measurements"]) == len(SYSTEMS) + 2
+    assert len(content["rows"]) == len(content["measurements"]) == len(INSTALLED) + 2
 
 
 def test_table_and_pictures(printed: str, output: Path) -> None:
-    for system in SYSTEMS.values():
-        assert system.label in printed
-    for name in ("time.png", "memory.png", "depth.png"):
-        assert (output / name).read_bytes().startswith(b"\x89PNG")
+    for system in INSTALLED:
+        assert SYSTEMS[system].label in printed
+    assert (output / "depth.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_lengths_are_compared_in_pictures(tmp_path: Path) -> None:
+    found = rows(
+        measured(system, "bf16", seconds=tokens / 1024, tokens=tokens) for system in SYSTEMS for tokens in (1024, 2048)
+    )
+    suite = Suite(
+        systems=tuple(SYSTEMS), precisions=("bf16",), lengths=(1024, 2048), layers=(6,), depth_tokens=1024, repeats=1,
+        once_beyond_seconds=1.0, seconds_limit=1.0, memory_limit_bytes=1, seed=0, full_step=False, threads=None,
+    )  # fmt: skip
+    assert [picture.name for picture in write_pictures(tmp_path, found, suite)] == ["time.png", "memory.png"]
+    for name in ("time.png", "memory.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def _row(rival: str, measured: Sequence[dict[str, Any]]) -> Row:
         deviation=stdev(bits.values()) if len(bits) > 1 else None,
         processor_seconds=mean(each["processor_seconds"] for each in measured),
         parameters=measured[0]["parameters"],
-        tokens=mean(each["tokens"] for each in measured),
+        tokens=mean(each["trained_tokens"] for each in measured),
         updates=mean(each["updates"] for each in measured),
     )
 

@@ -44,7 +44,7 @@ def train(task: Task) -> dict[str, Any]:
     budget = Budget(task.seconds, None if task.tokens is None else task.tokens * texts.bytes_per_token)
     learner = rival.learner(texts, task.seed, settings)
     result = trained_within(learner, budget, settings["learning_rate"], texts.held_out_size)
-    return {**result, "tokens": round(result["text_bytes"] / texts.bytes_per_token)}
+    return {**result, "trained_tokens": round(result["text_bytes"] / texts.bytes_per_token)}
 
 
 if __name__ == "__main__":

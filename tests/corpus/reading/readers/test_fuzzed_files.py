@@ -103,6 +103,17 @@ def lines(draw: st.DrawFn) -> tuple[str, bytes]:
     ending = draw(
         st.sampled_from([".jsonl", ".ndjson", ".jsonl.gz", ".jsonl.zst", ".txt", ".txt.gz", ".html", ".md.zst"])
     )
+    return packed(draw, ending, raw)
+
+
+@st.composite
+def sequences(draw: st.DrawFn) -> tuple[str, bytes]:
+    raw = mutated(b">one first \xc3\xa9\r\nACGT\nNNnn\n\n>\nMKV*\n>empty\n>last\nA-C", draw(CHANGES))
+    return packed(draw, draw(st.sampled_from([".fa", ".fasta", ".fna.gz", ".faa.zst"])), raw)
+
+
+def packed(draw: st.DrawFn, ending: str, raw: bytes) -> tuple[str, bytes]:
+    """The file, compressed as its extension says, and perhaps damaged once more."""
     if ending.endswith(".gz"):
         raw = mutated(gzip.compress(raw), draw(st.lists(CHANGE, max_size=1)))
     if ending.endswith(".zst"):
@@ -137,7 +148,14 @@ def footers(draw: st.DrawFn) -> tuple[str, bytes]:
 RAW = st.tuples(
     st.sampled_from([".epub", ".jsonl", ".parquet", ".jsonl.gz", ".txt.zst", ".html", ".txt"]), st.binary(max_size=300)
 )
-KINDS: dict[str, Any] = {"e-books": ebooks(), "lines": lines(), "tables": tables(), "footers": footers(), "bytes": RAW}
+KINDS: dict[str, Any] = {
+    "e-books": ebooks(),
+    "lines": lines(),
+    "sequences": sequences(),
+    "tables": tables(),
+    "footers": footers(),
+    "bytes": RAW,
+}
 
 
 def read_in_both_ways(path: Path) -> None:
