@@ -50,7 +50,7 @@ def plan(
     """
     from revlm.cli.terminal.plan_tables import print_plan
     from revlm.recipe import load_recipe
-    from revlm.runs import read_start
+    from revlm.runs import list_checkpoints, read_start
 
     if output is not None and (sweep is None or output.suffix != ".png"):
         raise UsageError(
@@ -61,7 +61,8 @@ def plan(
             f"the folder of --output {output} does not exist: create {output.parent}, or give another path"
         )
     loaded = load_recipe(recipe, overrides or [])
-    start = read_start(loaded, lambda text: typer.echo(text, err=True))
+    is_begun = bool(list_checkpoints(loaded.output_dir))
+    start = None if is_begun else read_start(loaded, lambda text: typer.echo(text, err=True))
     chosen_vocab_size = vocab_size or (_vocab_size(loaded) if start is None else start.vocab_size)
     if sweep is not None:
         _run_sweep(recipe, overrides or [], sweep, chosen_vocab_size, output, measure, as_json, start)

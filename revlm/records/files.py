@@ -12,7 +12,7 @@ CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
 TRACKIO = "trackio.json"
 STARTED_FROM = "started_from"
-"""The key of environment.json for what the run started from: the `path` of a checkpoint or exported model, its `step`."""
+"""the key of environment.json for what the run started from: `path` (a checkpoint or exported model) and `step`"""
 MEMORY_SNAPSHOT = "memory-snapshot.pickle"
 
 
