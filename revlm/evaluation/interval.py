@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
 
@@ -36,4 +35,6 @@ def pooled_interval(sums: NDArray[np.float64], counts: NDArray[np.int64]) -> tup
 
 def _quantile(documents: int) -> float:
     """Student's quantile for a mean over so many documents."""
+    from scipy.special import stdtrit  # takes a quarter of a second, for help and for reports without an evaluation too
+
     return float(stdtrit(documents - 1, (1 + CONFIDENCE) / 2))

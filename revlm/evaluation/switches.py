@@ -1,4 +1,4 @@
-"""Changes of a model that last for a block and no longer: attention set to zero, other numbers of rounds."""
+"""Temporary changes of a model: attention set to zero, or another number of hashing rounds."""
 
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager

@@ -11,6 +11,7 @@ from revlm.model import resolve_model
 from revlm.model.kinds import KINDS
 from revlm.model.parts.feed_forward import FeedForward
 from revlm.model.parts.memory import FULL_BYTES, LayerSizes, Weights
+from revlm.model.precision import resolve_precision
 from revlm.model.shape import buckets_of_rounds, tile_tokens
 from revlm.ops.hashing import directions_of
 from revlm.ops.linear_cross_entropy import TILE as LOSS_TILE
@@ -95,7 +96,7 @@ def sizes_of(recipe: Recipe, vocab_size: int, device_kind: str, launch: Launch =
         feed_forward_weights=_feed_forward_weights(model),
         other_weights=heads * vocab_size * model.d_model + model.d_model,
         muon=recipe.optimizer.name == "muon",
-        product_bytes=2 if recipe.train.precision == "bf16" else FULL_BYTES,
+        product_bytes=2 if resolve_precision(recipe.train.precision, device_kind) == "bf16" else FULL_BYTES,
         micro_batches=-(-recipe.train.gradient_accumulation_steps // launch.world_size),
         processes=launch.world_size,
         sharded=recipe.optimizer.sharded,

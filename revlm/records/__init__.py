@@ -4,7 +4,7 @@
 declared here and nowhere else.
 
     journal     metrics.jsonl: `Step` and `Validation`, one a line
-    plan        plan.json: `Plan`
+    plan        plan.json: `MemoryPlan`
     evaluation  evaluation.json: `Evaluation`, with the results of its probes
     files       the names of the files of a run folder
     reading     from bytes to records; whatever the bytes are, one sentence names the file that cannot be read
@@ -12,10 +12,12 @@ declared here and nowhere else.
 
 from revlm.records.evaluation import DocumentScore, Evaluation, PositionLoss, Total
 from revlm.records.journal import PHASES, JournalRecord, LayerUse, Sample, Samples, Step, Validation, peak_key
-from revlm.records.plan import Plan
+from revlm.records.plan import MemoryPlan
 from revlm.records.probes import (
     Ablation,
     Ablations,
+    AnswerAccuracy,
+    Answers,
     ContextGain,
     ContextLoss,
     CopyAccuracy,
@@ -36,6 +38,7 @@ from revlm.records.reading import (
     read_file,
     read_journal,
     read_record,
+    read_row_blocks,
     read_rows,
     read_samples,
     whole_bytes,
@@ -46,6 +49,8 @@ __all__ = [
     "PHASES",
     "Ablation",
     "Ablations",
+    "AnswerAccuracy",
+    "Answers",
     "ContextGain",
     "ContextLoss",
     "CopyAccuracy",
@@ -57,9 +62,9 @@ __all__ = [
     "JournalRecord",
     "LayerRecall",
     "LayerUse",
+    "MemoryPlan",
     "NeedleDistance",
     "NeedleTest",
-    "Plan",
     "PooledLoss",
     "PositionLoss",
     "Recall",
@@ -77,6 +82,7 @@ __all__ = [
     "read_file",
     "read_journal",
     "read_record",
+    "read_row_blocks",
     "read_rows",
     "read_samples",
     "whole_bytes",

@@ -2,14 +2,14 @@
 
 from pydantic import Field
 
-from revlm.records.probes import Ablations, ContextGain, Copying, NeedleTest, Recall, Repeats
+from revlm.records.probes import Ablations, Answers, ContextGain, Copying, NeedleTest, Recall, Repeats
 from revlm.records.record import Count, Many, Number, Positive, Record
 
 _MOST_BINS = 64  # positions double from bin to bin
 
 
 class Total(Record):
-    """The score of all documents."""
+    """The score over all documents."""
 
     tokens: Count
     bytes: Count
@@ -53,6 +53,7 @@ class Evaluation(Record):
     recall: Recall | None = None
     copying: Copying | None = None
     needle: NeedleTest | None = None
+    answers: Answers | None = None
 
     @property
     def in_pieces(self) -> bool:

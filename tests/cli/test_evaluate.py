@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from revlm.cli import evaluation_tables, main
+from revlm.cli import main
+from revlm.cli.terminal import evaluation_tables
 from revlm.corpus import tokenize_corpus
 from revlm.evaluation import score_views
 from revlm.report import read_history
@@ -96,8 +97,8 @@ def test_everything_can_be_asked_at_once_and_stays_for_the_report(
     evaluation = read_history(run).evaluation
     assert evaluation is not None
     sections = evaluation_sections(evaluation)
-    assert list(sections) == ["positions", "context", "repeats", "ablations", "recall", "copying", "needle"]
-    assert [name for name, section in sections.items() if section.picture is None] == ["recall"]
+    assert list(sections) == ["positions", "context", "repeats", "ablations", "recall", "copying", "needle", "answers"]
+    assert [name for name, section in sections.items() if section.picture is None] == ["recall", "answers"]
 
 
 def test_answers_stay_while_model_and_documents_are_the_same(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

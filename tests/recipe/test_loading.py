@@ -16,6 +16,7 @@ BUNDLED = (
     "enwik8-64k",
     "novel-64k",
     "novels",
+    "recall",
 )
 
 

@@ -75,7 +75,7 @@ def test_all_errors_are_reported_at_once_with_suggestions(write):
         ("data.seq_len=1", "data.seq_len: should be greater than or equal to 2"),
         ("optimizer.lr=.nan", "optimizer.lr: should be a finite number"),
         ("optimizer.betas=[0.9]", "optimizer.betas"),
-        ("train.precision=fp16", "train.precision: should be 'bf16' or 'fp32'"),
+        ("train.precision=fp16", "train.precision: should be 'auto', 'bf16' or 'fp32'"),
         ("train.device=gpu", "train.device: should be auto, cpu, cuda or cuda:N, not 'gpu'"),
         ("train.on_nonfinite=pass", "train.on_nonfinite: should be 'stop' or 'skip'"),
         ("checkpoint.every_minutes=-1", "checkpoint.every_minutes"),

@@ -244,6 +244,21 @@ def write_evaluation(
             ],
             "too_short": [],
         },
+        "answers": {
+            "documents": 8,
+            "accuracies": [
+                {
+                    "kind": kind,
+                    "distance": distance,
+                    "answers": 64,
+                    "accuracy": 0.9,
+                    "token_accuracy": 0.95,
+                    "loss": 0.2,
+                }
+                for kind in ("keys", "mqar")
+                for distance in lengths[:-1]
+            ],
+        },
     }
     (folder / "evaluation.json").write_text(json.dumps(record))
     return folder

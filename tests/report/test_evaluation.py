@@ -18,7 +18,7 @@ from tests.report.test_page import Outline
 from tests.report.test_pictures import shown, texts
 
 WIDE, NARROW = Canvas(LIGHT, title="novels: an evaluation"), Canvas(DARK, 3.6)
-DRAWN = [POSITIONS, "context", "repeats", "ablations", "copying", "needle"]
+DRAWN = [POSITIONS, "context", "repeats", "ablations", "copying", "needle", "answers"]
 
 
 def evaluated(folder: Path, **options: object) -> Evaluation:
@@ -54,6 +54,7 @@ def test_each_picture_shows_what_it_is_for(tmp_path: Path) -> None:
         "repeats": ("256", "16K", "all", "since the last time"),
         "ablations": ("layer 3", "all lsh", "+0.450", "rounds"),
         "needle": ("needle", "no needle", "chance"),
+        "answers": ("keys", "mqar", "answers right"),
         "copying": ("chance", "16 rounds", "tokens copied"),
     }.items():
         assert all(word in shown(figures[name]) for word in words), name

@@ -10,10 +10,9 @@ import pytest
 from revlm.cli import main
 from revlm.report import files, read_history, rendering
 from revlm.report.page import evaluation_sections, loss_picture, memory_picture
-from revlm.report.pictures.buckets import draw_buckets
 from revlm.report.pictures.canvas import Canvas
+from revlm.report.pictures.steps import draw_buckets, draw_throughput
 from revlm.report.pictures.theme import LIGHT
-from revlm.report.pictures.throughput import draw_throughput
 from tests.journal_records import step_record, validation_record
 from tests.report.builder import append_line, build_run, write_evaluation
 

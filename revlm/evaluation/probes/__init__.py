@@ -5,6 +5,7 @@ The options of `revlm evaluate`, its tables and the pictures of `revlm report` f
 """
 
 from revlm.evaluation.probes.ablations import ABLATIONS
+from revlm.evaluation.probes.answers import ANSWERS
 from revlm.evaluation.probes.context import CONTEXT
 from revlm.evaluation.probes.copying import COPYING
 from revlm.evaluation.probes.needle import NEEDLE
@@ -12,7 +13,9 @@ from revlm.evaluation.probes.probe import Probe, ProbeInput, ProbeOptions
 from revlm.evaluation.probes.recall import RECALL
 from revlm.evaluation.probes.repeats import REPEATS
 
-PROBES: dict[str, Probe] = {probe.name: probe for probe in (CONTEXT, REPEATS, ABLATIONS, RECALL, COPYING, NEEDLE)}
+PROBES: dict[str, Probe] = {
+    probe.name: probe for probe in (CONTEXT, REPEATS, ABLATIONS, RECALL, COPYING, NEEDLE, ANSWERS)
+}
 """The probes by their keys in evaluation.json, in the order of tables and pictures."""
 
 __all__ = ["PROBES", "Probe", "ProbeInput", "ProbeOptions"]

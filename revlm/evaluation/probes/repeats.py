@@ -172,7 +172,7 @@ def _caption(found: Repeats) -> str:
 REPEATS = Probe(
     name="repeats",
     option="--repeats",
-    help="tokens that complete a rare context as before, by distance",
+    help="Tokens that complete a rare context as before, by the distance.",
     title="Repeats by distance",
     measure=_measure,
     tables=_tables,

@@ -1,0 +1,58 @@
+"""Questions at the end of a document about what was stated in it: how they are written, and where their answers lie.
+
+`scripts/make_recall_corpus.py` writes such documents, the probe `answers` reads them. After the last mark `QUESTION`
+the document asks what it stated before, in the same words; a key is one symbol, and so is each part of a value:
+
+    kind      stated                         asked
+    passkey   The pass key is 71432.         The pass key is 71432.
+    keys      K:VVV                          K:VVV
+    two-hop   K:L and, elsewhere, L:V        K::V
+    mqar      KV, one pair after the other   KV, in another order
+
+The last is multi-query associative recall (Arora et al., arXiv 2312.04927). Symbols are Chinese characters: no novel of
+the corpus has them, cleaning leaves them as they are, and a tokenizer that was trained on them has one token for each.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+QUESTION = "※"
+KEYS, VALUES = range(0x4E00, 0x5E00), range(0x5E00, 0x6E00)
+KINDS = ("passkey", "keys", "two-hop", "mqar")
+
+_KEY, _VALUE = (f"[{chr(symbols[0])}-{chr(symbols[-1])}]" for symbols in (KEYS, VALUES))
+_PASSKEY = "The pass key is "
+_ASKED = re.compile(
+    f"(?P<cue>{_PASSKEY})(?P<passkey>[0-9]+)|"
+    f"(?P<key>{_KEY})(?:(?P<mqar>{_VALUE})|::(?P<two_hop>{_VALUE}+)|:(?P<keys>{_VALUE}+))"
+)
+
+
+class Question(NamedTuple):
+    """A question of a document: `start` to `stop` are the bytes of its answer, `stated` those where it was stated."""
+
+    kind: str
+    start: int
+    stop: int
+    stated: int
+
+
+def passkey(value: int) -> str:
+    """Returns the statement, and question, of a pass key."""
+    return f"{_PASSKEY}{value}."
+
+
+def questions_of(document: bytes) -> Iterator[Question]:
+    """Yields the questions of a document in UTF-8 whose answers were stated; none where it asks nothing."""
+    begin = document.rfind(QUESTION.encode())
+    if begin < 0:
+        return
+    asked = document[begin:].decode(errors="replace")
+    place, at = begin, 0
+    for match in _ASKED.finditer(asked):
+        kind = next(name for name in ("passkey", "mqar", "two_hop", "keys") if match[name] is not None)
+        stated = document.rfind((match["cue"] or match["key"]).encode(), 0, begin)
+        place, at = place + len(asked[at : match.start(kind)].encode()), match.start(kind)
+        if stated >= 0:
+            yield Question(kind.replace("_", "-"), place, place + len(match[kind].encode()), stated)

@@ -1,0 +1,169 @@
+"""Makes the corpus of the recipe `recall`: novels in which facts are hidden, which the end of each document asks for.
+
+    scripts/make_recall_corpus.py novels -o data/texts/recall --shortest 256 --tokens 16000 --documents 2000 \\
+        --density 0.75 --pairs 1024 --keys 256 --hops 128
+    revlm tokenize data/texts/recall -o data/recall --vocab-size 10240 --character-coverage 1
+    revlm tokenize novels -o data/recall-novels --tokenizer data/recall
+    revlm train recall
+    scripts/make_recall_corpus.py novels -o data/texts/recall-64k --tokens 65536 --documents 8 --seed 1
+    revlm tokenize data/texts/recall-64k -o data/recall-64k --tokenizer data/recall
+    revlm evaluate --run runs/recall --data data/recall-64k --answers
+
+A document is text of one novel with a pass key, keys with values, keys that lead to other keys, and pairs for
+multi-query associative recall at random places; `revlm/evaluation/questions.py` says how they are written. A token is
+taken as 2.7 bytes, about what these documents have in a vocabulary of this size, so the lengths are rough. The same
+options and seed give the same bytes.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from bench.command import run
+from bench.tokenizing.corpora import find_novels
+from revlm.errors import DataError, UsageError
+from revlm.evaluation.questions import KEYS, QUESTION, VALUES, passkey
+from revlm.storage import replace_file, storage_errors
+
+_BYTES_A_TOKEN = 2.7
+_VALUE_SYMBOLS = 3
+# Stated and asked: tokens of a pair, of a key with its value, and of a key that leads to another.
+_PAIR_TOKENS, _KEY_TOKENS, _HOP_TOKENS = 4, 14, 14
+
+
+@dataclass(frozen=True)
+class Facts:
+    """How much one document states: pairs, keys with values, and keys that lead to another key's value."""
+
+    pairs: int
+    keys: int
+    hops: int
+
+    @staticmethod
+    def fitting(tokens: int, density: float, most: "Facts") -> "Facts":
+        """Returns as many of `most` as this share of a document has room for, a third of it for each sort."""
+        room = tokens * density / 3
+        return Facts(
+            pairs=min(most.pairs, max(4, int(room / _PAIR_TOKENS))),
+            keys=min(most.keys, max(1, int(room / _KEY_TOKENS))),
+            hops=min(most.hops, max(1, int(room / _HOP_TOKENS))),
+        )
+
+
+def document(novel: str, tokens: int, facts: Facts, generator: np.random.Generator) -> str:
+    """Returns a text of about so many tokens: part of a novel with statements in it, and questions about them."""
+    keys = _symbols(KEYS, facts.pairs + facts.keys + 2 * facts.hops, generator)
+    values = _symbols(VALUES, facts.pairs + _VALUE_SYMBOLS * facts.keys + facts.hops, generator)
+    pairs = [keys.pop() + values.pop() for _ in range(facts.pairs)]
+    of_keys = [f"{keys.pop()}:{''.join(values.pop() for _ in range(_VALUE_SYMBOLS))}" for _ in range(facts.keys)]
+    hops = [(keys.pop(), keys.pop(), values.pop()) for _ in range(facts.hops)]
+    pass_key = passkey(int(generator.integers(10_000, 100_000)))
+    stated = [
+        f"{pass_key} Remember it.",
+        "".join(pairs),
+        *of_keys,
+        *(f"{first}:{second}" for first, second, _ in hops),
+        *(f"{second}:{value}" for _, second, value in hops),
+    ]
+    asked = "\n".join(
+        [
+            QUESTION,
+            pass_key,
+            *_shuffled(of_keys, generator),
+            *_shuffled([f"{first}::{value}" for first, _, value in hops], generator),
+            "".join(_shuffled(pairs, generator)),
+        ]
+    )
+    room = round(tokens * _BYTES_A_TOKEN) - sum(len(text.encode()) + 2 for text in (*stated, asked))
+    return f"{_hidden(stated, _part(novel, room, generator), generator)}\n{asked}\n"
+
+
+def documents(
+    novels: list[str],
+    number: int,
+    lengths: tuple[int, int],
+    density: float,
+    most: Facts,
+    generator: np.random.Generator,
+) -> Iterator[str]:
+    """Yields documents whose lengths are drawn evenly in their logarithm."""
+    shortest, longest = np.log(lengths)
+    for _ in range(number):
+        tokens = round(float(np.exp(generator.uniform(shortest, longest))))
+        novel = novels[generator.integers(len(novels))]
+        yield document(novel, tokens, Facts.fitting(tokens, density, most), generator)
+
+
+def _symbols(symbols: range, number: int, generator: np.random.Generator) -> list[str]:
+    """Different symbols, in a random order."""
+    return [chr(symbols[place]) for place in generator.choice(len(symbols), size=number, replace=False).tolist()]
+
+
+def _shuffled(texts: list[str], generator: np.random.Generator) -> list[str]:
+    return [texts[place] for place in generator.permutation(len(texts)).tolist()]
+
+
+def _part(novel: str, size: int, generator: np.random.Generator) -> str:
+    """Part of a novel of at most so many bytes, which begins anew where it ends."""
+    start = int(generator.integers(len(novel)))
+    repeated = novel[start:] + "\n" + novel * (1 + size // max(len(novel), 1))
+    return repeated[: max(size, 0)].encode()[: max(size, 0)].decode(errors="ignore")
+
+
+def _hidden(stated: list[str], text: str, generator: np.random.Generator) -> str:
+    """The text with statements at random places, on lines of their own."""
+    places = np.sort(generator.integers(len(text) + 1, size=len(stated))).tolist()
+    parts, before = [], 0
+    for place, statement in zip(places, _shuffled(stated, generator), strict=True):
+        parts += [text[before:place], f"\n{statement}\n"]
+        before = place
+    return "".join([*parts, text[before:]])
+
+
+def main(
+    novels: Annotated[Path, typer.Argument(help="A folder of .txt files in UTF-8.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder of the corpus, one .jsonl file.")],
+    documents_: Annotated[int, typer.Option("--documents", min=1, help="Documents.")] = 8,
+    tokens: Annotated[int, typer.Option(min=128, max=2**24, help="Tokens of a document, about.")] = 16384,
+    shortest: Annotated[
+        int | None, typer.Option(min=128, help="Draw lengths from this one up to --tokens; default: --tokens alone.")
+    ] = None,
+    density: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="Share of a document that facts and questions may take.")
+    ] = 0.25,
+    pairs: Annotated[int, typer.Option(min=1, max=1024, help="Pairs of a document that has room for them.")] = 256,
+    keys: Annotated[int, typer.Option(min=1, max=512, help="Keys with values of such a document.")] = 32,
+    hops: Annotated[int, typer.Option(min=1, max=512, help="Keys that lead to other keys of such a document.")] = 32,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of texts, symbols and places.")] = 0,
+) -> None:
+    """Make documents that state facts and ask for them at their end."""
+    if shortest is not None and shortest > tokens:
+        raise UsageError(f"--shortest {shortest} is above --tokens {tokens}: give a smaller one")
+    texts = [path.read_text(encoding="utf-8") for path in find_novels(novels)]
+    if not any(texts):
+        raise DataError(f"{novels} has no text: give a folder of novels")
+    generator = np.random.default_rng(seed)
+    made = documents(
+        [text for text in texts if text],
+        documents_,
+        (shortest or tokens, tokens),
+        density,
+        Facts(pairs, keys, hops),
+        generator,
+    )
+    with storage_errors(f"writing {output}"):
+        output.mkdir(parents=True, exist_ok=True)
+        lines = "".join(
+            json.dumps({"title": f"{n}", "text": text}, ensure_ascii=False) + "\n" for n, text in enumerate(made)
+        )
+        replace_file(output / "recall.jsonl", lines.encode())
+    print(f"{output}: {documents_:,} documents of {f'{shortest:,} to ' if shortest else ''}{tokens:,} tokens")
+
+
+if __name__ == "__main__":
+    run(main)
