@@ -69,6 +69,7 @@ _LIMITS = {
     errno.EMFILE: "open files (`ulimit -n`)",
     errno.ENFILE: "open files of this machine",
     errno.EAGAIN: "processes and threads (`ulimit -u`)",
+    errno.EFBIG: "the size of a file (`ulimit -f`)",
 }
 # How libraries written in Rust report an error of the system: they have no exception class for it.
 _RUST_ERROR_NUMBER = re.compile(r"\bos error (\d+)\b|\bOs \{ code: (\d+)\b")
@@ -94,18 +95,11 @@ def explained(error: BaseException) -> RevlmError | None:
             )
     for each in chain:
         if isinstance(each, RuntimeError) and "can't start new thread" in str(each):
-            return _beyond_a_limit(errno.EAGAIN)
+            return ResourceError(": ".join(shortage(errno.EAGAIN) or ()))
         number, place = _system_error(each)
-        if number in _LIMITS:
-            return _beyond_a_limit(number)
-        if number in {errno.ENOSPC, errno.EDQUOT}:
-            at = f" at {place}" if place else ""
-            return StorageError(f"disk full{at}: free space and run the same command again")
-        if number == errno.EFBIG:
-            at = f"{place} " if place else "a file "
-            return StorageError(
-                f"{at}would exceed the largest file that this process may write: raise the limit (`ulimit -f`)"
-            )
+        if short := shortage(number):
+            kind = ResourceError if number in _LIMITS and number != errno.EFBIG else StorageError
+            return kind(f"{short[0]}{f' at {place}' if place else ''}: {short[1]}")
         if number:
             at = f"{place} cannot be used" if place else "a file cannot be used"
             return StorageError(f"{at} ({os.strerror(number)}): give another path, or make it readable and writable")
@@ -113,6 +107,17 @@ def explained(error: BaseException) -> RevlmError | None:
         return DataError("an input file is nested too deeply: give one that revlm wrote, or a flatter one")
     if isinstance(error, ValueError) and "embedded null" in str(error):
         return UsageError("a path contains a NUL: give one without it")
+    return None
+
+
+def shortage(number: int | None) -> tuple[str, str] | None:
+    """What a system error says there is too little of, and the remedy; None where it says anything else."""
+    if number in {errno.ENOSPC, errno.EDQUOT}:
+        return "disk full", "free space there and run the same command again"
+    if number == errno.ENOMEM:
+        return "out of memory", "give the command more memory"
+    if number in _LIMITS:
+        return f"the limit of {_LIMITS[number]} is reached", "raise it and run the same command again"
     return None
 
 
@@ -124,10 +129,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     in_loading = isinstance(error, ImportError) and ("failed to map" in str(error) or "cannot allocate" in str(error))
     of_system = _system_error(error)[0] == errno.ENOMEM
     return isinstance(error, MemoryError | on_cuda) or on_cpu or in_loading or of_system
-
-
-def _beyond_a_limit(number: int) -> ResourceError:
-    return ResourceError(f"the limit of {_LIMITS[number]} is reached: raise it and run the same command again")
 
 
 def _system_error(error: BaseException) -> tuple[int | None, str | None]:

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from bench.command import PRECISIONS, numbers, run, words
 from bench.files import machine, make_folder, write_json
-from bench.schedule import Plan, measurements
+from bench.schedule import Suite, measurements
 from bench.summary import Cell, Measurement, rows, seconds_of
 from bench.systems import SYSTEMS
 from bench.table import CAPTION, tables, undone
@@ -51,7 +51,7 @@ def main(
     output: Annotated[Path, typer.Option(help="Folder for peers.json and the pictures.")] = Path("bench"),
 ) -> None:
     """Measure revlm and its peers; write JSON and pictures, print tables."""
-    plan = Plan(
+    suite = Suite(
         systems=words(systems, tuple(SYSTEMS), "--systems"),
         precisions=words(precisions, PRECISIONS, "--precisions"),
         lengths=numbers(lengths, "--lengths"),
@@ -65,13 +65,13 @@ def main(
         full_step=full_step,
         threads=threads,
     )
-    for tokens in (*plan.lengths, plan.depth_tokens):
+    for tokens in (*suite.lengths, suite.depth_tokens):
         if tokens < _SMALLEST_LENGTH or tokens & (tokens - 1):
             raise UsageError(
                 f"a length of {tokens}: give powers of two from {_SMALLEST_LENGTH} up, which every system supports"
             )
     make_folder(output)
-    measured = _measure(plan, output / "peers.json")
+    measured = _measure(suite, output / "peers.json")
     results = rows(measured)
     console = Console(width=180)
     for table in tables(results):
@@ -79,17 +79,17 @@ def main(
     with inside(Path(__file__).parent):  # matplotlib obeys a matplotlibrc where it is imported
         from bench.pictures import write_pictures
 
-    pictures = [str(picture) for picture in write_pictures(output, results, plan)]
+    pictures = [str(picture) for picture in write_pictures(output, results, suite)]
     for sentence in [CAPTION, *undone(results), *pictures, str(output / "peers.json")]:
         console.print(sentence, highlight=False)
 
 
-def _measure(plan: Plan, file: Path) -> list[Measurement]:
+def _measure(suite: Suite, file: Path) -> list[Measurement]:
     """Returns all measurements; the file is rewritten after each, so an interruption loses at most one."""
     messages = Console(stderr=True, highlight=False, soft_wrap=True)
-    head = {"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "machine": machine(), "plan": asdict(plan)}
+    head = {"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "machine": machine(), "plan": asdict(suite)}
     measured: list[Measurement] = []
-    for event in measurements(plan):
+    for event in measurements(suite):
         if isinstance(event, Task):
             messages.print(_name(event), end=": ")
             continue

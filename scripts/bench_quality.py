@@ -10,6 +10,7 @@ run was interrupted, the same command goes on.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -79,7 +80,7 @@ def _measure(plan: Plan, file: Path) -> list[Measured]:
     messages = Console(stderr=True, highlight=False, soft_wrap=True)
     kept = _kept(file)
 
-    def tell(run: Run, left: "list[Run]") -> None:
+    def tell(run: Run, left: Sequence[Run]) -> None:
         about = sum(each.key(plan)["seconds"] or 0.0 for each in [run, *left])
         estimate = f", {human_duration(about)} of training left" if about else ""
         messages.print(f"{run.phase}: {_name(run.rival, run.seed, run.settings)} ({len(left) + 1} to do{estimate})")

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from bench.command import numbers, run
 from bench.files import machine, make_folder, write_json
-from bench.tokenizing.schedule import Measurement, Plan, measurements
+from bench.tokenizing.schedule import Measurement, Suite, measurements
 from bench.tokenizing.summary import growth, rows
 from bench.tokenizing.table import CAPTION, name_of, sentences, table
 from bench.tokenizing.texts import Wanted, make_texts, make_tokenizer
@@ -63,7 +63,7 @@ def main(
     console, messages = Console(width=160, highlight=False), Console(stderr=True, highlight=False, soft_wrap=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix="revlm-bench-") as folder:
         messages.print("corpora and tokenizer")
-        plan = Plan(
+        suite = Suite(
             tokenizer=make_tokenizer(tokenizer, novels, vocab_size, Path(folder)),
             texts=make_texts(wanted, Path(folder)),
             workers=chosen_workers,
@@ -72,24 +72,24 @@ def main(
             memory_limit_bytes=round(_MEMORY_SHARE * memory_limit_bytes()),
             scratch=Path(folder),
         )
-        measured = _measure(plan, output / "tokenize.json", messages)
-    results = rows(measured, plan.texts)
+        measured = _measure(suite, output / "tokenize.json", messages)
+    results = rows(measured, suite.texts)
     console.print(table(results))
     for sentence in [*sentences(results), CAPTION, str(output / "tokenize.json")]:
         console.print(sentence, soft_wrap=True)
 
 
-def _measure(plan: Plan, file: Path, messages: Console) -> list[Measurement]:
+def _measure(suite: Suite, file: Path, messages: Console) -> list[Measurement]:
     """Returns all measurements; the file is rewritten after each, so an interruption loses at most one."""
-    head = {"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "machine": machine(), "plan": plan.to_json()}
+    head = {"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "machine": machine(), "plan": suite.to_json()}
     measured: list[Measurement] = []
-    for event in measurements(plan):
+    for event in measurements(suite):
         if not isinstance(event, Measurement):
             messages.print(name_of(event), end=": ")
             continue
         measured.append(event)
         messages.print(_outcome(event))
-        results = rows(measured, plan.texts)
+        results = rows(measured, suite.texts)
         figures = {
             "rows": [row.to_json() for row in results],
             "growth": growth(results),

@@ -1,4 +1,4 @@
-"""Measures held-out loss by the initial scale of the feed-forward layers' first matrix; see EXPERIMENTS.md.
+"""Measures held-out loss by the initial scale of the feed-forward layers' first matrix; see docs/experiments.md.
 
     python scripts/initial_gain.py data/novels
 

@@ -1,4 +1,4 @@
-"""Work done at one time by several processes, which are the ranks of a run, as torchrun would start them."""
+"""Work in processes of its own: the ranks of a run, as torchrun starts them, or one command line."""
 
 import multiprocessing
 import os
@@ -8,6 +8,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -36,19 +37,29 @@ def on_ranks(count: int, work: Callable[..., Any], *arguments: Any) -> list[Any]
 
 def ends_of_ranks(count: int, work: Callable[..., Any], arguments: Sequence[Sequence[Any]]) -> list[Ended]:
     """How the ranks ended, each of which called the function with arguments of its own."""
+    port = free_port()
+    common = {"WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return _ends(work, [(common | {"RANK": rank, "LOCAL_RANK": rank}, arguments[rank]) for rank in range(count)])
+
+
+def run_revlm(folder: Path, *arguments: str, before: Callable[[], object] | None = None) -> Ended:
+    """How the command line ended in a process of its own, which needs no time for imports; see `command`."""
+    [ended] = _ends(partial(command, before=before), [({}, (folder, *arguments))])
+    return Ended(ended.code or ended.value, ended.value, ended.stderr)
+
+
+def _ends(work: Callable[..., Any], calls: Sequence[tuple[dict[str, Any], Sequence[Any]]]) -> list[Ended]:
+    """How processes ended that called the function at one time, each with an environment and arguments."""
     # Forks of a process that has imported everything once and computed nothing.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["datasets", "revlm.training", "revlm.cli.train", "revlm.cli.terminal.display", "tests.several"]
     )
-    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         started = []
-        for rank in range(count):
-            place = {"RANK": rank, "WORLD_SIZE": count, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": count}
-            place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-            said, (here, there) = Path(folder, str(rank)), context.Pipe(duplex=False)
-            process = context.Process(target=_work, args=(place, said, there, work, arguments[rank]))
+        for number, (variables, arguments) in enumerate(calls):
+            said, (here, there) = Path(folder, str(number)), context.Pipe(duplex=False)
+            process = context.Process(target=_work, args=(variables, said, there, work, arguments))
             process.start()
             there.close()
             started.append((process, here, said))
@@ -69,13 +80,11 @@ def command(folder: Path, *arguments: str, before: Callable[[], object] | None =
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     if before is not None:
         before()
-    code = main(arguments)
-    sys.stderr.flush()
-    return code
+    return main(arguments)
 
 
-def _work(place: dict[str, Any], said: Path, results: Connection, work: Callable[..., Any], arguments: Any) -> None:
-    os.environ.update({name: str(value) for name, value in place.items()})
+def _work(variables: dict[str, Any], said: Path, results: Connection, work: Callable[..., Any], arguments: Any) -> None:
+    os.environ.update({name: str(value) for name, value in variables.items()})
     os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT), 2)
     try:
         results.send(work(*arguments))

@@ -13,10 +13,8 @@ import revlm
 
 PACKAGE_FOLDER = Path(revlm.__file__).parent
 
-# What each room may import besides itself, from the ground up; `revlm` is the face of the package.
-GROUND = {"errors", "text", "bundled", "limits", "recipe", "storage"}
-COMPUTE = {"ops", "model", "runs", "planning"}
-MAY_IMPORT = {
+# What each room imports besides itself, from the ground up; `revlm` is the face of the package.
+MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "text": set(),
     "bundled": {"errors"},
@@ -27,25 +25,53 @@ MAY_IMPORT = {
     "recipe": {"errors", "bundled", "limits", "storage", "records"},
     "records": {"errors", "storage"},
     "fetching": {"errors", "bundled", "storage", "corpus"},
-    "corpus": {*GROUND, "imports", "launch", "storage"},
+    "corpus": {"errors", "limits", "launch", "imports", "storage", "recipe"},
     "ops": {"errors", "storage"},
-    "model": {*GROUND, "ops"},
-    "runs": {*GROUND, "launch", "storage", "records", "ops", "model"},
-    "planning": {*GROUND, "launch", "ops", "model", "runs"},
-    "generation": {*GROUND, *COMPUTE, "corpus"},
-    "evaluation": {*GROUND, *COMPUTE, "records", "corpus", "generation"},
+    "model": {"errors", "recipe", "ops"},
+    "runs": {"errors", "launch", "storage", "recipe", "records"},
+    "planning": {"errors", "launch", "recipe", "records", "ops", "model", "runs"},
+    "generation": {"errors", "recipe", "corpus", "model", "runs"},
+    "evaluation": {"errors", "text", "recipe", "records", "corpus", "ops", "model", "generation"},
+    "huggingface": {"errors", "text", "storage", "recipe", "records", "corpus", "model", "runs", "generation"},
     "training": {
-        *GROUND, *COMPUTE, "records", "imports", "storage", "launch", "corpus", "generation", "evaluation",
+        "errors",
+        "launch",
+        "imports",
+        "storage",
+        "recipe",
+        "records",
+        "corpus",
+        "ops",
+        "model",
+        "runs",
+        "planning",
+        "generation",
+        "evaluation",
     },
-    "report": {"errors", "text", "imports", "recipe", "storage", "records", "evaluation"},
+    "report": {"errors", "text", "imports", "storage", "recipe", "records", "evaluation"},
     "cli": {
-        *GROUND, *COMPUTE, "records", "imports", "launch", "fetching", "corpus", "generation", "evaluation", "training",
+        "errors",
+        "text",
+        "limits",
+        "launch",
+        "imports",
+        "storage",
+        "recipe",
+        "records",
+        "fetching",
+        "corpus",
+        "model",
+        "runs",
+        "planning",
+        "generation",
+        "evaluation",
+        "training",
+        "huggingface",
         "report",
-        "revlm",
     },
-    "revlm": {*GROUND, "corpus", "model", "generation", "training"},
+    "revlm": {"recipe", "corpus", "model", "generation", "training"},
     "__main__": {"cli"},
-}  # fmt: skip
+}
 WITHOUT_TORCH = (
     "errors",
     "text",
@@ -137,6 +163,16 @@ def upward_imports(package: Path) -> list[str]:
     ]
 
 
+def unused_grants(package: Path, may_import: dict[str, set[str]]) -> list[str]:
+    """Every room that a room may import and does not, as `room: other`."""
+    used = {
+        (room(each.module), room(each.target))
+        for each in imports_of(package)
+        if each.target.partition(".")[0] == package.name
+    }
+    return [f"{one}: {other}" for one, others in may_import.items() for other in others if (one, other) not in used]
+
+
 def circle(package: Path) -> list[str]:
     """The modules of one circle of imports, those inside functions included; empty where there is none."""
     graph: dict[str, set[str]] = {module: set() for module in modules(package)}
@@ -187,6 +223,10 @@ def test_imports_go_down_only() -> None:
     assert upward_imports(PACKAGE_FOLDER) == []
 
 
+def test_no_import_is_granted_and_unused() -> None:
+    assert unused_grants(PACKAGE_FOLDER, MAY_IMPORT) == []
+
+
 def test_there_is_no_circle() -> None:
     assert circle(PACKAGE_FOLDER) == []
 
@@ -210,6 +250,13 @@ def test_only_its_own_file_knows_a_tracker_and_only_a_recipe_loads_it() -> None:
         (f"revlm.runs.trackers.{library}", library) for library in libraries
     }
     assert not libraries & {name.partition(".")[0] for name in loaded_with("revlm.training.loop", PACKAGE_FOLDER)}
+
+
+def test_only_its_own_room_knows_transformers_and_only_an_export_loads_it() -> None:
+    knowing = {room(each.module) for each in imports_of(PACKAGE_FOLDER) if each.target.startswith("transformers")}
+    assert knowing == {"huggingface"}
+    loading = [each for each in imports_of(PACKAGE_FOLDER) if each.when_loaded and room(each.target) == "huggingface"]
+    assert {room(each.module) for each in loading} == {"huggingface"}
 
 
 def test_nothing_can_be_unpickled() -> None:
@@ -250,6 +297,11 @@ def test_an_import_that_goes_up_is_found(house: Path, line: str) -> None:
     [found] = upward_imports(house)
     assert found.startswith("revlm.ops.hashing line")
     assert "imports revlm.model" in found
+
+
+def test_a_grant_that_nothing_uses_is_found(house: Path) -> None:
+    (house / "model" / "layers.py").write_text("def late():\n    from ..ops.hashing import buckets")
+    assert unused_grants(house, {"model": {"ops", "errors"}, "report": set()}) == ["model: errors"]
 
 
 def test_a_circle_inside_a_function_is_found(house: Path) -> None:

@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from revlm import __version__
+from revlm.cli.options import STYLE
 from revlm.cli.terminal.failures import failure_of
 from revlm.cli.terminal.streams import guarded_streams
 from revlm.errors import UsageError
@@ -36,13 +37,6 @@ COMMANDS = {
     "environment": "Show versions and hardware, for bug reports.",
 }
 """The name of each command, of its module in revlm.cli and of the function there; and its line in the help."""
-
-# Plain help: rich's takes longer to import than everything else.
-_STYLE: dict[str, Any] = {
-    "add_completion": False,
-    "rich_markup_mode": None,
-    "pretty_exceptions_enable": False,
-}
 
 
 class LazyCommands(TyperGroup):
@@ -67,7 +61,7 @@ class LazyCommands(TyperGroup):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-app = typer.Typer(name="revlm", cls=LazyCommands, **_STYLE)
+app = typer.Typer(name="revlm", cls=LazyCommands, **STYLE)
 
 
 def _print_version(wanted: bool) -> None:
@@ -170,7 +164,7 @@ def _load(name: str) -> Any:
     commands = getattr(module, "app", None)
     if commands is None:
         function = getattr(module, name)
-        commands = typer.Typer(**_STYLE)
+        commands = typer.Typer(**STYLE)
         commands.command(name, help=_keep_example_lines(function.__doc__))(function)
     return typer.main.get_command(commands)
 

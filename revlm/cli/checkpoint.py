@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from revlm.cli.paths import PATH
+from revlm.cli.options import PATH, STYLE, AsJson, Run, Step
 from revlm.cli.terminal.streams import print_json
 
 if TYPE_CHECKING:
@@ -16,16 +16,10 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="checkpoint",
     help="List, verify, export or prune the checkpoints of a run.\n\nExample: revlm checkpoint verify --run runs/demo",
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
+    **STYLE,
 )
 
-Run = Annotated[
-    Path | None,
-    typer.Option("--run", metavar="DIR", **PATH, help="Run folder; default: the latest under ./runs."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+_FORMATS = ("safetensors", "huggingface")
 
 
 @app.command("list")
@@ -84,27 +78,47 @@ def verify_command(run: Run = None, as_json: AsJson = False) -> None:
 
 @app.command("export")
 def export_command(
-    target: Annotated[Path, typer.Argument(metavar="FILE", **PATH, help="The safetensors file to write.")],
-    run: Run = None,
-    step: Annotated[
-        int | None, typer.Option(metavar="N", help="Step of the checkpoint; default: the newest intact one.")
+    target: Annotated[
+        Path | None, typer.Argument(metavar="[TARGET]", **PATH, help="The new file or folder to write; or give -o.")
     ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="TARGET", **PATH, help="The new file or folder to write.")
+    ] = None,
+    run: Run = None,
+    step: Step = None,
+    layout: Annotated[
+        str, typer.Option("--format", metavar="NAME", help="safetensors: a file of weights; huggingface: a folder.")
+    ] = "safetensors",
+    licence: Annotated[
+        str, typer.Option("--license", metavar="ID", help="The hub's identifier of the licence, for the model card.")
+    ] = "unknown",
 ) -> None:
-    """Write the weights of a checkpoint to a safetensors file.
+    """Write the weights of a checkpoint to a safetensors file, or a folder that transformers loads.
 
-    Example: revlm checkpoint export weights.safetensors --run runs/demo --step 20
+    The folder of --format huggingface holds weights, tokenizer, configuration and a model card; `from_pretrained` of
+    transformers opens it, and so does `revlm generate --run`.
+
+    Examples:
+      revlm checkpoint export weights.safetensors --run runs/demo --step 20
+      revlm checkpoint export --format huggingface --run runs/demo -o demo-model
     """
-    from revlm.errors import StorageError
+    from revlm.errors import StorageError, UsageError
     from revlm.runs import checkpoint_path, export_weights, newest_checkpoint
 
+    if (target is None) == (output is None):
+        raise UsageError("the target is missing or given twice: give one new file or folder, as in -o TARGET")
+    place = target if output is None else output
+    assert place is not None
+    if layout not in _FORMATS:
+        raise UsageError(f"--format is {layout!r}: give one of {', '.join(_FORMATS)}")
     folder = _open(run)
-    if step is None:
-        path = newest_checkpoint(folder, report=lambda message: typer.echo(message, err=True))
-    else:
-        path = checkpoint_path(folder, step)
+    if layout == "huggingface":
+        typer.echo(_export_for_huggingface(folder, place, step, licence))
+        return
+    path = newest_checkpoint(folder, report=_print_message) if step is None else checkpoint_path(folder, step)
     if path is None:
         raise StorageError(f"no checkpoint in {folder}: train the run first with `revlm train`")
-    typer.echo(export_weights(path, target))
+    typer.echo(export_weights(path, place))
 
 
 @app.command("prune")
@@ -126,6 +140,24 @@ def prune_command(
     with folder.lock():
         removed = [str(path) for path in prune_to_intact(folder, keep_last, keep_every)]
     typer.echo(json.dumps({"removed": removed}, indent=2) if as_json else "\n".join(removed or ["nothing to remove"]))
+
+
+def _export_for_huggingface(folder: "RunFolder", target: Path, step: int | None, licence: str) -> Path:
+    from revlm.errors import UsageError
+    from revlm.generation import load_model
+
+    try:
+        from revlm.huggingface import export_model
+    except ImportError as error:
+        raise UsageError(
+            f"--format huggingface needs transformers, which cannot be imported ({error}): "
+            "`pip install 'revlm[huggingface]'`"
+        ) from error
+    return export_model(load_model(folder, "cpu", step, _print_message), folder, target, licence)
+
+
+def _print_message(text: str) -> None:
+    typer.echo(text, err=True)
 
 
 def _open(run: Path | None) -> "RunFolder":

@@ -1,12 +1,13 @@
 """`revlm data`: shows token stores, and merges shards."""
 
 import json
+from base64 import b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from revlm.cli.paths import PATH
+from revlm.cli.options import PATH, STYLE, AsJson, Deduplicate, Verify
 
 if TYPE_CHECKING:
     from revlm.corpus.store import TokenStore
@@ -14,12 +15,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="data",
     help="Show a token store, or merge shards.\n\nExample: revlm data show data/novels",
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
+    **STYLE,
 )
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @app.command("show")
@@ -32,9 +29,7 @@ def show_command(
             help="Print the text of one document, given by number, from 0, or by part of its title.",
         ),
     ] = None,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Verify the sha256 of every document's text, not only of every file.")
-    ] = False,
+    verify: Verify = False,
     as_json: AsJson = False,
 ) -> None:
     """Show a store's documents, tokens and lengths, its duplicates, and what was skipped.
@@ -46,7 +41,7 @@ def show_command(
       revlm data show data/novels --verify
       revlm data show data/novels --document whale > whale.txt
     """
-    from revlm.cli.store_contents import contents_as_dict, print_contents
+    from revlm.cli.terminal.store_tables import print_contents
     from revlm.corpus.store import TokenStore, inspect_store
 
     if verify:
@@ -55,7 +50,7 @@ def show_command(
     if document is not None:
         _print_document(store, document, as_json)
     elif as_json:
-        shown = {"folder": str(folder), **contents_as_dict(inspect_store(store)), "verified": verify}
+        shown = {"folder": str(folder), **inspect_store(store).as_dict(), "verified": verify}
         typer.echo(json.dumps(shown, ensure_ascii=False))
     else:
         print_contents(folder, inspect_store(store))
@@ -68,13 +63,8 @@ def merge_command(
         typer.Argument(metavar="SHARD", **PATH, help="All shards of a corpus, or complete stores, in order."),
     ],
     output_dir: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", **PATH, help="The merged token store.")],
-    deduplicate: Annotated[
-        bool,
-        typer.Option("--deduplicate", help="Leave out texts that are in the store already, even as another edition."),
-    ] = False,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Verify the sha256 of every document's text, not only of every file.")
-    ] = False,
+    deduplicate: Deduplicate = False,
+    verify: Verify = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace an existing token store of other corpora.")
     ] = False,
@@ -86,9 +76,9 @@ def merge_command(
 
     Example: revlm data merge data/novels-*-of-5 -o data/novels
     """
-    from revlm.cli.store_summary import print_summary
+    from revlm.cli.terminal.progress import TokenizeProgress
     from revlm.cli.terminal.signals import StopSignals
-    from revlm.cli.terminal.tokenize_progress import TokenizeProgress
+    from revlm.cli.terminal.store_tables import print_summary
     from revlm.corpus import merge_stores
 
     with TokenizeProgress() as bar, StopSignals(bar.message, "stopping after this document") as signals:
@@ -106,7 +96,7 @@ def merge_command(
 
 
 def _verify(folder: Path, as_json: bool) -> None:
-    from revlm.cli.terminal.tokenize_progress import TokenizeProgress
+    from revlm.cli.terminal.progress import TokenizeProgress
     from revlm.corpus.store import find_damage
     from revlm.errors import DataError
 
@@ -126,15 +116,16 @@ def _print_document(store: "TokenStore", choice: str, as_json: bool) -> None:
     """Writes the text as stored, block by block, whatever the terminal's encoding."""
     from itertools import islice
 
-    from revlm.cli.store_contents import document_as_dict
     from revlm.cli.terminal.streams import print_content
-    from revlm.corpus.store import decoded, find_document
+    from revlm.corpus.store import decoded, described, find_document
 
     number = find_document(store, choice)
     if as_json:
         known = next(islice(store.documents(), number, None))
-        text = b"".join(decoded(store, number)).decode()
-        typer.echo(json.dumps({**document_as_dict(number, known), "text": text}, ensure_ascii=False))
+        content = b"".join(decoded(store, number))
+        is_text = store.tokenizer.document_kind == "text"
+        shown = {"text": content.decode()} if is_text else {"base64": b64encode(content).decode()}
+        typer.echo(json.dumps({**described(number, known), **shown}, ensure_ascii=False))
         return
     for piece in decoded(store, number):
         print_content(piece)

@@ -1,14 +1,13 @@
 """`revlm environment`: versions and hardware, for bug reports."""
 
-from typing import Annotated
-
 import typer
 
+from revlm.cli.options import AsJson
 from revlm.cli.terminal.streams import print_json
 
 
 def environment(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show versions, device, cores, memory and threads.
 

@@ -6,53 +6,62 @@ from typing import Annotated
 
 import typer
 
-from revlm.cli.paths import PATH
+from revlm.cli.options import PATH, AsJson, Device, Run
 from revlm.cli.terminal.streams import print_json
 from revlm.evaluation.probes import PROBES
 
 
 def evaluate(
-    run: Annotated[
-        Path | None, typer.Option(metavar="DIR", **PATH, help="run folder; default: the latest under ./runs")
-    ] = None,
+    run: Run = None,
     data: Annotated[
-        Path | None, typer.Option(metavar="DIR", **PATH, help="score all documents of this token folder instead")
+        Path | None, typer.Option(metavar="DIR", **PATH, help="Score all documents of this token store instead.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="all of these probes")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Run all of these probes.")] = False,
     lengths: Annotated[
-        str, typer.Option("--context-lengths", help="context lengths, and distances of needles, in tokens")
+        str,
+        typer.Option("--context-lengths", metavar="N,N,...", help="Context lengths and needle distances in tokens."),
     ] = "256,1024,4096,16384,65536",
     samples: Annotated[
-        int, typer.Option(min=1, help="number of documents for the probes, and of samples of the context in each")
+        int, typer.Option(metavar="N", min=1, help="Number of documents for the probes, and of samples in each.")
     ] = 8,
-    tokens: Annotated[int, typer.Option(min=2, help="tokens of these documents for --ablations and --recall")] = 65536,
-    seed: Annotated[int, typer.Option(min=0, help="random seed of the samples and random tokens")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+    tokens: Annotated[
+        int, typer.Option(metavar="N", min=2, help="Tokens of these documents for --ablations and --recall.")
+    ] = 65536,
+    repeat_context: Annotated[
+        int, typer.Option(metavar="N", min=1, max=1024, help="Tokens of a context that --repeats looks for.")
+    ] = 3,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Random seed of the samples and random tokens.")] = 0,
+    device: Device = "auto",
+    as_json: AsJson = False,
     **probes: bool,
 ) -> None:
     """Score a trained model on the documents that its run held out: nats per token and bits per byte.
 
-    Every token is scored once, with the text before it in its document, as far as data.seq_len reaches: a longer
-    document is scored in pieces of that length. The results stay in RUN/evaluation.json, for `revlm report`, with every
-    document, of which the table shows the first. Results of probes that are not asked for again stay there while the
-    model and the documents are the same.
+    Every token is scored once, with the text before it in its document; a document longer than data.seq_len is scored
+    in pieces of that length. RUN/evaluation.json has the results, with every document, for `revlm report`; the table
+    shows the first documents. Results of other probes from earlier evaluations are kept while the model and the
+    documents are unchanged.
 
     Example: revlm evaluate --run runs/novels --all
     """
-    from revlm.cli.evaluation_tables import print_tables
-    from revlm.errors import StorageError
+    from revlm.cli.terminal.evaluation_tables import print_tables
+    from revlm.errors import StorageError, UsageError
     from revlm.evaluation import ProbeOptions, evaluate_run
     from revlm.generation import load_model
     from revlm.records import Evaluation, read_record
-    from revlm.runs import RunFolder, newest_run
+    from revlm.runs import RunFolder, is_exported, newest_run
 
     def tell(message: str) -> None:
         typer.echo(message, err=True)
 
     asked = [name for name in PROBES if everything or probes[name]]
-    options = ProbeOptions(frozenset(asked), _lengths(lengths), samples, tokens, seed)
-    folder = newest_run() if run is None else RunFolder.open(run)
+    options = ProbeOptions(frozenset(asked), _lengths(lengths), samples, tokens, seed, repeat_context)
+    if run is not None and is_exported(run):
+        if data is None:
+            raise UsageError(f"{run} is an exported model, which names no held-out documents: give --data DIR")
+        folder = RunFolder(run)
+    else:
+        folder = newest_run() if run is None else RunFolder.open(run)
     trained = load_model(folder, device)
     earlier = None
     try:

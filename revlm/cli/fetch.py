@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from revlm.cli.paths import PATH
+from revlm.cli.options import PATH, AsJson
 from revlm.cli.terminal.streams import print_json
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def fetch(
         typer.Option(metavar="SECONDS", min=1, max=86_400, help="Timeout of one source; default: 60."),
     ] = None,
     list_titles: Annotated[bool, typer.Option("--list", help="List the known titles and their sources.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Download public-domain novels by name or Project Gutenberg number; print their source and licence.
 
@@ -77,7 +77,7 @@ def _print_message(message: str) -> None:
 
 def _print_fetched(fetched: "list[Fetched]", as_json: bool) -> None:
     if as_json:
-        _print_json({"fetched": [{**vars(text), "path": str(text.path)} for text in fetched]})
+        print_json({"fetched": [{**vars(text), "path": str(text.path)} for text in fetched]}, indent=2)
         return
     for text in fetched:
         typer.echo(f"{text.path}\n  {text.title}, {text.bytes:,} bytes")
@@ -87,25 +87,14 @@ def _print_fetched(fetched: "list[Fetched]", as_json: bool) -> None:
 def _print_titles(titles: "list[Title]", as_json: bool) -> None:
     if as_json:
         keys = ("name", "title", "author")
-        _print_json(
-            {
-                "titles": [
-                    {
-                        **{key: getattr(title, key) for key in keys},
-                        "sources": [vars(source) for source in title.sources],
-                    }
-                    for title in titles
-                ]
-            }
-        )
+        described = [
+            {**{key: getattr(title, key) for key in keys}, "sources": [vars(source) for source in title.sources]}
+            for title in titles
+        ]
+        print_json({"titles": described}, indent=2)
         return
     width = max(len(title.name) for title in titles)
     for title in titles:
         typer.echo(f"{title.name:{width}}  {title.title} ({title.author})")
         for source in title.sources:
             typer.echo(f"{'':{width}}  - {source}")
-
-
-def _print_json(result: dict[str, object]) -> None:
-
-    print_json(result, indent=2)

@@ -1,5 +1,6 @@
 """`revlm generate`: continues a prompt: streaming, in several samples, or interactively."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -8,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from revlm.cli.paths import PATH
+from revlm.cli.options import PATH, Device, Run, Step
 from revlm.cli.terminal.streams import print_json
 from revlm.errors import ResourceError, UsageError, is_out_of_memory
 
 if TYPE_CHECKING:
     from revlm.cli.terminal.prompt import Prompt
-    from revlm.cli.terminal.samples import Sample
-    from revlm.generation import Throughput, TrainedModel, Writing
+    from revlm.generation import Sample, TextGenerator, Throughput, TrainedModel
 
 
 def generate(
@@ -27,12 +27,8 @@ def generate(
         Path | None,
         typer.Option(metavar="FILE", **PATH, help="File with the text to continue, or - for standard input."),
     ] = None,
-    run: Annotated[
-        Path | None, typer.Option(metavar="DIR", **PATH, help="Run folder; default: the latest under ./runs.")
-    ] = None,
-    step: Annotated[
-        int | None, typer.Option(metavar="N", help="Step of the checkpoint; default: the newest intact one.")
-    ] = None,
+    run: Run = None,
+    step: Step = None,
     max_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Maximum number of tokens to generate.")] = 256,
     temperature: Annotated[
         float, typer.Option(metavar="X", help="Divides the logits; 0: always the likeliest token.")
@@ -58,10 +54,14 @@ def generate(
     samples: Annotated[
         int, typer.Option(metavar="N", min=1, help="Number of continuations, sampled in one batch.")
     ] = 1,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", **PATH, help="File to write instead of standard output."),
+    ] = None,
     interactive: Annotated[
         bool, typer.Option("--interactive", help="Take turns: type a line, the model continues it, and so on.")
     ] = False,
-    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N")] = "auto",
+    device: Device = "auto",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object at the end instead of streaming.")
     ] = False,
@@ -69,7 +69,8 @@ def generate(
     """Continue a prompt with a trained model and stream the text; tokens/s go to standard error.
 
     Without --prompt and --prompt-file, the prompt is read from standard input. A prompt from a file or standard input
-    is cleaned like a corpus, loses a newline at its end, and is not printed before its continuation.
+    is cleaned like a corpus, loses a newline at its end, and is not printed before its continuation. A model of binary
+    files continues the bytes of any file, and writes bytes.
 
     Repetition penalty, temperature, top-k, top-p and min-p apply in this order. Each sample has its own random numbers;
     the first sample is the same as with --samples 1, and is streamed.
@@ -80,10 +81,11 @@ def generate(
     Examples:
       revlm generate --prompt "It was" --max-tokens 100
       revlm generate --prompt-file chapter.txt --min-p 0.1 --stop "CHAPTER" > next.txt
+      revlm generate --run runs/firmware --prompt-file start.bin --output next.bin
       revlm generate --interactive --run runs/demo --step 40
     """
     from revlm.cli.terminal.prompt import STANDARD_INPUT, read_prompt
-    from revlm.generation import Sampling, TextStream, Writing, load_model
+    from revlm.generation import Sampling, TextGenerator, TextStream, load_model
     from revlm.runs import newest_run
 
     stop = stop or []
@@ -94,73 +96,87 @@ def generate(
             {
                 "--samples": samples > 1,
                 "--json": as_json,
+                "--output": output is not None,
                 f"--prompt {STANDARD_INPUT}": prompt == STANDARD_INPUT,
                 f"--prompt-file {STANDARD_INPUT}": str(prompt_file) == STANDARD_INPUT,
             }
         )
+    if output is not None:
+        if as_json:
+            raise UsageError("--json goes to standard output and --output takes its place: leave one out")
+        _require_file(output)
     if samples > 1 and temperature == 0:
         _print_message(f"at temperature 0 all {samples} samples are the same")
-    given = (
-        None
-        if interactive and prompt is None and prompt_file is None
-        else read_prompt(prompt, prompt_file, _print_message)
-    )
+    source = None if interactive and prompt is None and prompt_file is None else read_prompt(prompt, prompt_file)
     folder = newest_run().path if run is None else run
     trained = load_model(folder, device, step, _print_message)
-    writing = Writing(trained.model, trained.tokenizer, sampling, seed, range(samples))
+    is_text = trained.tokenizer.document_kind == "text"
+    if samples > 1 and (output is not None or not (is_text or as_json or interactive)):
+        raise UsageError("several samples cannot be told apart in one file or as bytes: give --json instead, or fewer")
+    given = source and source.prompt(trained.tokenizer, _print_message)
+    generator = TextGenerator(trained.model, trained.tokenizer, sampling, seed, range(samples))
     with _out_of_memory_explained(samples):
         if given is None or interactive:
             from revlm.cli.terminal.interactive import write_in_turns
             from revlm.generation import beyond_training
 
-            beginning = trained.tokenizer.encode(given.text) if given is not None else ()
+            beginning = given.tokens(trained.tokenizer) if given is not None else ()
             if notice := beyond_training(len(beginning), trained.recipe):
                 _print_message(notice)
-            write_in_turns(writing, trained.tokenizer, given, stop, max_tokens)
+            write_in_turns(generator, trained.tokenizer, given, stop, max_tokens)
+        elif output is not None or not (is_text or as_json):
+            [sample] = _sample(generator, trained, given, stop, max_tokens, is_printed=False)
+            before = given.as_bytes if given.is_printed else b""
+            _write(before + (sample.text.encode() if is_text else sample.content()), output)
         elif as_json:
-            sampled = _sample(writing, trained, given, stop, max_tokens, is_printed=False)
+            sampled = _sample(generator, trained, given, stop, max_tokens, is_printed=False)
             described = {
                 "run": str(folder),
                 "step": trained.step,
                 "prompt": given.text,
-                "prompt_tokens": _prompt_tokens(writing),
+                "prompt_tokens": _prompt_tokens(generator),
                 "seed": seed,
                 "sampling": asdict(sampling),
                 "samples": [sample.described() for sample in sampled],
-                "prefill": _described(writing.prefill),
-                "decoding": _described(writing.decoding),
+                "prefill": _described(generator.prefill),
+                "decoding": _described(generator.decoding),
             }
             print_json(described)
         else:
-            _sample(writing, trained, given, stop, max_tokens, is_printed=True)
-    if writing.decoding.tokens:
-        prompt_text = _throughput_text(writing.prefill, _prompt_tokens(writing))
-        _print_message(f"prompt: {prompt_text}; generated: {_throughput_text(writing.decoding)}")
+            _sample(generator, trained, given, stop, max_tokens, is_printed=True)
+    if generator.decoding.tokens:
+        prompt_text = _throughput_text(generator.prefill, _prompt_tokens(generator))
+        _print_message(f"prompt: {prompt_text}; generated: {_throughput_text(generator.decoding)}")
 
 
 def _sample(
-    writing: "Writing", trained: "TrainedModel", prompt: "Prompt", stop: list[str], max_tokens: int, *, is_printed: bool
+    generator: "TextGenerator",
+    trained: "TrainedModel",
+    prompt: "Prompt",
+    stop: list[str],
+    max_tokens: int,
+    *,
+    is_printed: bool,
 ) -> list["Sample"]:
     """Samples and returns the continuations; prints the first while it is sampled, then the others under headings."""
-    from revlm.cli.terminal.prefill_progress import PrefillProgress
-    from revlm.cli.terminal.samples import Sample, draw_samples
+    from revlm.cli.terminal.progress import PrefillProgress
     from revlm.cli.terminal.streams import print_content
-    from revlm.generation import beyond_training
+    from revlm.generation import Sample, beyond_training, draw_samples
 
-    tokens = trained.tokenizer.encode(prompt.text)
+    tokens = prompt.tokens(trained.tokenizer)
     if notice := beyond_training(len(tokens), trained.recipe):
         _print_message(notice)
     with PrefillProgress() as progress:
-        writing.append(tokens, progress.show)
-    samples = [Sample(trained.tokenizer, stop) for _ in range(writing.samples)]
+        generator.append(tokens, progress.show)
+    samples = [Sample(trained.tokenizer, stop) for _ in range(generator.samples)]
     if not is_printed:
-        draw_samples(writing, samples, max_tokens)
+        draw_samples(generator, samples, max_tokens)
         return samples
     beginning = prompt.text if prompt.is_printed else ""
     _print_heading(1, len(samples))
     print_content(beginning)
     try:
-        draw_samples(writing, samples, max_tokens, print_content)
+        draw_samples(generator, samples, max_tokens, print_content)
     finally:
         typer.echo()
     for number, sample in enumerate(samples[1:], 2):
@@ -169,6 +185,27 @@ def _sample(
         print_content(beginning + sample.text)
         typer.echo()
     return samples
+
+
+def _require_file(output: Path) -> None:
+    """Raises UsageError where no file can be written, before the model is loaded."""
+    if output.exists() and not output.is_file():
+        raise UsageError(f"--output {output} is not a regular file: give the path of a file")
+    if not output.absolute().parent.is_dir():
+        raise UsageError(f"--output {output} is in a folder that does not exist: make it first")
+
+
+def _write(content: bytes, output: Path | None) -> None:
+    """Writes the bytes to a file, replacing it atomically, or to standard output: unchanged unless it is a terminal."""
+    from revlm.cli.terminal.streams import print_content
+    from revlm.storage import replace_file, storage_errors
+
+    if output is None:
+        print_content(content)
+        return
+    with storage_errors(f"writing {output}"):
+        replace_file(Path(os.path.realpath(output)), content)
+    _print_message(f"{output}: {len(content):,} bytes")
 
 
 def _print_heading(number: int, samples: int) -> None:
@@ -204,9 +241,9 @@ def _described(throughput: "Throughput") -> dict[str, Any]:
     }
 
 
-def _prompt_tokens(writing: "Writing") -> int:
+def _prompt_tokens(generator: "TextGenerator") -> int:
     """The number of prompt tokens, without the begin token."""
-    return max(writing.prefill.tokens - 1, 0)
+    return max(generator.prefill.tokens - 1, 0)
 
 
 def _throughput_text(throughput: "Throughput", tokens: int | None = None) -> str:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from revlm.cli.options import AsJson
 from revlm.cli.terminal.streams import print_json
 from revlm.errors import UsageError
 
@@ -14,7 +15,7 @@ def recipes(
         typer.Argument(metavar="NAME", help="Bundled recipe, or recipe file.", show_default=False),
     ] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of recipes, for editors.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the bundled recipes, or print one as YAML with its comments.
 

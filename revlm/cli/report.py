@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from revlm.cli.paths import PATH
+from revlm.cli.options import PATH
 from revlm.cli.terminal.streams import print_json
 
 if TYPE_CHECKING:

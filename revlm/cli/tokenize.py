@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from revlm.cli.paths import CORPUS, PATH
+from revlm.cli.options import CORPUS, PATH, AsJson, Deduplicate
 from revlm.errors import UsageError
 from revlm.limits import DEFAULT_LIMITS, Limits
 
@@ -23,9 +23,9 @@ def tokenize(
             metavar="CORPUS",
             **CORPUS,
             help="Folder, quoted pattern such as 'books/**/*.txt', or file: "
-            ".txt, .md, .markdown, .jsonl, .ndjson (each also followed by .gz, .zst or .bz2), .parquet, .epub, "
-            ".html, .xhtml; - for standard input: JSON lines if its first line is an object, else text; or "
-            "hf:owner/name, a hub dataset.",
+            ".txt, .md, .markdown, .jsonl, .ndjson, .fa, .fasta, .fna, .faa (each also followed by .gz, .zst or .bz2), "
+            ".parquet, .epub, .html, .xhtml; - for standard input: JSON lines if its first line is an object, else "
+            "text; or hf:owner/name, a hub dataset.",
         ),
     ],
     output_dir: Annotated[
@@ -47,6 +47,10 @@ def tokenize(
             "default: train one on the corpus.",
         ),
     ] = None,
+    binary: Annotated[
+        bool,
+        typer.Option("--binary", help="With --tokenizer bytes: a document is a file of any format, byte for byte."),
+    ] = False,
     vocab_size: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Vocabulary size of the trained tokenizer; default: 2048."),
@@ -96,10 +100,7 @@ def tokenize(
         str | None, typer.Option(metavar="NAME", help="Branch, tag or commit of a hub dataset.")
     ] = None,
     config: Annotated[str | None, typer.Option(metavar="NAME", help="Configuration of a hub dataset.")] = None,
-    deduplicate: Annotated[
-        bool,
-        typer.Option("--deduplicate", help="Leave out texts that are in the store already, even as another edition."),
-    ] = False,
+    deduplicate: Deduplicate = False,
     workers: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Processes that encode; default: one per core.")
     ] = None,
@@ -122,7 +123,7 @@ def tokenize(
     show_removed: Annotated[
         bool, typer.Option("--show-removed", help="Print what cleaning removes from each text; write nothing.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Tokenize texts losslessly into a token store, and list every file that was skipped.
 
@@ -133,10 +134,11 @@ def tokenize(
       revlm tokenize novels -o data/novels --vocab-size 2048
       revlm tokenize novels --only-tokenizer -o data/novels-tokenizer
       revlm tokenize novels --tokenizer data/novels-tokenizer --shard 3/64
+      revlm tokenize firmware --tokenizer bytes --binary
     """
-    from revlm.cli.store_summary import print_summary
+    from revlm.cli.terminal.progress import TokenizeProgress
     from revlm.cli.terminal.signals import StopSignals
-    from revlm.cli.terminal.tokenize_progress import TokenizeProgress
+    from revlm.cli.terminal.store_tables import print_summary
     from revlm.corpus import tokenize_corpus
     from revlm.corpus.reading.sources import open_source
 
@@ -160,10 +162,14 @@ def tokenize(
     if show_removed:
         if as_json:
             raise UsageError("--show-removed prints text, not JSON: leave --json out")
+        _refuse({"--binary": binary}, "--show-removed shows how texts are cleaned, and bytes are not")
         _print_removed(open_source(corpus, **reading, shard=part))
         return
     if only_tokenizer:
-        _refuse_with_only_tokenizer({"--tokenizer": tokenizer, "--shard": shard, "--deduplicate": deduplicate})
+        _refuse(
+            {"--tokenizer": tokenizer, "--binary": binary, "--shard": shard, "--deduplicate": deduplicate},
+            "--only-tokenizer trains a tokenizer on the whole corpus and stores no tokens",
+        )
         folder = output_dir or default_output(corpus, "-tokenizer")
         _write_tokenizer(corpus, folder, as_json, replace=replace, **training, **reading)
         return
@@ -172,6 +178,7 @@ def tokenize(
             corpus,
             output_dir or default_output(corpus, f"-{part[0]}-of-{part[1]}" if part else ""),
             tokenizer=tokenizer,
+            binary=binary,
             **training,
             deduplicate=deduplicate,
             workers=workers,
@@ -211,20 +218,18 @@ def _parsed(shard: str) -> tuple[int, int]:
     return int(numbers[1]), int(numbers[2])
 
 
-def _refuse_with_only_tokenizer(options: dict[str, object]) -> None:
+def _refuse(options: dict[str, object], why: str) -> None:
     for name, value in options.items():
         if value:
-            raise UsageError(
-                f"--only-tokenizer trains a tokenizer on the whole corpus and stores no tokens: leave {name} out"
-            )
+            raise UsageError(f"{why}: leave {name} out")
 
 
 def _write_tokenizer(corpus: str, output_dir: Path, as_json: bool, **options: Any) -> None:
     """Trains the tokenizer, and prints the option that uses it."""
     from dataclasses import asdict
 
+    from revlm.cli.terminal.progress import TokenizeProgress
     from revlm.cli.terminal.signals import StopSignals
-    from revlm.cli.terminal.tokenize_progress import TokenizeProgress
     from revlm.corpus import write_tokenizer
 
     with TokenizeProgress() as bar, StopSignals(bar.message, "stopping after this text") as signals:

@@ -4,17 +4,17 @@ from typing import Annotated
 
 import typer
 
+from revlm.cli.options import Overrides, RecipeName
+
 
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="recipe file, or name of a bundled recipe")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="such as train.max_steps=10")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="run one step and write nothing")] = False,
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Run one step and write nothing.")] = False,
     allow_change: Annotated[
         bool,
         typer.Option(
-            "--allow-change", help="resume even if recipe, tokenizer or tokens have changed since the checkpoint"
+            "--allow-change", help="Resume even if recipe, tokenizer or tokens have changed since the checkpoint."
         ),
     ] = False,
 ) -> None:

@@ -1,6 +1,16 @@
 """From texts to training examples: documents, tokenizers, the token store, packing. NumPy only; no torch."""
 
-from revlm.corpus.examples import Corpus, Example, Loader, PackedCorpus, StreamedCorpus, open_corpus, pinned, share
+from revlm.corpus.examples import (
+    Corpus,
+    Example,
+    Loader,
+    PackedCorpus,
+    ScheduledStream,
+    StreamedCorpus,
+    open_corpus,
+    pinned,
+    share,
+)
 from revlm.corpus.reading.documents import Document, read_documents
 from revlm.corpus.store import StoreSummary, merge_stores, open_tokenizer, require_undamaged, tokenize_corpus
 from revlm.corpus.tokenizing.tokenizer import Tokenizer
@@ -12,6 +22,7 @@ __all__ = [
     "Example",
     "Loader",
     "PackedCorpus",
+    "ScheduledStream",
     "StoreSummary",
     "StreamedCorpus",
     "Tokenizer",

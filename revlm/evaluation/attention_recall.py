@@ -61,7 +61,7 @@ def measure_recall(
 
 
 def _watch(model: RevLM, layer: int, position: Int[Tensor, "queries"], found: list[Tensor]) -> Any:
-    """Adds to `found` what the layer's buckets find, when it is next run; returns the handle that ends the watch."""
+    """Adds to `found` what the layer's buckets find in its next forward pass; returns the hook's handle."""
 
     def look(mix: nn.Module, read: tuple[Tensor, ...], options: dict[str, Any]) -> None:
         assert isinstance(mix, HashAttention)

@@ -1,4 +1,4 @@
-"""Loss and bits per byte of whole documents, one at a time, and by the position in the document."""
+"""Scores whole documents, one at a time: loss, bits per byte, and losses by position."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager

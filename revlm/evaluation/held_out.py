@@ -18,7 +18,7 @@ TILE = 2048
 
 @dataclass(frozen=True)
 class Score:
-    """A sum of cross-entropies in nats, over how many targets, bytes and documents."""
+    """A sum of cross-entropies in nats, and the number of targets, bytes and documents."""
 
     nats: float = 0.0
     tokens: int = 0
@@ -35,12 +35,12 @@ class Score:
 
     @property
     def loss(self) -> float:
-        """Nats a token."""
+        """Nats per token."""
         return self.nats / max(self.tokens, 1)
 
     @property
     def bits_per_byte(self) -> float:
-        """Bits for each UTF-8 byte of the targets."""
+        """Bits per UTF-8 byte of the targets."""
         return self.nats / math.log(2) / max(self.bytes, 1)
 
 

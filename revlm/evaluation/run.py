@@ -1,4 +1,4 @@
-"""A trained run scored on the documents that it held out, or on those of another token folder."""
+"""Evaluates a trained run on the documents that it held out, or on another token store."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -92,7 +92,7 @@ def evaluate_run(
 
 
 def _total(scored: Sequence[tuple[str, Score]]) -> Score:
-    """The score of all documents together."""
+    """The score over all documents."""
     scores = [score for _, score in scored]
     return Score(
         math.fsum(score.nats for score in scores),
@@ -122,7 +122,7 @@ def _kept(earlier: Evaluation | None, later: Evaluation) -> dict[str, Any]:
 
 
 def _data(trained: TrainedModel, data: str | PathLike[str] | None) -> Data:
-    """Where to score: another token folder, or what the run was trained on, with the tokenizer that it keeps."""
+    """The data to score: another token store, or the run's own, with the run's tokenizer."""
     of_run = trained.recipe.data
     if data is not None:
         return of_run.model_copy(update={"path": Path(data), "stream": None, "tokenizer": None, "validation": 0.0})

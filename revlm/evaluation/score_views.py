@@ -1,4 +1,4 @@
-"""The tables and the chart of an evaluation's scores: by document, and by the position in the document."""
+"""Tables and chart of the scores: by document, and by position in the document."""
 
 import math
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ def position_chart(evaluation: Evaluation) -> Chart | None:
 
 
 def position_caption(evaluation: Evaluation) -> str:
-    """What the chart of positions shows, in sentences."""
+    """The caption of the chart of positions."""
     total = evaluation.total
     caption = (
         f"Of the weights of step {evaluation.step:,} on {evaluation.data}: {plural(total.tokens, 'token')}, "

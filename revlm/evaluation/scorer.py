@@ -1,4 +1,4 @@
-"""A model as the questions of an evaluation see it: hidden states, and losses of the rows that they choose."""
+"""A model as probes use it: hidden states, and losses of chosen positions."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -19,18 +19,18 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model with the precision it was trained in."""
+    """A model with its training precision."""
 
     model: RevLM
     autocast: AbstractContextManager[None]
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device of the model."""
         return self.model.head_weight.device
 
     def hidden(self, inputs: Tokens, document_ids: Tokens | None = None) -> Float[Tensor, "tokens d_model"]:
-        """Returns the hidden state of each token; documents lie one behind the other and never meet."""
+        """Returns the hidden state of each token; documents are concatenated and do not see each other."""
         numbers = None if document_ids is None else torch.from_numpy(document_ids).to(self.device)
         with evaluating(self.model), self.autocast:
             return self.model(torch.from_numpy(inputs).to(self.device), numbers)

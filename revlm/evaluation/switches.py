@@ -1,13 +1,15 @@
-"""Changes of a model that last for a block and no longer: attention set to zero, other numbers of rounds."""
+"""Temporary changes of a model: attention set to zero, or another number of hashing rounds."""
 
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import cycle, islice
 
 import torch
 from torch import Tensor, nn
 
 from revlm.model import RevLM
-from revlm.ops.hashing import draw_rotations
+from revlm.model.kinds.lsh import HashAttention
+from revlm.ops.hashing import directions_of, draw_rotations
 
 
 @contextmanager
@@ -24,27 +26,28 @@ def attention_set_to_zero(model: RevLM, layers: Collection[int]) -> Iterator[Non
 def rounds_of_hashing(model: RevLM, rounds: int) -> Iterator[None]:
     """For a block, the hash layers hash in so many rounds: the first of those saved, and beyond them new ones.
 
-    A round's rotations depend on (seed, layer, head, round) alone, so more rounds extend the first ones unchanged.
+    A round's rotations depend on (seed, layer, head, round) alone, so more rounds extend the first ones unchanged. New
+    rounds have the numbers of buckets of the saved ones, over and over.
     """
-    saved = {f"rotations_{layer}": model.get_buffer(f"rotations_{layer}") for layer in model.hash_layers}
-    try:
-        for layer, (name, rotations) in zip(model.hash_layers, saved.items(), strict=True):
-            setattr(model, name, _with_rounds(model, layer, rotations, rounds))
+    with ExitStack() as changes:
+        for layer in model.hash_layers:
+            name, mix = f"rotations_{layer}", model.attention(layer).mix
+            assert isinstance(mix, HashAttention)
+            saved, n_buckets = model.get_buffer(name), tuple(islice(cycle(mix.n_buckets), rounds))
+            changes.callback(setattr, model, name, saved)
+            changes.callback(setattr, mix, "n_buckets", mix.n_buckets)
+            setattr(model, name, _with_rounds(model, layer, saved, n_buckets))
+            mix.n_buckets = n_buckets
         yield
-    finally:
-        for name, rotations in saved.items():
-            setattr(model, name, rotations)
 
 
 def _zeros(module: nn.Module, inputs: tuple[Tensor, ...], increment: Tensor) -> Tensor:
     return torch.zeros_like(increment)
 
 
-def _with_rounds(model: RevLM, layer: int, saved: Tensor, rounds: int) -> Tensor:
-    heads, n_saved, head_dim, _ = saved.shape
-    if rounds <= n_saved:
-        return saved[:, :rounds]
-    n_buckets = model.recipe.n_buckets
-    assert isinstance(n_buckets, int)
-    drawn = draw_rotations(model.seed, None, layer, heads, rounds, head_dim, n_buckets)
-    return torch.cat([saved, drawn[:, n_saved:].to(saved)], dim=1)
+def _with_rounds(model: RevLM, layer: int, saved: Tensor, n_buckets: tuple[int, ...]) -> Tensor:
+    directions, (heads, head_dim, n_saved) = directions_of(n_buckets), saved.shape
+    if directions <= n_saved:
+        return saved[..., :directions]
+    drawn = draw_rotations(model.seed, None, layer, heads, head_dim, n_buckets)
+    return torch.cat([saved, drawn[..., n_saved:].to(saved)], dim=-1)

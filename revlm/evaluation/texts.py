@@ -1,4 +1,4 @@
-"""The held-out texts that questions beyond the score are asked on: a sample of documents, bounded, drawn by seed."""
+"""The held-out texts that probes use: a bounded sample of documents, drawn by seed."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from revlm.evaluation.scorer import Tokens
 
 @dataclass(frozen=True)
 class Text:
-    """A held-out document, or what was held out of one: its tokens, and the input before the first of them."""
+    """A held-out document, or the held-out part of one: its tokens, and the input before its first token."""
 
     title: str
     before: int
@@ -37,7 +37,7 @@ class TextSample:
         self._kept: list[tuple[float, Text]] = []
 
     def watch(self, title: str, pieces: Iterable[tuple[int, Example]]) -> Iterator[tuple[int, Example]]:
-        """Yields the pieces of a document as they are, and offers it to the sample at its end."""
+        """Yields the pieces of a document unchanged, and offers it to the sample at its end."""
         parts: list[Tokens] = []
         before = 0
         for start, example in pieces:
@@ -49,7 +49,7 @@ class TextSample:
             self._offer(Text(title, before, np.concatenate(parts)))
 
     def texts(self) -> list[Text]:
-        """The documents that stayed, in the order of their numbers."""
+        """The sampled documents, in document order."""
         return [text for _, text in self._kept]
 
     def _offer(self, text: Text) -> None:
@@ -59,7 +59,7 @@ class TextSample:
 
 
 def beginnings(texts: Iterable[Text], longest: int, tokens: int) -> list[Text]:
-    """Returns the beginnings of texts, each of at most `longest` tokens, in order until there are `tokens` in all."""
+    """Returns the beginnings of texts, each of at most `longest` tokens, in order up to `tokens` in total."""
     chosen: list[Text] = []
     for text in texts:
         length = min(len(text), longest, tokens)

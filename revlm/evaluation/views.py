@@ -1,4 +1,4 @@
-"""Tables and charts as plain data: a probe says what they show, `cli` prints and `report` draws them."""
+"""Tables and charts as plain data: probes fill them, `cli` prints and `report` draws them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ Row = Sequence[str]
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose first column names things and whose others are numbers; rules stand between its sections."""
+    """A table whose first column has names and whose other columns have numbers; rules separate its sections."""
 
     columns: Row
     sections: Sequence[Sequence[Row]]
@@ -19,7 +19,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Point:
-    """A value, where it lies along the axis (None: after all others), and its interval; hollow where it weighs less."""
+    """A value, its position along the axis (None: after all others) and its interval; hollow if it has less weight."""
 
     along: int | None
     height: float
@@ -29,7 +29,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Line:
-    """Points in their order along the axis. `color` is a place among the colours of runs."""
+    """Points in order along the axis. `color` is an index into the colours of runs."""
 
     name: str
     points: Sequence[Point]
@@ -67,7 +67,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Bar:
-    """A named value; those of one group share a colour, by its place among the colours of runs."""
+    """A named value; bars of a group share a colour, an index into the colours of runs."""
 
     name: str
     value: float
@@ -77,7 +77,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Bars:
-    """Bars below each other, with their values; bars of `below` stand apart under the others."""
+    """Horizontal bars with their values; the bars of `below` are set apart under the others."""
 
     caption: str
     bars: Sequence[Bar]

@@ -3,20 +3,23 @@
 from revlm.generation.decoding import Decoder
 from revlm.generation.generate import beyond_training, continue_text, generate
 from revlm.generation.loading import TrainedModel, load_model
+from revlm.generation.samples import Sample, draw_samples
 from revlm.generation.sampling import Sampling
+from revlm.generation.text_generator import SampledToken, TextGenerator, Throughput
 from revlm.generation.text_stream import TextStream
-from revlm.generation.writing import SampledToken, Throughput, Writing
 
 __all__ = [
     "Decoder",
+    "Sample",
     "SampledToken",
     "Sampling",
+    "TextGenerator",
     "TextStream",
     "Throughput",
     "TrainedModel",
-    "Writing",
     "beyond_training",
     "continue_text",
+    "draw_samples",
     "generate",
     "load_model",
 ]

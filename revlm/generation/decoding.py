@@ -1,6 +1,6 @@
 """Decoding with a cache: a token costs the same after a thousand tokens as after a million."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float, Int
@@ -20,8 +20,8 @@ class Decoder:
 
     The cache holds `2 * d_model` numbers per token in each lsh and full layer (plus an eighth of free room); a local
     layer keeps only those of its window. That is 8 * d_model bytes in float32, half of it in bf16. An lsh layer also
-    has 4 * n_heads * n_rounds * n_buckets * window bytes of ring buffers for each sample. Samples share the rest of
-    their common prefix.
+    has 4 * n_heads * window bytes of ring buffers for each bucket of each round and each sample. Samples share the rest
+    of their common prefix.
     """
 
     def __init__(self, model: RevLM, *, precision: str = "fp32", block: int = _BLOCK) -> None:
@@ -65,28 +65,37 @@ class Decoder:
     ) -> Float[Tensor, "vocabulary"]:
         """Appends tokens to the sequence; returns the logits after the last one.
 
-        `progress` is called after each block with the number of these tokens processed so far. `is_enough` is called
-        before each block except the first; once it returns true, the other blocks are skipped, and `length` tells how
-        many tokens were appended.
+        After each block, `progress` is called with the number of these tokens processed so far, and then `is_enough`;
+        once it returns true, the other blocks are skipped, and `length` tells how many tokens were appended.
 
         Raises:
             UsageError: there are no tokens, or there are several samples.
         """
         if len(tokens) == 0:
             raise UsageError("there are no tokens to append: give at least one")
-        if self._stack.samples > 1:
-            raise UsageError(f"there are {self._stack.samples} samples: append to them one token at a time, with step")
-        self._stack.reserve(len(tokens))
-        hidden = None
-        for start in range(0, len(tokens), self._block):
-            if hidden is not None and is_enough():
-                break
-            block = tokens[start : start + self._block]
-            hidden = self._stack.step(block) if len(block) == 1 else self._stack.extend(block)
+        done, hidden = 0, None
+        for hidden in self.extend_in_blocks(tokens):
+            done += len(hidden)
             if progress is not None:
-                progress(start + len(block))
+                progress(done)
+            if is_enough():
+                break
         assert hidden is not None
         return self._model.logits(hidden[-1:])[0]
+
+    @torch.no_grad()
+    def extend_in_blocks(self, tokens: Int[Tensor, "tokens"]) -> Iterator[Float[Tensor, "block d_model"]]:
+        """Appends tokens to the sequence; yields the hidden states of each block once it is appended.
+
+        Raises:
+            UsageError: there are several samples.
+        """
+        if self._stack.samples > 1:
+            raise UsageError(f"there are {self._stack.samples} samples: append to them one token at a time, with step")
+        if len(tokens) > 1:
+            self._stack.reserve(len(tokens))
+        for block in tokens.split(self._block) if len(tokens) else ():
+            yield self._stack.step(block) if len(block) == 1 else self._stack.extend(block)
 
     def fork(self, samples: int) -> None:
         """Continues the sequence as `samples` independent samples.

@@ -6,8 +6,8 @@ from pathlib import Path
 from revlm.corpus import Tokenizer
 from revlm.generation.loading import load_model
 from revlm.generation.sampling import Sampling
+from revlm.generation.text_generator import TextGenerator
 from revlm.generation.text_stream import TextStream
-from revlm.generation.writing import Writing
 from revlm.model import RevLM
 from revlm.recipe import Recipe
 
@@ -45,9 +45,9 @@ def continue_text(
     was_training = model.training
     model.eval()
     try:
-        writing = Writing(model, tokenizer, sampling, seed)
-        writing.append(tokenizer.encode(prompt))
-        for [sampled] in writing.continue_tokens(max_tokens, lambda sample: stream.stopped_by is not None):
+        generator = TextGenerator(model, tokenizer, sampling, seed)
+        generator.append(tokenizer.encode(prompt))
+        for [sampled] in generator.continue_tokens(max_tokens, lambda sample: stream.stopped_by is not None):
             assert sampled is not None
             yield stream.push(tokenizer.piece_bytes[sampled.token])
         yield stream.finish()

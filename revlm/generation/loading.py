@@ -1,21 +1,24 @@
-"""Loads a trained model from its run folder."""
+"""Loads a trained model from its run folder, or from the folder that it was exported to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from revlm.corpus import Tokenizer, open_tokenizer
 from revlm.errors import StorageError
 from revlm.model import RevLM, tile_tokens
-from revlm.recipe import Recipe
+from revlm.recipe import Data, Recipe, Train
 from revlm.runs import (
     RunFolder,
     checkpoint_path,
     choose_device,
+    is_exported,
     load_checkpoint,
+    load_exported,
     load_own_recipe,
     newest_checkpoint,
     require_own,
@@ -48,16 +51,19 @@ def load_model(
     step: int | None = None,
     message: Callable[[str], object] = lambda text: None,
 ) -> TrainedModel:
-    """Returns the model of a run's checkpoint of a step, by default the newest intact one.
+    """Returns the model of a run's checkpoint of a step, by default the newest intact one; or an exported model.
 
     `device` is auto, cpu, cuda or cuda:N; `message` is called with a sentence for each damaged checkpoint it skips.
 
     Raises:
-        StorageError: there is no run, no intact checkpoint, none of that step, or it does not fit the run's recipe.
+        StorageError: there is no run, no intact checkpoint, none of that step, or it does not fit the run's recipe; or
+            a file of an exported model is missing or damaged.
         DataError: an older run, without a tokenizer of its own, whose token folder is gone.
         UsageError: there is no such device.
     """
     chosen = choose_device(device, "--device")
+    if is_exported(run):
+        return _load_exported(Path(run), chosen, step)
     folder = RunFolder.open(run)
     recipe = load_own_recipe(folder)
     path = newest_checkpoint(folder, message) if step is None else checkpoint_path(folder, step)
@@ -67,17 +73,50 @@ def load_model(
     tokenizer = open_tokenizer(tokenizer_place)
     checkpoint = load_checkpoint(path, groups=["model"])
     require_own(folder, recipe, tokenizer.fingerprint, checkpoint.step, checkpoint.state)
-    tile = tile_tokens(recipe.model, recipe.train.tile, chosen.type)
-    model = RevLM(recipe.model, vocab_size=tokenizer.vocab_size, seed=recipe.seed, tile=tile)
     try:
-        model.load_state_dict(checkpoint.tensors["model"])
+        model = _model(recipe, tokenizer.vocab_size, checkpoint.tensors["model"], chosen)
     except RuntimeError as error:
         raise StorageError(
             f"{path} holds another model than {folder.recipe} and the tokenizer in {tokenizer_place} describe: "
             "restore the run's own recipe and tokenizer"
         ) from error
     fingerprint = checkpoint.state["settings"]["corpus"]
-    return TrainedModel(model.to(chosen).eval(), tokenizer, recipe, checkpoint.step, fingerprint, tokenizer_place)
+    return TrainedModel(model, tokenizer, recipe, checkpoint.step, fingerprint, tokenizer_place)
+
+
+def _load_exported(folder: Path, device: torch.device, step: int | None) -> TrainedModel:
+    """Returns the model that a checkpoint was exported to; its recipe is that of the run as far as it was exported."""
+    exported, tensors = load_exported(folder)
+    if step not in (None, exported.step):
+        raise StorageError(f"{folder} holds the weights of step {exported.step} alone: leave out --step {step}")
+    tokenizer = Tokenizer.load(folder)
+    if tokenizer.fingerprint != exported.tokenizer_sha256:
+        raise StorageError(
+            f"the tokenizer in {folder} is not the one that the model was trained with: restore it, or export the "
+            "checkpoint again"
+        )
+    recipe = Recipe(
+        output_dir=folder,
+        seed=exported.seed,
+        model=exported.model,
+        data=Data(path=folder, seq_len=exported.seq_len),
+        train=Train.model_validate({"precision": exported.precision}),
+    )
+    try:
+        model = _model(recipe, exported.vocab_size, tensors, device)
+    except RuntimeError as error:
+        raise StorageError(
+            f"the weights in {folder} are of another model than its config.json describes: export the checkpoint again"
+        ) from error
+    return TrainedModel(model, tokenizer, recipe, exported.step, exported.corpus, folder)
+
+
+def _model(recipe: Recipe, vocab_size: int, weights: Mapping[str, Tensor], device: torch.device) -> RevLM:
+    """Returns the model of a recipe with its weights, ready to use; RuntimeError if the weights are of another one."""
+    tile = tile_tokens(recipe.model, recipe.train.tile, device.type)
+    model = RevLM(recipe.model, vocab_size=vocab_size, seed=recipe.seed, tile=tile)
+    model.load_state_dict(weights)
+    return model.to(device).eval()
 
 
 def _tokenizer_place(folder: RunFolder, recipe: Recipe) -> Path:

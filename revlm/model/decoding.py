@@ -126,7 +126,12 @@ class CachedStack:
 
 
 def _with_matrices_in(dtype: torch.dtype, sublayers: nn.ModuleList) -> nn.ModuleList:
-    """Returns copies whose linear maps hold their weights in `dtype`, as autocast would cast them for each use."""
+    """Returns sublayers whose linear maps hold their weights in `dtype`, as autocast would cast them for each use.
+
+    They are the given ones if these do already.
+    """
+    if all(module.weight.dtype == dtype for module in sublayers.modules() if isinstance(module, nn.Linear)):
+        return sublayers
     copied = copy.deepcopy(sublayers)
     for module in copied.modules():
         if isinstance(module, nn.Linear):

@@ -11,7 +11,7 @@ from revlm.model.parts.feed_forward import FeedForward
 from revlm.model.parts.norm import RMSNorm
 from revlm.model.parts.sublayer import Sublayer, Write
 from revlm.model.reversible import ReversibleStack
-from revlm.model.shape import tile_tokens
+from revlm.model.shape import buckets_of_rounds, tile_tokens
 from revlm.ops.fixed_point import FixedPoint
 from revlm.ops.hashing import draw_rotations
 from revlm.ops.linear_cross_entropy import linear_cross_entropy
@@ -91,10 +91,10 @@ class RevLM(nn.Module):
             raise UsageError("inputs holds no token: give an example of at least one")
         if document_ids is None:
             document_ids = torch.zeros_like(inputs)
-        assert isinstance(self.recipe.n_buckets, int)
-        if (int(document_ids.max()) + 1) * self.recipe.n_buckets >= 2**31:
+        n_buckets = max(buckets_of_rounds(self.recipe))
+        if (int(document_ids.max()) + 1) * n_buckets >= 2**31:
             raise UsageError(
-                f"an example of {int(document_ids.max()) + 1:,} documents is more than {self.recipe.n_buckets} buckets "
+                f"an example of {int(document_ids.max()) + 1:,} documents is more than {n_buckets} buckets "
                 "can distinguish: lower data.seq_len or model.n_buckets"
             )
         self.statistics = {}
@@ -127,9 +127,8 @@ class RevLM(nn.Module):
 
     def _rotations(self, layer: int, step: int | None) -> Tensor:
         recipe = self.recipe
-        assert isinstance(recipe.n_buckets, int)
         head_dim = recipe.d_model // recipe.n_heads
-        return draw_rotations(self.seed, step, layer, recipe.n_heads, recipe.n_rounds, head_dim, recipe.n_buckets)
+        return draw_rotations(self.seed, step, layer, recipe.n_heads, head_dim, buckets_of_rounds(recipe))
 
     def _initialize(self) -> None:
         """Draws the weights from the seed alone; maps that write into a stream start smaller in a deeper model.

@@ -24,6 +24,12 @@ def resolve_model(recipe: ModelRecipe, seq_len: int) -> ModelRecipe:
     return recipe.model_copy(update={"n_buckets": automatic_buckets(seq_len, recipe.window)})
 
 
+def buckets_of_rounds(recipe: ModelRecipe) -> tuple[int, ...]:
+    """Returns the number of buckets of each round, of a recipe whose `n_buckets` is resolved."""
+    assert recipe.n_buckets != "auto", "n_buckets: auto is resolved before a model is built"
+    return (recipe.n_buckets,) * recipe.n_rounds if isinstance(recipe.n_buckets, int) else recipe.n_buckets
+
+
 def tile_tokens(recipe: ModelRecipe, tile: int | str, device_kind: str) -> int:
     """Returns how many tokens token-wise layers process at a time on "cpu" or "cuda"; `tile` may be "auto"."""
     if isinstance(tile, int):

@@ -1,12 +1,20 @@
 """Predicts the memory of a training step by category and phase, before anything runs."""
 
-from revlm.planning.fitting import longest_seq_len, out_of_memory_explained, planning_limit, require_memory
+from revlm.planning.fitting import (
+    FittedPlan,
+    fit_plan,
+    longest_seq_len,
+    out_of_memory_explained,
+    planning_limit,
+    require_memory,
+)
 from revlm.planning.ledger import CATEGORIES
-from revlm.planning.plan import Plan, plan_memory
+from revlm.planning.plan import plan_memory
 
 __all__ = [
     "CATEGORIES",
-    "Plan",
+    "FittedPlan",
+    "fit_plan",
     "longest_seq_len",
     "out_of_memory_explained",
     "plan_memory",

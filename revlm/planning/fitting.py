@@ -3,23 +3,42 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
+
+import torch
 
 from revlm.errors import ResourceError, is_out_of_memory
 from revlm.launch import ALONE, Launch
-from revlm.planning.plan import Plan, plan_memory
+from revlm.planning.plan import plan_memory
 from revlm.recipe import Recipe
-from revlm.runs import MemoryLimit, memory_limit
-
-if TYPE_CHECKING:
-    import torch
+from revlm.records import MemoryPlan
+from revlm.runs import MemoryLimit, choose_device, memory_limit
 
 # Proposed lengths are multiples of this many tokens, up to the longest that a recipe allows.
 _GRANULE, _LONGEST = 1024, 2**24
 
 
+class FittedPlan(NamedTuple):
+    """A plan, and the limit that it is compared with; the fields after `plan` are None if the limit is unknown.
+
+    Attributes:
+        device: the type of the device.
+        longest_seq_len: the longest `data.seq_len` that fits, a multiple of 1,024; 0 if not even 1,024 tokens fit.
+    """
+
+    device: str
+    plan: MemoryPlan
+    limit: MemoryLimit | None
+    longest_seq_len: int | None
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether the plan stays within the limit."""
+        return None if self.limit is None else self.plan.total_bytes <= self.limit.size_bytes
+
+
 def longest_seq_len(
-    recipe: Recipe, vocab_size: int, device: "torch.device | str", limit_bytes: int, launch: Launch = ALONE
+    recipe: Recipe, vocab_size: int, device: torch.device | str, limit_bytes: int, launch: Launch = ALONE
 ) -> int:
     """Returns the largest multiple of 1,024 for `data.seq_len` whose plan stays within a limit; 0 where none does."""
     fitting, beyond = 0, _LONGEST // _GRANULE + 1
@@ -33,7 +52,7 @@ def longest_seq_len(
     return fitting * _GRANULE
 
 
-def planning_limit(recipe: Recipe, device: "torch.device | str", launch: Launch = ALONE) -> MemoryLimit:
+def planning_limit(recipe: Recipe, device: torch.device | str, launch: Launch = ALONE) -> MemoryLimit:
     """Returns the memory that a process may plan for: `memory.limit`, capped by the device or the control group.
 
     The processes of a machine share its memory; each has a GPU of its own.
@@ -47,13 +66,33 @@ def planning_limit(recipe: Recipe, device: "torch.device | str", launch: Launch 
     return limit
 
 
+def fit_plan(recipe: Recipe, vocab_size: int) -> FittedPlan:
+    """Returns the plan of a recipe, and whether it fits this machine or `memory.limit`.
+
+    A recipe for CUDA can be planned on a machine without CUDA; only `memory.limit` then sets a limit.
+    """
+    device, limit = _device_and_limit(recipe)
+    plan = plan_memory(recipe, vocab_size, device)
+    longest = None if limit is None else longest_seq_len(recipe, vocab_size, device, limit.size_bytes)
+    return FittedPlan(device, plan, limit, longest)
+
+
+def _device_and_limit(recipe: Recipe) -> tuple[str, MemoryLimit | None]:
+    word = recipe.train.device
+    if word.startswith("cuda") and not torch.cuda.is_available():
+        given = recipe.memory.limit
+        return "cuda", None if given is None else MemoryLimit(given, "memory.limit allows")
+    device = choose_device(word)
+    return device.type, planning_limit(recipe, device)
+
+
 def require_memory(
     recipe: Recipe,
     vocab_size: int,
-    device: "torch.device | str",
+    device: torch.device | str,
     longest_example: int | None = None,
     launch: Launch = ALONE,
-) -> Plan:
+) -> MemoryPlan:
     """Returns the plan of a run, after checking that it stays within `planning_limit`.
 
     `longest_example` is the length in tokens of the longest example, where the corpus has none of `data.seq_len`.
@@ -75,10 +114,10 @@ def require_memory(
 
 @contextmanager
 def out_of_memory_explained(
-    plan: Plan,
+    plan: MemoryPlan,
     recipe: Recipe,
     vocab_size: int,
-    device: "torch.device | str",
+    device: torch.device | str,
     attainable_bytes: Callable[[], int],
     snapshot: Path | None = None,
     launch: Launch = ALONE,
@@ -108,12 +147,12 @@ def out_of_memory_explained(
         ) from error
 
 
-def _most(plan: Plan) -> str:
+def _most(plan: MemoryPlan) -> str:
     name, size_bytes = plan.largest_category
     return f"most of it {name}, {_gigabytes(size_bytes)}"
 
 
-def _remedy(longest: int, plan: Plan, available_bytes: int) -> str:
+def _remedy(longest: int, plan: MemoryPlan, available_bytes: int) -> str:
     if longest:
         return f"lower data.seq_len to {longest:,} or less"
     if available_bytes <= plan.process_bytes:
@@ -122,7 +161,9 @@ def _remedy(longest: int, plan: Plan, available_bytes: int) -> str:
 
 
 def _with_seq_len(recipe: Recipe, seq_len: int) -> Recipe:
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"seq_len": seq_len})})
+    return recipe.model_copy(
+        update={"data": recipe.data.model_copy(update={"seq_len": seq_len, "seq_len_schedule": None})}
+    )
 
 
 def _gigabytes(size_bytes: int) -> str:

@@ -11,8 +11,9 @@ from revlm.model import resolve_model
 from revlm.model.kinds import KINDS
 from revlm.model.parts.feed_forward import FeedForward
 from revlm.model.parts.memory import FULL_BYTES, LayerSizes, Weights
-from revlm.model.shape import tile_tokens
-from revlm.ops.hashing import bucket_factors
+from revlm.model.precision import resolve_precision
+from revlm.model.shape import buckets_of_rounds, tile_tokens
+from revlm.ops.hashing import directions_of
 from revlm.ops.linear_cross_entropy import TILE as LOSS_TILE
 from revlm.recipe import LayerKind, Recipe
 from revlm.recipe import Model as ModelRecipe
@@ -62,8 +63,8 @@ class Sizes(LayerSizes):
 
     @property
     def rotations(self) -> int:
-        """The number of elements of the random directions of all hash layers, over all heads and rounds."""
-        return sum(KINDS[kind].hashes for kind in self.kinds) * self.n_rounds * self.d_model * self.directions
+        """The number of elements of the random directions of all hash layers, over all heads."""
+        return sum(KINDS[kind].hashes for kind in self.kinds) * self.d_model * self.directions
 
     @property
     def loss_tile(self) -> int:
@@ -77,7 +78,6 @@ def sizes_of(recipe: Recipe, vocab_size: int, device_kind: str, launch: Launch =
     They are those of one process; with several, each has its share of a step's examples.
     """
     model = resolve_model(recipe.model, recipe.data.seq_len)
-    assert isinstance(model.n_buckets, int)
     kinds = tuple(model.layers[layer % len(model.layers)] for layer in range(model.n_layers))
     heads = 1 if model.tie_embeddings else 2
     return Sizes(
@@ -86,7 +86,7 @@ def sizes_of(recipe: Recipe, vocab_size: int, device_kind: str, launch: Launch =
         d_ff=model.d_ff,
         n_heads=model.n_heads,
         n_rounds=model.n_rounds,
-        directions=sum(factor // 2 for factor in bucket_factors(model.n_buckets)),
+        directions=directions_of(buckets_of_rounds(model)),
         window=model.window,
         block=model.attention_block,
         tile=tile_tokens(model, recipe.train.tile, device_kind),
@@ -96,7 +96,7 @@ def sizes_of(recipe: Recipe, vocab_size: int, device_kind: str, launch: Launch =
         feed_forward_weights=_feed_forward_weights(model),
         other_weights=heads * vocab_size * model.d_model + model.d_model,
         muon=recipe.optimizer.name == "muon",
-        product_bytes=2 if recipe.train.precision == "bf16" else FULL_BYTES,
+        product_bytes=2 if resolve_precision(recipe.train.precision, device_kind) == "bf16" else FULL_BYTES,
         micro_batches=-(-recipe.train.gradient_accumulation_steps // launch.world_size),
         processes=launch.world_size,
         sharded=recipe.optimizer.sharded,

@@ -1,13 +1,23 @@
 """The section `data`: token folders, or texts that are tokenized during training."""
 
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    ModelWrapValidatorHandler,
+    StringConstraints,
+    Tag,
+    model_validator,
+)
 
 from revlm.limits import DEFAULT_LIMITS, Limits
-from revlm.recipe.section import RecipePath, Section, Share
+from revlm.recipe.section import Every, RecipePath, Section, Share
 from revlm.storage.paths import user_text
 
 
@@ -37,6 +47,7 @@ DataPath = Annotated[
 ]
 
 
+SeqLen = Annotated[int, Field(ge=2, le=2**24)]
 _Bound = Annotated[int, Field(ge=1, le=2**53)]
 
 
@@ -87,6 +98,11 @@ def _or_a_corpus(schema: dict[str, Any]) -> None:
     schema["anyOf"].insert(0, {"type": "string", "minLength": 1})
 
 
+SeqLenSchedule = Annotated[
+    tuple[Annotated[tuple[Every, SeqLen], Field(strict=False)], ...], Field(min_length=1, strict=False)
+]
+
+
 class Data(Section):
     """The tokens or texts, and how they are packed into examples."""
 
@@ -97,9 +113,12 @@ class Data(Section):
     """instead of path: a corpus that is tokenized during training, in its order, such as hf:owner/name; or a section
     {corpus: ..., split: ...}"""
     tokenizer: RecipePath | None = None
-    """tokenizer of a stream: a file, a folder that holds one, such as a token folder or a run, or bytes"""
-    seq_len: Annotated[int, Field(ge=2, le=2**24)] = 65536
-    """maximum tokens of one training example"""
+    """tokenizer of a stream: a file, a folder that holds one, such as a token folder or a run, or bytes; with binary, a
+    document is a file of any format, byte for byte"""
+    seq_len: SeqLen = 65536
+    """maximum tokens of one training example; with seq_len_schedule, the longest there"""
+    seq_len_schedule: SeqLenSchedule | None = None
+    """pairs of steps done and the seq_len from then on, such as [[0, 8192], [300, 65536]]"""
     packing: Literal["whole", "fixed"] = "whole"
     """whole: an example is a document, or several short ones; fixed: every example has seq_len tokens"""
     validation: Share = 0.05
@@ -107,6 +126,22 @@ class Data(Section):
     stream, about that share of its documents"""
     workers: Annotated[int, Field(ge=0, le=64)] = 1
     """threads that prepare examples, and how many examples they stay ahead; 0: prepare each when it is needed"""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _longest_of_schedule(cls, values: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        """Derives seq_len from a schedule, unless it is given; then they must agree."""
+        data = validate(values)
+        if data.seq_len_schedule is None:
+            return data
+        steps, lengths = zip(*data.seq_len_schedule, strict=True)
+        if steps[0] != 0 or any(after <= before for before, after in pairwise(steps)):
+            raise ValueError("seq_len_schedule should have ascending steps, the first of them 0")
+        if "seq_len" not in data.model_fields_set:
+            return data.model_copy(update={"seq_len": max(lengths)})
+        if data.seq_len != max(lengths):
+            raise ValueError(f"seq_len should be left out, or be the longest of seq_len_schedule, {max(lengths)}")
+        return data
 
     @model_validator(mode="after")
     def _tokens_or_texts(self) -> Self:
@@ -117,6 +152,17 @@ class Data(Section):
         if self.stream is None and self.tokenizer is not None:
             raise ValueError("should have no tokenizer together with path: token folders hold their own")
         return self
+
+    def seq_len_after(self, steps: int) -> int:
+        """The maximum tokens of an example of the step that follows so many."""
+        if self.seq_len_schedule is None:
+            return self.seq_len
+        return [seq_len for first, seq_len in self.seq_len_schedule if first <= steps][-1]
+
+    @property
+    def seq_len_changes(self) -> dict[int, int]:
+        """The seq_len after each number of steps at which it changes."""
+        return {step: after for (_, before), (step, after) in pairwise(self.seq_len_schedule or ()) if before != after}
 
     @property
     def paths(self) -> tuple[Path, ...]:

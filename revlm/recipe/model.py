@@ -9,10 +9,14 @@ from revlm.recipe.section import Section, Share
 LayerKind = Literal["local", "lsh", "full"]
 
 
+_BUCKETS = {2**power for power in range(2, 17)}
+
+
 def _buckets(value: object) -> object:
-    if value == "auto" or (type(value) is int and value in {2**power for power in range(2, 17)}):
-        return value
-    raise ValueError("should be auto or a power of two from 4 to 65536")
+    numbers = value if isinstance(value, list | tuple) else [value]
+    if value != "auto" and not all(type(number) is int and number in _BUCKETS for number in numbers):
+        raise ValueError("should be auto, a power of two from 4 to 65536, or a list of them, one for each round")
+    return tuple(numbers) if numbers is value else value
 
 
 class Model(Section):
@@ -33,8 +37,9 @@ class Model(Section):
     """the most recent tokens that a token attends to: of its bucket (lsh) or of its document (local)"""
     n_rounds: Annotated[int, Field(ge=1, le=64)] = 4
     """independent hashes of an lsh layer; a token attends to the union of their windows"""
-    n_buckets: Annotated[int | Literal["auto"], BeforeValidator(_buckets)] = "auto"
-    """buckets of one hash: a power of two from 4 to 65536, or auto (derived from seq_len and window)"""
+    n_buckets: Annotated[int | tuple[int, ...] | Literal["auto"], BeforeValidator(_buckets)] = "auto"
+    """buckets of one hash: a power of two from 4 to 65536, a list of them (one for each round), or auto (derived from
+    seq_len and window)"""
     successor_values: bool = True
     """an lsh layer also reads the successor of each token that it attends to"""
     reversible: bool = True
@@ -54,4 +59,11 @@ class Model(Section):
             raise ValueError(f"d_model {self.d_model} should be a multiple of n_heads {self.n_heads}")
         if self.d_model // self.n_heads % 2:
             raise ValueError(f"d_model {self.d_model} / n_heads {self.n_heads} should be even (rotary positions)")
+        return self
+
+    @model_validator(mode="after")
+    def _a_number_of_buckets_for_each_round(self) -> Self:
+        if isinstance(self.n_buckets, tuple) and len(self.n_buckets) != self.n_rounds:
+            given, rounds = len(self.n_buckets), self.n_rounds
+            raise ValueError(f"n_buckets has {given} numbers for {rounds} rounds: give one for each of the n_rounds")
         return self

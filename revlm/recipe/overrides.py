@@ -39,7 +39,7 @@ def apply_override(values: dict[str, Any], override: str) -> str | None:
 
 
 def drop_replaced_data(values: dict[str, Any], overrides: Sequence[str]) -> None:
-    """Removes the file's `data.path`, or its `data.stream` and tokenizer, if the overrides give the other one."""
+    """Removes what the overrides replace: `data.path`, or `data.stream` and tokenizer; seq_len, or its schedule."""
     data = values.get("data")
     if not isinstance(data, dict):
         return
@@ -49,6 +49,10 @@ def drop_replaced_data(values: dict[str, Any], overrides: Sequence[str]) -> None
     if data.get("path") is not None and "path" in given and "stream" not in given:
         for key in {"stream", "tokenizer"} - given:
             data.pop(key, None)
+    if data.get("seq_len_schedule") is not None and "seq_len_schedule" in given and "seq_len" not in given:
+        data.pop("seq_len", None)
+    if "seq_len" in given and "seq_len_schedule" not in given:
+        data.pop("seq_len_schedule", None)
 
 
 def _parts(override: str) -> list[str]:

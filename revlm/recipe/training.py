@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from revlm.recipe.section import Count, Device, Every, Section, Share, Size
+from revlm.recipe.section import Count, Device, Every, RecipePath, Section, Share, Size
 
 LoggingBackend = Literal["console", "jsonl", "tensorboard", "trackio"]
 Prompt = Annotated[str, StringConstraints(min_length=1)]
@@ -42,17 +42,23 @@ class Optimizer(Section):
 class LearningRateScheduler(Section):
     """The learning rate over the run."""
 
-    name: Literal["cosine"] = "cosine"
-    """linear warm-up, then half a cosine"""
+    name: Literal["cosine", "wsd", "constant"] = "cosine"
+    """after a linear warm-up: cosine (half a cosine to the end), wsd (stable, then a linear decay at the end) or
+    constant"""
     warmup_steps: Every = 100
     """steps until the learning rate reaches optimizer.lr; 0: no warm-up"""
+    decay_steps: Every = 100
+    """of wsd: steps of the decay at the end of the run; fewer if the warm-up leaves no room"""
     min_lr_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """the share of optimizer.lr that the learning rate decays to at the end"""
+    """the share of optimizer.lr that cosine and wsd decay to"""
 
 
 class Train(Section):
     """The loop."""
 
+    start_from: RecipePath | None = None
+    """run, checkpoint folder or exported folder whose weights, tokenizer and number of buckets the run starts with; a
+    checkpoint of its own goes before"""
     max_steps: Count = 2000
     """optimizer steps of the whole run"""
     gradient_accumulation_steps: Count = 1
@@ -60,8 +66,9 @@ class Train(Section):
     that any number of ranks takes the same steps"""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     """gradients with a larger norm are scaled down to this one"""
-    precision: Literal["bf16", "fp32"] = "bf16"
-    """precision of matrix products; weights are always fp32"""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """precision of matrix products, or auto: bf16 where the device multiplies it natively, else fp32; weights are
+    always fp32"""
     device: Device = "auto"
     """auto (cuda if available), cpu, cuda or cuda:N"""
     on_nonfinite: Literal["stop", "skip"] = "stop"

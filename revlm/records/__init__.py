@@ -4,7 +4,7 @@
 declared here and nowhere else.
 
     journal     metrics.jsonl: `Step` and `Validation`, one a line
-    plan        plan.json: `Plan`
+    plan        plan.json: `MemoryPlan`
     evaluation  evaluation.json: `Evaluation`, with the results of its probes
     files       the names of the files of a run folder
     reading     from bytes to records; whatever the bytes are, one sentence names the file that cannot be read
@@ -12,7 +12,7 @@ declared here and nowhere else.
 
 from revlm.records.evaluation import DocumentScore, Evaluation, PositionLoss, Total
 from revlm.records.journal import PHASES, JournalRecord, LayerUse, Sample, Samples, Step, Validation, peak_key
-from revlm.records.plan import Plan
+from revlm.records.plan import MemoryPlan
 from revlm.records.probes import (
     Ablation,
     Ablations,
@@ -22,11 +22,14 @@ from revlm.records.probes import (
     ContextLoss,
     CopyAccuracy,
     Copying,
+    DistanceLoss,
     Found,
     LayerRecall,
     NeedleDistance,
     NeedleTest,
+    PooledLoss,
     Recall,
+    Repeats,
     RoundsLoss,
 )
 from revlm.records.reading import (
@@ -35,6 +38,7 @@ from revlm.records.reading import (
     read_file,
     read_journal,
     read_record,
+    read_row_blocks,
     read_rows,
     read_samples,
     whole_bytes,
@@ -51,18 +55,21 @@ __all__ = [
     "ContextLoss",
     "CopyAccuracy",
     "Copying",
+    "DistanceLoss",
     "DocumentScore",
     "Evaluation",
     "Found",
     "JournalRecord",
     "LayerRecall",
     "LayerUse",
+    "MemoryPlan",
     "NeedleDistance",
     "NeedleTest",
-    "Plan",
+    "PooledLoss",
     "PositionLoss",
     "Recall",
     "Record",
+    "Repeats",
     "RoundsLoss",
     "Sample",
     "Samples",
@@ -75,6 +82,7 @@ __all__ = [
     "read_file",
     "read_journal",
     "read_record",
+    "read_row_blocks",
     "read_rows",
     "read_samples",
     "whole_bytes",

@@ -2,14 +2,14 @@
 
 from pydantic import Field
 
-from revlm.records.probes import Ablations, Answers, ContextGain, Copying, NeedleTest, Recall
+from revlm.records.probes import Ablations, Answers, ContextGain, Copying, NeedleTest, Recall, Repeats
 from revlm.records.record import Count, Many, Number, Positive, Record
 
 _MOST_BINS = 64  # positions double from bin to bin
 
 
 class Total(Record):
-    """The score of all documents."""
+    """The score over all documents."""
 
     tokens: Count
     bytes: Count
@@ -48,6 +48,7 @@ class Evaluation(Record):
     documents: Many[DocumentScore]
     positions: list[PositionLoss] = Field(max_length=_MOST_BINS)
     context: ContextGain | None = None
+    repeats: Repeats | None = None
     ablations: Ablations | None = None
     recall: Recall | None = None
     copying: Copying | None = None

@@ -27,14 +27,42 @@ class ContextLoss(Record):
 
 
 class ContextGain(Record):
-    """The gain of each context over the smallest; the titles of sampled documents that are too short for any."""
+    """The gain of each context over the smallest; `too_short` are the titles of documents too short for any context."""
 
     lengths: list[ContextLoss] = Field(max_length=MOST_ENTRIES)
     too_short: Many[str]
 
 
+class PooledLoss(Record):
+    """The loss of all tokens of some documents; its 95% confidence interval over documents, None for one document."""
+
+    documents: Count
+    tokens: Count
+    loss: Number
+    interval: tuple[Number, Number] | None
+
+
+class DistanceLoss(PooledLoss):
+    """The loss of the tokens that last completed their contexts between two distances in tokens ago."""
+
+    first: Positive
+    last: Positive
+
+
+class Repeats(Record):
+    """Losses of tokens that complete a context of so many tokens as before, and of all tokens.
+
+    Such a context came before, `most_earlier` times at most.
+    """
+
+    context: Positive
+    most_earlier: Positive
+    total: PooledLoss
+    distances: list[DistanceLoss] = Field(max_length=MOST_ENTRIES)
+
+
 class Ablation(Record):
-    """The loss without the attention of some layers, all of one kind, and what it is above the whole model's."""
+    """The loss with the attention of some layers removed, all of one kind, and its increase over the whole model's."""
 
     kind: str = Field(max_length=100)
     layers: _Layers
@@ -43,7 +71,7 @@ class Ablation(Record):
 
 
 class RoundsLoss(Record):
-    """The loss with so many rounds of hashing, and what it is above that with the model's own."""
+    """The loss with another number of hashing rounds, and its increase over the model's own number."""
 
     rounds: Positive
     loss: Number
@@ -67,7 +95,7 @@ class Ablations(Record):
 
 
 class LayerRecall(Record):
-    """Means over the sampled queries and the heads of a layer: shares of weight, and the keys of S(t)."""
+    """Means over the sampled queries and heads of a layer: shares of attention weight, and the size of S(t)."""
 
     layer: Layer
     found: Number
@@ -77,7 +105,7 @@ class LayerRecall(Record):
 
 
 class Recall(Record):
-    """The recall of each hash layer, and of how many queries of texts of how many tokens."""
+    """The recall of each hash layer, over `queries` queries of texts of `tokens` tokens."""
 
     queries: Count
     tokens: Count
@@ -97,7 +125,7 @@ class CopyAccuracy(Record):
 
 
 class Copying(Record):
-    """Accuracies by length and rounds; `chance` is that of guessing among the tokens that were drawn from."""
+    """Accuracies by length and rounds; `chance` is the accuracy of guessing among the tokens drawn from."""
 
     chance: Number
     own_rounds: Positive
@@ -105,7 +133,7 @@ class Copying(Record):
 
 
 class Found(Record):
-    """The share of targets that were predicted, their mean rank among all tokens (1: predicted) and their loss."""
+    """The share of targets predicted, their mean rank among all tokens (1: predicted) and their loss."""
 
     accuracy: Number
     rank: Number
@@ -113,7 +141,7 @@ class Found(Record):
 
 
 class NeedleDistance(Record):
-    """What was found over a distance in tokens, over so many needles, and what without the needles."""
+    """The result at a distance in tokens, over `needles` needles, with and without the needles in the text."""
 
     distance: Positive
     needles: Count
@@ -122,7 +150,7 @@ class NeedleDistance(Record):
 
 
 class NeedleTest(Record):
-    """Results by distance, what chance gives, and the titles of sampled documents too short for any distance."""
+    """Results by distance, the result of chance, and the titles of documents too short for any distance."""
 
     chance: Found
     distances: list[NeedleDistance] = Field(max_length=MOST_ENTRIES)

@@ -20,7 +20,7 @@ from revlm.imports import inside
 if TYPE_CHECKING:
     from revlm.report.files import Comparison, RunReport, write_comparison, write_report, write_sweep
     from revlm.report.history import History, read_history
-    from revlm.report.pictures.sweep import Curve
+    from revlm.report.pictures.plan import Curve
     from revlm.report.summary import Summary, summarize
 
 __all__ = [
@@ -40,7 +40,7 @@ _MODULES = {
     "files": ("Comparison", "RunReport", "write_comparison", "write_report", "write_sweep"),
     "history": ("History", "read_history"),
     "summary": ("Summary", "summarize"),
-    "pictures.sweep": ("Curve",),
+    "pictures.plan": ("Curve",),
 }
 
 

@@ -1,4 +1,4 @@
-"""The page that compares runs: losses in one picture, peaks, figures, and how the recipes differ."""
+"""The page that compares runs: losses in one picture, peak memory, key figures, and differences between recipes."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -17,7 +17,7 @@ from revlm.text import ABSENT
 
 
 def comparison_page(histories: Sequence[History]) -> str:
-    """The HTML page that compares runs, complete in itself."""
+    """The self-contained HTML page that compares runs."""
     names = run_names(histories)
     return page(
         "comparison.html.j2",
@@ -45,7 +45,7 @@ def peaks_picture(histories: Sequence[History]) -> Picture:
 
 
 def compared_evaluations(histories: Sequence[History]) -> dict[str, Section]:
-    """What was found of two runs or more, by the names of its pictures; a run keeps its colour in all."""
+    """Sections that compare the evaluations of at least two runs, by picture name; a run has the same colour in all."""
     names = run_names(histories)
     sections = {}
     for name, heading, charts in _compared_charts(histories):
@@ -72,7 +72,7 @@ def _compared_charts(histories: Sequence[History]) -> Iterator[tuple[str, str, l
 
 
 def _differences(histories: Sequence[History]) -> Iterator[tuple[str, list[str]]]:
-    """Yields the recipe keys that are not the same in all runs, with their values."""
+    """Yields the recipe keys whose values differ between runs, with their values."""
     for key in dict.fromkeys(key for history in histories for key in history.settings):
         values = [str(history.settings.get(key, ABSENT)) for history in histories]
         if key != "output_dir" and len(set(values)) > 1:

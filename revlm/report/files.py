@@ -1,4 +1,4 @@
-"""What a report leaves on disk: pages and pictures, each whole or not there at all."""
+"""Writes reports into run folders: pages and pictures, each written atomically."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from revlm.report.compare import compared_evaluations, comparison_page, comparis
 from revlm.report.history import History
 from revlm.report.page import POSITIONS, evaluation_sections, loss_picture, memory_picture, run_page
 from revlm.report.pictures.picture import Picture, standalone_png
-from revlm.report.pictures.sweep import Curve, draw_sweep
+from revlm.report.pictures.plan import Curve, draw_sweep
 from revlm.storage import replace_file, storage_errors
 
 _PICTURES = (POSITIONS, *PROBES)
@@ -17,7 +17,7 @@ _PICTURES = (POSITIONS, *PROBES)
 
 
 class RunReport(NamedTuple):
-    """The files of the report on one run; those of its evaluation by name, none where it was not evaluated."""
+    """The files of one run's report; `evaluation` is empty if the run was not evaluated."""
 
     page: Path
     loss: Path
@@ -30,7 +30,7 @@ class RunReport(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """The files that compare several runs; those of their evaluations by name."""
+    """The files that compare several runs; `evaluation` has the pictures of their evaluations by name."""
 
     page: Path
     loss: Path
@@ -87,7 +87,7 @@ def write_sweep(file: Path, key: str, curves: Sequence[Curve]) -> None:
 
 
 def comparison_folder(histories: Sequence[History]) -> Path:
-    """The folder that all runs lie in, or the working folder where they lie in different ones."""
+    """The folder that contains all runs, or the working directory if they are in different folders."""
     parents = {history.folder.resolve().parent for history in histories}
     if len(parents) > 1:
         return Path()
@@ -96,13 +96,13 @@ def comparison_folder(histories: Sequence[History]) -> Path:
 
 
 def _remove_old(pictures: Iterable[Path]) -> None:
-    """Removes pictures of an earlier evaluation, which the page no longer speaks of. Raises StorageError."""
+    """Removes pictures of an earlier evaluation, which the page no longer shows. Raises StorageError."""
     for picture in pictures:
         with storage_errors(f"removing {picture}, which is of an earlier evaluation,"):
             picture.unlink(missing_ok=True)
 
 
 def write_whole(file: Path, content: bytes) -> None:
-    """Writes a file, whole or not at all. Raises StorageError."""
+    """Writes a file atomically. Raises StorageError."""
     with storage_errors(f"writing {file}"):
         replace_file(file, content)

@@ -1,4 +1,4 @@
-"""The page of one run: what it is, its key figures, its pictures, what it wrote, and what it was made of."""
+"""The page of one run: its settings, key figures, pictures, samples and environment."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -10,13 +10,12 @@ from revlm.evaluation.probes import PROBES
 from revlm.evaluation.score_views import position_caption, position_chart, score_tables
 from revlm.evaluation.views import Table
 from revlm.records import PHASES, Evaluation, peak_key
-from revlm.report.history import History
-from revlm.report.pictures.buckets import draw_buckets, has_hash_layers
+from revlm.report.history import History, read_origin
 from revlm.report.pictures.charts import draw_panels
-from revlm.report.pictures.loss import draw_loss
 from revlm.report.pictures.memory import draw_memory
+from revlm.report.pictures.overlay import draw_losses
 from revlm.report.pictures.picture import Picture
-from revlm.report.pictures.throughput import draw_throughput
+from revlm.report.pictures.steps import draw_buckets, draw_loss, draw_throughput, has_hash_layers
 from revlm.report.rendering import page
 from revlm.report.summary import summarize
 from revlm.text import figure_text, human_bytes
@@ -27,7 +26,7 @@ _MOST_RECIPE = 100_000
 
 
 class Section(NamedTuple):
-    """A part of a page: its heading, its picture with a caption, and tables that fold."""
+    """A section of a page: its heading, its picture with a caption, and collapsible tables."""
 
     heading: str
     picture: Picture | None
@@ -36,7 +35,7 @@ class Section(NamedTuple):
 
 
 def run_page(history: History) -> str:
-    """The HTML page of a run, complete in itself."""
+    """The self-contained HTML page of a run."""
     recipe = history.recipe_text
     return page(
         "run.html.j2",
@@ -46,6 +45,7 @@ def run_page(history: History) -> str:
         figures=summarize(history),
         sections=[
             Section("Loss", loss_picture(history), _loss_caption(history)),
+            *start_sections(history),
             *(evaluation_sections(history.evaluation).values() if history.evaluation else ()),
             Section("Memory", memory_picture(history), _memory_caption(history)),
             _hash_layers(history),
@@ -70,7 +70,7 @@ def memory_picture(history: History) -> Picture:
 
 
 def evaluation_sections(evaluation: Evaluation) -> dict[str, Section]:
-    """A section for the scores and for each probe that was asked for, by the names of their pictures."""
+    """A section for the scores and one for each probe in the evaluation, by picture name."""
     chart = position_chart(evaluation)
     picture = None if chart is None else Picture(partial(draw_panels, [chart]), chart.caption)
     sections = {
@@ -89,7 +89,7 @@ def evaluation_sections(evaluation: Evaluation) -> dict[str, Section]:
 
 
 def at_a_glance(history: History) -> str:
-    """The recipe in one line: what the model and its examples are, as far as the recipe says."""
+    """The recipe in one line: model and example sizes, as far as the recipe gives them."""
     layers = history.setting("model.layers")
     parts = (
         ("model.n_layers", f" layers ({layers})" if layers else " layers"),
@@ -106,10 +106,25 @@ def at_a_glance(history: History) -> str:
     return " · ".join(f"{value:,}{words}" if type(value) is int else f"{value}{words}" for value, words in known)
 
 
+def start_sections(history: History) -> list[Section]:
+    """A section on the run that this one started from, with its curve where its journal is there; empty if none."""
+    if history.started_from is None:
+        return []
+    path, step = history.started_from
+    words = f"The weights of step {step:,} of {path} were those of this run before its first step."
+    origin = read_origin(history)
+    if origin is None:
+        return [Section("Start", None, f"{words} Its journal is not there.")]
+    picture = Picture(partial(draw_losses, [origin, history]), f"Losses of {origin.name} and of {history.name}")
+    return [Section("Start", picture, f"{words} Running means of both, by the tokens and the time of each.")]
+
+
 def _loss_caption(history: History) -> str:
     width = history.journal.steps.width
     every = "every step" if width == 1 else f"the least and the largest of each {width:,} steps"
     caption = "Below the steps: the tokens seen by then."
+    if history.seq_len_changes:
+        caption += " Dashed: where the examples change their length, and to how many tokens."
     if len(history.step_numbers) >= 80:
         caption = f"Thin: {every}; thick: running mean over a fortieth of the run. {caption}"
     has_validation = bool(len(history.journal.validations.highs("step")))

@@ -1,4 +1,4 @@
-"""HTML from templates: every value is escaped, control characters are made visible, and a page loads nothing."""
+"""Renders HTML templates: every value is escaped, control characters are made visible, and no page loads anything."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -13,7 +13,7 @@ from revlm.text import figure_text, human_bytes, human_count, human_duration, vi
 
 
 def page(template: str, **values: Any) -> str:
-    """The page of a template, such as `run.html.j2`."""
+    """Renders a template, such as `run.html.j2`."""
     colors = {"light": _colors(LIGHT), "dark": _colors(DARK)}
     return _environment().get_template(template).render(sources=sources, **colors, **values)
 

@@ -1,4 +1,4 @@
-"""Nested values of a recipe or an environment as one flat table, whatever somebody wrote there."""
+"""Flattens the nested values of a recipe or an environment into one table; the values are not trusted."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,7 +13,7 @@ _LONGEST = 2000
 
 
 def settings_of(content: Any) -> Settings:
-    """Returns the values of nested mappings by their keys; ValueError where there are more than a recipe can have."""
+    """Returns the values of nested mappings by dotted key; raises ValueError if there are too many."""
     if not isinstance(content, Mapping):
         raise ValueError("holds no mapping of keys to values")
     settings: Settings = {}
@@ -48,14 +48,14 @@ def _listed(values: list[Any], depth: int, visited: list[int]) -> Iterator[str]:
 
 
 def _leaf(value: Any) -> Any:
-    """A value without parts; what is too long to print, such as an integer of a million digits, is named."""
+    """A scalar value; one that is too long to print, such as an integer of a million digits, is described instead."""
     if isinstance(value, int) and value.bit_length() > 64:
         return f"an integer of {value.bit_length():,} bits"
     return value if isinstance(value, int | float) else str(value)[:_LONGEST]
 
 
 def _count(visited: list[int], depth: int) -> None:
-    """Counts a value against what aliases of YAML can make of a few bytes."""
+    """Counts a value against the limits, since YAML aliases can expand a few bytes without bound."""
     visited[0] += 1
     if visited[0] > _MOST_VALUES or depth > _DEEPEST:
         raise ValueError(f"holds more than {_MOST_VALUES:,} values, or some deeper than {_DEEPEST} levels")

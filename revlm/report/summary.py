@@ -1,4 +1,4 @@
-"""The key figures of a run: the few numbers that a reader compares first."""
+"""The key figures of a run."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -53,7 +53,7 @@ def summarize(history: History) -> Summary:
 
 
 def last_loss(history: History) -> float | None:
-    """The mean of those among the last five losses that are finite; None where none is."""
+    """The mean of the finite losses among the last five; None if there is none."""
     last = [loss for loss in history.journal.last_losses if loss is not None]
     return sum(last) / len(last) if last else None
 

@@ -4,6 +4,7 @@ from revlm.records import read_rows as read_journal
 from revlm.records.files import step_of
 from revlm.runs.checkpoint import Checkpoint, end_save, load_checkpoint, require_room, save_checkpoint
 from revlm.runs.environment import describe_environment
+from revlm.runs.exported import ExportedModel, is_exported, load_exported
 from revlm.runs.folder import RunFolder, newest_run
 from revlm.runs.inventory import (
     checkpoint_path,
@@ -20,23 +21,28 @@ from revlm.runs.machine import MemoryLimit, choose_device, memory_limit, memory_
 from revlm.runs.memory import MemoryMeter
 from revlm.runs.own import load_own_recipe, require_own
 from revlm.runs.snapshot import memory_snapshot_on_failure
+from revlm.runs.start import Start, read_start
 from revlm.runs.trackers import Trackers, require_trackers
 
 __all__ = [
     "Checkpoint",
+    "ExportedModel",
     "Journal",
     "MemoryLimit",
     "MemoryMeter",
     "RunFolder",
+    "Start",
     "Trackers",
     "checkpoint_path",
     "choose_device",
     "describe_environment",
     "end_save",
     "export_weights",
+    "is_exported",
     "is_kept_forever",
     "list_checkpoints",
     "load_checkpoint",
+    "load_exported",
     "load_own_recipe",
     "memory_limit",
     "memory_limit_bytes",
@@ -46,6 +52,7 @@ __all__ = [
     "prune_checkpoints",
     "prune_to_intact",
     "read_journal",
+    "read_start",
     "require_own",
     "require_room",
     "require_trackers",

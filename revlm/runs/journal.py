@@ -9,16 +9,15 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from revlm.errors import StorageError
 from revlm.records import Step, Validation, offset_after, whole_bytes
 from revlm.records.reading import record_of
-from revlm.storage import Folder, append_whole, storage_errors, sync_folder
+from revlm.storage import Closing, Folder, append_whole, storage_errors, sync_folder
 
 
-class Journal:
+class Journal(Closing):
     """Appends records to a journal; opening it truncates a last line that a kill left incomplete."""
 
     def __init__(self, path: Path) -> None:
@@ -66,14 +65,6 @@ class Journal:
                     f"the journal {self.path} was removed or replaced while the run wrote to it: restore it from "
                     "a copy, or run the same command again to resume without its records"
                 )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _plain(value: Any) -> Any:

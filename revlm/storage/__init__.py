@@ -1,5 +1,6 @@
 """Files and folders that survive a kill: synced before they are renamed, written atomically, locked by one process."""
 
+from revlm.storage.closing import Closing
 from revlm.storage.files import (
     append_whole,
     json_bytes,
@@ -18,6 +19,7 @@ from revlm.storage.sealing import digest_of_json, is_sealed, read_sealed, sealed
 
 __all__ = [
     "LOCK_NAME",
+    "Closing",
     "Folder",
     "FolderLock",
     "Ours",

@@ -1,6 +1,5 @@
 """Writes that survive a kill or a power cut: data reaches the disk before the name that announces it."""
 
-import errno
 import hashlib
 import json
 import os
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from revlm.errors import StorageError
+from revlm.errors import StorageError, shortage
 from revlm.storage.folder import Folder
 
 _CHUNK_BYTES = 1 << 20
@@ -22,8 +21,8 @@ def storage_errors(action: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise StorageError(f"disk full while {action}: free space there and run the same command again") from error
+        if short := shortage(error.errno):
+            raise StorageError(f"{short[0]} while {action}: {short[1]}") from error
         place = f" ({error.filename})" if error.filename else ""
         raise StorageError(
             f"{action} failed, {error.strerror or error}{place}: give a folder that can be read and written"

@@ -2,22 +2,21 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import NoReturn
 
-from revlm.corpus import open_corpus, pinned, require_undamaged
-from revlm.errors import Interrupted, StorageError
+from revlm.corpus import open_corpus, require_undamaged
+from revlm.errors import Interrupted
 from revlm.launch import launch_of
-from revlm.model import resolve_model
 from revlm.ops.heap import keep_large_blocks_apart
-from revlm.planning import Plan, out_of_memory_explained, require_memory
-from revlm.recipe import Data, Recipe, Stream, load_recipe
-from revlm.recipe import Model as ModelRecipe
+from revlm.planning import out_of_memory_explained, require_memory
+from revlm.recipe import Recipe
 from revlm.recipe.of_run import TRAINED_IN, trained_in
+from revlm.records import MemoryPlan
+from revlm.records.files import STARTED_FROM
 from revlm.runs import (
     MemoryMeter,
     RunFolder,
+    Start,
     describe_environment,
     end_save,
     list_checkpoints,
@@ -33,6 +32,7 @@ from revlm.storage import FolderLock
 from revlm.training.checkpoint_schedule import CheckpointSchedule
 from revlm.training.process_group import join_ranks
 from revlm.training.ranks import Ranks
+from revlm.training.resolving import resolved
 from revlm.training.run_log import RunLog, open_run_log
 from revlm.training.schedule import Schedule, jump_notice
 from revlm.training.settings import require_same_checkpoint, require_same_settings
@@ -68,8 +68,9 @@ def train(
         RankError: another rank has ended, or does not respond.
         ResourceError: a step would need more memory than `memory.limit` allows or the device has, or memory ran out.
         StorageError: the run folder is in use, cannot be written, has no room for the checkpoints ahead, or holds
-            checkpoints that were trained with other settings.
-        UsageError: a tracker of `logging.backends` is not installed, or there are more ranks than examples in a step.
+            checkpoints that were trained with other settings; or `train.start_from` holds nothing to start from.
+        UsageError: a tracker of `logging.backends` is not installed, there are more ranks than examples in a step, or
+            the weights of `train.start_from` do not fit.
     """
     with join_ranks(launch_of(os.environ)) as ranks:
         yield from _train(recipe, message if ranks.is_rank0 else _discard, stop, ranks, dry_run, allow_change)
@@ -86,7 +87,7 @@ def _train(
         )
     trackers = ranks.run_on_all(lambda: require_trackers(recipe.logging.backends))
     device = ranks.run_on_all(lambda: ranks.device(recipe.train.device))
-    recipe = recipe.model_copy(update={"model": _resolved_model(recipe, ranks), "data": _pinned_data(recipe, ranks)})
+    recipe, start = resolved(recipe, device, ranks, message)
     ranks.run_on_all(lambda: _require_undamaged_tokens(recipe, ranks, stop))
     corpus = ranks.run_on_all(lambda: open_corpus(recipe.data, recipe.seed, message, verified=True, stop=stop))
     require_same_settings(recipe, corpus, ranks)
@@ -101,6 +102,7 @@ def _train(
             out_of_memory_explained(plan, recipe, vocab_size, device, meter.attainable_bytes, launch=ranks.launch),
             Trainer(recipe, corpus, ranks, device, meter, stop) as trainer,
         ):
+            _start(trainer, start, message)
             try:
                 yield trainer.train_step()
             except Stopped as stopped:
@@ -117,6 +119,8 @@ def _train(
     ):
         ranks.run_on_rank0(folder.remove_unfinished)
         is_resumed = _resume(trainer, folder, message, allow_change)
+        if not is_resumed:
+            _start(trainer, start, message)
         saving = CheckpointSchedule(recipe, trainer.step, trainer.step if is_resumed else None)
         ranks.run_on_rank0(lambda: _write_run_files(folder, trainer, saving, plan))
         with (
@@ -124,40 +128,6 @@ def _train(
             memory_snapshot_on_failure(snapshot),
         ):
             yield from _records(trainer, folder, lock, log, saving)
-
-
-def _resolved_model(recipe: Recipe, ranks: Ranks) -> ModelRecipe:
-    """The recipe's model, with n_buckets taken from the run's checkpoint if it has one, else derived."""
-    if recipe.model.n_buckets == "auto" and (stored := ranks.broadcast(lambda: _stored_buckets(recipe.output_dir))):
-        return recipe.model.model_copy(update={"n_buckets": stored})
-    return resolve_model(recipe.model, recipe.data.seq_len)
-
-
-def _stored_buckets(run: Path) -> int | None:
-    """The n_buckets in the newest checkpoint whose state is undamaged; None if there is none."""
-    for path in reversed(list_checkpoints(run)):
-        with suppress(StorageError):  # newest_checkpoint reports it
-            stored: int = load_checkpoint(path, groups=()).state["settings"]["model.n_buckets"]
-            return stored
-    return None
-
-
-def _pinned_data(recipe: Recipe, ranks: Ranks) -> Data:
-    """The recipe's data; a hub dataset is pinned to the commit that the run started with, else to the current one."""
-    stream = recipe.data.stream
-    if stream is None:
-        return recipe.data
-    revision = ranks.broadcast(lambda: _pinned(stream, recipe.output_dir).revision)
-    return recipe.data.model_copy(update={"stream": stream.model_copy(update={"revision": revision})})
-
-
-def _pinned(stream: Stream, output_dir: Path) -> Stream:
-    written = RunFolder(output_dir).recipe
-    if stream.revision is None and written.is_file():
-        of_run = load_recipe(written).data.stream
-        if of_run is not None and of_run.model_copy(update={"revision": None, "errors": stream.errors}) == stream:
-            stream = stream.model_copy(update={"revision": of_run.revision})
-    return pinned(stream)
 
 
 def _require_undamaged_tokens(recipe: Recipe, ranks: Ranks, stop: Stop) -> None:
@@ -185,6 +155,13 @@ def _resume(trainer: Trainer, folder: RunFolder, message: Message, allow_change:
     return True
 
 
+def _start(trainer: Trainer, start: Start | None, message: Message) -> None:
+    """Loads, on every rank, the weights that the recipe starts from, if any."""
+    if start is not None:
+        trainer.ranks.run_on_all(lambda: trainer.start_from(start))
+        message(f"starting from the weights of {start.path}, trained for {start.step:,} steps")
+
+
 def _resume_message(trainer: Trainer, folder: RunFolder) -> str:
     step, max_steps = trainer.step, trainer.recipe.train.max_steps
     if step < max_steps:
@@ -196,7 +173,7 @@ def _resume_message(trainer: Trainer, folder: RunFolder) -> str:
     )
 
 
-def _write_run_files(folder: RunFolder, trainer: Trainer, saving: CheckpointSchedule, plan: Plan) -> None:
+def _write_run_files(folder: RunFolder, trainer: Trainer, saving: CheckpointSchedule, plan: MemoryPlan) -> None:
     """Requires room for the checkpoints ahead; writes recipe, tokenizer, environment and plan into the run folder."""
     require_room(
         folder,
@@ -209,8 +186,9 @@ def _write_run_files(folder: RunFolder, trainer: Trainer, saving: CheckpointSche
     folder.write_environment(
         describe_environment(trainer.device)
         | {"processes": trainer.ranks.world_size, TRAINED_IN: trained_in(folder.path)}
+        | ({} if trainer.started_from is None else {STARTED_FROM: trainer.started_from})
     )
-    folder.write_plan(plan.to_json())
+    folder.write_plan(plan.model_dump(mode="json"))
 
 
 def _records(

@@ -19,9 +19,12 @@ KNOWN_RECORDS = 2000  # of a resumed run, the last ones: enough to know its thro
 class RunLog:
     """The log of a run in progress."""
 
-    def __init__(self, folder: RunFolder, journal: Journal, trackers: Trackers, message: Message) -> None:
+    def __init__(
+        self, folder: RunFolder, journal: Journal, trackers: Trackers, changes: Mapping[int, int], message: Message
+    ) -> None:
+        """`changes` are those of the examples' length: `Data.seq_len_changes`."""
         self._folder, self._journal, self._trackers, self._message = folder, journal, trackers, message
-        self._throughput = ThroughputWatch()
+        self._changes, self._throughput = changes, ThroughputWatch(changes)
         self.evaluated_step = 0
         """step of the last evaluation before this start; 0 if the last records have none"""
         self._logged_step = 0
@@ -46,6 +49,8 @@ class RunLog:
         if samples:
             self._folder.write_samples(record["step"], samples)
         self._trackers.append(self._journal.append(record), samples)
+        if record["event"] == "step" and (seq_len := self._changes.get(record["step"] - 1)):
+            self._message(f"step {record['step']}: examples of up to {seq_len:,} tokens from here on")
         if "skipped" in record:
             titles = shown_titles(record["skipped_documents"])
             self._message(
@@ -72,6 +77,6 @@ def open_run_log(
         journal.truncate_after(step)
         folder.remove_samples_after(step)
         with Trackers(trackers, folder, recipe, step, message) as opened:
-            log = RunLog(folder, journal, opened, message)
+            log = RunLog(folder, journal, opened, recipe.data.seq_len_changes, message)
             log.report_missing_records(step)
             yield log

@@ -1,7 +1,7 @@
-"""The learning rate, a pure function of the step: linear warm-up, then half a cosine."""
+"""The learning rate, a pure function of the step: linear warm-up, then what `lr_scheduler.name` says."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -15,14 +15,18 @@ class Schedule:
     """The learning rate of every step of a run.
 
     Attributes:
+        name: the shape after the warm-up, a key of `SHAPES`.
         peak: the highest learning rate.
         warmup_steps: steps until the peak; with 0, the first step has it.
-        min_ratio: the share of the peak that the cosine decays to.
+        decay_steps: steps over which wsd decays, at the end of the run.
+        min_ratio: the share of the peak that the learning rate decays to.
         max_steps: steps of the whole run.
     """
 
+    name: str
     peak: float
     warmup_steps: int
+    decay_steps: int
     min_ratio: float
     max_steps: int
 
@@ -30,32 +34,69 @@ class Schedule:
     def of(cls, recipe: Recipe) -> Self:
         """Returns the schedule of a recipe."""
         scheduler = recipe.lr_scheduler
-        return cls(recipe.optimizer.lr, scheduler.warmup_steps, scheduler.min_lr_ratio, recipe.train.max_steps)
+        return cls(
+            scheduler.name,
+            recipe.optimizer.lr,
+            scheduler.warmup_steps,
+            scheduler.decay_steps,
+            scheduler.min_lr_ratio,
+            recipe.train.max_steps,
+        )
 
     @classmethod
     def of_settings(cls, settings: Mapping[str, Any]) -> Self | None:
         """Returns the schedule in the settings of a checkpoint; None if they have none."""
-        keys = ("optimizer.lr", "lr_scheduler.warmup_steps", "lr_scheduler.min_lr_ratio", "train.max_steps")
-        return cls(*(settings[key] for key in keys)) if all(key in settings for key in keys) else None
+        keys = ("name", "warmup_steps", "decay_steps", "min_lr_ratio")
+        named = [f"lr_scheduler.{key}" for key in keys]
+        names = [named[0], "optimizer.lr", *named[1:], "train.max_steps"]
+        return cls(*(settings[name] for name in names)) if all(name in settings for name in names) else None
 
     def learning_rate(self, step: int) -> float:
         """Returns the learning rate of a step; steps count from 1.
 
-        The cosine starts at the peak and reaches its minimum one step after the last step. So with a ratio of 0 every
+        A decay starts at the peak and reaches its minimum one step after the last step. So with a ratio of 0 every
         step still has an effect, and a run of one step trains at the peak.
         """
         if step <= self.warmup_steps:
             return self.peak * step / self.warmup_steps
-        peak_step = max(self.warmup_steps, 1)
-        progress = (step - peak_step) / max(self.max_steps + 1 - peak_step, 1)
-        cosine = (1 + math.cos(math.pi * min(progress, 1.0))) / 2
-        return self.peak * (self.min_ratio + (1 - self.min_ratio) * cosine)
+        return self.peak * (self.min_ratio + (1 - self.min_ratio) * SHAPES[self.name](self, step))
+
+    def progress_since(self, start: int, step: int) -> float:
+        """Returns how much of the way from step `start` to the end lies behind a step, 0 to 1."""
+        return min(max(step - start, 0) / max(self.max_steps + 1 - start, 1), 1.0)
+
+
+def _cosine(schedule: Schedule, step: int) -> float:
+    """Half a cosine from the peak to the end (Loshchilov and Hutter, arXiv 1608.03983)."""
+    return (1 + math.cos(math.pi * schedule.progress_since(max(schedule.warmup_steps, 1), step))) / 2
+
+
+def _wsd(schedule: Schedule, step: int) -> float:
+    """Warm-up, stable, decay: the peak, then a line (Hu et al., arXiv 2404.06395; Haegele et al., arXiv 2405.18392)."""
+    peak_step = max(schedule.warmup_steps, 1)
+    return 1 - schedule.progress_since(max(schedule.max_steps - schedule.decay_steps, peak_step), step)
+
+
+def _constant(schedule: Schedule, step: int) -> float:
+    """The peak to the end."""
+    return 1.0
+
+
+SHAPES: dict[str, Callable[[Schedule, int], float]] = {"cosine": _cosine, "wsd": _wsd, "constant": _constant}
+"""What follows the warm-up: the share of the way from the minimum to the peak at a step, by `lr_scheduler.name`."""
 
 
 def jump_notice(before: Schedule, after: Schedule, done_steps: int) -> str | None:
-    """Returns a sentence if a run that resumes with another schedule changes its learning rate abruptly."""
-    old, new = before.learning_rate(max(done_steps, 1)), after.learning_rate(done_steps + 1)
-    if before == after or abs(new - old) <= _JUMP * old:
+    """Returns a sentence if a run that resumes with another schedule changes its learning rate abruptly.
+
+    That is more than a share both of the last rate and of the next one that the old schedule had.
+    """
+    old, planned, new = (
+        before.learning_rate(max(done_steps, 1)),
+        before.learning_rate(done_steps + 1),
+        after.learning_rate(done_steps + 1),
+    )
+    if min(abs(new - old), abs(new - planned)) <= _JUMP * old:
         return None
     return (
         f"the learning rate jumps from {old:.2e} at step {done_steps} to {new:.2e} at step {done_steps + 1}, because "

@@ -2,7 +2,7 @@
 
 from bisect import insort
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from statistics import median
 from typing import Any
 
@@ -16,10 +16,12 @@ class ThroughputWatch:
 
     It compares the median of the last 20 steps with the median of all steps before them, of which there must be at
     least 20; of a resumed run, the last 2,000 records before this start count. While the run is slow, its steps do not
-    join the earlier ones: the baseline stays what the run once reached.
+    join the earlier ones: the baseline stays what the run once reached. After the steps `changes` the examples have
+    another length, and so another throughput: the comparison starts again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, changes: Collection[int] = ()) -> None:
+        self._changes = changes
         self._last: deque[float] = deque()
         self._earlier: list[float] = []  # sorted
         self._is_slow = False
@@ -27,6 +29,10 @@ class ThroughputWatch:
     def notice(self, record: Mapping[str, Any]) -> str | None:
         """A sentence when throughput drops below 0.8 of the baseline; the next one only after it was back at 0.9."""
         rate = record.get("tokens_per_second")
+        if record.get("event") == "step" and record["step"] - 1 in self._changes:
+            self._last.clear()
+            self._earlier.clear()
+            self._is_slow = False
         if record.get("event") != "step" or rate is None:
             return None
         self._last.append(rate)

@@ -20,7 +20,7 @@ _WORDS = {
     torch.int64: "i64",
 }
 # A long example; the result depends only on whether numbers are multiples of 16, or 1.
-_TOKENS, _ROWS, _FACTORS = 65536, 8, (32, 32)
+_TOKENS, _ROWS, _BUCKETS = 65536, 8, 1024
 _WARP = 32
 
 
@@ -60,6 +60,7 @@ def launches(head_dim: int, dtype: torch.dtype, rounds: int) -> list[Launch]:
     from revlm.ops.attention.triton.order import SortedOrder, order_launch
     from revlm.ops.attention.triton.query_gradients import query_launch
     from revlm.ops.fixed_point.triton import Streams
+    from revlm.ops.hashing.rotations import directions_of, rounds_alike
     from revlm.ops.hashing.triton import hash_launch
 
     def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -71,7 +72,8 @@ def launches(head_dim: int, dtype: torch.dtype, rounds: int) -> list[Launch]:
     sums = empty(_ROWS, _TOKENS, head_dim)
     order = SortedOrder(*(empty(_ROWS, rounds, _TOKENS, dtype=torch.int32) for _ in range(4)))
     sorted_token = empty(_ROWS, rounds, _TOKENS, dtype=torch.int64)
-    rotations = empty(_ROWS, rounds, head_dim, sum(_FACTORS) // 2)
+    (alike,) = rounds_alike(rounds * [_BUCKETS])
+    rotations = empty(_ROWS, head_dim, directions_of(rounds * [_BUCKETS]))
     options: dict[str, Any] = {"include_self": False, "block": 64}
     given = Given(q, k, v, scale, log_sum_exp, d_out, delta, order, **options)
     round_ = rounds - 1
@@ -80,7 +82,7 @@ def launches(head_dim: int, dtype: torch.dtype, rounds: int) -> list[Launch]:
         query_launch(given, out, sums, d_scale, round_=round_),
         key_launch(given, sums, sums, round_=round_, add_to_d_k=True),
         order_launch(order.token, sorted_token, order, 64),
-        hash_launch(k, rotations, order.token, _FACTORS),
+        hash_launch(k, rotations, order.token, alike),
         *_norms(empty(_TOKENS, 512), empty(_TOKENS, 512, dtype=dtype)),
         Streams(20, k.device).launch(empty(_TOKENS, 512, dtype=torch.int32), empty(_TOKENS, 512, dtype=dtype), 1),
     ]

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from bench.schedule import DEPTH_SYSTEMS, Plan
+from bench.schedule import DEPTH_SYSTEMS, Suite
 from bench.summary import Row, faster_precision
 from bench.systems import SYSTEMS
 from revlm.report.files import write_whole
@@ -24,15 +24,15 @@ _HEIGHT = 3.4
 _COLORS = {system: LIGHT.run_color(place) for place, system in enumerate(SYSTEMS)}
 
 
-def write_pictures(folder: Path, rows: Sequence[Row], plan: Plan) -> list[Path]:
+def write_pictures(folder: Path, rows: Sequence[Row], suite: Suite) -> list[Path]:
     """Writes time.png and memory.png where lengths were compared, depth.png where depths were. Raises StorageError."""
     pictures = {}
     if any(row.seconds for row in rows):
-        if len(plan.lengths) > 1:
-            pictures["time.png"] = time_picture(rows, plan.layers[0])
-            pictures["memory.png"] = memory_picture(rows, plan.layers[0])
-        if len(plan.layers) > 1:
-            pictures["depth.png"] = depth_picture(rows, plan.depth_tokens)
+        if len(suite.lengths) > 1:
+            pictures["time.png"] = time_picture(rows, suite.layers[0])
+            pictures["memory.png"] = memory_picture(rows, suite.layers[0])
+        if len(suite.layers) > 1:
+            pictures["depth.png"] = depth_picture(rows, suite.depth_tokens)
     for name, content in pictures.items():
         write_whole(folder / name, content)
     return [folder / name for name in pictures]

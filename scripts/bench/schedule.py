@@ -15,7 +15,7 @@ DEPTH_SYSTEMS = ("revlm", "revlm-stored")
 
 
 @dataclass(frozen=True)
-class Plan:
+class Suite:
     """The comparison of all systems at each length, and of revlm at each further depth, in each precision.
 
     `layers[0]` is the depth of the comparison. A measurement that took longer than `once_beyond_seconds` is not
@@ -55,14 +55,14 @@ class Plan:
             yield tasks
 
 
-def measurements(plan: Plan) -> Iterator[Task | Measurement]:
+def measurements(suite: Suite) -> Iterator[Task | Measurement]:
     """Yields each task when it starts, and its measurement when it ends or is not tried."""
     finished: dict[Cell, dict[str, Any]] = {}
-    for tasks in plan.rounds():
+    for tasks in suite.rounds():
         for task in tasks:
             cell = Cell.of(task)
             before = finished.get(cell)
-            if before is not None and not _is_repeated(before, plan):
+            if before is not None and not _is_repeated(before, suite):
                 continue
             reason = _reason_not_to_try(task, finished)
             if reason is not None:
@@ -70,14 +70,14 @@ def measurements(plan: Plan) -> Iterator[Task | Measurement]:
             else:
                 yield task
                 result = measure_alone(
-                    task, seconds_limit=plan.seconds_limit, memory_limit_bytes=plan.memory_limit_bytes
+                    task, seconds_limit=suite.seconds_limit, memory_limit_bytes=suite.memory_limit_bytes
                 )
             finished[cell] = result
             yield Measurement(task, result)
 
 
-def _is_repeated(before: dict[str, Any], plan: Plan) -> bool:
-    return before["status"] == "done" and seconds_of(before) <= plan.once_beyond_seconds
+def _is_repeated(before: dict[str, Any], suite: Suite) -> bool:
+    return before["status"] == "done" and seconds_of(before) <= suite.once_beyond_seconds
 
 
 def _reason_not_to_try(task: Task, finished: dict[Cell, dict[str, Any]]) -> str | None:

@@ -19,14 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from bench.shape import Shape, random_example
+from bench.step import apply_gradients, forward_backward, make_optimizer
 from bench.systems import SYSTEMS, Loss
 from revlm.errors import ResourceError
 from revlm.ops.heap import return_freed_memory
 from revlm.runs import MemoryMeter
 
 WARM_UP_TOKENS = 1024
-LEARNING_RATE = 3e-4
-MAX_GRADIENT_NORM = 1.0
 
 
 @dataclass(frozen=True)
@@ -99,23 +98,18 @@ class _Step:
     def run(self, tokens: int) -> float:
         """Runs the step; returns the loss in nats per token."""
         inputs, targets = random_example(replace(self.task.shape, tokens=tokens), self.task.seed)
-        half, caches = self.task.precision == "bf16", SYSTEMS[self.task.system].caches_casts
-        with self._phase("forward"), torch.autocast("cpu", torch.bfloat16, enabled=half, cache_enabled=caches):
-            loss = self.loss(inputs, targets)
-            nats = float(loss.detach())
+        task = self.task
+        nats = float(forward_backward(task.system, self.loss, inputs, targets, task.precision, self._phase))
         if not math.isfinite(nats):
             raise ArithmeticError(f"the loss is {nats}")
-        with self._phase("backward"):
-            loss.backward()
         if self.task.full_step:
             self._update()
         return nats
 
     def _update(self) -> None:
-        optimizer = torch.optim.AdamW(self.model.parameters(), lr=LEARNING_RATE, fused=True)
+        optimizer = make_optimizer(self.model)
         with self._phase("optimizer"):
-            nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
-            optimizer.step()
+            apply_gradients(self.model, optimizer)
         tensors = (value for state in optimizer.state.values() for value in state.values())
         self.optimizer_bytes = _bytes_of([value for value in tensors if isinstance(value, Tensor)])
 

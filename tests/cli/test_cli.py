@@ -1,9 +1,12 @@
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
@@ -59,6 +62,19 @@ def test_every_command_has_help_with_an_example(capsys, name):
     exit_code, out, _ = run(capsys, name, "--help")
     assert exit_code == 0
     assert f"revlm {name} " in out.partition("Example")[2]
+
+
+def described(command: Any) -> Iterator[tuple[str, str]]:
+    """The help of each option and argument of a command and its subcommands, by name."""
+    for subcommand in getattr(command, "commands", {}).values():
+        yield from described(subcommand)
+    yield from ((each.name, each.help) for each in command.params if getattr(each, "help", None))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_every_option_is_a_sentence(name):
+    command = cast(Any, cli.app).info.cls(name="revlm").get_command(cast(Any, None), name)
+    assert [(option, text) for option, text in described(command) if not re.fullmatch(r"[A-Z.].*\.", text)] == []
 
 
 def test_no_command_is_help(capsys):

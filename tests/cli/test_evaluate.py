@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from revlm.cli import evaluation_tables, main
+from revlm.cli import main
+from revlm.cli.terminal import evaluation_tables
 from revlm.corpus import tokenize_corpus
 from revlm.evaluation import score_views
 from revlm.report import read_history
@@ -83,12 +84,20 @@ def test_everything_can_be_asked_at_once_and_stays_for_the_report(
     small = ("--context-lengths", "16,64", "--samples", "2", "--tokens", "300")
     assert main(["evaluate", "--run", str(run), "--device", "cpu", "--all", *small]) == 0
     out = capsys.readouterr().out
-    for words in ("context", "layer 1 (lsh)", "rounds of hashing", "best as many keys", "copies", "distance"):
+    for words in (
+        "context",
+        "a rare context of 3 tokens",
+        "layer 1 (lsh)",
+        "rounds of hashing",
+        "best as many keys",
+        "copies",
+        "distance",
+    ):
         assert words in out
     evaluation = read_history(run).evaluation
     assert evaluation is not None
     sections = evaluation_sections(evaluation)
-    assert list(sections) == ["positions", "context", "ablations", "recall", "copying", "needle", "answers"]
+    assert list(sections) == ["positions", "context", "repeats", "ablations", "recall", "copying", "needle", "answers"]
     assert [name for name, section in sections.items() if section.picture is None] == ["recall", "answers"]
 
 

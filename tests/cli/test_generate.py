@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from revlm.cli import main
-from revlm.cli.terminal import prefill_progress
+from revlm.cli.terminal import progress as progress_module
 from revlm.cli.terminal.streams import guarded_streams, print_content
-from revlm.generation import Decoder, Sampling, Writing, load_model, writing
+from revlm.generation import Decoder, Sampling, TextGenerator, load_model, text_generator
 from revlm.generation.sampling import SampleRng
 from revlm.model.decoding import CachedStack
 from tests.tiny_run import write_run
@@ -328,9 +328,9 @@ def test_lines_are_continued_in_turns_with_all_that_stands_before(
     trained = load_model(folder, "cpu")
     text, expected = b"", ""
     for line in ("the “old” ", "", "clerk\n went"):
-        writing = Writing(trained.model, trained.tokenizer, Sampling(0))
-        writing.append([*text, *line.encode()])
-        drawn = bytes(each.token for [each] in writing.continue_tokens(5) if each)
+        generator = TextGenerator(trained.model, trained.tokenizer, Sampling(0))
+        generator.append([*text, *line.encode()])
+        drawn = bytes(each.token for [each] in generator.continue_tokens(5) if each)
         text += line.encode() + drawn
         expected += whole_characters(drawn) + "\n"
     assert out == expected
@@ -409,8 +409,8 @@ def test_control_characters_do_not_reach_a_terminal(
 
 
 def test_a_long_prompt_tells_how_far_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prefill_progress, "SECONDS_BETWEEN_LINES", 0.0)
-    with prefill_progress.PrefillProgress() as progress:
+    monkeypatch.setattr(progress_module, "SECONDS_BETWEEN_PROMPT_LINES", 0.0)
+    with progress_module.PrefillProgress() as progress:
         for done in (4096, 8192, 10000):
             progress.show(done, 10000)
     lines = capsys.readouterr().err.splitlines()
@@ -421,7 +421,7 @@ def test_a_long_prompt_tells_how_far_it_is(capsys: pytest.CaptureFixture[str], m
 def test_a_long_prompt_has_a_bar_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stderr", Terminal())
-    with prefill_progress.PrefillProgress() as progress:
+    with progress_module.PrefillProgress() as progress:
         progress.show(10, 10)
         assert sys.stderr.getvalue() == ""  # taken in at once
         progress.show(4096, 10000)
@@ -436,7 +436,7 @@ def test_memory_that_runs_out_has_a_remedy(
     def take(*arguments: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(Writing, "append", take)
+    monkeypatch.setattr(TextGenerator, "append", take)
     code, _, err = generate("--prompt", "a", "--samples", samples)
     assert code == 4
     assert f"out of memory: {words}" in err
@@ -452,7 +452,7 @@ def test_ctrl_c_leaves_out_the_rest_of_a_long_line(generate: Run, monkeypatch: p
         return extend(stack, inputs)
 
     monkeypatch.setattr(CachedStack, "extend", interrupted)
-    monkeypatch.setattr(writing, "Decoder", partial(Decoder, block=8))
+    monkeypatch.setattr(text_generator, "Decoder", partial(Decoder, block=8))
     code, out, err = generate("--interactive", "--max-tokens", 5)
     assert (code, out) == (0, "\n")
     assert "the first 15 of this line's 25 tokens were appended, the rest was dropped" in err

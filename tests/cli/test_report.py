@@ -28,11 +28,14 @@ def test_the_newest_run_is_reported_by_default(tmp_path: Path, monkeypatch: pyte
     assert all(Path(line.strip()).exists() for line in result.stdout.splitlines()[1:])
 
 
-def test_the_newest_run_may_be_one_of_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_newest_run_may_be_one_of_a_sweep_and_one_run_has_no_comparison(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     build_run(tmp_path / "runs" / "rates-sweep" / "lr-1", 1)
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(app, [])
-    assert result.stdout.splitlines()[1] == "  runs/rates-sweep/lr-1/report.html"
+    content = json.loads(CliRunner().invoke(app, ["--json"]).stdout)
+    assert [entry["run"] for entry in content["runs"]] == ["runs/rates-sweep/lr-1"]
+    assert content["comparison"] is None
 
 
 def test_several_runs_are_compared_once_each(tmp_path: Path) -> None:
@@ -43,11 +46,6 @@ def test_several_runs_are_compared_once_each(tmp_path: Path) -> None:
     assert [entry["run"] for entry in content["runs"]] == runs
     assert content["runs"][1]["figures"]["steps"] == 3
     assert content["comparison"]["page"] == str(tmp_path / "comparison.html")
-
-
-def test_one_run_has_no_comparison(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, [str(build_run(tmp_path / "a", 1)), "--json"])
-    assert json.loads(result.stdout)["comparison"] is None
 
 
 def test_nothing_is_written_where_one_of_the_runs_is_none(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from revlm.cli.terminal import tokenize_progress
+from revlm.cli.terminal import progress as progress_module
 from revlm.cli.terminal.streams import guarded_streams
 from revlm.cli.tokenize import default_output, tokenize
 from revlm.errors import DataError, UsageError
@@ -92,8 +92,8 @@ def test_the_default_output_of_a_pattern_has_the_name_of_its_folder(
 def test_the_title_in_work_is_shown_without_control_characters(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(tokenize_progress, "SECONDS_BETWEEN_LINES", 0.0)
-    with guarded_streams(), tokenize_progress.TokenizeProgress() as progress:
+    monkeypatch.setattr(progress_module, "SECONDS_BETWEEN_LINES", 0.0)
+    with guarded_streams(), progress_module.TokenizeProgress() as progress:
         progress.show(1, 2, "\x1b[2Jcalm")
     told = capsys.readouterr().err
     assert "\N{REPLACEMENT CHARACTER}[2Jcalm" in told

@@ -86,7 +86,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: cut(folder / "rows.jsonl.gz", gzip.compress(os.urandom(4000).hex().encode())),
         "rows.jsonl.gz is damaged or truncated after 0 bytes",
     ),
-    "a truncated Parquet file": (table, "rows.parquet is damaged or not a Parquet file, after row 0"),
+    "a truncated Parquet file": (table, "rows.parquet is damaged or not a Parquet file: it has no footer"),
     "a locked e-book": (
         lambda folder: book(
             folder, **{"META-INF/encryption.xml": '<e><CipherReference URI="one.xhtml"/></e>'}

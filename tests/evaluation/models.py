@@ -16,10 +16,19 @@ from revlm.recipe import Model
 VOCABULARY = 64
 
 
-def lively_scorer(*layers: str, n_layers: int = 2, window: int = 8, n_rounds: int = 2) -> Scorer:
+def lively_scorer(
+    *layers: str, n_layers: int = 2, window: int = 8, n_rounds: int = 2, n_buckets: int | tuple[int, ...] = 4
+) -> Scorer:
     """A random model in float64 whose attention weighs as much as its embeddings, so that what it sees shows."""
     recipe = Model(
-        d_model=16, n_layers=n_layers, n_heads=2, d_ff=32, layers=layers, window=window, n_rounds=n_rounds, n_buckets=4
+        d_model=16,
+        n_layers=n_layers,
+        n_heads=2,
+        d_ff=32,
+        layers=layers,
+        window=window,
+        n_rounds=n_rounds,
+        n_buckets=n_buckets,
     )
     model = RevLM(recipe, vocab_size=VOCABULARY, seed=0).double().eval()
     with torch.no_grad():

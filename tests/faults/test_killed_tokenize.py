@@ -81,33 +81,59 @@ def start(corpus: Path, store: Path) -> subprocess.Popen[bytes]:
     )
 
 
-@pytest.mark.parametrize("times", [pytest.param(20, marks=pytest.mark.slow), 2])
-def test_a_kill_at_a_random_time_with_workers(tmp_path: Path, times: int) -> None:
-    """Workers end with their parent, and the next run goes on."""
-    corpus = tmp_path / "texts"
-    corpus.mkdir()
+def write_corpus(folder: Path, words: int) -> Path:
+    folder.mkdir()
     for number in range(6):
-        (corpus / f"{number}.txt").write_text(text(number, 60_000 * (times > 2) + 20_000))
+        (folder / f"{number}.txt").write_text(text(number, words))
+    return folder
+
+
+def kill(running: subprocess.Popen[bytes]) -> None:
+    """Kills the parent alone, which ends its workers too."""
+    below = psutil.Process(running.pid).children(recursive=True) if running.poll() is None else []
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert not psutil.wait_procs(below, timeout=60)[1]
+
+
+@pytest.mark.parametrize("reached", ["workers", "tokenizer"])
+def test_a_kill_with_workers(tmp_path: Path, reached: str) -> None:
+    """When they have only just been started, and when they encode; the next run resumes, without workers."""
+    corpus, store = write_corpus(tmp_path / "texts", 20_000), tmp_path / "store"
+    running = start(corpus, store)
+    while running.poll() is None and not (
+        (tmp_path / ".store.partial" / "tokenizer").exists()
+        if reached == "tokenizer"
+        else len(workers_of(running)) == 2
+    ):
+        time.sleep(0.01)
+    kill(running)
+    for folder in (store, tmp_path / "undisturbed"):
+        tokenize_corpus(corpus, folder, vocab_size=390)
+    assert contents(store) == contents(tmp_path / "undisturbed")
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.slow
+def test_a_kill_at_20_random_times_with_workers(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "texts", 80_000)
     began = time.monotonic()
     assert start(corpus, tmp_path / "undisturbed").wait() == 0
     seconds = time.monotonic() - began
     undisturbed = contents(tmp_path / "undisturbed")
     chance = random.Random(3)
-    for number in range(times):
+    for number in range(20):
         store = tmp_path / f"store {number}"
         running = start(corpus, store)
         time.sleep(chance.uniform(0.1, 1.0) * seconds)
-        below = psutil.Process(running.pid).children(recursive=True)
-        running.send_signal(signal.SIGKILL)
-        running.wait()
-        assert not psutil.wait_procs(below, timeout=10)[1]
+        kill(running)
         assert start(corpus, store).wait() == 0
         assert contents(store) == undisturbed
     assert not list(tmp_path.glob(".*"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_to_all_processes_stops_where_the_same_command_goes_on(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)])
+def test_a_signal_to_all_processes_stops_where_the_same_command_resumes(tmp_path: Path, number: signal.Signals) -> None:
     """As `timeout` and batch systems send it, when the workers have only just been started."""
     corpus = tmp_path / "text.txt"
     corpus.write_text(text(1, 60_000))
@@ -117,7 +143,8 @@ def test_a_signal_to_all_processes_stops_where_the_same_command_goes_on(tmp_path
         time.sleep(0.01)
     os.killpg(running.pid, number)
     assert running.wait() == 75
-    assert start(corpus, tmp_path / "store").wait() == 0
+    tokenize_corpus(corpus, tmp_path / "store", vocab_size=390)
+    assert is_store(tmp_path / "store")
 
 
 def workers_of(running: subprocess.Popen[bytes]) -> list[psutil.Process]:

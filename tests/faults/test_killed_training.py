@@ -14,7 +14,7 @@ from tests.faults.forks import Copies, Forks
 from tests.faults.training import TRAIN, assert_undisturbed, outcome, write_recipe, write_streaming_recipe
 
 
-@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 71])
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 113])
 def test_a_kill_at_any_point_of_the_writing(forks: Forks, tmp_path: Path, step: int) -> None:
     """From before the first byte to after the last prune; what looks like a checkpoint after the kill is one."""
     copies = Copies(write_recipe(tmp_path / "before"), tmp_path / "copies")
@@ -32,11 +32,12 @@ def test_a_kill_at_any_point_of_the_writing(forks: Forks, tmp_path: Path, step: 
         assert_undisturbed(outcome(copy), expected, copy)
 
 
+@pytest.mark.parametrize("step", [pytest.param(31, marks=pytest.mark.slow), 163])
 @pytest.mark.parametrize("packing", ["whole", "fixed"])
-def test_a_kill_in_the_midst_of_a_stream(forks: Forks, tmp_path: Path, packing: str) -> None:
+def test_a_kill_in_the_midst_of_a_stream(forks: Forks, tmp_path: Path, packing: str, step: int) -> None:
     """The texts that were read, and the tokens of the one in work, are passed over by what goes on."""
     copies = Copies(write_streaming_recipe(tmp_path / "before", packing), tmp_path / "copies")
-    runs = forks.killed_at_points(copies, 83, *TRAIN)
+    runs = forks.killed_at_points(copies, step, *TRAIN)
     expected = outcome(next(runs)[0])
     assert {record["epoch"] for record in expected["records"] if record["event"] == "step"} > {1, 2}
     assert "tokenizer.json" in expected["files"]
@@ -46,17 +47,17 @@ def test_a_kill_in_the_midst_of_a_stream(forks: Forks, tmp_path: Path, packing: 
         assert_undisturbed(outcome(copy), expected, copy)
 
 
-def test_a_kill_of_a_real_process_that_trains_on_a_stream(tmp_path: Path) -> None:
+def test_a_kill_of_a_real_process_that_trains_on_a_stream(forks: Forks, tmp_path: Path) -> None:
     copies = Copies(write_streaming_recipe(tmp_path / "before", "whole"), tmp_path / "copies")
     whole, killed = copies.make("undisturbed"), copies.make("killed")
-    assert start(whole).wait() == 0
+    assert forks.run(whole, *TRAIN).code == 0
     running = start(killed)
     journal = killed / "run" / "metrics.jsonl"
     while running.poll() is None and not (journal.exists() and journal.read_text().count("\n") > 2):
         time.sleep(0.001)
     running.kill()
     assert running.wait() == -signal.SIGKILL
-    assert start(killed).wait() == 0
+    assert forks.run(killed, *TRAIN).code == 0
     assert_undisturbed(outcome(killed), outcome(whole), killed)
 
 
@@ -66,7 +67,7 @@ def test_kills_one_after_the_other(forks: Forks, tmp_path: Path) -> None:
     whole, killed = copies.make("undisturbed"), copies.make("killed")
     points = forks.run(whole, *TRAIN, count_points=True).points
     assert points
-    for _ in range(4):
+    for _ in range(2):
         assert forks.run(killed, *TRAIN, kill_at=points // 3).code == -signal.SIGKILL
     assert forks.run(killed, *TRAIN).code == 0
     assert_undisturbed(outcome(killed), outcome(whole), "killed")

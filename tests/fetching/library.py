@@ -40,6 +40,8 @@ class Library:
     pages: dict[str, Page] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     authorizations: list[str | None] = field(default_factory=list)
+    dripping: threading.Event = field(default_factory=threading.Event)
+    """set once a page has sent the first of its bytes, one at a time"""
 
 
 @contextmanager
@@ -54,6 +56,7 @@ def open_library() -> Iterator[Library]:
                 if closing.wait(0.05):
                     return
                 file.write(body[start : start + 1])
+                library.dripping.set()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -8,6 +8,7 @@ from revlm.errors import UsageError
 from revlm.generation import Decoder
 from revlm.generation.agreement import compare_with_forward
 from revlm.model import RevLM
+from revlm.model.shape import buckets_of_rounds
 from revlm.recipe import LayerKind
 from tests.apart import peak_bytes, run_apart
 from tests.model.decoded import WINDOW, network, tokens
@@ -73,8 +74,7 @@ def test_other_hashes_are_counted() -> None:
 
 def rings_bytes(model: RevLM) -> int:
     recipe = model.recipe
-    assert isinstance(recipe.n_buckets, int)
-    one = 4 * recipe.n_heads * recipe.n_rounds * recipe.n_buckets * recipe.window
+    one = 4 * recipe.n_heads * sum(buckets_of_rounds(recipe)) * recipe.window
     return one * len(model.hash_layers)
 
 

@@ -22,7 +22,7 @@ def network(
         layers=layers,
         window=WINDOW,
         n_rounds=n_rounds,
-        n_buckets=4,
+        n_buckets=(4, 64, 4, 16)[:n_rounds],
         successor_values=successor_values,
         attention_block=16,
     )

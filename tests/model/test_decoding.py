@@ -17,6 +17,7 @@ STEPS = 16 * 2.0**-20
 KINDS = [
     (("local",), 1, True),
     (("full",), 1, True),
+    (("full",), 1, False),
     (("lsh",), 1, True),
     (("lsh",), 2, False),
     (("lsh",), 4, True),

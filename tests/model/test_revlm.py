@@ -1,4 +1,5 @@
 import weakref
+from typing import Any
 
 import pytest
 import torch
@@ -66,7 +67,7 @@ def test_the_rotations_of_one_layer_exist_at_a_time(reversible: bool, monkeypatc
     network = model(("lsh",), n_layers=3, reversible=reversible)
     drawn: list[weakref.ref[Tensor]] = []
 
-    def draw(*arguments: int) -> Tensor:
+    def draw(*arguments: Any) -> Tensor:
         assert not any(rotations() is not None for rotations in drawn)
         rotations = draw_rotations(*arguments)
         drawn.append(weakref.ref(rotations))

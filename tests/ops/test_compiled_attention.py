@@ -136,7 +136,7 @@ def test_keys_may_be_the_queries_and_gradients_may_lie_over_them(
         out, _ = attention_with_log_sum_exp(keys, keys, values, bucket, **given, **more)
         return list(torch.autograd.grad(out, [keys, values, scale, sink], weight.to(out.dtype)))
 
-    expected = gradients(k.double(), v.double(), "reference")
+    expected = gradients(k.double(), v.double(), "reference" if tokens < 1000 else "blocked")
     found = gradients(k, v, "compiled", may_overwrite=may_overwrite)
     for one, other in zip(expected, found, strict=True):
         tolerance = 1e-9 if dtype == torch.float64 else 2e-2 * float(one.abs().max())

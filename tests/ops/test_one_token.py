@@ -11,7 +11,9 @@ from revlm.ops.attention.one_token import hash_layer_token, local_layer_token
 from revlm.ops.compiled import library
 from revlm.ops.hashing import HashOfFew, draw_rotations
 
-SAMPLES, HEADS, HEAD_DIM, ROUNDS, WINDOW, BUCKETS, SLOTS = 9, 3, 24, 3, 20, 36, 200
+SAMPLES, HEADS, HEAD_DIM, WINDOW, SLOTS = 9, 3, 24, 20, 200
+BUCKETS = (36, 16, 64)
+ROUNDS = len(BUCKETS)
 
 pytestmark = [
     pytest.mark.skipif(not library.is_available(), reason="there is no C++ compiler"),
@@ -41,7 +43,7 @@ def of_hash_layer(projected: Tensor, rings: Tensor, first_slot: int) -> tuple[Te
     return hash_layer_token(
         projected,
         None,
-        hash_few=HashOfFew(draw_rotations(0, None, 0, HEADS, ROUNDS, HEAD_DIM, BUCKETS), BUCKETS),
+        hash_few=HashOfFew(draw_rotations(0, None, 0, HEADS, HEAD_DIM, BUCKETS), BUCKETS),
         records=numbers(SLOTS, HEADS, 2, HEAD_DIM, dtype=projected.dtype),
         first_slot=first_slot,
         rings=rings.clone().flatten(0, -2),
@@ -51,7 +53,7 @@ def of_hash_layer(projected: Tensor, rings: Tensor, first_slot: int) -> tuple[Te
 
 def test_samples_of_a_hash_layer(dtype: torch.dtype) -> None:
     projected = numbers(SAMPLES, 2 * HEADS * HEAD_DIM, dtype=dtype)
-    shape, first_slot = (SAMPLES, HEADS, ROUNDS, BUCKETS, WINDOW), SLOTS - SAMPLES
+    shape, first_slot = (SAMPLES, HEADS, sum(BUCKETS), WINDOW), SLOTS - SAMPLES
     slots = torch.randint(0, first_slot, shape, generator=torch.Generator().manual_seed(1)).int().sort(-1).values
     out, bucket = of_hash_layer(projected, slots, first_slot)
     for sample in range(SAMPLES):
@@ -84,7 +86,7 @@ def fits(dtype: torch.dtype) -> dict[str, dict[str, object]]:
             "latest_bucket": torch.zeros(HEADS, SAMPLES, ROUNDS, dtype=torch.int64),
             "records": numbers(SLOTS, HEADS, 2, HEAD_DIM, dtype=dtype),
             "first_slot": SLOTS - SAMPLES,
-            "rings": torch.zeros(SAMPLES * HEADS * ROUNDS * BUCKETS, WINDOW, dtype=torch.int32),
+            "rings": torch.zeros(SAMPLES * HEADS * sum(BUCKETS), WINDOW, dtype=torch.int32),
             **of_heads(dtype),
         },
         "local": {
@@ -101,7 +103,7 @@ def fits(dtype: torch.dtype) -> dict[str, dict[str, object]]:
 def call(kind: str, given: dict) -> None:
     positional = {"hash": ("projected", "latest_bucket"), "local": ("projected", "cosine", "sine")}[kind]
     function = {"hash": hash_layer_token, "local": local_layer_token}[kind]
-    hash_few = HashOfFew(draw_rotations(0, None, 0, HEADS, ROUNDS, HEAD_DIM, BUCKETS), BUCKETS)
+    hash_few = HashOfFew(draw_rotations(0, None, 0, HEADS, HEAD_DIM, BUCKETS), BUCKETS)
     more = {"hash_few": hash_few} if kind == "hash" else {}
     function(*(given[name] for name in positional), **{k: v for k, v in given.items() if k not in positional}, **more)
 

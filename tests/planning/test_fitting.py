@@ -7,7 +7,15 @@ import torch
 
 from revlm.errors import ResourceError
 from revlm.launch import Launch
-from revlm.planning import longest_seq_len, out_of_memory_explained, plan_memory, planning_limit, require_memory
+from revlm.planning import (
+    fit_plan,
+    longest_seq_len,
+    out_of_memory_explained,
+    plan_memory,
+    planning_limit,
+    require_memory,
+)
+from revlm.recipe import Recipe
 from revlm.runs import machine, memory_limit
 from tests.planning.test_plan import recipe
 
@@ -32,6 +40,26 @@ def test_a_limit_is_not_more_than_the_machine_has() -> None:
     assert planning_limit(recipe(), "cpu") == machine
     assert planning_limit(recipe(limit="1GB"), "cpu") == (GB, "memory.limit allows")
     assert planning_limit(recipe(limit="999TB"), "cpu") == machine
+
+
+def on(device: str, given: Recipe) -> Recipe:
+    return given.model_copy(update={"train": given.train.model_copy(update={"device": device})})
+
+
+def test_a_plan_is_fitted_to_the_limit() -> None:
+    fitted = fit_plan(on("cpu", recipe(8192, "2GB")), 2048)
+    assert (fitted.device, fitted.plan) == ("cpu", plan_memory(recipe(8192), 2048, "cpu"))
+    assert fitted.limit == (2 * GB, "memory.limit allows")
+    assert fitted.longest_seq_len == longest_seq_len(recipe(), 2048, "cpu", 2 * GB)
+    assert fitted.fits is True
+    assert fit_plan(on("cpu", recipe(2**20, "2GB")), 2048).fits is False
+
+
+def test_a_plan_for_cuda_needs_no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    fitted = fit_plan(on("cuda", recipe(8192)), 2048)
+    assert (fitted.device, fitted.limit, fitted.longest_seq_len, fitted.fits) == ("cuda", None, None, None)
+    assert fitted.plan == plan_memory(recipe(8192), 2048, "cuda")
 
 
 def test_a_run_beyond_its_limit_is_refused_with_the_largest_category_and_a_length_that_fits() -> None:

@@ -1,13 +1,20 @@
 """The replayed step holds what a real one asks the allocator for."""
 
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 from torch.profiler import record_function
 
+from revlm.corpus import Example
 from revlm.model import RevLM, resolve_model
 from revlm.planning.sizes import sizes_of
 from revlm.planning.step import replay_step
 from revlm.recipe import Recipe
+from revlm.training.optimizer import make_optimizer
+from revlm.training.ranks import Ranks
+from revlm.training.step import Totals, TrainStep
 from tests.allocations import MIB, peaks
 
 VOCAB_SIZE = 500
@@ -25,24 +32,24 @@ def recipe(seq_len: int, precision: str = "fp32", micro_batches: int = 1, tile: 
     )
 
 
+class PhaseNames:
+    """Stands in for `MemoryMeter`: names the phases for the profiler."""
+
+    phase = record_function
+
+
 def real_step(recipe: Recipe) -> dict[str, int]:
-    """The peaks of a step beyond its weights, optimizer state and tokens, as the training loop goes through it."""
-    tokens = recipe.data.seq_len
+    """The peaks of the training step beyond its weights, optimizer state and tokens."""
+    tokens, ranks = recipe.data.seq_len, Ranks()
     model = RevLM(resolve_model(recipe.model, tokens), vocab_size=VOCAB_SIZE, seed=0, tile=recipe.train.tile)
-    inputs, targets = torch.randint(0, VOCAB_SIZE, (2, tokens), dtype=torch.int32)
-    document = (torch.arange(tokens) >= tokens // 2).int()
-    half = recipe.train.precision == "bf16"
-
-    def step() -> None:
-        for micro_batch in range(recipe.train.gradient_accumulation_steps):
-            with record_function("forward"), torch.autocast("cpu", torch.bfloat16, half, cache_enabled=False):
-                hidden = model(inputs, document, step=micro_batch, with_statistics=micro_batch == 0)
-                loss = model.loss(hidden, targets)
-            del hidden
-            with record_function("backward"):
-                (loss / tokens).backward()
-
-    return peaks(step, "forward", "backward")
+    inputs, targets = torch.randint(0, VOCAB_SIZE, (2, tokens), dtype=torch.int32).numpy()
+    document_ids = (np.arange(tokens) >= tokens // 2).astype(np.int32)
+    example = Example(inputs, targets, document_ids, ("random tokens",), epoch=1, target_bytes=tokens)
+    examples = [example] * recipe.train.gradient_accumulation_steps
+    totals = Totals.of(examples, ranks)
+    meter: Any = PhaseNames()
+    train_step = TrainStep(recipe, model, make_optimizer(model, recipe, ranks), ranks, meter, lambda: None)
+    return peaks(lambda: train_step.update(examples, 0, totals, 1e-3), "forward", "backward")
 
 
 @pytest.mark.parametrize(

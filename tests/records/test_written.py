@@ -10,7 +10,7 @@ from revlm.records import (
     PHASES,
     Evaluation,
     LayerUse,
-    Plan,
+    MemoryPlan,
     Step,
     Validation,
     peak_key,
@@ -54,7 +54,7 @@ def test_the_journal_holds_the_keys_of_the_contract_in_their_order_and_no_other(
 
 
 def test_plan_and_evaluation_hold_what_the_schema_says_and_no_other_key(run: Path) -> None:
-    for kind, name in ((Plan, "plan.json"), (Evaluation, "evaluation.json")):
+    for kind, name in ((MemoryPlan, "plan.json"), (Evaluation, "evaluation.json")):
         content = json.loads((run / name).read_text())
         found = read_record(kind, run / name)
         assert found.model_dump(mode="json", exclude_unset=True) == content

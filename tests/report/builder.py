@@ -176,6 +176,22 @@ def write_evaluation(
             ],
             "too_short": [],
         },
+        "repeats": {
+            "context": 3,
+            "most_earlier": 3,
+            "total": {"documents": documents, "tokens": 412_345, "loss": loss, "interval": _around(loss, documents)},
+            "distances": [
+                {
+                    "first": 256 * 4**n // 4 if n else 1,
+                    "last": 256 * 4**n - 1,
+                    "documents": documents,
+                    "tokens": 9000 // 4**n,
+                    "loss": loss - 2 + n / 4,
+                    "interval": _around(loss - 2 + n / 4, documents),
+                }
+                for n in range(6)
+            ],
+        },
         "ablations": {
             "documents": 1,
             "tokens": 65536,
@@ -246,6 +262,10 @@ def write_evaluation(
     }
     (folder / "evaluation.json").write_text(json.dumps(record))
     return folder
+
+
+def _around(loss: float, documents: int) -> list[float] | None:
+    return [loss - 0.1, loss + 0.1] if documents > 1 else None
 
 
 def _loss(step: int, speed: float) -> float:

@@ -18,7 +18,7 @@ from tests.report.test_page import Outline
 from tests.report.test_pictures import shown, texts
 
 WIDE, NARROW = Canvas(LIGHT, title="novels: an evaluation"), Canvas(DARK, 3.6)
-DRAWN = [POSITIONS, "context", "ablations", "copying", "needle", "answers"]
+DRAWN = [POSITIONS, "context", "repeats", "ablations", "copying", "needle", "answers"]
 
 
 def evaluated(folder: Path, **options: object) -> Evaluation:
@@ -51,6 +51,7 @@ def test_each_picture_shows_what_it_is_for(tmp_path: Path) -> None:
     for name, words in {
         POSITIONS: ("nats a token", "position in the document", "64K"),
         "context": ("256", "16K", "all", "gain over the smallest context"),
+        "repeats": ("256", "16K", "all", "since the last time"),
         "ablations": ("layer 3", "all lsh", "+0.450", "rounds"),
         "needle": ("needle", "no needle", "chance"),
         "answers": ("keys", "mqar", "answers right"),
@@ -155,6 +156,7 @@ def test_evaluated_runs_are_compared(tmp_path: Path) -> None:
     assert {path.name for path in comparison.evaluation.values()} == {
         "comparison-positions.png",
         "comparison-context.png",
+        "comparison-repeats.png",
     }
     assert PROBES["context"].title in Outline(comparison.page.read_text()).text
     assert compared_evaluations(histories[1:]) == {}
@@ -164,7 +166,7 @@ def test_runs_whose_documents_were_too_short_for_any_context_are_not_compared_by
     runs = [write_evaluation(build_run(tmp_path / name, 3)) for name in ("a", "b")]
     for run in runs:
         evaluation = json.loads((run / "evaluation.json").read_text())
-        evaluation["context"]["lengths"] = []
+        evaluation["context"]["lengths"] = evaluation["repeats"]["distances"] = []
         (run / "evaluation.json").write_text(json.dumps(evaluation))
     assert set(write_comparison([read_history(run) for run in runs]).evaluation) == {"positions"}
 

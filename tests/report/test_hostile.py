@@ -10,10 +10,9 @@ import pytest
 from revlm.cli import main
 from revlm.report import files, read_history, rendering
 from revlm.report.page import evaluation_sections, loss_picture, memory_picture
-from revlm.report.pictures.buckets import draw_buckets
 from revlm.report.pictures.canvas import Canvas
+from revlm.report.pictures.steps import draw_buckets, draw_throughput
 from revlm.report.pictures.theme import LIGHT
-from revlm.report.pictures.throughput import draw_throughput
 from tests.journal_records import step_record, validation_record
 from tests.report.builder import append_line, build_run, write_evaluation
 
@@ -55,6 +54,7 @@ def change(run: Path, name: str, path: tuple[Any, ...], value: Any) -> None:
         ("evaluation.json", ("ablations", "layers", 0, "layers"), [2**80]),
         ("evaluation.json", ("context", "lengths", 1, "interval"), [1.0]),
         ("evaluation.json", ("context", "lengths", 1, "context"), -3),
+        ("evaluation.json", ("repeats", "distances", 0, "tokens"), -1),
         ("evaluation.json", ("needle", "distances", 0, "found"), None),
         ("evaluation.json", ("copying", "accuracies"), 7),
         ("plan.json", ("peaks", "forward", "loss"), 10**400),

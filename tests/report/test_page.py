@@ -1,11 +1,14 @@
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
+
 from revlm.report.compare import comparison_page
 from revlm.report.history import read_history
 from revlm.report.page import at_a_glance, run_page
-from tests.report.builder import append_line, bare_step, build_run
+from tests.report.builder import ENVIRONMENT, append_line, bare_step, build_run
 
 VOID = {"meta", "source", "img"}
 
@@ -35,8 +38,16 @@ class Outline(HTMLParser):
         self.text += data
 
 
-def test_a_page_is_well_formed_and_loads_nothing(tmp_path: Path) -> None:
-    page = run_page(read_history(build_run(tmp_path / "novels", 25, max_steps=200)))
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of a run whose name, environment and samples hold markup, and which recorded little of its last step."""
+    run = build_run(tmp_path_factory.mktemp("page") / "<i>run", 25, max_steps=200)
+    (run / "environment.json").write_text(json.dumps(ENVIRONMENT | {"<i>": "</table>", "none": None}))
+    append_line(run, bare_step(26))
+    return run_page(read_history(run))
+
+
+def test_a_page_is_well_formed_and_loads_nothing(page: str) -> None:
     outline = Outline(page)
     assert all(address.startswith("data:image/png;base64,") for address in outline.addresses)
     assert len(outline.addresses) == 4 * 4
@@ -44,41 +55,34 @@ def test_a_page_is_well_formed_and_loads_nothing(tmp_path: Path) -> None:
     assert not re.search(r"url\(|@import|https?://", page)
 
 
-def test_a_page_shows_every_part(tmp_path: Path) -> None:
-    text = Outline(run_page(read_history(build_run(tmp_path / "novels", 25, max_steps=200)))).text
-    headings = ("Loss", "Memory", "Hash layers", "Throughput", "Samples", "Recipe", "Environment")
-    for part in (
-        *headings,
-        "4 layers (local, lsh)",
-        "65,536 tokens an example",
-        "of 200",
-        "seq_len: 65536",
-        "2.13.0",
-    ):
-        assert part in text
+@pytest.mark.parametrize(
+    "part",
+    [
+        *("Loss", "Memory", "Hash layers", "Throughput", "Samples", "Recipe", "Environment"),
+        *("4 layers (local, lsh)", "65,536 tokens an example", "of 200", "seq_len: 65536", "2.13.0"),
+    ],
+)
+def test_a_page_shows_every_part(page: str, part: str) -> None:
+    assert part in Outline(page).text
 
 
-def test_samples_are_escaped_and_keep_their_lines(tmp_path: Path) -> None:
-    page = run_page(read_history(build_run(tmp_path / "novels", 20)))
+def test_samples_are_escaped_and_keep_their_lines(page: str) -> None:
     outline = Outline(page)
     assert "b" not in outline.tags
     assert "a wet <b>evening</b> & the 20 lamps\nwere out" in outline.text
     assert "\x1b" not in page
 
 
-def test_names_and_notes_are_escaped(tmp_path: Path) -> None:
-    run = build_run(tmp_path / "<i>run", 1)
-    (run / "environment.json").write_text('{"<i>": "</table>", "none": null}')
-    append_line(run, bare_step(2))
-    outline = Outline(run_page(read_history(run)))
+def test_names_and_notes_are_escaped(page: str) -> None:
+    outline = Outline(page)
     assert "i" not in outline.tags
     assert "<i>run" in outline.text
-    assert "the first at 2: not finite" in outline.text
+    assert "the first at 26: not finite" in outline.text
 
 
 def test_what_a_run_lacks_is_said(tmp_path: Path) -> None:
     run = build_run(tmp_path / "old", 1)
-    for name in ("metrics.jsonl", "recipe.yaml", "environment.json"):
+    for name in ("metrics.jsonl", "recipe.yaml", "environment.json", "plan.json"):
         (run / name).unlink()
     append_line(run, bare_step(1))
     text = Outline(run_page(read_history(run))).text
@@ -89,6 +93,7 @@ def test_what_a_run_lacks_is_said(tmp_path: Path) -> None:
         "has no throughput",
     ):
         assert part in text
+    assert "what was planned for it" not in text
 
 
 def test_a_comparison_shows_figures_and_what_differs(tmp_path: Path) -> None:

@@ -8,13 +8,11 @@ from matplotlib.text import Text
 from PIL import Image
 
 from revlm.report.history import History, read_history
-from revlm.report.pictures.buckets import draw_buckets, has_hash_layers
 from revlm.report.pictures.canvas import RESOLUTION, Canvas, to_png
-from revlm.report.pictures.loss import bits_per_byte_factor, draw_loss
 from revlm.report.pictures.memory import draw_memory
 from revlm.report.pictures.overlay import draw_losses, draw_peaks, loss_measure, run_names
+from revlm.report.pictures.steps import bits_per_byte_factor, draw_buckets, draw_loss, draw_throughput, has_hash_layers
 from revlm.report.pictures.theme import DARK, LIGHT
-from revlm.report.pictures.throughput import draw_throughput
 from tests.journal_records import step_record
 from tests.report.builder import append_line, bare_step, build_run
 
@@ -163,3 +161,23 @@ def test_a_step_that_was_passed_over_leaves_the_last_loss_in_the_key(tmp_path: P
     append_line(run, bare_step(10))
     history = read_history(run)
     assert f"training, {history.series('loss')[5:9].mean():.5g} at the end" in shown(draw_loss(history, WIDE))
+
+
+def with_schedule(folder: Path, schedule: str) -> History:
+    recipe = build_run(folder, 25) / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("seq_len: 65536", f"seq_len: 65536, seq_len_schedule: {schedule}"))
+    return read_history(folder)
+
+
+def test_the_loss_marks_where_examples_change_their_length(tmp_path: Path) -> None:
+    history = with_schedule(tmp_path / "run", "[[0, 4096], [10, 16384], [20, 65536], [400, 131072]]")
+    assert history.seq_len_changes == [(11, 16384), (21, 65536)]
+    for canvas in (WIDE, NARROW):
+        assert {"16,384", "65,536"} <= set(shown(draw_loss(history, canvas)).splitlines())
+
+
+@pytest.mark.parametrize(
+    "word", ["soon", "7", "[]", "[[0, 1], [x, 2]]", "[[[[0]]]]", f"[[0, 1], [{'9' * 30}, 2]]", "{a: 1}"]
+)
+def test_a_schedule_that_is_none_marks_nothing(tmp_path: Path, word: str) -> None:
+    assert with_schedule(tmp_path / "run", word).seq_len_changes == []

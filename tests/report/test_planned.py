@@ -32,9 +32,7 @@ def test_small_categories_are_one_part(tmp_path: Path) -> None:
 def test_a_run_without_a_plan_is_drawn_without_it(tmp_path: Path) -> None:
     run = build_run(tmp_path / "run", 3)
     (run / "plan.json").unlink()
-    history = read_history(run)
-    assert len(draw_memory(history, Canvas(LIGHT)).axes) == 2
-    assert "what was planned for it" not in run_page(history)
+    assert len(draw_memory(read_history(run), Canvas(LIGHT)).axes) == 2
 
 
 @pytest.mark.parametrize("content", [{"peaks": 3}, PLAN | {"categories": {}, "peaks": {"forward": {"loss": "much"}}}])

@@ -2,7 +2,7 @@ import pytest
 
 from revlm.report import Curve
 from revlm.report.pictures.canvas import Canvas
-from revlm.report.pictures.sweep import draw_sweep
+from revlm.report.pictures.plan import draw_sweep
 from revlm.report.pictures.theme import DARK, LIGHT
 from tests.report.test_pictures import shown, texts
 

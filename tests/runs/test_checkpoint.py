@@ -240,18 +240,28 @@ def full_disk_of_safetensors(*arguments, **keywords):
     raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
 
+def too_large_of_safetensors(*args, **kwargs):
+    raise SafetensorError("Error while serializing: I/O error: File too large (os error 27)")
+
+
+FULL, TOO_LARGE = "disk full while saving the checkpoint", r"the size of a file \(`ulimit -f`\) is reached while saving"
+
+
 @pytest.mark.parametrize(
-    ("module", "name", "failure"),
+    ("module", "name", "failure", "message"),
     [
-        (os, "fsync", full_disk),
-        (safetensors.torch, "save_file", full_disk_of_safetensors),
+        (os, "fsync", full_disk, FULL),
+        (safetensors.torch, "save_file", full_disk_of_safetensors, FULL),
+        (safetensors.torch, "save_file", too_large_of_safetensors, TOO_LARGE),
     ],
 )
-def test_a_disk_that_fills_leaves_nothing_that_looks_whole(tmp_path, tensors, monkeypatch, module, name, failure):
+def test_a_disk_that_fills_leaves_nothing_that_looks_whole(
+    tmp_path, tensors, monkeypatch, module, name, failure, message
+):
     good = save_checkpoint(tmp_path, 1, tensors, STATE, keep_last=1)
     with monkeypatch.context() as patched:
         patched.setattr(module, name, failure)
-        with pytest.raises(StorageError, match="disk full while saving the checkpoint"):
+        with pytest.raises(StorageError, match=message):
             save_checkpoint(tmp_path, 2, tensors, STATE, keep_last=1)
     assert os.listdir(tmp_path / "checkpoints") == [good.name]
     assert newest_checkpoint(tmp_path, report=never) == good

@@ -1,24 +1,26 @@
 """`bench_core.py` at a tiny size: every operation is measured and counted."""
 
 import json
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+import bench_core
 from bench.parts import parts_of
+from bench.rates import measure_rates
 from bench.shape import Shape, random_example
 
-SCRIPT = Path(__file__).parent.parent.parent / "scripts" / "bench_core.py"
 NAMES = {part.name for part in parts_of(Shape(256, layers=1), "fp32")}
 
 
-def test_every_operation_is_measured(tmp_path: Path) -> None:
-    tiny = ("--tokens", "256", "--layers", "1", "--repeats", "1", "--step-repeats", "1")
-    done = subprocess.run([sys.executable, SCRIPT, *tiny, "--output", tmp_path], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def test_every_operation_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench_core, "measure_rates", partial(measure_rates, matrix=128, copy_bytes=2**20))
+    bench_core.main(tokens=256, layers=1, repeats=1, step_repeats=1, output=tmp_path)
+    printed = capsys.readouterr().out
     content = json.loads((tmp_path / "core.json").read_text())
     assert content["rates"]["copy_bytes"] > 0
     for precision in ("fp32", "bf16"):
@@ -27,9 +29,9 @@ def test_every_operation_is_measured(tmp_path: Path) -> None:
         assert figures["step_seconds"] > 0
         assert {part["name"] for part in figures["parts"]} == NAMES
         assert all(part["seconds"] > 0 for part in figures["parts"])
-        assert f"{precision}, 256 tokens, 1 layers" in done.stdout
+        assert f"{precision}, 256 tokens, 1 layers" in printed
     for name in NAMES:
-        assert name in done.stdout
+        assert name in printed
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

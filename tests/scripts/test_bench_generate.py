@@ -1,8 +1,6 @@
 """`bench_generate.py` at a tiny size, and what it makes of measurements."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,17 +14,12 @@ from bench.generating.worker import Task
 from bench.shape import Shape
 from revlm.errors import UsageError
 
-SCRIPTS = Path(__file__).parent.parent.parent / "scripts"
-TINY = ("--contexts", "64,256", "--peer-context", "256", "--n-layers", "1", "--tokens", "2", "--stretches", "2")
+TINY = {"contexts": "64,256", "peer_context": 256, "n_layers": 1, "tokens": 2, "stretches": 2, "precisions": "fp32"}
 
 
-def test_every_context_is_measured(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, SCRIPTS / "bench_generate.py", *TINY, "--precisions", "fp32", "--output", tmp_path],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+def test_every_context_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bench_generate.main(**TINY, output=tmp_path)
+    printed = capsys.readouterr().out
     content = json.loads((tmp_path / "generate.json").read_text())
     own = [row for row in content["rows"] if row["system"] == "revlm"]
     assert [row["context"] for row in own] == [64, 256]
@@ -35,11 +28,11 @@ def test_every_context_is_measured(tmp_path: Path) -> None:
         assert row["prefill_seconds"] > 0
         assert row["tokens_per_second"] > 0
     assert 0 < content["ratios"]["fp32"]["slowest_of_fastest"] <= 1
-    assert "of the tokens/s of the fastest" in done.stdout
+    assert "of the tokens/s of the fastest" in printed
     if SYSTEMS["transformers"].is_installed:
         assert content["ratios"]["fp32"]["times_the_peer_at_256"] > 0
     else:
-        assert "transformers is not installed" in done.stdout
+        assert "transformers is not installed" in printed
 
 
 def test_the_context_of_the_peer_is_checked(tmp_path: Path) -> None:

@@ -1,20 +1,16 @@
 """`bench_tokenize.py` at a tiny size: all is measured, the ids are the same, and nothing is left behind."""
 
 import json
-import subprocess
-import sys
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import bench_tokenize
+from revlm.errors import DataError, RevlmError, UsageError
 from tests.scripts.books import write_books
-
-SCRIPT = Path(__file__).parent.parent.parent / "scripts" / "bench_tokenize.py"
-
-
-def bench(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +23,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def printed(folder: Path) -> str:
-    sizes = ("--megabytes", 0.3, "--one-line-megabytes", 0.1, "--vocab-size", 320, "--workers", "2", "--repeats", 1)
-    done = bench("--novels", folder / "novels", *sizes, "--scratch", folder / "scratch", "--output", folder / "out")
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    sizes = {"megabytes": 0.3, "one_line_megabytes": 0.1, "vocab_size": 320, "workers": "1", "repeats": 1}
+    with redirect_stdout(StringIO()) as printed:
+        bench_tokenize.main(folder / "novels", **sizes, scratch=folder / "scratch", output=folder / "out")
+    return printed.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -55,26 +51,28 @@ def test_all_is_measured(content: dict[str, Any]) -> None:
 
 
 def test_the_table_says_it_and_nothing_is_left(printed: str, folder: Path) -> None:
-    for words in ("plain SentencePiece, the corpus", "revlm, 2 workers, one line", "all", "times the bytes take"):
+    for words in ("plain SentencePiece, the corpus", "revlm, 1 worker, one line", "all", "times the bytes take"):
         assert words in printed
     assert list((folder / "scratch").iterdir()) == []
 
 
+SMALL = {"megabytes": 0.3, "one_line_megabytes": 0.0}
+
+
 @pytest.mark.parametrize(
-    ("arguments", "code", "words"),
+    ("arguments", "error", "words"),
     [
-        (("--workers", "none"), 2, "--workers has 'none'"),
-        (("--novels", "nowhere"), 3, "nowhere holds no .txt file"),
-        (("--scratch", "nowhere"), 2, "--scratch nowhere is not a folder"),
-        (("--megabytes", "0.3", "--one-line-megabytes", "0", "--tokenizer", "nowhere"), 3, "nowhere is not a file"),
-        (("--corpus", "nowhere"), 3, "nowhere has fewer than two .txt files"),
-        (("--megabytes", "0.3", "--one-line", "nowhere"), 3, "nowhere is not a file"),
-        (("--megabytes", "0.3", "--one-line-megabytes", "0", "--vocab-size", "257"), 3, "the smallest that works is"),
+        ({"workers": "none"}, UsageError, "--workers has 'none'"),
+        ({"novels": Path("nowhere")}, DataError, "nowhere holds no .txt file"),
+        ({"scratch": Path("nowhere")}, UsageError, "--scratch nowhere is not a folder"),
+        ({**SMALL, "tokenizer": Path("nowhere")}, DataError, "nowhere is not a file"),
+        ({"corpus": Path("nowhere")}, DataError, "nowhere has fewer than two .txt files"),
+        ({"megabytes": 0.3, "one_line": Path("nowhere")}, DataError, "nowhere is not a file"),
+        ({**SMALL, "vocab_size": 257}, DataError, "the smallest that works is"),
     ],
 )
-def test_wrong_use_is_one_sentence(
-    folder: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, words: str
+def test_wrong_use_is_told(
+    folder: Path, tmp_path: Path, arguments: dict[str, Any], error: type[RevlmError], words: str
 ) -> None:
-    done = bench("--novels", folder / "novels", "--output", tmp_path / "out", *arguments)
-    assert done.returncode == code
-    assert words in done.stderr.splitlines()[-1]
+    with pytest.raises(error, match=words):
+        bench_tokenize.main(**{"novels": folder / "novels", "vocab_size": 320, "output": tmp_path / "out"} | arguments)

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
+import check_plan
 from bench.plan_cases import CASES
 from bench.plan_check import MIB, Checked, beyond_bound, check_table
 from revlm.runs import MemoryMeter
@@ -59,25 +61,12 @@ def test_every_recipe_is_within_its_bound(tmp_path: Path) -> None:
     assert all(each["within_bound"] for each in recipes)
 
 
-def test_two_quick_recipes_are_planned_as_they_are_measured(tmp_path: Path) -> None:
-    if not MemoryMeter("cpu").peaks_by_phase:
-        pytest.skip("this system cannot set the peak of resident memory back")
-    chosen = ("64k-stored", "256k-bf16")  # those whose bounds leave the most room on a busy machine
-    done = subprocess.run(
-        [sys.executable, SCRIPT, "--recipes", ",".join(chosen), "--output", tmp_path], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    for name in chosen:
-        assert f"| {name} " in done.stdout
-    recipes = json.loads((tmp_path / "plan.json").read_text())["recipes"]
-    assert {each["case"]["name"] for each in recipes} == set(chosen)
-
-
-def test_a_plan_far_off_is_named_and_ends_with_an_error(tmp_path: Path) -> None:
+def test_a_plan_far_off_is_named_and_ends_with_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     far = [Checked(case, {"backward": 0}, {"backward": 2**40}).to_json() for case in CASES]
     (tmp_path / "plan.json").write_text(json.dumps({"recipes": far}))
-    arguments = ("--measured", tmp_path / "plan.json", "--output", tmp_path / "new")
-    done = subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True)
-    assert done.returncode == 1, done.stderr
-    assert len(done.stderr.splitlines()) == len(CASES)
-    assert "deep-fp32: the plan of its backward phase is off by -1,048," in done.stderr
+    with pytest.raises(typer.Exit) as ended:
+        check_plan.main(measured=tmp_path / "plan.json", output=tmp_path / "new")
+    assert ended.value.exit_code == 1
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == len(CASES)
+    assert "deep-fp32: the plan of its backward phase is off by -1,048," in said

@@ -14,7 +14,7 @@ from revlm.corpus.examples.packing import Span
 from revlm.errors import DataError, Interrupted, ResourceError, StorageError
 from revlm.recipe import Data, Recipe, Stream, load_recipe
 from revlm.runs import RunFolder, list_checkpoints, load_checkpoint, read_journal
-from revlm.training import loop, train
+from revlm.training import loop, resolving, train
 
 WORDS = [
     "the",
@@ -333,7 +333,7 @@ def test_a_run_stays_at_the_commit_it_began_with(
         unpinned = data.stream.model_copy(update={"revision": None})
         return open_corpus(data.model_copy(update={"stream": unpinned}), *rest, **options)
 
-    monkeypatch.setattr(loop, "pinned", at_commit)
+    monkeypatch.setattr(resolving, "pinned", at_commit)
     monkeypatch.setattr(loop, "open_corpus", opened)
     out = tmp_path / "run"
 

@@ -110,6 +110,16 @@ def test_another_length_keeps_the_stored_number_of_buckets(tmp_path: Path) -> No
     assert "--allow-change" not in str(unfit.value)
 
 
+def test_the_numbers_of_buckets_of_each_round_are_stored(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", "model.n_buckets=[16, 128]")
+    list(train(tiny_recipe(run, "train.max_steps=4"), allow_change=True))
+    assert load_recipe(RunFolder.open(run).recipe).model.n_buckets == (16, 128)
+    with pytest.raises(StorageError, match=r"model.n_buckets: \[16, 128\] -> \[16, 256\]"):
+        list(train(tiny_recipe(run, "train.max_steps=4", "model.n_buckets=[16, 256]")))
+    with pytest.raises(StorageError, match=r"no longer fit the model \(.*model.n_rounds: 2 -> 3"):
+        list(train(tiny_recipe(run, "train.max_steps=5", "model.n_rounds=3"), allow_change=True))
+
+
 def test_a_finished_run_says_so(tmp_path: Path) -> None:
     run, said = write_run(tmp_path / "run"), []
     assert list(train(tiny_recipe(run), said.append)) == []

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, Self
 import typer
 
 from revlm.cli.terminal.prompt import Prompt, decode
-from revlm.cli.terminal.samples import Sample, draw_samples
 from revlm.cli.terminal.streams import print_content
 from revlm.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from revlm.corpus import Tokenizer
-    from revlm.generation import Writing
+    from revlm.generation import TextGenerator
 
 _HOW = (
     "The model continues each line where it ends; an empty line lets it write more; a \\ at the end of a line adds a "
@@ -26,7 +25,7 @@ _PROMPT = "> "
 
 
 def write_in_turns(
-    writing: "Writing", tokenizer: "Tokenizer", beginning: Prompt | None, stop: Sequence[str], max_tokens: int
+    generator: "TextGenerator", tokenizer: "Tokenizer", beginning: Prompt | None, stop: Sequence[str], max_tokens: int
 ) -> None:
     """Continues `beginning`, if given, and then each line of standard input, with one cache.
 
@@ -42,14 +41,14 @@ def write_in_turns(
     if lines.are_typed:
         typer.echo(_HOW, err=True)
     if beginning is not None:
-        from revlm.cli.terminal.prefill_progress import PrefillProgress
+        from revlm.cli.terminal.progress import PrefillProgress
 
         with PrefillProgress() as progress:
-            writing.append(tokenizer.encode(beginning.text), progress.show)
+            generator.append(beginning.tokens(tokenizer), progress.show)
         if beginning.is_printed:
             print_content(beginning.text)
         with RecordedInterrupt() as interrupt:
-            _continue(writing, tokenizer, stop, max_tokens, interrupt)
+            _continue(generator, tokenizer, stop, max_tokens, interrupt)
     while (line := lines.next()) is not None:
         try:
             tokens = tokenizer.encode(line)
@@ -59,21 +58,27 @@ def write_in_turns(
             typer.echo(f"ignored this line: {error}", err=True)
             continue
         with RecordedInterrupt() as interrupt:
-            appended = writing.append(tokens, is_enough=lambda: interrupt.came)
+            appended = generator.append(tokens, is_enough=lambda: interrupt.came)
             if appended < len(tokens):
                 typer.echo(
                     f"Ctrl-C: the first {appended:,} of this line's {len(tokens):,} tokens were appended, the rest was "
                     "dropped",
                     err=True,
                 )
-            _continue(writing, tokenizer, stop, max_tokens, interrupt)
+            _continue(generator, tokenizer, stop, max_tokens, interrupt)
 
 
 def _continue(
-    writing: "Writing", tokenizer: "Tokenizer", stop: Sequence[str], max_tokens: int, interrupt: "RecordedInterrupt"
+    generator: "TextGenerator",
+    tokenizer: "Tokenizer",
+    stop: Sequence[str],
+    max_tokens: int,
+    interrupt: "RecordedInterrupt",
 ) -> None:
+    from revlm.generation import Sample, draw_samples
+
     sample = Sample(tokenizer, stop)
-    draw_samples(writing, [sample], max_tokens, print_content, lambda: interrupt.came)
+    draw_samples(generator, [sample], max_tokens, print_content, lambda: interrupt.came)
     typer.echo()
 
 

@@ -7,9 +7,19 @@ over ranks and prefetches them.
 """
 
 from revlm.corpus.examples.corpus import Corpus, Example
-from revlm.corpus.examples.loader import Loader, share
+from revlm.corpus.examples.loader import Loader, ScheduledStream, share
 from revlm.corpus.examples.opening import open_corpus, pinned
 from revlm.corpus.examples.packed import PackedCorpus
 from revlm.corpus.examples.streamed import StreamedCorpus
 
-__all__ = ["Corpus", "Example", "Loader", "PackedCorpus", "StreamedCorpus", "open_corpus", "pinned", "share"]
+__all__ = [
+    "Corpus",
+    "Example",
+    "Loader",
+    "PackedCorpus",
+    "ScheduledStream",
+    "StreamedCorpus",
+    "open_corpus",
+    "pinned",
+    "share",
+]

@@ -108,6 +108,17 @@ class ExampleStream(ABC):
         return self.draw().make()
 
 
+class CorpusStream(ExampleStream):
+    """The training examples of a corpus, whose length can change between two draws."""
+
+    @abstractmethod
+    def set_seq_len(self, seq_len: int) -> None:
+        """Sets the length of the following examples, at most the corpus's; no target is lost or doubled.
+
+        A resumed stream has the length that it had, a new one the corpus's.
+        """
+
+
 class Corpus(ABC):
     """The interface of a corpus that training, evaluation and planning use.
 
@@ -127,7 +138,7 @@ class Corpus(ABC):
     longest_example: int
 
     @abstractmethod
-    def training(self, state: StreamState | None = None) -> ExampleStream:
+    def training(self, state: StreamState | None = None) -> CorpusStream:
         """Returns the endless stream of examples, from the start or resumed from an `ExampleStream.state()`.
 
         Raises:

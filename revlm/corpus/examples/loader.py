@@ -5,18 +5,19 @@ result is already in this process's memory. Processes would map the files again 
 a second copy of a whole book. A streamed corpus tokenizes in `draw`, so one thread at a time while the others wait.
 """
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
 from threading import Event, Lock, Semaphore, Thread
-from types import TracebackType
 from typing import Self
 
-from revlm.corpus.examples.corpus import Example, ExampleStream, PendingExample, StreamState
+from revlm.corpus.examples.corpus import CorpusStream, Example, ExampleStream, PendingExample, StreamState
+from revlm.storage import Closing
 
 _Prepared = Future[tuple[Example, StreamState]]
 
 
-class Loader:
+class Loader(Closing):
     """The examples of a stream, in order; `workers` threads prefetch up to as many examples, 0 prefetches none.
 
     A worker's exception is raised at its example's position, each time that example is requested. The threads start
@@ -40,14 +41,6 @@ class Loader:
         self._room.release(self._workers or 1)
         for thread in self._threads:
             thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __iter__(self) -> Self:
         return self
@@ -86,6 +79,24 @@ class Loader:
             prepared.set_result((pending.make(), state))
         except BaseException as error:
             prepared.set_exception(error)
+
+
+class ScheduledStream(ExampleStream):
+    """The examples of a corpus, of which each step has its own length; `per_step` examples make a step."""
+
+    def __init__(self, stream: CorpusStream, seq_len_after: Callable[[int], int], *, per_step: int, steps: int) -> None:
+        """`seq_len_after` returns the length of the step that follows so many; `steps` come before the next example."""
+        self._stream, self._seq_len_after, self._per_step = stream, seq_len_after, per_step
+        self._drawn = steps * per_step
+
+    def draw(self) -> PendingExample:
+        self._stream.set_seq_len(self._seq_len_after(self._drawn // self._per_step))
+        pending = self._stream.draw()
+        self._drawn += 1
+        return pending
+
+    def state(self) -> StreamState:
+        return self._stream.state()
 
 
 class SharedStream(ExampleStream):

@@ -9,7 +9,7 @@ from fractions import Fraction
 from itertools import chain, combinations
 from typing import Any
 
-from revlm.corpus.examples.corpus import Corpus, Example, ExampleStream, PendingExample, StreamState, digest_of
+from revlm.corpus.examples.corpus import Corpus, CorpusStream, Example, PendingExample, StreamState, digest_of
 from revlm.corpus.examples.packed import PackedCorpus
 from revlm.errors import DataError, StorageError
 
@@ -95,7 +95,7 @@ class Mixture(Corpus):
         return (f"the targets are a mixture: {', '.join(shares)}", *of_stores)
 
 
-class MixedStream(ExampleStream):
+class MixedStream(CorpusStream):
     """The endless training examples of a mixture; the state is each store's targets so far and its stream's state."""
 
     def __init__(self, mixture: Mixture, state: StreamState | None) -> None:
@@ -109,6 +109,10 @@ class MixedStream(ExampleStream):
         pending = self._streams[turn].draw()
         self._shares.tokens[turn] += pending.tokens
         return pending
+
+    def set_seq_len(self, seq_len: int) -> None:
+        for stream in self._streams:
+            stream.set_seq_len(seq_len)
 
     def state(self) -> StreamState:
         return {

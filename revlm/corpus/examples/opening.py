@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from revlm.corpus.examples.corpus import Corpus
 from revlm.corpus.examples.mixture import Mixture
@@ -11,12 +12,15 @@ from revlm.corpus.examples.packed import PackedCorpus
 from revlm.corpus.examples.streamed import StreamedCorpus
 from revlm.corpus.reading.events import Event, ReadPosition
 from revlm.corpus.reading.hub.address import PREFIX
+from revlm.corpus.reading.readers import DocumentKind
 from revlm.corpus.reading.sources import Source, open_source
 from revlm.corpus.reading.standard_input import STANDARD_INPUT
 from revlm.corpus.reading.watch import Stop
 from revlm.corpus.store.token_store import open_tokenizer
 from revlm.errors import DataError, UsageError
-from revlm.recipe import Data, Stream
+
+if TYPE_CHECKING:  # commands that know no recipe, and the workers of `tokenize`, start sooner
+    from revlm.recipe import Data, Stream
 
 # Options of `revlm tokenize` that are also keys of `data.stream`.
 _OPTION = (
@@ -26,7 +30,7 @@ _OPTION = (
 
 
 def open_corpus(
-    data: Data,
+    data: "Data",
     seed: int,
     message: Callable[[str], object] = lambda text: None,
     *,
@@ -44,9 +48,10 @@ def open_corpus(
         UsageError: a dataset has no such split, revision or configuration.
     """
     if data.stream is not None and data.tokenizer is not None:
+        tokenizer = open_tokenizer(data.tokenizer)
         return StreamedCorpus(
-            _open_stream(data.stream, stop),
-            open_tokenizer(data.tokenizer),
+            _open_stream(data.stream, stop, tokenizer.document_kind),
+            tokenizer,
             seq_len=data.seq_len,
             packing=data.packing,
             seed=seed,
@@ -68,20 +73,21 @@ def open_corpus(
     return stores[0] if len(stores) == 1 else Mixture(stores, data.weights)
 
 
-def pinned(stream: Stream) -> Stream:
+def pinned(stream: "Stream") -> "Stream":
     """Returns the stream at the current commit of its dataset on the hub; a stream of files is returned unchanged."""
     if not stream.corpus.startswith(PREFIX):
         return stream
     return stream.model_copy(update={"revision": _open_stream(stream).commit})
 
 
-def _open_stream(stream: Stream, stop: Stop = lambda: None) -> Source:
+def _open_stream(stream: "Stream", stop: Stop = lambda: None, kind: DocumentKind = "text") -> Source:
     """Returns the texts of a stream; its errors name the keys of a recipe."""
     if stream.corpus == STANDARD_INPUT:
         raise UsageError("data.stream cannot be standard input, which cannot be read again; save it to a file")
     with _errors_name_keys():
         source = open_source(
             stream.corpus,
+            kind=kind,
             errors=stream.errors,
             text_column=stream.text_column,
             split=stream.split,

@@ -1,24 +1,25 @@
 """Training and validation examples from a token store, in a seeded order that resumes at any example.
 
 Tokens stay in the memory-mapped file; an example copies only its own slices. The slices are a pure function of the
-epoch and the settings (`packing`), so the state of the stream is two numbers.
+epoch, the settings and the changes of length (`packing`), so the state of the stream is a few numbers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 from revlm.corpus.examples.corpus import (
     Corpus,
+    CorpusStream,
     Example,
-    ExampleStream,
     PendingExample,
     Segment,
     StreamState,
     digest_of,
     example_of,
 )
-from revlm.corpus.examples.packing import PACKINGS, Plan, Span, hold_out, plan_whole, shuffled
+from revlm.corpus.examples.packing import PACKINGS, Cut, EpochExamples, Place, Span, hold_out, plan_whole, shuffled
 from revlm.corpus.store.token_store import TokenStore
 from revlm.errors import DataError, StorageError, UsageError
 
@@ -55,7 +56,7 @@ class PackedCorpus(Corpus):
         self.seq_len = seq_len
         self._packing = PACKINGS[packing]
         self._seed = seed
-        self._settings = digest_of([self.fingerprint, seq_len, packing, seed, validation])
+        self._settings = digest_of([self.fingerprint, packing, seed, validation])
         self._texts, self._titles = store.texts, store.titles
         lengths = self._texts.lengths
         self._training, self._validation = hold_out(lengths, validation, seed)
@@ -70,7 +71,7 @@ class PackedCorpus(Corpus):
         self._plan = lru_cache(maxsize=2)(self._plan_of_epoch)
 
     def training(self, state: StreamState | None = None) -> "TrainingStream":
-        """As `Corpus.training`; a state fits only the same store, seed, packing, length and validation share."""
+        """As `Corpus.training`; a state fits only the same store, seed, packing and validation share."""
         return TrainingStream(self, state)
 
     def validation(self) -> Iterator[Example]:
@@ -91,8 +92,8 @@ class PackedCorpus(Corpus):
         """Returns how many tokens of an epoch, from 1, go into an example that ends in a later epoch."""
         return self._packing.carried_tokens(self.n_training_tokens, self.seq_len, epoch)
 
-    def _plan_of_epoch(self, epoch: int) -> Plan:
-        return self._packing.plan(self._spans_of_epoch, self.seq_len, epoch)
+    def _plan_of_epoch(self, seq_len: int, epoch: int, earlier: tuple[Cut, ...]) -> EpochExamples:
+        return self._packing.plan(self._spans_of_epoch, seq_len, epoch, earlier)
 
     def _spans_of_epoch(self, epoch: int) -> list[Span]:
         order = shuffled(range(len(self._training)), self._seed, f"epoch {epoch}")
@@ -121,32 +122,51 @@ class PackedCorpus(Corpus):
         return ()
 
 
-class TrainingStream(ExampleStream):
-    """The endless training examples of a store; the state is the epoch and the next example in it."""
+class TrainingStream(CorpusStream):
+    """The endless training examples of a store; the state is the place and the length of its examples."""
 
     def __init__(self, corpus: PackedCorpus, state: StreamState | None) -> None:
         self._corpus = corpus
-        self._epoch, self._next_example = 1, 0
-        if state is not None:
-            self._epoch, self._next_example = self._parsed(state)
+        self._seq_len, self._place = (corpus.seq_len, Place(1, 0)) if state is None else self._parsed(state)
 
     def draw(self) -> PendingExample:
-        while self._next_example >= len(self._corpus._plan(self._epoch)):
-            self._epoch, self._next_example = self._epoch + 1, 0
-        spans = self._corpus._plan(self._epoch)[self._next_example]
-        self._next_example += 1
-        return PendingExample(sum(span.tokens for span in spans), partial(self._corpus._example, spans, self._epoch))
+        while self._place.next_example >= len(self._plan()):
+            self._place = self._corpus._packing.next_epoch(self._place)
+        spans = self._plan()[self._place.next_example]
+        epoch = self._place.epoch
+        self._place = self._place._replace(next_example=self._place.next_example + 1)
+        return PendingExample(sum(span.tokens for span in spans), partial(self._corpus._example, spans, epoch))
+
+    def set_seq_len(self, seq_len: int) -> None:
+        if seq_len != self._seq_len:
+            self._place = self._corpus._packing.recut(self._place, self._seq_len, self._corpus.n_training_tokens)
+            self._seq_len = seq_len
 
     def state(self) -> StreamState:
-        return {"epoch": self._epoch, "next_example": self._next_example, "settings": self._corpus._settings}
+        epoch, next_example, earlier = self._place
+        state = {"epoch": epoch, "next_example": next_example, "seq_len": self._seq_len}
+        return state | {"earlier": [list(cut) for cut in earlier], "settings": self._corpus._settings}
 
-    def _parsed(self, state: StreamState) -> tuple[int, int]:
-        epoch, next_example = state.get("epoch"), state.get("next_example")
-        if not (isinstance(epoch, int) and isinstance(next_example, int) and epoch >= 1 and next_example >= 0):
+    def _plan(self) -> EpochExamples:
+        return self._corpus._plan(self._seq_len, self._place.epoch, self._place.earlier)
+
+    def _parsed(self, state: StreamState) -> tuple[int, Place]:
+        numbers, earlier = [state.get(key, -1) for key in ("epoch", "next_example", "seq_len")], state.get("earlier")
+        if not (
+            _are_counts(numbers)
+            and 0 not in (numbers[0], numbers[2])
+            and isinstance(earlier, list)
+            and all(isinstance(cut, list) and len(cut) == 2 and _are_counts(cut) and cut[0] for cut in earlier)
+        ):
             raise StorageError("the checkpoint's position in the corpus is damaged; resume from an earlier checkpoint")
         if state.get("settings") != self._corpus._settings:
             raise StorageError(
                 f"the checkpoint's position in the corpus does not fit {self._corpus.path}: the tokens, seed, "
-                "data.seq_len, data.packing or data.validation changed; restore them, or start a new run"
+                "data.packing or data.validation changed; restore them, or start a new run"
             )
-        return epoch, next_example
+        epoch, next_example, seq_len = numbers
+        return seq_len, Place(epoch, next_example, tuple(Cut(*cut) for cut in earlier))
+
+
+def _are_counts(values: Iterable[Any]) -> bool:
+    return all(type(value) is int and value >= 0 for value in values)

@@ -4,6 +4,9 @@ An epoch is every training document once, in a seeded order. Documents are cut i
 examples of at most `seq_len` targets (and as many inputs: a piece's first input is a begin token, or the token before
 the piece). Every target is in exactly one piece, so for each packing and any epoch, counted from 1: tokens stored =
 targets of the epoch's examples + carried to the next epoch's first example + held out.
+
+Where `seq_len` changes, the tokens that no example has had yet are packed again. Which they are follows from the counts
+of the earlier examples (`Cut`), so a place in an epoch stays a few numbers.
 """
 
 import hashlib
@@ -11,6 +14,7 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, count, islice
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -33,29 +37,65 @@ class Span:
         return Span(self.document, self.start, middle), Span(self.document, middle, self.stop)
 
 
-Plan = list[tuple[Span, ...]]
+EpochExamples = list[tuple[Span, ...]]
 EpochSpans = Callable[[int], Sequence[Span]]  # epoch, from 1 -> the spans of its documents, in order
+
+
+class Cut(NamedTuple):
+    """So many examples of an earlier length."""
+
+    seq_len: int
+    examples: int
+
+
+class Place(NamedTuple):
+    """A place in a stream of examples: the next is the one numbered `next_example` of those that begin in `epoch`.
+
+    `earlier` are the examples of other lengths before: with `whole` packing those of the epoch, with `fixed` packing
+    those since the first epoch. Examples are numbered from 0 again after them.
+    """
+
+    epoch: int
+    next_example: int
+    earlier: tuple[Cut, ...] = ()
 
 
 @dataclass(frozen=True)
 class Packing:
-    """One way to pack: the examples that begin in an epoch, the tokens carried over, the longest example."""
+    """One way to pack.
 
-    plan: Callable[[EpochSpans, int, int], Plan]
+    Attributes:
+        plan: the examples that begin in an epoch, given its number and the earlier examples of other lengths.
+        next_epoch: the place at the beginning of the next epoch.
+        recut: the same place, in examples of another length than `seq_len`; `epoch_tokens` are those of an epoch.
+        carried_tokens: the tokens carried over at the end of an epoch, where the length never changed.
+        longest_example: the tokens of the longest example.
+    """
+
+    plan: Callable[[EpochSpans, int, int, Sequence[Cut]], EpochExamples]
+    next_epoch: Callable[[Place], Place]
+    recut: Callable[[Place, int, int], Place]
     carried_tokens: Callable[[int, int, int], int]
     longest_example: Callable[[int, int], int]
 
 
-def plan_whole(spans_of: EpochSpans, seq_len: int, epoch: int) -> Plan:
-    """Returns the examples of an epoch; none continues into the next.
+def plan_whole(spans_of: EpochSpans, seq_len: int, epoch: int, earlier: Sequence[Cut] = ()) -> EpochExamples:
+    """Returns the examples of an epoch, or of what `earlier` ones left of it; none continues into the next.
 
     A long document is cut into pieces of `seq_len`, each an example of its own. Shorter documents and last pieces
     share examples by best fit: each, in order, joins the example with the least room that still holds it, or begins
     one. Examples are ordered by their last piece, so the pieces of a document stay in order, too.
     """
+    rest = spans_of(epoch)
+    for cut in earlier:
+        rest = _joined(_pack_whole(rest, cut.seq_len)[cut.examples :])
+    return _pack_whole(rest, seq_len)
+
+
+def _pack_whole(documents: Iterable[Span], seq_len: int) -> EpochExamples:
     examples: dict[int, list[Span]] = {}
     rooms: list[tuple[int, int]] = []  # room left and number of each example that is not full, sorted
-    for document in spans_of(epoch):
+    for document in documents:
         rest: Span | None = document
         while rest:
             piece, rest = rest.split(seq_len)
@@ -67,23 +107,66 @@ def plan_whole(spans_of: EpochSpans, seq_len: int, epoch: int) -> Plan:
     return [tuple(example) for example in examples.values()]
 
 
-def plan_fixed(spans_of: EpochSpans, seq_len: int, epoch: int) -> Plan:
+def _joined(examples: EpochExamples) -> list[Span]:
+    """Returns the rest of each document, of which the examples hold the pieces in order."""
+    rests: dict[int, Span] = {}
+    for piece in chain.from_iterable(examples):
+        start = rests.get(piece.document, piece).start
+        rests[piece.document] = Span(piece.document, start, piece.stop)
+    return list(rests.values())
+
+
+def plan_fixed(spans_of: EpochSpans, seq_len: int, epoch: int, earlier: Sequence[Cut] = ()) -> EpochExamples:
     """Returns the examples that begin in an epoch, all of `seq_len`; the last may end in a later epoch.
 
-    The epochs form one endless text, cut every `seq_len` tokens. An epoch shorter than `seq_len` may begin no example.
+    The epochs form one endless text, cut every `seq_len` tokens after the `earlier` examples. An epoch shorter than
+    `seq_len` may begin no example.
     """
     epoch_tokens = sum(span.tokens for span in spans_of(epoch))
-    begun_earlier = -(epoch - 1) * epoch_tokens % seq_len
+    begun_earlier = _begun_earlier(epoch, epoch_tokens, seq_len, earlier)
     n_examples = len(range(begun_earlier, epoch_tokens, seq_len))
     endless = chain.from_iterable(spans_of(later) for later in count(epoch))
     examples = _cut(endless, chain([begun_earlier], [seq_len] * n_examples))
     return list(islice(examples, 1, None)) if n_examples else []
 
 
+def _begun_earlier(epoch: int, epoch_tokens: int, seq_len: int, earlier: Sequence[Cut]) -> int:
+    """Returns how many tokens at the beginning of an epoch are in examples that began before it, or in earlier ones."""
+    left = _tokens_of(earlier) - (epoch - 1) * epoch_tokens
+    return left if left > 0 else left % seq_len
+
+
+def _tokens_of(earlier: Sequence[Cut]) -> int:
+    return sum(cut.seq_len * cut.examples for cut in earlier)
+
+
+def _recut_whole(place: Place, seq_len: int, epoch_tokens: int) -> Place:
+    return Place(place.epoch, 0, _with_cut(place.earlier, seq_len, place.next_example))
+
+
+def _recut_fixed(place: Place, seq_len: int, epoch_tokens: int) -> Place:
+    begun_earlier = _begun_earlier(place.epoch, epoch_tokens, seq_len, place.earlier)
+    done_tokens = (place.epoch - 1) * epoch_tokens + begun_earlier + place.next_example * seq_len
+    examples = (done_tokens - _tokens_of(place.earlier)) // seq_len
+    return Place(done_tokens // epoch_tokens + 1, 0, _with_cut(place.earlier, seq_len, examples))
+
+
+def _with_cut(earlier: tuple[Cut, ...], seq_len: int, examples: int) -> tuple[Cut, ...]:
+    return (*earlier, Cut(seq_len, examples)) if examples else earlier
+
+
 PACKINGS: dict[str, Packing] = {
-    "whole": Packing(plan_whole, lambda epoch_tokens, seq_len, epoch: 0, min),
+    "whole": Packing(
+        plan_whole,
+        lambda place: Place(place.epoch + 1, 0),
+        _recut_whole,
+        lambda epoch_tokens, seq_len, epoch: 0,
+        min,
+    ),
     "fixed": Packing(
         plan_fixed,
+        lambda place: Place(place.epoch + 1, 0, place.earlier),
+        _recut_fixed,
         lambda epoch_tokens, seq_len, epoch: epoch * epoch_tokens % seq_len,
         lambda epoch_tokens, seq_len: seq_len,
     ),

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from revlm.corpus.examples.corpus import (
     Corpus,
+    CorpusStream,
     Example,
-    ExampleStream,
     PendingExample,
     Segment,
     StreamState,
@@ -155,7 +155,7 @@ class StreamedCorpus(Corpus):
         self._source, self._seq_len, self._validation, self._seed = source, seq_len, validation, seed
         self._pack, self._stream_settings = STREAM_PACKINGS[packing], StreamSettings(tokenizer, seq_len, errors)
         self._on_skip = on_skip
-        self._settings = digest_of([self.fingerprint, seq_len, packing, seed, validation])
+        self._settings = digest_of([self.fingerprint, packing, seed, validation])
         self.notices = self._notices()
 
     def training(self, state: StreamState | None = None) -> "StreamedExamples":
@@ -213,11 +213,11 @@ class StreamedCorpus(Corpus):
         return tuple(notices)
 
 
-class StreamedExamples(ExampleStream):
+class StreamedExamples(CorpusStream):
     """The endless training examples of a stream; `draw` tokenizes, since an example's extent depends on it."""
 
     def __init__(self, corpus: StreamedCorpus, state: StreamState | None) -> None:
-        self._corpus = corpus
+        self._corpus, self._seq_len = corpus, corpus._seq_len
         self._position = Position() if state is None else self._parsed(state)
         self._reader: EpochReader | None = None
 
@@ -232,9 +232,13 @@ class StreamedExamples(ExampleStream):
         while reader.document() is None:
             reader.begin_epoch()
         epoch = reader.epoch
-        segments = corpus._pack(reader, corpus._seq_len)
+        segments = corpus._pack(reader, self._seq_len)
         self._position, self._reader = reader.position, reader
         return PendingExample(sum(segment.tokens for segment in segments), partial(corpus._example, segments, epoch))
+
+    def set_seq_len(self, seq_len: int) -> None:
+        assert seq_len <= self._corpus._seq_len, "longer than the documents' lookahead"
+        self._seq_len = seq_len
 
     def state(self) -> StreamState:
         epoch, cursor, tokens = self._position
@@ -254,7 +258,7 @@ class StreamedExamples(ExampleStream):
         if state.get("settings") != self._corpus._settings:
             raise StorageError(
                 f"the checkpoint's position in the corpus does not fit {self._corpus.name}: its texts, the tokenizer, "
-                "seed, data.seq_len, data.packing or data.validation changed; restore them, or start a new run"
+                "seed, data.packing or data.validation changed; restore them, or start a new run"
             )
         epoch, texts, tokens, *place = numbers
         return Position(epoch, DocumentCursor(events.ReadPosition(*place), texts), tokens)

@@ -4,20 +4,20 @@ import hashlib
 import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from revlm.corpus.reading.cleaning import Cleaning
 from revlm.corpus.reading.corpus_files import Shard
 from revlm.corpus.reading.refusing import Skipped
+from revlm.corpus.reading.watch import Progress
 from revlm.corpus.store.token_store import StoredDocument, StoreFolder, TokenStore
 from revlm.errors import DataError, UsageError
 
 ENDS = 5  # documents listed as the longest, and as the shortest
 _LISTED = 20  # names listed in an error
 _DECODED_TOKENS = 1 << 16  # decoded at once
-
-Progress = Callable[[int, int, str], object]
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,21 @@ class StoreContents:
     def bytes_per_token(self) -> float | None:
         """Bytes of text per token; None where there are no tokens."""
         return self.bytes / self.tokens if self.tokens else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the contents as JSON values, the documents as `described`."""
+        listed = {
+            name: [described(number, each) for number, each in getattr(self, name)]
+            for name in ("longest", "shortest", "duplicates")
+        }
+        return asdict(self) | listed | {"bytes_per_token": self.bytes_per_token}
+
+
+def described(number: int, document: StoredDocument) -> dict[str, Any]:
+    """Returns the fields of a document as JSON values, its number first, without its sketch."""
+    known = {"document": number, **asdict(document)}
+    del known["sketch"]
+    return known
 
 
 def inspect_store(store: TokenStore) -> StoreContents:
@@ -212,6 +227,14 @@ class StoreSummary:
     tokenizer: str
     vocab_size: int
     seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the summary as JSON values, with all documents in place of their number."""
+        documents = [asdict(document) for document in StoreFolder(self.output_dir).documents()]
+        for document in documents:
+            del document["sketch"]
+        duplicates = [{"source": source, "duplicate": duplicate} for source, duplicate in self.duplicates]
+        return asdict(self) | {"output_dir": str(self.output_dir), "documents": documents, "duplicates": duplicates}
 
 
 def summarize(folder: Path, seconds: float) -> StoreSummary:

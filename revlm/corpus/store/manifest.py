@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from revlm.corpus.reading.cleaning import Cleaning
 from revlm.corpus.reading.corpus_files import Shard
 from revlm.corpus.reading.store_folder import DATASET_FILES, FORMAT, MANIFEST, manifest_bytes, open_regular
-from revlm.corpus.tokenizing.tokenizer import ByteTokenizer, SentencePieceTokenizer, Tokenizer
+from revlm.corpus.tokenizing.tokenizer import BYTE_TOKENIZERS, SentencePieceTokenizer, Tokenizer
 from revlm.errors import DataError, RevlmError
 from revlm.storage import digest_of_json, read_sealed, sealed_json
 
@@ -28,11 +28,12 @@ FORMAT_VERSION: Final = 3
 DOCUMENTS, SKIPPED = "documents.jsonl", "skipped.jsonl"
 
 _CHUNK_BYTES = 1 << 22
-_TOKENIZERS: dict[str, type[Tokenizer]] = {each.kind: each for each in (SentencePieceTokenizer, ByteTokenizer)}
+_KINDS: tuple[type[Tokenizer], ...] = (SentencePieceTokenizer, *BYTE_TOKENIZERS)
+_TOKENIZERS = {each.kind: each for each in _KINDS}
 
 Count = Annotated[int, Field(ge=0, lt=1 << 62)]
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
-Progress = Callable[[int, str], object]
+CountBytes = Callable[[int, str], object]
 """Called with the bytes read since the last call and the name of their file."""
 
 
@@ -50,7 +51,7 @@ class StoredFile(_Strict):
 class StoredTokenizer(_Strict):
     """The tokenizer of a store, a file beside its rows; the fingerprint is the file's sha256."""
 
-    kind: Literal["sentencepiece", "bytes"]
+    kind: Literal["sentencepiece", "bytes", "binary"]
     file: str
     vocab_size: Annotated[int, Field(ge=1, lt=1 << 31)]
     begin_id: Count
@@ -59,7 +60,7 @@ class StoredTokenizer(_Strict):
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "StoredTokenizer":
         return cls(
-            kind=tokenizer.kind,  # type: ignore[arg-type]  # one of the two, as pydantic checks
+            kind=tokenizer.kind,  # type: ignore[arg-type]  # one of these, as pydantic checks
             file=tokenizer.file_name,
             vocab_size=tokenizer.vocab_size,
             begin_id=tokenizer.begin_id,
@@ -176,7 +177,7 @@ def read_manifest(folder: Path | str) -> Manifest:
     return manifest
 
 
-def require_whole(folder: Path, name: str, file: StoredFile, progress: Progress = lambda n_bytes, name: None) -> None:
+def require_whole(folder: Path, name: str, file: StoredFile, progress: CountBytes = lambda n_bytes, name: None) -> None:
     """Verifies a file of a store against its sha256.
 
     Raises:
@@ -186,7 +187,7 @@ def require_whole(folder: Path, name: str, file: StoredFile, progress: Progress 
         raise damaged(folder, [name])
 
 
-def sha256_of_file(path: Path, progress: Progress) -> str:
+def sha256_of_file(path: Path, progress: CountBytes) -> str:
     """Returns the sha256 of a file of a store; raises a DataError that names it where it cannot be read."""
     digest = sha256()
     with naming(path):

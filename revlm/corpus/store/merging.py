@@ -20,9 +20,10 @@ from revlm.corpus.store.contents import Damage, StoreSummary, damaged_documents,
 from revlm.corpus.store.duplicates import Duplicates
 from revlm.corpus.store.manifest import Manifest, read_manifest
 from revlm.corpus.store.replacing import require_same_corpus
+from revlm.corpus.store.rows import StoredTokens
 from revlm.corpus.store.token_store import StoredDocument, StoreFolder, TokenStore
 from revlm.corpus.store.unfinished import unfinished_store
-from revlm.corpus.store.writer import Tokens, write_store
+from revlm.corpus.store.writer import write_store
 from revlm.errors import DataError, UsageError
 from revlm.storage import digest_of_json, require_free_space
 
@@ -102,7 +103,7 @@ class _Steps:
         raise_if_stopped(self._stop)
 
 
-def _documents(manifests: Manifests, steps: _Steps) -> Iterator[tuple[StoredDocument, list[Tokens]]]:
+def _documents(manifests: Manifests, steps: _Steps) -> Iterator[tuple[StoredDocument, list[StoredTokens]]]:
     """Yields the documents of the stores with their rows, each marked if it duplicates any earlier one."""
     before = Duplicates()
     for folder in manifests:

@@ -16,6 +16,9 @@ from revlm.corpus.tokenizing.tokenizer import TokenIds
 if TYPE_CHECKING:
     import pyarrow
 
+StoredTokens = npt.NDArray[np.unsignedinteger]
+"""Token ids as a store holds them, [tokens]."""
+
 
 def schema_of(dtype: np.dtype[Any]) -> "pyarrow.Schema":
     """Returns the Arrow schema of a store whose ids have the given dtype."""

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Annotated, BinaryIO, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from revlm.corpus.reading.events import ReadPosition
 from revlm.corpus.reading.refusing import Skipped
+from revlm.corpus.store.rows import StoredTokens
 from revlm.corpus.store.token_store import StoredDocument
 from revlm.corpus.tokenizing.tokenizer import Tokenizer
 from revlm.errors import StorageError
@@ -26,8 +26,6 @@ from revlm.storage import sync_file, sync_folder
 # Finished texts are committed together once this much of the corpus has been read since the last commit.
 COMMIT_BYTES = 1 << 24
 TOKENS, JOURNAL = "tokens", "journal.jsonl"
-
-Tokens = npt.NDArray[np.unsignedinteger]
 
 
 _Count = Annotated[int, Field(ge=0, lt=1 << 62)]
@@ -86,7 +84,7 @@ class Spool:
         """The bytes of the tokens of all finished texts."""
         return self._ended_at
 
-    def write(self, tokens: Tokens) -> None:
+    def write(self, tokens: StoredTokens) -> None:
         """Appends tokens of the current text."""
         content = tokens.tobytes()
         self._out.write(content)
@@ -124,7 +122,7 @@ class Spool:
         with self._journal.open("rb") as lines:
             yield from map(self._outcome, lines)
 
-    def documents(self, row_tokens: int) -> Iterator[tuple[StoredDocument, Iterator[Tokens]]]:
+    def documents(self, row_tokens: int) -> Iterator[tuple[StoredDocument, Iterator[StoredTokens]]]:
         """Yields the documents on the disk, each with its tokens in parts of at most `row_tokens`; use the parts before
         requesting the next document.
 
@@ -196,7 +194,7 @@ def _tokens_of(outcome: Outcome) -> int:
 
 def _parts(
     file: BinaryIO, dtype: np.dtype[np.unsignedinteger], tokens: int, row_tokens: int, digest: "hashlib._Hash"
-) -> Iterator[Tokens]:
+) -> Iterator[StoredTokens]:
     for start in range(0, tokens, row_tokens):
         part = np.fromfile(file, dtype, min(row_tokens, tokens - start))
         digest.update(part.tobytes())

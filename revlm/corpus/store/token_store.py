@@ -28,7 +28,7 @@ from revlm.corpus.reading.store_folder import looks_like_store, open_regular
 from revlm.corpus.store.manifest import (
     DOCUMENTS,
     SKIPPED,
-    Progress,
+    CountBytes,
     StoredTokenizer,
     damaged,
     inconsistent,
@@ -38,7 +38,7 @@ from revlm.corpus.store.manifest import (
     sha256_of_file,
 )
 from revlm.corpus.store.rows import StoredRows, StoredTexts
-from revlm.corpus.tokenizing.tokenizer import ByteTokenizer, SentencePieceTokenizer, Tokenizer
+from revlm.corpus.tokenizing.tokenizer import BYTE_TOKENIZERS, ByteTokenizer, SentencePieceTokenizer, Tokenizer
 
 _LINES_AT_ONCE = 256
 _LINE_BYTES = 1 << 24  # longer than any line that is written
@@ -123,13 +123,13 @@ class StoreFolder:
             raise inconsistent(self.folder, "its tokenizer is not the one that its manifest describes")
         return tokenizer
 
-    def verify_files(self, progress: Progress = lambda n_bytes, name: None) -> None:
+    def verify_files(self, progress: CountBytes = lambda n_bytes, name: None) -> None:
         """Compares every file with its sha256; raises a DataError that names all that differ."""
         if names := list(self.damaged_files(progress)):
             raise damaged(self.folder, names)
         self._verified.update(self.manifest.files)
 
-    def damaged_files(self, progress: Progress = lambda n_bytes, name: None) -> Iterator[str]:
+    def damaged_files(self, progress: CountBytes = lambda n_bytes, name: None) -> Iterator[str]:
         """Yields the names of the files whose content differs from the manifest."""
         for name, file in self.manifest.files.items():
             if sha256_of_file(self.folder / name, progress) != file.sha256:
@@ -174,7 +174,7 @@ class TokenStore(StoreFolder):
     """
 
     def __init__(
-        self, folder: Path | str, progress: Progress = lambda n_bytes, name: None, *, verified: bool = False
+        self, folder: Path | str, progress: CountBytes = lambda n_bytes, name: None, *, verified: bool = False
     ) -> None:
         """`verified` is for a store that this command has already verified, as training does once per machine: mapped
         files are still validated, but their content is not read again."""
@@ -237,7 +237,7 @@ class TokenStore(StoreFolder):
             )
 
 
-def require_undamaged(folder: Path | str, progress: Progress = lambda n_bytes, name: None) -> None:
+def require_undamaged(folder: Path | str, progress: CountBytes = lambda n_bytes, name: None) -> None:
     """Verifies a whole store, for a later `TokenStore(..., verified=True)`; calls `progress` every few megabytes.
 
     Raises:
@@ -247,13 +247,15 @@ def require_undamaged(folder: Path | str, progress: Progress = lambda n_bytes, n
 
 
 def open_tokenizer(choice: Path | str) -> Tokenizer:
-    """Returns the tokenizer that a user names: `bytes`, a token store or its file, or what `Tokenizer.load` reads.
+    """Returns the tokenizer that a user names: `bytes` or `binary`, a token store or its file, or what `Tokenizer.load`
+    reads.
 
     Raises:
         DataError: there is none, or it is damaged or not lossless.
     """
-    if str(choice) == ByteTokenizer.kind:
-        return ByteTokenizer()
+    for byte_tokenizer in BYTE_TOKENIZERS:
+        if str(choice) == byte_tokenizer.kind:
+            return byte_tokenizer()
     path = Path(choice)
     with naming(path):
         folder = path if path.is_dir() else path.parent

@@ -6,21 +6,19 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
-import numpy.typing as npt
 
 from revlm.corpus.reading.cleaning import Cleaning
 from revlm.corpus.reading.corpus_files import Shard
 from revlm.corpus.reading.refusing import Skipped
 from revlm.corpus.reading.store_folder import MANIFEST
 from revlm.corpus.store.manifest import DOCUMENTS, SKIPPED, Manifest, StoredFile, StoredTokenizer, row_file_names
-from revlm.corpus.store.rows import schema_of
+from revlm.corpus.store.rows import StoredTokens, schema_of
 from revlm.corpus.store.token_store import StoredDocument
 from revlm.corpus.tokenizing.tokenizer import Tokenizer
-from revlm.storage import sha256_of, sync_file, sync_folder, write_file
+from revlm.storage import Closing, sha256_of, sync_file, sync_folder, write_file
 
 if TYPE_CHECKING:
     import pyarrow
@@ -31,13 +29,11 @@ FILE_BYTES = 500_000_000
 # Short documents share a batch of about this size: each batch costs a few kilobytes when the store is opened.
 BATCH_BYTES = 1 << 20
 
-Tokens = npt.NDArray[np.unsignedinteger]
-
 
 def write_store(
     folder: Path,
     tokenizer: Tokenizer,
-    documents: Iterable[tuple[StoredDocument, Iterable[Tokens]]],
+    documents: Iterable[tuple[StoredDocument, Iterable[StoredTokens]]],
     skipped: Iterable[Skipped],
     *,
     corpus: str,
@@ -59,7 +55,7 @@ def write_store(
         writer.finish(chain(skipped, left_out), corpus, shard)
 
 
-class StoreWriter:
+class StoreWriter(Closing):
     """Writes a store into an empty folder that nothing else reads yet; rows are written in batches.
 
     Equal documents give equal bytes.
@@ -75,7 +71,7 @@ class StoreWriter:
         self._documents = self._n_rows = self._tokens = self._bytes = 0
         self._cleaning = Cleaning()
 
-    def add(self, document: StoredDocument, parts: Iterable[Tokens]) -> None:
+    def add(self, document: StoredDocument, parts: Iterable[StoredTokens]) -> None:
         """Appends a document and its tokens, in the parts that become rows."""
         for number, part in enumerate(parts):
             rows = self._rows or self._begin_row_file()
@@ -127,14 +123,6 @@ class StoreWriter:
         """Closes the open files; the folder is not a store before `finish`."""
         self._end_row_file()
         self._lines.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _begin_row_file(self) -> "_RowFile":
         path = self._folder / f"{len(self._row_files):05d}.arrow"
@@ -203,7 +191,7 @@ def _line(values: dict[str, Any]) -> str:
 
 
 def _row(
-    schema: "pyarrow.Schema", tokens: Tokens, document: StoredDocument, number: int, part: int
+    schema: "pyarrow.Schema", tokens: StoredTokens, document: StoredDocument, number: int, part: int
 ) -> "pyarrow.RecordBatch":
     """Returns a row; every part of a document has the `bytes` and `sha256` of the whole."""
     import pyarrow

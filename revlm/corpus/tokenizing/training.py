@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from typing import Unpack
 
 from revlm.corpus.reading.cleaning import utf8_length
 from revlm.corpus.reading.events import START, Dropped, Ended, Event, Piece, recut
-from revlm.corpus.reading.readers.raw import TEXT_COLUMN
-from revlm.corpus.reading.refusing import OnError, Skipped
+from revlm.corpus.reading.options import ReadOptions
+from revlm.corpus.reading.refusing import Skipped
 from revlm.corpus.reading.sources import Source, open_source
 from revlm.corpus.reading.store_folder import is_store
 from revlm.corpus.reading.watch import Progress, Stop, Watch
@@ -32,7 +33,6 @@ from revlm.corpus.tokenizing.cutting import Cuts
 from revlm.corpus.tokenizing.sentencepiece_training import IDS_OF_NO_CHARACTER, train_sentencepiece
 from revlm.corpus.tokenizing.tokenizer import Tokenizer
 from revlm.errors import DataError, StorageError, UsageError
-from revlm.limits import DEFAULT_LIMITS, Limits
 
 # SentencePiece needs about ten times this in memory.
 SAMPLE_BYTES = 1 << 25
@@ -57,17 +57,11 @@ def write_tokenizer(
     *,
     vocab_size: int | None = None,
     character_coverage: float | None = None,
-    errors: OnError = "strict",
-    text_column: str = TEXT_COLUMN,
-    follow_links: bool = False,
-    limits: Limits = DEFAULT_LIMITS,
-    split: str | None = None,
-    revision: str | None = None,
-    config: str | None = None,
     replace: bool = False,
     progress: Progress = lambda done, total, title: None,
     message: Callable[[str], object] = lambda text: None,
     stop: Stop = lambda: None,
+    **reading: Unpack[ReadOptions],
 ) -> TokenizerSummary:
     """Writes the tokenizer that `tokenize_corpus` would train on `corpus` to a folder of its own; returns its summary.
 
@@ -82,20 +76,10 @@ def write_tokenizer(
     began = time.perf_counter()
     training = TokenizerTraining(vocab_size, character_coverage)
     place = Path(os.path.realpath(output_dir))
-    source = open_source(
-        corpus,
-        errors=errors,
-        text_column=text_column,
-        split=split,
-        revision=revision,
-        config=config,
-        follow_links=follow_links,
-        limits=limits,
-        stop=stop,
-    )
+    source = open_source(corpus, **reading, stop=stop)
     if is_store(place):
         raise StorageError(f"{place} is a token store; give another folder for the tokenizer with -o")
-    place_of_corpus = corpus_digest(corpus, source.identity, split=split, config=config)
+    place_of_corpus = corpus_digest(corpus, source.identity, split=reading.get("split"), config=reading.get("config"))
     require_tokenizer_of_same_corpus(place, place_of_corpus, replace=replace)
     plan = {"only_tokenizer": training.identity}
     with unfinished_store(place, plan, resume=False, message=message, ours=tokenizer_files) as work:
@@ -158,18 +142,22 @@ def sample_passages(events: Iterable[Event], *, seed: int = 0, sample_bytes: int
     kept: list[tuple[int, int, int, str]] = []  # a heap, highest drawn number first
     size = document = 0
     documents: set[int] = set()
-    passages = Cuts().parts
-    for number, event in enumerate(recut(events, lambda text: passages(text, PASSAGE_CHARACTERS, PASSAGE_CHARACTERS))):
+    for number, event in enumerate(recut(events, _passages)):
         if not isinstance(event, Piece):
             documents |= {document} if isinstance(event, Ended) else set()
             document += 1
             continue
+        assert isinstance(event.text, str)
         drawn = int.from_bytes(hashlib.blake2b(f"{seed}/{number}".encode(), digest_size=8).digest())
         heapq.heappush(kept, (-drawn, number, document, event.text))
         size += utf8_length(event.text)
         while size > sample_bytes:
             size -= utf8_length(heapq.heappop(kept)[3])
     return [text for _, number, document, text in sorted(kept, key=lambda each: each[1]) if document in documents]
+
+
+def _passages(pieces: Iterable[str | bytes]) -> Iterator[str]:
+    return Cuts().parts((each for each in pieces if isinstance(each, str)), PASSAGE_CHARACTERS, PASSAGE_CHARACTERS)
 
 
 def _noting(skipped: list[Skipped], events: Iterator[Event]) -> Iterator[Event]:

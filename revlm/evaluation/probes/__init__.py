@@ -11,8 +11,11 @@ from revlm.evaluation.probes.copying import COPYING
 from revlm.evaluation.probes.needle import NEEDLE
 from revlm.evaluation.probes.probe import Probe, ProbeInput, ProbeOptions
 from revlm.evaluation.probes.recall import RECALL
+from revlm.evaluation.probes.repeats import REPEATS
 
-PROBES: dict[str, Probe] = {probe.name: probe for probe in (CONTEXT, ABLATIONS, RECALL, COPYING, NEEDLE, ANSWERS)}
+PROBES: dict[str, Probe] = {
+    probe.name: probe for probe in (CONTEXT, REPEATS, ABLATIONS, RECALL, COPYING, NEEDLE, ANSWERS)
+}
 """The probes by their keys in evaluation.json, in the order of tables and pictures."""
 
 __all__ = ["PROBES", "Probe", "ProbeInput", "ProbeOptions"]

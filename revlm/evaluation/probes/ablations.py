@@ -123,7 +123,7 @@ def _caption(found: Ablations) -> str:
 
 
 def own_rounds(rounds: int, own: int) -> str:
-    """Marks the number of rounds that the model was trained with."""
+    """Marks the model's own number of rounds."""
     return " (the model's)" if rounds == own else ""
 
 
@@ -138,7 +138,7 @@ def _bar(name: str, each: Ablation) -> Bar:
 ABLATIONS = Probe(
     name="ablations",
     option="--ablations",
-    help="without each layer's attention; by rounds of hashing",
+    help="Without each layer's attention; by rounds of hashing.",
     title="Ablations",
     measure=_measure,
     tables=_tables,

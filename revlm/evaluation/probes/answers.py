@@ -145,7 +145,7 @@ def _panels(answers: Answers) -> Sequence[Chart]:
 ANSWERS = Probe(
     name="answers",
     option="--answers",
-    help="questions about what made documents stated, by kind and distance",
+    help="Questions about what made documents stated, by kind and distance.",
     title="Answers",
     measure=_measure,
     tables=_tables,

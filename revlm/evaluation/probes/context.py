@@ -88,7 +88,7 @@ def _targets(text: Text, at_most: int) -> int:
 
 
 def _starts(text: Text, context: int, targets: int, samples: int, generator: np.random.Generator) -> list[int]:
-    """Where runs of targets begin: one at random in each of as many equal parts, so that they do not overlap."""
+    """The starts of runs of targets: a random one in each of as many equal parts, so that they do not overlap."""
     room = len(text) - context
     parts = max(1, min(samples, room // targets))
     edges = [context + room * part // parts for part in range(parts + 1)]
@@ -220,7 +220,7 @@ def _caption(found: ContextGain) -> str:
 CONTEXT = Probe(
     name="context",
     option="--context",
-    help="the same targets with the context cut",
+    help="The same targets with the context cut.",
     title="Gain of long context",
     measure=_measure,
     tables=_tables,

@@ -63,7 +63,7 @@ def measure_copying(
 
 
 def _accuracy(scorer: Scorer, sequences: Tokens, begin_id: int) -> float:
-    """The share of predicted tokens in the second halves of [sequences, tokens], without the first of each."""
+    """The share of predicted tokens in the second halves of [sequences, tokens], except for the first token of each."""
     n_sequences, tokens = sequences.shape
     begin = np.full((n_sequences, 1), begin_id, dtype=np.int32)
     inputs = np.concatenate([begin, sequences[:, :-1]], axis=1)
@@ -127,7 +127,7 @@ def _panels(found: Copying) -> Sequence[Chart]:
 COPYING = Probe(
     name="copying",
     option="--copy",
-    help="random tokens that come twice, by rounds of hashing",
+    help="Random tokens that come twice, by rounds of hashing.",
     title="Copies",
     measure=_measure,
     tables=_tables,

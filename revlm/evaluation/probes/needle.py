@@ -31,7 +31,7 @@ NEEDLES = 8
 
 
 class _Hidden(NamedTuple):
-    """A text with needles, the same without them, and by distance where the repetitions begin."""
+    """A text with needles, the same text without them, and where the repetitions begin, by distance."""
 
     tokens: Tokens
     without: Tokens
@@ -170,7 +170,7 @@ def _panels(test: NeedleTest) -> Sequence[Chart]:
 NEEDLE = Probe(
     name="needle",
     option="--needle",
-    help="random tokens hidden in a text, by distance",
+    help="Random tokens hidden in a text, by distance.",
     title="Needles",
     measure=_measure,
     tables=_tables,

@@ -1,4 +1,4 @@
-"""What every probe is made of. Torch is imported by a measurement, when it is made."""
+"""The interface of a probe. Probes import torch only when they measure."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ CONTEXT_LENGTHS = (256, 1024, 4096, 16384, 65536)
 
 @dataclass(frozen=True)
 class ProbeOptions:
-    """Which probes are asked for, by their names, and how much they look at.
+    """Which probes run, by name, and on how much text.
 
-    `samples` documents are drawn by `seed`; `tokens` tokens are taken from the beginnings of them. `lengths` are
-    contexts, and distances of needles.
+    `samples` documents are drawn by `seed`; `tokens` tokens are taken from their beginnings. `lengths` are contexts,
+    and distances of needles; `repeat_context` is how many tokens the contexts of repeats have.
     """
 
     asked: frozenset[str] = frozenset()
@@ -28,6 +28,7 @@ class ProbeOptions:
     samples: int = 8
     tokens: int = 65536
     seed: int = 0
+    repeat_context: int = 3
 
 
 @dataclass(frozen=True)
@@ -48,26 +49,26 @@ class ProbeInput:
 
     @cached_property
     def beginnings(self) -> "list[Text]":
-        """The beginnings of the texts, of `options.tokens` tokens together."""
+        """The beginnings of the texts, `options.tokens` tokens in total."""
         from revlm.evaluation.texts import beginnings
 
         return beginnings(self.texts, self.seq_len, self.options.tokens)
 
     @cached_property
     def longest(self) -> "list[Text]":
-        """The longest quarter of the texts, one at least."""
+        """The longest quarter of the texts, at least one."""
         return sorted(self.texts, key=len, reverse=True)[: max(1, self.options.samples // 4)]
 
     @cached_property
     def vocabulary(self) -> "Tokens":
-        """The tokens that occur in the texts, ascending."""
+        """The tokens that occur in the texts, in ascending order."""
         from revlm.evaluation.texts import vocabulary_of
 
         return vocabulary_of(self.texts)
 
 
 def no_panels(result: Any) -> Sequence[Panel]:
-    """For a probe whose tables say it all."""
+    """For a probe without a picture."""
     return ()
 
 

@@ -1,4 +1,4 @@
-"""What the buckets find, of each hash layer; `revlm.evaluation.attention_recall` measures it."""
+"""What the buckets of each hash layer find; `revlm.evaluation.attention_recall` measures it."""
 
 from collections.abc import Sequence
 
@@ -34,7 +34,7 @@ def _tables(recall: Recall) -> Sequence[Table]:
 RECALL = Probe(
     name="recall",
     option="--recall",
-    help="share of exact attention's weight that the buckets find",
+    help="Share of exact attention's weight that the buckets find.",
     title="What the buckets find",
     measure=_measure,
     tables=_tables,

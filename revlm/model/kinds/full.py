@@ -1,9 +1,13 @@
-"""Exact causal attention, for comparison: per document, with memory linear and time quadratic in its length."""
+"""Exact attention, for comparison: per document, with memory linear and time quadratic in its length.
+
+With `successor_values` it is the rival of hash attention: the same keys, values and sink, and every earlier token in
+place of those that the hashes find. Without, it is a plain transformer's: separate queries, rotary positions, and every
+token sees itself.
+"""
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch import Tensor, nn
 
 from revlm.model.kinds.kind import Kind
 from revlm.model.parts.cache import Cache, joined
@@ -19,43 +23,68 @@ from revlm.model.parts.heads import (
 from revlm.model.parts.keys_values import KeysValues
 from revlm.model.parts.memory import FULL_BYTES, AttentionMemory, LayerSizes, MixMemory, Weights
 from revlm.model.parts.sublayer import Mix, Sublayer
+from revlm.model.parts.successors import ReadKeysValues, SuccessorCache, memory_of_reading_keys
+from revlm.ops.attention.exact import SINK_WIDTH, exact_attention
 from revlm.recipe import Model as ModelRecipe
-
-# Elements of the mask of a group of queries and all keys before them.
-_MASK_ELEMENTS = 2**24
 
 
 class FullAttention(Mix):
-    """PyTorch's attention over all earlier tokens of the document and the token itself, without a sink."""
+    """Attention over all earlier tokens of the document, with a sink; without one also over the token itself."""
 
-    def __init__(self, n_heads: int) -> None:
+    def __init__(self, n_heads: int, *, with_sink: bool) -> None:
         super().__init__()
         self.temperature = Temperature(n_heads)
+        self.sink = nn.Parameter(torch.zeros(n_heads)) if with_sink else None
 
     def forward(self, *read: Tensor, context: Context) -> Float[Tensor, "heads tokens head_dim"]:
-        """Returns the attention's output from q, k, v [heads, tokens, head_dim]."""
-        q, k, v = read
-        q = (q * self.temperature()[:, None, None]).to(v.dtype)
+        """Returns the attention's output from q, k, v (or k, v where queries are keys) [heads, tokens, head_dim]."""
+        q, k, v = read if len(read) == 3 else (read[0], *read)
+        scale, lengths = self.temperature(), [stop - start for start, stop in context.bounds]
         documents = [
-            scaled_dot_product_attention(
-                q[None, :, start:stop],
-                k[None, :, start:stop],
-                v[None, :, start:stop],
-                is_causal=True,
-                scale=1.0,
-            )[0]
-            for start, stop in context.bounds
+            exact_attention(*of_document, scale=scale, sink=self.sink)
+            for of_document in zip(*(each.split(lengths, dim=1) for each in (q, k, v)), strict=True)
         ]
         return documents[0] if len(documents) == 1 else torch.cat(documents, dim=1)
 
 
 def layer(recipe: ModelRecipe, number: int) -> Sublayer:
     """Returns the exact attention sublayer that a recipe describes."""
+    with_successors = recipe.successor_values
     return Sublayer(
-        read=ReadQueriesKeysValues(recipe.d_model, recipe.n_heads),
-        mix=FullAttention(recipe.n_heads),
+        read=ReadKeysValues(recipe) if with_successors else ReadQueriesKeysValues(recipe.d_model, recipe.n_heads),
+        mix=FullAttention(recipe.n_heads, with_sink=with_successors),
         write=WriteHeads(recipe.d_model, recipe.dropout),
     )
+
+
+class FullSuccessorCache(SuccessorCache):
+    """All keys and values with successors; the samples share those from before the fork."""
+
+    def __init__(self, read: ReadKeysValues, mix: FullAttention, dtype: torch.dtype) -> None:
+        super().__init__(read, dtype)
+        self._mix = mix
+
+    def mix(self) -> Float[Tensor, "heads tokens head_dim"]:
+        """Returns the output of the new tokens over all tokens before them."""
+        k, v = self._kept.records[1:].permute(2, 1, 0, 3)
+        q = k[:, -self._take_unmixed() :]
+        return exact_attention(q, k, v, scale=self._mix.temperature(), sink=self._mix.sink)
+
+    def step(self, x: Float[Tensor, "samples d_model"], rotary: Rotary) -> Float[Tensor, "heads samples head_dim"]:
+        """Returns the output of each sample's next token, over the shared keys and the sample's own before it."""
+        normed = self._read.norm(x)
+        self._complete_latest(normed)
+        k, v = self._read.own(normed)
+        earlier = self._kept.split()
+        return _of_one_token(self._append(k, v), *earlier, self._mix)
+
+    def fork(self, samples: int) -> None:
+        """Shares the keys and values so far among the samples."""
+        self._kept.fork(samples)
+
+    def tensors(self) -> list[Tensor]:
+        """Returns the keys and values."""
+        return self._kept.tensors()
 
 
 class FullCache(Cache):
@@ -75,39 +104,16 @@ class FullCache(Cache):
         self._unmixed.append(self._append(x, rotary))
 
     def mix(self) -> Float[Tensor, "heads tokens head_dim"]:
-        """Returns the output of the new tokens over all tokens so far, for a group of queries at a time."""
+        """Returns the output of the new tokens over all tokens so far."""
         q = joined(self._unmixed)
         self._unmixed = []
         k, v = self._kept.records[1:].permute(2, 1, 0, 3)
-        first = k.shape[1] - q.shape[1]
-        some = max(1, _MASK_ELEMENTS // k.shape[1])
-        out = torch.empty_like(q)
-        for start in range(0, q.shape[1], some):
-            stop = min(start + some, q.shape[1])
-            keys = first + stop
-            earlier = torch.ones(stop - start, keys, dtype=torch.bool, device=q.device).tril_(first + start)
-            out[:, start:stop] = scaled_dot_product_attention(
-                q[None, :, start:stop], k[None, :, :keys], v[None, :, :keys], attn_mask=earlier, scale=1.0
-            )[0]
-        return out
+        return exact_attention(q, k, v, scale=self._mix.temperature())
 
     def step(self, x: Float[Tensor, "samples d_model"], rotary: Rotary) -> Float[Tensor, "heads samples head_dim"]:
         """Returns the output of each sample's next token, over the shared keys and the sample's own."""
         q = self._append(x, rotary)
-        shared_k, shared_v = self._kept.records[1 : 1 + self._kept.shared].permute(2, 1, 0, 3)
-        if self._kept.samples == 1:
-            return scaled_dot_product_attention(q[None], shared_k[None], shared_v[None], scale=1.0)[0]
-        own = self._kept.records[1 + self._kept.shared :].unflatten(0, (-1, self._kept.samples))
-        own_k, own_v = own.permute(3, 2, 1, 0, 4)
-        in_full = torch.promote_types(q.dtype, torch.float32)
-        with torch.autocast(q.device.type, enabled=False):  # autocast would round the logits
-            full_q = q.to(in_full)
-            of_shared = full_q @ shared_k.to(in_full).mT
-            of_own = (full_q[..., None, :] @ own_k.to(in_full).mT)[..., 0, :]
-            weights = torch.cat([of_shared, of_own], dim=-1).softmax(-1)
-            of_shared, of_own = weights.split([of_shared.shape[-1], of_own.shape[-1]], dim=-1)
-            out = of_shared @ shared_v.to(in_full) + (of_own[..., None, :] @ own_v.to(in_full))[..., 0, :]
-        return out.to(q.dtype)
+        return _of_one_token(q, *self._kept.split(), self._mix)
 
     def fork(self, samples: int) -> None:
         """Shares the keys and values so far among the samples."""
@@ -117,40 +123,81 @@ class FullCache(Cache):
         """Returns the keys and values."""
         return self._kept.tensors()
 
-    def _append(self, x: Tensor, rotary: Rotary) -> Tensor:
-        """Caches the keys and values of new tokens; returns their scaled queries."""
+    def _append(self, x: Tensor, rotary: Rotary) -> Float[Tensor, "heads new head_dim"]:
+        """Caches the keys and values of new tokens; returns their queries."""
         q, k, v = self._read.at(x, rotary)
         self._kept.append(k, v)
-        return (q * self._mix.temperature()[:, None, None]).to(v.dtype)
+        return q
 
 
-def cache(sublayer: Sublayer, rotations: Tensor | None, dtype: torch.dtype) -> FullCache:
+def _of_one_token(
+    q: Float[Tensor, "heads samples head_dim"],
+    shared: Float[Tensor, "shared heads two head_dim"],
+    own: Float[Tensor, "own samples heads two head_dim"],
+    mix: FullAttention,
+) -> Float[Tensor, "heads samples head_dim"]:
+    """Returns the output of one query of each sample, over the shared records and the sample's own."""
+    in_full = torch.promote_types(q.dtype, torch.float32)
+    (shared_k, shared_v), (own_k, own_v) = shared.permute(2, 1, 0, 3), own.permute(3, 2, 1, 0, 4)
+    with torch.autocast(q.device.type, enabled=False):  # autocast would round the logits
+        scaled = (q * mix.temperature()[:, None, None]).to(q.dtype).to(in_full)
+        logits = [scaled @ shared_k.to(in_full).mT, (scaled[..., None, :] @ own_k.to(in_full).mT)[..., 0, :]]
+        if mix.sink is not None:
+            logits.append(mix.sink.to(in_full)[:, None, None].expand(*q.shape[:2], 1))
+        weights = torch.cat(logits, dim=-1).softmax(-1).split([part.shape[-1] for part in logits], dim=-1)
+        out = weights[0] @ shared_v.to(in_full) + (weights[1][..., None, :] @ own_v.to(in_full))[..., 0, :]
+    return out.to(q.dtype)
+
+
+def cache(sublayer: Sublayer, rotations: Tensor | None, dtype: torch.dtype) -> FullCache | FullSuccessorCache:
     """Returns an empty cache for a sublayer, with keys and values in `dtype`."""
-    assert isinstance(sublayer.read, ReadQueriesKeysValues)
     assert isinstance(sublayer.mix, FullAttention)
+    if isinstance(sublayer.read, ReadKeysValues):
+        return FullSuccessorCache(sublayer.read, sublayer.mix, dtype)
+    assert isinstance(sublayer.read, ReadQueriesKeysValues)
     return FullCache(sublayer.read, sublayer.mix, dtype)
 
 
 def memory(sizes: LayerSizes, weights: Weights) -> AttentionMemory:
     """Returns the bytes of one sublayer in a training step."""
-    whole, log_sum_exp = sizes.product_hidden_bytes, FULL_BYTES * sizes.n_heads * sizes.tokens
+    with_successors = sizes.successor_values
+    return AttentionMemory(
+        read=(memory_of_reading_keys if with_successors else memory_of_reading)(sizes, weights.read_matrices),
+        mix=_memory_of_mixing_with_sink(sizes) if with_successors else _memory_of_mixing(sizes),
+        write=memory_of_writing(sizes, weights.write_matrices),
+    )
+
+
+def _memory_of_mixing(sizes: LayerSizes) -> MixMemory:
+    whole, in_full = sizes.product_hidden_bytes, sizes.hidden_bytes if sizes.product_bytes < FULL_BYTES else 0
     # The scaled queries, in full and in product precision; the kernel itself needs little.
-    scaled = whole + (sizes.hidden_bytes if sizes.product_bytes < FULL_BYTES else 0)
-    mix = MixMemory(
+    return MixMemory(
         read=3 * whole,
         mixed=whole,
-        saved=whole + log_sum_exp,
-        made=3 * whole + scaled,
+        saved=2 * whole + FULL_BYTES * sizes.n_heads * sizes.tokens,
+        made=4 * whole + in_full,
         summed=0,
         gradients=3 * whole,
         overwritten=0,
-        forward_workspace=scaled - whole,
+        forward_workspace=in_full,
         backward_workspace=whole,
     )
-    return AttentionMemory(
-        read=memory_of_reading(sizes, weights.read_matrices),
-        mix=mix,
-        write=memory_of_writing(sizes, weights.write_matrices),
+
+
+def _memory_of_mixing_with_sink(sizes: LayerSizes) -> MixMemory:
+    whole, in_full = sizes.product_hidden_bytes, sizes.hidden_bytes if sizes.product_bytes < FULL_BYTES else 0
+    wide = whole * (sizes.head_dim + SINK_WIDTH) // sizes.head_dim
+    return MixMemory(
+        read=2 * whole,
+        mixed=whole,
+        # The wider queries, keys, values and outputs (of one document they hold the mixed values), the log-sum-exp.
+        saved=4 * wide - whole + FULL_BYTES * sizes.n_heads * sizes.tokens,
+        made=3 * wide + whole + in_full,
+        summed=whole,
+        gradients=2 * whole,
+        overwritten=0,
+        forward_workspace=0,
+        backward_workspace=whole,
     )
 
 

@@ -10,79 +10,25 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from revlm.model.kinds.kind import Kind
-from revlm.model.parts.cache import Cache
 from revlm.model.parts.context import Context, LayerStatistics
-from revlm.model.parts.heads import Rotary, Temperature, WriteHeads, memory_of_writing, split_heads
-from revlm.model.parts.keys_values import KeysValues
+from revlm.model.parts.heads import Rotary, Temperature, WriteHeads, memory_of_writing
 from revlm.model.parts.memory import (
     FULL_BYTES,
     AttentionMemory,
     LayerSizes,
     MixMemory,
-    StageMemory,
     Weights,
     gradients_lie_over_inputs,
-    normalizing_bytes,
-    stage_memory,
 )
-from revlm.model.parts.norm import RMSNorm
 from revlm.model.parts.rings import Rings
-from revlm.model.parts.sublayer import Mix, Read, Sublayer
+from revlm.model.parts.sublayer import Mix, Sublayer
+from revlm.model.parts.successors import ReadKeysValues, SuccessorCache, memory_of_reading_keys
+from revlm.model.shape import buckets_of_rounds
 from revlm.ops.attention import attention_with_log_sum_exp, bucket_statistics, one_token, workspace_bytes
 from revlm.ops.attention.one_query import one_query_attention
 from revlm.ops.hashing import HashOfFew, hash_buckets
 from revlm.ops.hashing.reference import TILE as HASH_TILE
-from revlm.ops.normalization import unit_heads
 from revlm.recipe import Model as ModelRecipe
-
-
-class ReadKeysValues(Read):
-    """One shared projection for queries and keys, and values of each token and its successor.
-
-    A language model wants to know what followed an earlier similar token, so the value of s is
-    `W_v x[s] + W_n x[s + 1]`. Token t sees only s < t, so s + 1 <= t: attention stays causal. The last token of a
-    document has no successor.
-    """
-
-    lookahead = 1
-
-    def __init__(self, recipe: ModelRecipe) -> None:
-        super().__init__()
-        self.n_heads = recipe.n_heads
-        self.norm = RMSNorm(recipe.d_model)
-        self.project = nn.Linear(recipe.d_model, 2 * recipe.d_model, bias=False)
-        self.successor = nn.Linear(recipe.d_model, recipe.d_model, bias=False) if recipe.successor_values else None
-
-    def forward(self, x: Float[Tensor, "longer_tile d_model"], context: Context, span: slice) -> tuple[Tensor, Tensor]:
-        """Returns k, v [heads, tile, head_dim]."""
-        length, normed = span.stop - span.start, self.norm(x)
-        k, v = self.own(normed[:length])
-        if self.successor is not None:
-            v = self.with_successors(v, self._following(normed, context, span))
-        return unit_heads(k, self.n_heads, v.dtype), split_heads(v, self.n_heads)
-
-    def own(self, normed: Float[Tensor, "tile d_model"]) -> tuple[Tensor, Tensor]:
-        """Returns the keys, not normalized, and the values without successors of normed tokens, [tile, d_model]."""
-        k, v = self.project(normed).chunk(2, dim=-1)
-        return k, v
-
-    def with_successors(
-        self, v: Float[Tensor, "tile d_model"], following: Float[Tensor, "tile d_model"]
-    ) -> Float[Tensor, "tile d_model"]:
-        """Returns values plus the projection of the following normed tokens; `v` itself without `successor_values`."""
-        return v if self.successor is None else torch.addmm(v, following, self.successor.weight.T)
-
-    @staticmethod
-    def _following(
-        normed: Float[Tensor, "longer_tile d_model"], context: Context, span: slice
-    ) -> Float[Tensor, "tile d_model"]:
-        """Returns the token after each one, zero after the last one of a document."""
-        following = normed[1:]
-        if not context.ends_within(span):
-            return following
-        document_ids = context.document_ids[span.start : span.stop + 1]
-        continues = (document_ids[1:] == document_ids[:-1])[:, None]
-        return nn.functional.pad(following * continues, (0, 0, 0, span.stop - span.start - len(following)))
 
 
 class HashAttention(Mix):
@@ -90,9 +36,8 @@ class HashAttention(Mix):
 
     def __init__(self, recipe: ModelRecipe, layer: int) -> None:
         super().__init__()
-        assert isinstance(recipe.n_buckets, int), "n_buckets: auto is resolved before a model is built"
         self.window, self.block = recipe.window, recipe.attention_block
-        self.n_buckets, self.layer = recipe.n_buckets, layer
+        self.n_buckets, self.layer = buckets_of_rounds(recipe), layer
         self.temperature = Temperature(recipe.n_heads)
         self.sink = nn.Parameter(torch.zeros(recipe.n_heads))
 
@@ -121,7 +66,7 @@ class HashAttention(Mix):
     ) -> Int[Tensor, "heads rounds tokens"]:
         """Returns the bucket of each key, the number of its pair (document, hash)."""
         hashed = hash_buckets(k, context.rotations(self.layer), self.n_buckets)
-        return hashed.add_(context.document_ids.int() * self.n_buckets)
+        return hashed.add_(context.document_ids.int() * max(self.n_buckets))
 
     @torch.no_grad()
     def _statistics(
@@ -140,39 +85,24 @@ def layer(recipe: ModelRecipe, number: int) -> Sublayer:
     )
 
 
-class HashCache(Cache):
+class HashCache(SuccessorCache):
     """Keys and values by slot, and rings of slots by bucket."""
 
     def __init__(
         self,
         read: ReadKeysValues,
         mix: HashAttention,
-        rotations: Float[Tensor, "heads rounds head_dim directions"],
+        rotations: Float[Tensor, "heads head_dim directions"],
         dtype: torch.dtype,
     ) -> None:
-        self._read, self._mix, self._rotations = read, mix, rotations
-        heads, rounds, head_dim, _ = rotations.shape
-        self._kept = KeysValues(heads, head_dim, dtype, rotations.device)
-        self._rings = Rings(heads, rounds, mix.n_buckets, mix.window, rotations.device)
+        super().__init__(read, dtype)
+        self._mix, self._rotations = mix, rotations
+        self._rings = Rings(read.n_heads, mix.n_buckets, mix.window, rotations.device)
         self._hash_few = HashOfFew(rotations, mix.n_buckets)
-        self._unmixed = 0
-
-    def reserve(self, tokens: int) -> None:
-        """Allocates memory for `tokens` more tokens."""
-        self._kept.reserve(tokens)
-
-    def read(self, x: Float[Tensor, "tile d_model"], rotary: Rotary) -> None:
-        """Adds the next tile of the stream; the value of its last token lacks the successor."""
-        normed = self._read.norm(x)
-        self._complete_latest(normed[:1])
-        k, v = self._read.own(normed)
-        v = self._read.with_successors(v, torch.nn.functional.pad(normed[1:], (0, 0, 0, 1)))
-        self._append(k, v)
-        self._unmixed += x.shape[0]
 
     def mix(self) -> Float[Tensor, "heads tokens head_dim"]:
         """Returns the new tokens' output, by the operation of training, over their buckets' rings and themselves."""
-        queries, self._unmixed = self._unmixed, 0
+        queries = self._take_unmixed()
         records = self._kept.records
         bucket = hash_buckets(records[-queries:, :, 0].transpose(0, 1), self._rotations, self._mix.n_buckets)
         # The token before them is in no ring yet; it is pushed with them, all but the last.
@@ -252,28 +182,14 @@ class HashCache(Cache):
         """Returns the keys and values, and the rings."""
         return [*self._kept.tensors(), *self._rings.tensors()]
 
-    def _append(
-        self, k: Float[Tensor, "new d_model"], v: Float[Tensor, "new d_model"]
-    ) -> Float[Tensor, "heads new head_dim"]:
-        """Caches new tokens; returns their keys, which are also their queries."""
-        unit = unit_heads(k, self._read.n_heads, v.dtype)
-        self._kept.append(unit, split_heads(v, self._read.n_heads))
-        return unit
-
-    def _complete_latest(self, following: Float[Tensor, "samples d_model"]) -> None:
-        """Adds the successor's part to the values of the latest tokens."""
-        if self._kept.tokens > 0 and self._read.successor is not None:
-            v = self._kept.latest[:, :, 1]
-            v.copy_(self._read.with_successors(v.flatten(1), following).view_as(v))
-
     def _earlier(
         self, head: int, bucket: Int[Tensor, "rounds tokens"]
     ) -> tuple[Int[Tensor, "some"], Int[Tensor, "rounds some"]]:
         """Returns the sorted slots in the rings of the new tokens' buckets, and the bucket of each slot in each round.
 
-        Where a slot is in none of these buckets in a round, its bucket there is `n_buckets`, which matches none.
+        Where a slot is in none of these buckets in a round, its bucket there is one that no round has: it matches none.
         """
-        none = self._mix.n_buckets
+        none = max(self._mix.n_buckets)
         table = torch.full((bucket.shape[0], self._kept.slots), none, dtype=torch.int32, device=bucket.device)
         for round_, of_round in enumerate(bucket):
             hit = of_round.unique()
@@ -295,26 +211,9 @@ def cache(sublayer: Sublayer, rotations: Tensor | None, dtype: torch.dtype) -> H
 def memory(sizes: LayerSizes, weights: Weights) -> AttentionMemory:
     """Returns the bytes of one sublayer in a training step."""
     return AttentionMemory(
-        read=_memory_of_reading(sizes, weights.read_matrices),
+        read=memory_of_reading_keys(sizes, weights.read_matrices),
         mix=_memory_of_mixing(sizes),
         write=memory_of_writing(sizes, weights.write_matrices),
-    )
-
-
-def _memory_of_reading(sizes: LayerSizes, matrices: int) -> StageMemory:
-    d, p = sizes.d_model, sizes.product_bytes
-    # Values with successors are a new tensor; without them they are a view of the projection.
-    summed = p * d if sizes.successor_values else 0
-    # The stream, the normed stream, the projection, the values, the keys.
-    graph = 4 * d + p * d + 2 * p * d + summed + p * d
-    return stage_memory(
-        sizes,
-        matrices=matrices,
-        forward=graph,
-        left=4 * d + p * d + (summed or 2 * p * d),
-        graph=graph,
-        backward=(16 if p == 4 else 12) * d,
-        extra=normalizing_bytes(sizes),
     )
 
 
@@ -341,7 +240,7 @@ def _memory_of_mixing(sizes: LayerSizes) -> MixMemory:
     by_pytorch = not over and not sizes.compiled
     # Queries are keys: PyTorch's operations return a gradient for each, which are then summed.
     hashing = min(sizes.tokens, HASH_TILE) * (
-        FULL_BYTES * sizes.d_model + sizes.n_heads * sizes.n_rounds * (FULL_BYTES * sizes.directions + 60)
+        FULL_BYTES * sizes.d_model + sizes.n_heads * (FULL_BYTES * sizes.directions + 60 * sizes.n_rounds)
     )
     return MixMemory(
         read=2 * whole,

@@ -29,7 +29,7 @@ class Context:
     """
 
     document_ids: Int[Tensor, "tokens"]
-    rotations: Callable[[int], Float[Tensor, "heads rounds head_dim directions"]]
+    rotations: Callable[[int], Float[Tensor, "heads head_dim directions"]]
     statistics: dict[int, LayerStatistics] | None = None
 
     @cached_property

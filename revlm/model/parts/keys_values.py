@@ -42,6 +42,13 @@ class KeysValues:
         """The slot of each sample's latest token."""
         return torch.arange(self.slots - self.samples, self.slots, dtype=torch.int32, device=self._records.device)
 
+    def split(
+        self,
+    ) -> tuple[Float[Tensor, "shared heads two head_dim"], Float[Tensor, "own samples heads two head_dim"]]:
+        """Returns the records that all samples share, and those of each sample."""
+        first_own = 1 + self.shared
+        return self._records[1:first_own], self.records[first_own:].unflatten(0, (-1, self.samples))
+
     def append(self, k: Float[Tensor, "heads new head_dim"], v: Float[Tensor, "heads new head_dim"]) -> None:
         """Stores the next tokens of the single sequence, or the next token of each sample."""
         first = self.allocate(k.shape[1])

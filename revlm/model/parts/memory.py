@@ -28,7 +28,7 @@ class Weights(NamedTuple):
 class LayerSizes:
     """The sizes that determine a layer's tensors; `product_bytes` is the size of an element of a matrix product.
 
-    `tile` is the number of tokens of a tile, `directions` that of random directions in one round of hashing;
+    `tile` is the number of tokens of a tile, `directions` that of random directions in all rounds of hashing;
     `device_kind` is "cpu" or "cuda".
     """
 

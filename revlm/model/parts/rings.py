@@ -1,5 +1,8 @@
 """Ring buffers of the last few tokens of each bucket, to which a hash layer attends."""
 
+from collections.abc import Sequence
+from itertools import accumulate
+
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -10,19 +13,19 @@ from revlm.ops.heap import hold_in_huge_pages
 class Rings:
     """The slots of the last `window` tokens of each sample, head, round and bucket: oldest first, 0 for none.
 
-    They take `4 * heads * rounds * n_buckets * window` bytes per sample, whatever the length.
+    `n_buckets` is the number of buckets of each round. The rings take `4 * heads * sum(n_buckets) * window` bytes per
+    sample, whatever the length.
     """
 
-    def __init__(self, heads: int, rounds: int, n_buckets: int, window: int, device: torch.device) -> None:
-        self.heads, self.rounds, self.n_buckets, self.window = heads, rounds, n_buckets, window
-        self._slots = hold_in_huge_pages(
-            torch.zeros(heads * rounds * n_buckets, window, dtype=torch.int32, device=device)
-        )
+    def __init__(self, heads: int, n_buckets: Sequence[int], window: int, device: torch.device) -> None:
+        self.heads, self.window = heads, window
+        *self._first_of_round, self._of_head = accumulate(n_buckets, initial=0)
+        self._slots = hold_in_huge_pages(torch.zeros(heads * self._of_head, window, dtype=torch.int32, device=device))
         self._first_row = self._first_rows(1)
 
     @property
     def slots(self) -> Int[Tensor, "rings window"]:
-        """All rings, indexed by sample, head, round and bucket, the last one fastest."""
+        """All rings, ordered by sample, head, round and bucket, the last one fastest."""
         return self._slots
 
     def rows(self, bucket: Int[Tensor, "heads samples rounds"]) -> Int[Tensor, "heads samples rounds"]:
@@ -40,15 +43,15 @@ class Rings:
 
     def of_buckets(self, head: int, round_: int, buckets: Int[Tensor, "some"]) -> Int[Tensor, "some window"]:
         """Returns the slots in the rings of some buckets of the single sample."""
-        return self._slots[(head * self.rounds + round_) * self.n_buckets :].index_select(0, buckets)
+        return self._slots[head * self._of_head + self._first_of_round[round_] :].index_select(0, buckets)
 
     def push_run(self, bucket: Int[Tensor, "heads rounds tokens"], first_slot: int) -> None:
         """Pushes several tokens of the single sample, whose slots are consecutive."""
         place = torch.arange(self.window, device=bucket.device)
-        for row, of_row in enumerate(bucket.flatten(0, 1)):
+        for first_row, of_row in zip(self._first_rows(1).flatten().tolist(), bucket.flatten(0, 1), strict=True):
             ordered, token = torch.sort(of_row, stable=True)
             hit, members = torch.unique_consecutive(ordered, return_counts=True)
-            rows, stops = hit.long() + row * self.n_buckets, members.cumsum(0)
+            rows, stops = hit.long() + first_row, members.cumsum(0)
             # Each entry's new value is `members` entries later: in the ring, or else among the new tokens.
             before = place + members[:, None]
             kept = self._slots.index_select(0, rows).gather(1, before.clamp(max=self.window - 1))
@@ -65,5 +68,5 @@ class Rings:
         return [self._slots]
 
     def _first_rows(self, samples: int) -> Int[Tensor, "heads samples rounds"]:
-        rings = torch.arange(samples * self.heads * self.rounds, device=self._slots.device) * self.n_buckets
-        return rings.view(samples, self.heads, self.rounds).transpose(0, 1).contiguous()
+        of_head = torch.arange(samples * self.heads).view(samples, self.heads, 1).transpose(0, 1) * self._of_head
+        return (of_head + torch.tensor(self._first_of_round)).to(self._slots.device)

@@ -13,7 +13,13 @@ from torch import Tensor
 from revlm.errors import UsageError
 from revlm.ops import backends
 from revlm.ops.attention import blocked, compiled, reference, triton
-from revlm.ops.attention.arguments import Arguments, checked_arguments, checks_its_arguments, require_bucket_numbers
+from revlm.ops.attention.arguments import (
+    Arguments,
+    CallSizes,
+    checked_arguments,
+    checks_its_arguments,
+    require_bucket_numbers,
+)
 from revlm.ops.attention.statistics import BucketStatistics, bucket_statistics
 
 __all__ = [
@@ -57,8 +63,8 @@ def bucketed_window_attention(
     With fewer queries than tokens, the queries are the last positions. Bucket numbers are in 0..2^31-1; positions in
     different buckets never attend to each other. A scale, a sink or buckets of one row apply to all rows. Gradients
     reach q, k, v, the sink and a scale that is a tensor. The result has q's dtype, and is empty where there is no
-
     query.
+
     With `auto`, `revlm.ops.backends` chooses the backend: `compiled` on a CPU with a compiler; `triton` on CUDA for
     bfloat16 and float32 and a head_dim of at most 128; otherwise `blocked`, PyTorch's operations.
 
@@ -153,7 +159,7 @@ def workspace_bytes(
         backend = _BY_BACKEND[backends.planned(device_kind)]
         if not _BACKENDS[backend].takes_head_dim(head_dim):
             backend = "blocked"
-    return _BACKENDS[backend].workspace_bytes(
+    sizes = CallSizes(
         rows=rows,
         tokens=tokens,
         head_dim=head_dim,
@@ -164,3 +170,4 @@ def workspace_bytes(
         backward=backward,
         queries_are_keys=queries_are_keys,
     )
+    return int(_BACKENDS[backend].workspace_bytes(sizes))

@@ -54,6 +54,29 @@ class Arguments(NamedTuple):
         return out, self.scale.detach().new_empty(self.q.shape[:2])
 
 
+class Options(NamedTuple):
+    """The arguments of a backend's autograd function that are not tensors; see `attention_with_log_sum_exp`."""
+
+    window: int
+    include_self: bool
+    block: int
+    may_overwrite: bool
+
+
+class CallSizes(NamedTuple):
+    """What the workspace of a call depends on; `element_bytes` is the size of an element of q, k and v."""
+
+    rows: int
+    tokens: int
+    head_dim: int
+    rounds: int
+    window: int
+    block: int
+    element_bytes: int
+    backward: bool
+    queries_are_keys: bool
+
+
 @checks_its_arguments
 def checked_arguments(
     q: Tensor,

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from revlm.ops.attention.arguments import Arguments
+from revlm.ops.attention.arguments import Arguments, CallSizes
 from revlm.ops.attention.order import BucketOrder, bucket_order
 
 # Logits processed at once: 2 MiB in float32, so that repeated passes over them hit the cache.
@@ -49,23 +49,12 @@ def attention_with_log_sum_exp(
     return out, log_sum_exp
 
 
-def workspace_bytes(
-    *,
-    rows: int,
-    tokens: int,
-    head_dim: int,
-    rounds: int,
-    window: int,
-    block: int,
-    element_bytes: int,
-    backward: bool,
-    queries_are_keys: bool,
-) -> int:
+def workspace_bytes(sizes: CallSizes) -> int:
     """Returns the peak of the bytes that one call holds besides its inputs, results and gradients.
 
-    It does not depend on the rows, which are processed one at a time, nor on whether queries are keys. `element_bytes`
-    is the size of an element of q, k and v.
+    It does not depend on the rows, which are processed one at a time, nor on whether queries are keys.
     """
+    _, tokens, head_dim, rounds, window, block, element_bytes, backward, _ = sizes
     size = max(element_bytes, 4)
     reach = -(-window // block) * block
     queries, width = -(-tokens // block) * block, block + reach

@@ -14,7 +14,8 @@ from revlm.ops import backends
 from revlm.ops.attention.arguments import checks_its_arguments, require_axes, require_shape, require_tensor
 from revlm.ops.compiled import library
 from revlm.ops.compiled.structures import HashToken, LocalToken
-from revlm.ops.hashing import HashOfFew
+from revlm.ops.hashing import HashOfFew, directions_of
+from revlm.ops.hashing.compiled import factors_of_rounds
 from revlm.ops.normalization import UNIT_EPSILON
 
 _NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float64: "float64"}
@@ -50,12 +51,13 @@ def hash_layer_token(
     """
     _require_kept("records", records, "slots heads two head_dim")
     samples, (slots, heads, _, head_dim) = _samples_of(projected, records, parts=2), records.shape
-    rounds, (n1, n2) = hash_few.rounds, hash_few.factors
+    rounds, buckets = len(hash_few.n_buckets), sum(hash_few.n_buckets)
     require_tensor("rings", rings, (torch.int32,))
     require_axes("rings", rings, "rings window")
     _require_contiguous("rings", rings)
-    require_shape("rings", rings, (samples * heads * rounds * n1 * n2, rings.shape[1]), "a ring for each bucket")
-    require_shape("the rotations", hash_few.directions, (heads, head_dim, rounds * (n1 // 2 + n2 // 2)), "one model's")
+    require_shape("rings", rings, (samples * heads * buckets, rings.shape[1]), "a ring for each bucket")
+    directions = directions_of(hash_few.n_buckets)
+    require_shape("the rotations", hash_few.directions, (heads, head_dim, directions), "one model's")
     if latest_bucket is not None:
         require_tensor("latest_bucket", latest_bucket, (torch.int64,))
         require_shape("latest_bucket", latest_bucket, (heads, samples, rounds), "[heads, samples, rounds]")
@@ -68,17 +70,19 @@ def hash_layer_token(
     scale, sink = scale.to(sums), sink.to(sums)
     latest_bucket = None if latest_bucket is None else latest_bucket.contiguous()
     out = torch.empty(heads, samples, head_dim, dtype=records.dtype)
-    bucket = torch.empty(heads, samples, hash_few.rounds, dtype=torch.int64)
+    bucket = torch.empty(heads, samples, rounds, dtype=torch.int64)
+    factors = factors_of_rounds(hash_few.n_buckets)
     token = HashToken(
         samples=samples,
         heads=heads,
         head_dim=head_dim,
-        rounds=hash_few.rounds,
+        rounds=rounds,
         window=rings.shape[1],
-        first=n1 // 2,
-        second=n2 // 2,
+        directions_of_all=directions,
+        buckets_of_all=buckets,
         slot=first_slot,
         threads=_threads(samples),
+        factors=factors.data_ptr(),
         projected=projected.data_ptr(),
         epsilon=UNIT_EPSILON,
         records=records.data_ptr(),

@@ -1,18 +1,26 @@
 // Angular hashing: each token's nearest direction, of either sign, in each round.
 #pragma once
 
+#include <algorithm>
 #include <limits>
 
 #include "memory.hpp"
 #include "parallel.hpp"
 #include "tiles.hpp"
 
+// The numbers of directions of the two factors of a round's hash; `second` may be 0.
+struct Factors {
+    int64_t first, second;
+
+    int64_t buckets() const { return 2 * first * std::max(2 * second, int64_t(1)); }
+};
+
 // The fields are those of `Hash` in `structures.py`, in the same order.
 struct Hash {
-    // `first` and `second` are the numbers of directions of the two factors in one round; `second` may be 0.
-    int64_t rows, tokens, head_dim, rounds, first, second, threads;
+    int64_t rows, tokens, head_dim, rounds, directions_of_all, threads;
+    const Factors* factors;   // [rounds]
     Tensor x;                 // [rows, tokens, head_dim]
-    const float* directions;  // [rows, rounds * (first + second), zero-padded to whole tiles, head_dim]
+    const float* directions;  // [rows, directions_of_all, zero-padded to whole tiles, head_dim]
     int32_t* bucket;          // [rows, rounds, tokens]
 };
 
@@ -24,8 +32,7 @@ class Hashing {
    public:
     explicit Hashing(const Hash& hash)
         : hash_(hash),
-          in_round_(hash.first + hash.second),
-          directions_(rounded_up(hash.rounds * in_round_, tile_rows)),
+          directions_(rounded_up(hash.directions_of_all, tile_rows)),
           stride_(rounded_up(hash.head_dim, n)) {
         for (long thread = 0; thread < hash.threads; ++thread) spaces_.emplace_back(stride_, directions_);
     }
@@ -60,15 +67,18 @@ class Hashing {
             multiply<float, key_rows, key_columns, Along::steps, Into::replace>(
                 directions + direction * hash_.head_dim, hash_.head_dim, space.transposed, block, hash_.head_dim,
                 &space.products[direction * block], block, block / n, space.nothing);
-        for (long round = 0; round < hash_.rounds; ++round)
+        const float* of_round = &space.products[0];
+        for (long round = 0; round < hash_.rounds; ++round) {
+            const auto [first, second] = hash_.factors[round];
             for (long i = 0; i < block; i += n) {
-                const float* const products = &space.products[round * in_round_ * block + i];
-                Integers<float> bucket = nearest(products, hash_.first);
-                if (hash_.second > 0)
-                    bucket = bucket * int32_t(2 * hash_.second) + nearest(products + hash_.first * block, hash_.second);
+                const float* const products = of_round + i;
+                Integers<float> bucket = nearest(products, first);
+                if (second > 0) bucket = bucket * int32_t(2 * second) + nearest(products + first * block, second);
                 int32_t* const to = &hash_.bucket[(row * hash_.rounds + round) * hash_.tokens + start + i];
                 for (long lane = 0; lane < std::min(long(n), stop - start - i); ++lane) to[lane] = bucket[lane];
             }
+            of_round += (first + second) * block;
+        }
     }
 
     // Each lane's index of the largest among the products followed by their negatives.
@@ -87,6 +97,6 @@ class Hashing {
     }
 
     const Hash& hash_;
-    const long in_round_, directions_, stride_;
+    const long directions_, stride_;
     std::vector<Space> spaces_;
 };

@@ -4,7 +4,6 @@ The library is cached in `$XDG_CACHE_HOME/revlm` (otherwise `~/.cache/revlm`) un
 compiler's version and the CPU's instruction sets, so that it is never stale. It is built in a temporary folder and
 renamed, so that two processes may build at once, and rebuilt if its digest no longer matches (`cache`).
 The compiler is the command in the environment variable `REVLM_COMPILER` or `CXX`, otherwise the first of c++, g++ and
-
 clang++. `REVLM_COMPILER=none` disables it: PyTorch's operations are used instead.
 """
 

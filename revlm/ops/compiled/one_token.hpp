@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "hashing.hpp"
 #include "memory.hpp"
 #include "parallel.hpp"
 #include "vectors.hpp"
@@ -12,13 +13,14 @@
 // `HashToken` in `structures.py`, in the same order.
 struct HashToken {
     int64_t samples, heads, head_dim, rounds, window;
-    int64_t first, second;  // numbers of directions of a hash's two factors in one round; second may be 0
-    int64_t slot, threads;  // the new token's slot of the first sample; the previous token's is `samples` less
-    void* projected;        // [samples, 2, heads, head_dim]: keys, not normalized, and values
-    double epsilon;         // added to the keys' squared length
-    void* records;          // [slots, heads, 2, head_dim]
-    int32_t* rings;         // [samples, heads, rounds, buckets, window] of slots: oldest first, 0 for none
-    const float* directions;       // [heads, head_dim, rounds * (first + second)]
+    int64_t directions_of_all, buckets_of_all;  // of all rounds together
+    int64_t slot, threads;   // the new token's slot of the first sample; the previous token's is `samples` less
+    const Factors* factors;  // [rounds]
+    void* projected;         // [samples, 2, heads, head_dim]: keys, not normalized, and values
+    double epsilon;          // added to the keys' squared length
+    void* records;           // [slots, heads, 2, head_dim]
+    int32_t* rings;          // [samples, heads, buckets_of_all, window] of slots: oldest first, 0 for none
+    const float* directions;       // [heads, head_dim, directions_of_all]
     const int64_t* latest_bucket;  // [heads, samples, rounds], of the previous token; null where there is none
     int64_t* bucket;               // [heads, samples, rounds], of the new token
     void *scale, *sink;            // [heads], of the accumulation type
@@ -104,10 +106,10 @@ void each_head(const Token& token, const OfHead& of_head) {
 template <class Input, class Real>
 class HashTokens {
    public:
-    explicit HashTokens(const HashToken& token)
-        : token_(token),
-          in_round_(token.first + token.second),
-          buckets_(2 * token.first * std::max(2 * token.second, int64_t(1))) {}
+    explicit HashTokens(const HashToken& token) : token_(token), first_bucket_(token.rounds) {
+        for (long round = 0, buckets = 0; round < token.rounds; buckets += token.factors[round++].buckets())
+            first_bucket_[round] = buckets;
+    }
 
     void run() const {
         each_head<Space>(token_, [this](Space& space, long sample, long head) { of_head(space, sample, head); });
@@ -123,7 +125,7 @@ class HashTokens {
 
         explicit Space(const HashToken& token)
             : unit(token.head_dim),
-              products(token.rounds * (token.first + token.second)),
+              products(token.directions_of_all),
               slots(token.rounds * token.window),
               joined(token.rounds * token.window),
               query(token.head_dim, token.rounds * token.window) {}
@@ -158,16 +160,17 @@ class HashTokens {
 
     // Computes the bucket of a key in each round, in float for any type.
     void hash(Space& space, const Input* k, long head, int64_t* bucket) const {
-        const long directions = token_.rounds * in_round_;
+        const long directions = token_.directions_of_all;
         const float* of_dimension = token_.directions + head * token_.head_dim * directions;
         std::fill_n(&space.products[0], directions, 0.0f);
         for (long d = 0; d < token_.head_dim; ++d, of_dimension += directions)
             for (long i = 0; i < directions; ++i) space.products[i] += float(as_real(k[d])) * of_dimension[i];
+        const float* products = &space.products[0];
         for (long round = 0; round < token_.rounds; ++round) {
-            const float* const products = &space.products[round * in_round_];
-            bucket[round] = nearest(products, token_.first);
-            if (token_.second > 0)
-                bucket[round] = 2 * token_.second * bucket[round] + nearest(products + token_.first, token_.second);
+            const auto [first, second] = token_.factors[round];
+            bucket[round] = nearest(products, first);
+            if (second > 0) bucket[round] = 2 * second * bucket[round] + nearest(products + first, second);
+            products += first + second;
         }
     }
 
@@ -203,12 +206,12 @@ class HashTokens {
     }
 
     int32_t* ring(long sample, long head, long round, long bucket) const {
-        const long of_round = (sample * token_.heads + head) * token_.rounds + round;
-        return token_.rings + (of_round * buckets_ + bucket) * token_.window;
+        const long of_head = (sample * token_.heads + head) * token_.buckets_of_all;
+        return token_.rings + (of_head + first_bucket_[round] + bucket) * token_.window;
     }
 
     const HashToken& token_;
-    const long in_round_, buckets_;
+    Buffer<long> first_bucket_;  // the number of buckets of all rounds before
 };
 
 template <class Input, class Real>

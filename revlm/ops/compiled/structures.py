@@ -58,7 +58,8 @@ class Hash(ctypes.Structure):
     """Hashing, in hashing.hpp."""
 
     _fields_ = [
-        *_numbers("rows", "tokens", "head_dim", "rounds", "first", "second", "threads"),
+        *_numbers("rows", "tokens", "head_dim", "rounds", "directions_of_all", "threads"),
+        *_addresses("factors"),
         *_tensors("x"),
         *_addresses("directions", "bucket"),
     ]
@@ -96,8 +97,9 @@ class HashToken(ctypes.Structure):
     """One token of a hash layer, in one_token.hpp."""
 
     _fields_ = [
-        *_numbers("samples", "heads", "head_dim", "rounds", "window", "first", "second", "slot", "threads"),
-        *_addresses("projected"),
+        *_numbers("samples", "heads", "head_dim", "rounds", "window", "directions_of_all", "buckets_of_all"),
+        *_numbers("slot", "threads"),
+        *_addresses("factors", "projected"),
         ("epsilon", ctypes.c_double),
         *_addresses("records", "rings", "directions", "latest_bucket", "bucket", "scale", "sink", "out"),
     ]

@@ -1,13 +1,13 @@
 """Hashing with PyTorch's operations, in true float32 precision."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from revlm.ops.hashing.rotations import bucket_factors
+from revlm.ops.hashing.rotations import rounds_alike
 
 TILE = 4096
 """Tokens hashed at a time, so that the projections of a tile fit in the cache."""
@@ -15,39 +15,35 @@ TILE = 4096
 
 def hash_buckets(
     x: Float[Tensor, "heads tokens head_dim"],
-    rotations: Float[Tensor, "heads rounds head_dim directions"],
-    n_buckets: int,
+    rotations: Float[Tensor, "heads head_dim directions"],
+    n_buckets: Sequence[int],
 ) -> Int[Tensor, "heads rounds tokens"]:
     """Returns, for each vector in each round, the index of its nearest direction, int32."""
-    directions = side_by_side(rotations)
+    directions = rotations.float().contiguous()
     heads, tokens, _ = x.shape
-    buckets = torch.empty(heads, rotations.shape[1], tokens, dtype=torch.int32, device=x.device)
+    buckets = torch.empty(heads, len(n_buckets), tokens, dtype=torch.int32, device=x.device)
     for start in range(0, tokens, TILE):
         tile = slice(start, start + TILE)
-        buckets[:, :, tile] = nearest(x[:, tile], directions, rotations.shape[1], n_buckets).transpose(1, 2)
+        buckets[:, :, tile] = nearest(x[:, tile], directions, n_buckets).transpose(1, 2)
     return buckets
-
-
-def side_by_side(
-    rotations: Float[Tensor, "heads rounds head_dim directions"],
-) -> Float[Tensor, "heads head_dim directions_of_all"]:
-    """Returns the directions of all rounds, concatenated; within a round, those of the first factor come first."""
-    return rotations.float().transpose(1, 2).flatten(2).contiguous()
 
 
 def nearest(
     x: Float[Tensor, "heads tokens head_dim"],
-    directions: Float[Tensor, "heads head_dim directions_of_all"],
-    rounds: int,
-    n_buckets: int,
+    directions: Float[Tensor, "heads head_dim directions"],
+    n_buckets: Sequence[int],
 ) -> Int[Tensor, "heads tokens rounds"]:
     """Returns the bucket of each vector in each round, int64."""
-    n1, n2 = bucket_factors(n_buckets)
     with _float32_products(x.device):
-        products = (x.float() @ directions).unflatten(-1, (rounds, -1))
-    first, second = products.split([n1 // 2, n2 // 2], dim=-1)
-    bucket = _nearest_direction(first)
-    return bucket if n2 == 1 else bucket.mul_(n2).add_(_nearest_direction(second))
+        products = x.float() @ directions
+    of_runs = []
+    for run in rounds_alike(n_buckets):
+        first, second = (
+            products[..., run.directions].unflatten(-1, (run.n_rounds, -1)).split([run.first, run.second], dim=-1)
+        )
+        bucket = _nearest_direction(first)
+        of_runs.append(bucket if run.second == 0 else bucket.mul_(run.n2).add_(_nearest_direction(second)))
+    return of_runs[0] if len(of_runs) == 1 else torch.cat(of_runs, dim=-1)
 
 
 @contextmanager

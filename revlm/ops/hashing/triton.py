@@ -1,5 +1,6 @@
 """Hashing in one kernel: projections stay in registers, so that no [tokens, n_buckets] tensor exists."""
 
+from collections.abc import Sequence
 from typing import no_type_check
 
 import torch
@@ -8,7 +9,7 @@ import triton.language as tl
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from revlm.ops.hashing.rotations import bucket_factors
+from revlm.ops.hashing.rotations import RoundsAlike, rounds_alike
 from revlm.ops.triton.availability import on_device
 from revlm.ops.triton.launch import Launch, blocks, padded
 from revlm.ops.triton.product import product
@@ -25,37 +26,39 @@ def takes(x: Tensor) -> bool:
 
 def hash_buckets(
     x: Float[Tensor, "heads tokens head_dim"],
-    rotations: Float[Tensor, "heads rounds head_dim directions"],
-    n_buckets: int,
+    rotations: Float[Tensor, "heads head_dim directions"],
+    n_buckets: Sequence[int],
 ) -> Int[Tensor, "heads rounds tokens"]:
     """Returns the result of `reference.hash_buckets`, up to ties within rounding."""
-    factors = bucket_factors(n_buckets)
     x = x if x.stride(-1) == 1 else x.contiguous()
-    bucket = torch.empty(x.shape[0], rotations.shape[1], x.shape[1], dtype=torch.int32, device=x.device)
+    rotations = rotations.float().contiguous()
+    bucket = torch.empty(x.shape[0], len(n_buckets), x.shape[1], dtype=torch.int32, device=x.device)
     if x.shape[1]:
         with on_device(x.device):
-            hash_launch(x, rotations.float().contiguous(), bucket, factors).run()
+            for run in rounds_alike(n_buckets):
+                hash_launch(x, rotations, bucket, run).run()
     return bucket
 
 
-def hash_launch(x: Tensor, rotations: Tensor, bucket: Tensor, factors: tuple[int, int]) -> Launch:
-    """Returns the launch of the kernel."""
+def hash_launch(x: Tensor, rotations: Tensor, bucket: Tensor, run: RoundsAlike) -> Launch:
+    """Returns the launch of the kernel that fills some rounds of `bucket`."""
     heads, tokens, head_dim = x.shape
-    first, second = factors
     arguments = {
         "x": x,
-        "rotations": rotations,
-        "bucket": bucket,
+        "rotations": rotations[:, :, run.directions],
+        "bucket": bucket[:, run.rounds],
         "tokens": tokens,
-        "rounds": rotations.shape[1],
+        "rounds": run.n_rounds,
+        "all_rounds": bucket.shape[1],
+        "all_directions": rotations.shape[2],
         "x_row": x.stride(0),
         "x_token": x.stride(1),
-        "FIRST": first // 2,
-        "SECOND": second // 2,
+        "FIRST": run.first,
+        "SECOND": run.second,
         "HEAD_DIM": head_dim,
         "BLOCK_D": padded(head_dim),
         "BLOCK": _BLOCK,
-        "BLOCK_DIRECTIONS": min(padded(max(first, second) // 2), _MOST_DIRECTIONS),
+        "BLOCK_DIRECTIONS": min(padded(max(run.first, run.second)), _MOST_DIRECTIONS),
     }
     return Launch(_hash, (blocks(tokens, _BLOCK), heads), arguments, {"num_warps": 4, "num_stages": 1})
 
@@ -68,6 +71,8 @@ def _hash(
     bucket,
     tokens,
     rounds,
+    all_rounds,
+    all_directions,
     x_row,
     x_token,
     FIRST: tl.constexpr,
@@ -77,7 +82,7 @@ def _hash(
     BLOCK: tl.constexpr,
     BLOCK_DIRECTIONS: tl.constexpr,
 ):
-    """Hashes a block of tokens of one head, in all rounds."""
+    """Hashes a block of tokens of one head, in consecutive rounds that are alike."""
     head = tl.program_id(1).to(tl.int64)
     t = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     d = tl.arange(0, BLOCK_D)
@@ -85,14 +90,14 @@ def _hash(
     tile = tl.load((x + head * x_row + t.to(tl.int64) * x_token)[:, None] + d[None, :], mask=inside, other=0.0)
     tile = tile.to(tl.float32)
     for round_ in range(rounds):
-        directions = rotations + (head * rounds + round_) * HEAD_DIM * (FIRST + SECOND)
-        number = _nearest(tile, directions, FIRST, FIRST + SECOND, HEAD_DIM, BLOCK_D, BLOCK, BLOCK_DIRECTIONS)
+        directions = rotations + head * HEAD_DIM * all_directions + round_ * (FIRST + SECOND)
+        number = _nearest(tile, directions, all_directions, FIRST, HEAD_DIM, BLOCK_D, BLOCK, BLOCK_DIRECTIONS)
         if SECOND > 0:
             other = _nearest(
-                tile, directions + FIRST, SECOND, FIRST + SECOND, HEAD_DIM, BLOCK_D, BLOCK, BLOCK_DIRECTIONS
+                tile, directions + FIRST, all_directions, SECOND, HEAD_DIM, BLOCK_D, BLOCK, BLOCK_DIRECTIONS
             )
             number = number * (2 * SECOND) + other
-        tl.store(bucket + (head * rounds + round_) * tokens + t, number, mask=t < tokens)
+        tl.store(bucket + (head * all_rounds + round_) * tokens + t, number, mask=t < tokens)
 
 
 @triton.jit
@@ -100,8 +105,8 @@ def _hash(
 def _nearest(
     tile,
     directions,
+    all_directions,
     COUNT: tl.constexpr,
-    ALL: tl.constexpr,
     HEAD_DIM: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -116,7 +121,7 @@ def _nearest(
     for start in range(0, COUNT, BLOCK_DIRECTIONS):
         n = start + tl.arange(0, BLOCK_DIRECTIONS)
         inside = (d < HEAD_DIM)[:, None] & (n < COUNT)[None, :]
-        rotation = tl.load(directions + d[:, None] * ALL + n[None, :], mask=inside, other=0.0)
+        rotation = tl.load(directions + d[:, None] * all_directions + n[None, :], mask=inside, other=0.0)
         projection = product(tile, rotation, tl.float32)
         value, index = tl.max(tl.where((n < COUNT)[None, :], projection, float("-inf")), 1, return_indices=True)
         at = tl.where(value > largest, start + index, at)

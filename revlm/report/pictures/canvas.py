@@ -46,7 +46,7 @@ class KeyEntry(NamedTuple):
 
 @dataclass(frozen=True)
 class Canvas:
-    """Where a picture is drawn: its theme, its width in inches, and a title where it stands alone."""
+    """The theme of a picture, its width in inches, and a title if it stands alone."""
 
     theme: Theme
     width: float = 8.6
@@ -54,7 +54,7 @@ class Canvas:
 
     @property
     def narrow(self) -> bool:
-        """Whether the picture is for a phone, where panels stand below each other."""
+        """Whether the picture is for a phone, where panels are stacked."""
         return self.width < 5
 
     def panels(
@@ -65,7 +65,7 @@ class Canvas:
         widths: Sequence[float] | None = None,
         key: Sequence[KeyEntry] = (),
     ) -> tuple[Figure, dict[str, Axes]]:
-        """A figure with panels by their names, in rows of so many inches; a name may take several columns."""
+        """A figure with named panels, in rows of the given heights in inches; a name may span several columns."""
         columns = self._key_columns(key)
         head = _ROW * (bool(self.title) + -(-len(key) // columns)) + 0.15
         figure = Figure(
@@ -89,11 +89,11 @@ class Canvas:
         return figure, panels["all"]
 
     def caption(self, axes: Axes, words: str) -> None:
-        """Writes above a panel what its vertical axis shows."""
+        """Writes above a panel what its y axis shows."""
         axes.set_title(words, loc="left", color=self.theme.muted, size=FONT_SIZE, pad=8, parse_math=False)
 
     def right_scale(self, axes: Axes, factor: float, words: str) -> None:
-        """Adds a scale on the right, `factor` times the one on the left."""
+        """Adds a scale on the right: `factor` times the left one."""
         scale = axes.secondary_yaxis(
             "right", functions=(lambda left: np.asarray(left) * factor, lambda right: np.asarray(right) / factor)
         )
@@ -102,11 +102,11 @@ class Canvas:
         axes.set_title(words, loc="right", color=self.theme.muted, size=FONT_SIZE, pad=8)
 
     def below(self, axes: Axes, words: str) -> None:
-        """Writes below a panel what its horizontal axis shows."""
+        """Writes below a panel what its x axis shows."""
         axes.set_xlabel(words, color=self.theme.muted, size=FONT_SIZE, labelpad=5, parse_math=False)
 
     def step_axis(self, axes: Axes, history: History, *, labelled: bool = True, share: float = 1.0) -> None:
-        """Marks steps below a panel of a share of the width and, in a second line, the tokens seen by then."""
+        """Labels the x axis with steps and, below, the tokens seen; `share` is the panel's share of the width."""
         steps, tokens = history.step_numbers, history.tokens_seen
         place_ticks(axes, steps, self.width * share, integer=True)
         if not labelled:
@@ -119,27 +119,32 @@ class Canvas:
         self._note(axes, "step\ntokens", (0, 0), (-8, -7), ha="right", va="top", linespacing=1.4, color="muted")
 
     def end_labels(self, axes: Axes, labels: Sequence[tuple[str, float, str]], inches: float) -> None:
-        """Labels right of a panel of so many inches, kept apart, for lines that end there: `(text, height, color)`."""
+        """Labels lines at their right end, kept apart: `(text, height, color)`; the panel is `inches` high."""
         low, high = axes.get_ylim()
         heights = spread([height for _, height, _ in labels], (high - low) * 0.19 / inches, low, high)
         for (text, _, color), height in zip(labels, heights, strict=True):
             self._note(axes, text, (1, height), (6, 0), xycoords=("axes fraction", "data"), color=color)
 
     def mark(self, axes: Axes, text: str, along: float, height: float) -> None:
-        """Writes a number right of a point of the axes."""
+        """Writes a number to the right of a point."""
         self._note(axes, text, (along, height), (5, 0), xycoords="data")
 
+    def change(self, axes: Axes, along: float, text: str) -> None:
+        """Marks where something changes on the way, with a few words at the top."""
+        axes.axvline(along, color=self.theme.muted, linewidth=1.0, linestyle=(0, (4, 3)))
+        self._note(axes, text, (along, 1), (4, -2), xycoords=("data", "axes fraction"), va="top", color="muted")
+
     def under(self, axes: Axes, text: str) -> None:
-        """Writes a line under a panel that has no ticks, from its left."""
+        """Writes a line under a panel without ticks, left-aligned."""
         self._note(axes, text, (0, 0), (0, -6), va="top", color="muted")
 
     def notes(self, figure: Figure, lines: Sequence[str]) -> None:
-        """Writes lines at the foot of a figure, which grows by them."""
+        """Writes lines at the bottom of a figure, which grows by their height."""
         figure.set_figheight(figure.get_figheight() + _ROW * len(lines) + 0.1)
         figure.supxlabel("\n".join(lines), x=0.012, ha="left", size=FONT_SIZE, color=self.theme.muted, parse_math=False)
 
     def bars(self, axes: Axes, names: Sequence[str]) -> None:
-        """Makes a panel one of bars that lie below each other, a name left of each."""
+        """Prepares a panel for horizontal bars, with a name to the left of each."""
         axes.set_yticks(range(len(names)), list(names))
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.grid(visible=False)
@@ -225,7 +230,7 @@ def legend_below(axes: Axes, key: Sequence[KeyEntry], columns: int) -> None:
 
 
 def line_style(records: int, *, noisy: bool = False) -> dict[str, Any]:
-    """A line with points where there are few records, a single one above all; thin where many are noisy."""
+    """The style of a line: with points if there are few records, thin if many are noisy."""
     return {
         "linewidth": 1.0 if noisy and records > 400 else 1.8,
         "marker": "o" if records <= 40 else "",
@@ -240,7 +245,7 @@ def limit_from_zero(axes: Axes, largest: float) -> None:
 
 
 def room_around(values: FloatArray) -> tuple[float, float]:
-    """Limits around the values that are finite, with a little room; 0 and 1 where none is."""
+    """Limits around the finite values, with a margin; 0 and 1 if there are none."""
     known = values[np.isfinite(values)]
     if len(known) == 0:
         return 0.0, 1.0
@@ -252,7 +257,7 @@ def room_around(values: FloatArray) -> tuple[float, float]:
 
 
 def place_ticks(axes: Axes, values: FloatArray, inches: float, *, integer: bool = False) -> None:
-    """Limits the x axis to `values` with a little room at both ends, and puts round ticks between them."""
+    """Limits the x axis to `values` with a margin at both ends, and places round ticks."""
     low, high = float(values[0]), float(values[-1])
     room = 0.02 * (high - low) or 1.0
     axes.set_xlim(low - room, high + room)
@@ -265,7 +270,7 @@ def place_ticks(axes: Axes, values: FloatArray, inches: float, *, integer: bool 
 
 
 def power_axis(axes: Axes, low: int, high: int, *, factor: int, label: Callable[[int], str] = binary_count) -> None:
-    """Makes the x axis one of powers, from `low` to `high` with a little room, with a tick every `factor`."""
+    """Makes the x axis logarithmic, from `low` to `high` with a margin, with a tick every `factor`."""
     axes.set_xscale("log", base=2)
     room = 1.25 if high > 64 * low else 1.12
     axes.set_xlim(low / room, max(high, 2 * low) * room)
@@ -277,7 +282,7 @@ def power_axis(axes: Axes, low: int, high: int, *, factor: int, label: Callable[
 
 
 def shortened(text: str, longest: int = LONGEST_NAME) -> str:
-    """A name in one line of at most so many characters: the end of a long one."""
+    """A name in one line; only the end of a long name is kept."""
     line = " ".join(visible_text(text).split())
     return line if len(line) <= longest else "…" + line[1 - longest :]
 

@@ -1,4 +1,4 @@
-"""Charts that are plain data, of `revlm.evaluation.views`, as pictures: of one run, or of several over each other."""
+"""Draws the charts of `revlm.evaluation.views`: of one run, or of several in one picture."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from revlm.evaluation.views import Bar, Bars, Chart, Line, Panel
-from revlm.report.pictures.buckets import depth_colors
 from revlm.report.pictures.canvas import (
     Canvas,
     KeyEntry,
@@ -27,7 +26,7 @@ _APART = 0.08
 
 
 def draw_panels(panels: Sequence[Panel], canvas: Canvas) -> Figure:
-    """The panels of a probe beside each other, on a phone below each other."""
+    """The panels of a probe side by side; stacked on a phone."""
     names = [f"panel {place}" for place in range(len(panels))]
     heights = [_height(panel, canvas) for panel in panels]
     bars = [bar for panel in panels if isinstance(panel, Bars) for bar in (*panel.bars, *panel.below)]
@@ -50,7 +49,7 @@ def draw_panels(panels: Sequence[Panel], canvas: Canvas) -> Figure:
 
 
 def draw_compared(charts: Mapping[str, Chart | None], canvas: Canvas) -> Figure:
-    """The line of each run's chart over those of the others; of a run without a chart the colour stays unused."""
+    """The charts of several runs in one picture; the colour of a run without a chart is not used."""
     shown = [(place, name, chart) for place, (name, chart) in enumerate(charts.items()) if chart is not None]
     first = shown[0][2]
     lines = [Line(name, chart.lines[0].points) for _, name, chart in shown]
@@ -108,7 +107,7 @@ def _draw_chart(
 def _draw_line(
     axes: Axes, line: Line, places: Mapping[int | None, float], color: str, dash: str, canvas: Canvas
 ) -> None:
-    """A line through the points that have a place along the axis; hollow points are only lightly joined."""
+    """Draws a line through the points on the axis; hollow points are joined by a thinner line."""
     on_axis = [point for point in line.points if point.along is not None]
     width = 1.2 if line.thin else 2.0
     x = np.array([places[point.along] for point in on_axis])
@@ -127,7 +126,7 @@ def _draw_line(
 
 
 def _limit(axes: Axes, chart: Chart) -> None:
-    """Limits the heights; from zero where none is much below it: what is all but zero is drawn as that."""
+    """Limits the y axis; from zero if no value is far below it."""
     points = [point for line in chart.lines for point in line.points]
     heights = [bound for point in points for bound in (point.height, *(point.interval or ()))]
     heights += [level for _, level in chart.levels]
@@ -164,7 +163,7 @@ def _height(panel: Panel, canvas: Canvas) -> float:
 
 def _colors(chart: Chart, canvas: Canvas) -> list[str]:
     if chart.ordered and len(chart.lines) > 1:
-        return depth_colors(canvas, len(chart.lines))
+        return canvas.theme.depth_colors(len(chart.lines))
     return [canvas.theme.run_color(line.color) for line in chart.lines]
 
 

@@ -1,4 +1,4 @@
-"""The memory picture: the peak of each phase over the steps, and within the largest step, beside its plan."""
+"""The memory picture: the peak of each phase over the steps, and the largest step beside its plan."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,17 +7,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from revlm.records import PHASES, Plan, peak_key
+from revlm.records import PHASES, MemoryPlan, peak_key
 from revlm.report.history import History
 from revlm.report.pictures.canvas import Canvas, limit_from_zero, line_style
-from revlm.report.pictures.planned import draw_planned, planned_height
+from revlm.report.pictures.plan import draw_planned, planned_height
 from revlm.text import byte_unit, human_bytes
 
 _COLORS = dict(zip(PHASES, ("blue", "orange", "green"), strict=True))
 
 
 def draw_memory(history: History, canvas: Canvas) -> Figure:
-    """Memory in absolute bytes: resident memory of the process, on CUDA what the allocator gave out."""
+    """Memory in absolute bytes: resident memory of the process, or on CUDA what the allocator allocated."""
     plan, step = history.plan, history.journal.largest
     height = 2.3 if canvas.narrow else 2.9
     rows = [["steps"], ["bars"]] if canvas.narrow else [["steps", "bars"]]
@@ -39,7 +39,7 @@ def draw_memory(history: History, canvas: Canvas) -> Figure:
     return figure
 
 
-def _draw_plan(axes: Axes, plan: Plan, step: Mapping[str, Any], canvas: Canvas) -> None:
+def _draw_plan(axes: Axes, plan: MemoryPlan, step: Mapping[str, Any], canvas: Canvas) -> None:
     canvas.caption(axes, f"beyond the baseline in step {step['step']:,}")
     draw_planned(axes, canvas, plan, step)
 
@@ -67,7 +67,7 @@ def _draw_over_steps(axes: Axes, history: History, canvas: Canvas, divisor: int,
 
 
 def _draw_bars(axes: Axes, step: Mapping[str, Any], canvas: Canvas, width: float) -> None:
-    """One bar a phase; its lower, grey part was there before the model."""
+    """Draws a bar for each phase; its grey part is the memory before the model."""
     theme = canvas.theme
     baseline = step["memory_baseline_bytes"] or 0
     canvas.bars(axes, PHASES)

@@ -1,4 +1,4 @@
-"""Pictures of several runs: their losses over each other, and their peaks of memory."""
+"""Pictures that compare several runs: losses and peak memory."""
 
 from collections.abc import Sequence
 from os.path import commonpath
@@ -18,31 +18,31 @@ from revlm.text import human_bytes, human_count, time_unit
 
 
 def run_names(histories: Sequence[History]) -> list[str]:
-    """The folders of the runs as seen from the folder that holds them all."""
+    """The paths of the runs relative to the folder that contains them all."""
     folders = [history.folder.resolve() for history in histories]
     common = commonpath([folder.parent for folder in folders])
     return [str(folder.relative_to(common)) for folder in folders]
 
 
 def loss_measure(histories: Sequence[History]) -> tuple[str, str]:
-    """The key of the loss to compare and its unit: bits per byte, where every run recorded them."""
+    """The key and unit of the loss to compare: bits per byte if every run recorded them."""
     if all(np.isfinite(history.series("bits_per_byte")).any() for history in histories):
         return "bits_per_byte", "bits per byte"
     return "loss", "nats a token"
 
 
 def run_key(names: Sequence[str], canvas: Canvas) -> list[KeyEntry]:
-    """The key of runs by their names; dashes tell them apart once the colours begin again."""
+    """The legend of the runs; dashed lines tell runs apart once the colours repeat."""
     return [KeyEntry(name, canvas.theme.run_color(place), line_of(canvas, place)) for place, name in enumerate(names)]
 
 
 def line_of(canvas: Canvas, place: int) -> Literal["-", "--"]:
-    """The line of the run at a place."""
+    """The line style of the run at a place."""
     return "-" if place < len(canvas.theme.runs) else "--"
 
 
 def draw_losses(histories: Sequence[History], canvas: Canvas) -> Figure:
-    """Running means by tokens seen and by time, since runs may differ in tokens a step and in speed."""
+    """Running means of the losses by tokens seen and by time, since runs differ in tokens per step and speed."""
     height = 2.3 if canvas.narrow else 3.2
     rows = [["tokens"], ["time"]] if canvas.narrow else [["tokens", "time"]]
     figure, panels = canvas.panels(rows, [height] * len(rows), key=run_key(run_names(histories), canvas))
@@ -74,12 +74,12 @@ def _draw_against(places: Sequence[FloatArray], losses: Sequence[FloatArray], ax
 
 
 def _last(places: Sequence[FloatArray]) -> float:
-    """Where the run that goes furthest ends; 1 where no run recorded how far it went."""
+    """The end of the longest run; 1 if no run recorded it."""
     return max((float(along[-1]) for along in places if np.isfinite(along[-1])), default=0.0) or 1.0
 
 
 def draw_peaks(histories: Sequence[History], canvas: Canvas) -> Figure:
-    """One bar a run, from zero; grey is what the process took before the model."""
+    """A bar for each run, from zero; the grey part is the memory before the model."""
     peaks = [peak_memory_bytes(history) or 0 for history in histories]
     figure, panels = canvas.panels([["runs"]], [0.34 * len(histories)])
     axes = panels["runs"]

@@ -1,4 +1,4 @@
-"""Pictures on a page: each is drawn light and dark, wide and narrow, and the browser takes one of them."""
+"""Pictures on a page: each is drawn light and dark, wide and narrow, and the browser chooses one."""
 
 from base64 import b64encode
 from collections.abc import Callable
@@ -15,19 +15,19 @@ NARROW_BELOW_PIXELS = 560
 
 
 class Picture(NamedTuple):
-    """A picture with the words that stand for it where it cannot be seen."""
+    """A picture with its alternative text."""
 
     draw: Callable[[Canvas], Figure]
     description: str
 
 
 def standalone_png(picture: Picture, title: str) -> bytes:
-    """The picture for a file of its own: light, wide, with a title."""
+    """The picture as a file: light, wide, with a title."""
     return to_png(picture.draw(Canvas(LIGHT, WIDE_INCHES, title)))
 
 
 def sources(picture: Picture) -> list[tuple[str, str]]:
-    """The variants of a picture as data URLs, each with the media for which a browser takes it; the last for all."""
+    """The variants of a picture as data URLs, each with its media query; the last has none and always applies."""
     narrow = f"(max-width: {NARROW_BELOW_PIXELS}px)"
     dark = "(prefers-color-scheme: dark)"
     variants = [

@@ -1,4 +1,4 @@
-"""What is done to numbers before they are drawn: running means, and labels kept apart."""
+"""Prepares numbers for drawing: running means, and labels that do not overlap."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from revlm.report.bins import FloatArray
 
 
 def smoothed(values: FloatArray) -> FloatArray:
-    """The running mean over a fortieth of the run; a run of under 80 bins stays as it is."""
+    """The running mean over a fortieth of the run; unchanged if the run has fewer than 80 bins."""
     half_width = len(values) // 80
     return running_mean(values, half_width) if half_width else values
 

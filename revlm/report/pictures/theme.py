@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+
 
 @dataclass(frozen=True)
 class Theme:
@@ -18,8 +22,12 @@ class Theme:
     depth_range: tuple[float, float]  # the part of the viridis colour map that stands out from the paper
 
     def run_color(self, place: int) -> str:
-        """The colour of the run at a place; after the last colour they begin again."""
+        """The colour of the run at a place; colours repeat after the last."""
         return self.runs[place % len(self.runs)]
+
+    def depth_colors(self, count: int) -> list[str]:
+        """That many colours from dark to light, for lines with an order."""
+        return [to_hex(colormaps["viridis"](place)) for place in np.linspace(*self.depth_range, count)]
 
 
 LIGHT = Theme(

@@ -3,19 +3,18 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
-from types import TracebackType
-from typing import Self
 
 from revlm.recipe import Recipe
 from revlm.records import Sample, Samples, Step, Validation, read_journal, read_samples
 from revlm.records.files import samples_file
 from revlm.runs.folder import RunFolder
 from revlm.runs.trackers.tracker import Shown, Tracker
+from revlm.storage import Closing
 
 RECORDS_AT_ONCE = 1000
 
 
-class Trackers:
+class Trackers(Closing):
     """Writes records to every tracker; as a context manager, it closes them."""
 
     def __init__(
@@ -48,14 +47,6 @@ class Trackers:
             with self._disabled_on_failure(word):
                 tracker.close()
         self._open.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @contextmanager
     def _disabled_on_failure(self, word: str) -> Iterator[None]:

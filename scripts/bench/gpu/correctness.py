@@ -91,11 +91,11 @@ def _against_reference(
 def _hashing(device: torch.device) -> Check:
     """Checks the share of tokens that the GPU and the CPU put into different buckets."""
     x = torch.randn(2, 8 * _TOKENS[device.type], 64, generator=torch.Generator().manual_seed(0)).bfloat16()
-    rotations = draw_rotations(0, None, 0, 2, 4, 64, 4096)
-    found = hash_buckets(x.to(device), rotations.to(device), 4096).cpu()
-    return Check(
-        "hashes that differ from the CPU's", float((found != hash_buckets(x, rotations, 4096)).double().mean()), 1e-3
-    )
+    n_buckets = (64, 512, 4096, 4096)
+    rotations = draw_rotations(0, None, 0, 2, 64, n_buckets)
+    found = hash_buckets(x.to(device), rotations.to(device), n_buckets).cpu()
+    differ = (found != hash_buckets(x, rotations, n_buckets)).double().mean()
+    return Check("hashes that differ from the CPU's", float(differ), 1e-3)
 
 
 def _norms(device: torch.device) -> Check:

@@ -6,10 +6,11 @@ from statistics import median
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bench.gpu.flops import wait
 from bench.shape import Shape, random_example
+from bench.step import apply_gradients, forward_backward, make_optimizer
 from bench.systems import SYSTEMS, Loss, reversible
 
 _WARM_UP_TOKENS = 4096
@@ -21,16 +22,17 @@ def measure(system: str, shape: Shape, device: torch.device) -> dict[str, Any]:
     """Returns the median seconds of a step (forward, backward, clipping, AdamW) in bf16, and the peaks of memory."""
     torch.manual_seed(0)
     model, loss = _built(system, shape, device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, fused=True)
-    caches_casts = SYSTEMS[system].caches_casts
+    optimizer = make_optimizer(model)
 
     def step(tokens: int) -> tuple[float, float]:
         inputs, targets = (x.to(device) for x in random_example(replace(shape, tokens=tokens), 0))
         wait(device)
         start = time.perf_counter()
-        nats = _learn(model, loss, optimizer, inputs, targets, caches_casts)
+        nats = forward_backward(system, loss, inputs, targets, "bf16")
+        apply_gradients(model, optimizer)
+        optimizer.zero_grad(set_to_none=True)
         wait(device)
-        return time.perf_counter() - start, nats
+        return time.perf_counter() - start, float(nats)
 
     step(min(_WARM_UP_TOKENS, shape.tokens))  # compiles kernels and creates the optimizer's state
     if device.type == "cuda":
@@ -56,23 +58,6 @@ def _built(system: str, shape: Shape, device: torch.device) -> tuple[nn.Module, 
     else:
         model, loss = SYSTEMS[system].load()(shape)
     return model.to(device), loss
-
-
-def _learn(
-    model: nn.Module,
-    loss: Loss,
-    optimizer: torch.optim.Optimizer,
-    inputs: Tensor,
-    targets: Tensor,
-    caches_casts: bool,
-) -> float:
-    with torch.autocast(inputs.device.type, torch.bfloat16, cache_enabled=caches_casts):
-        nats = loss(inputs, targets)
-    nats.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return float(nats.detach())
 
 
 def _memory(device: torch.device) -> dict[str, int | None]:

@@ -10,7 +10,7 @@ from bench.parts.part import FLOAT_BYTES, Part, Work
 from bench.shape import Shape
 from revlm.model import automatic_buckets
 from revlm.ops.attention.order import bucket_order
-from revlm.ops.hashing import bucket_factors, draw_rotations, hash_buckets
+from revlm.ops.hashing import directions_of, draw_rotations, hash_buckets
 
 # A place in the order, the token there and the place of a token, 32 bits each, besides the 32 bits of the bucket.
 _ORDER_BYTES = 16
@@ -18,19 +18,18 @@ _ORDER_BYTES = 16
 
 def parts(shape: Shape) -> Iterator[Part]:
     """Yields the parts, always in float32. Sorting is part of attention."""
-    directions = sum(bucket_factors(_n_buckets(shape))) // 2
-    per_token = shape.heads * shape.rounds
+    per_token, directions = shape.heads * shape.rounds, directions_of(_n_buckets(shape))
     yield Part(
         "draw rotations",
         calls=shape.layers,
         flops=0,
-        bytes=FLOAT_BYTES * per_token * shape.head_dim * directions,
+        bytes=FLOAT_BYTES * shape.d_model * directions,
         prepare=lambda: lambda: rotations(shape),
     )
     yield Part(
         "hash",
         calls=2 * shape.layers,
-        flops=2 * shape.tokens * per_token * shape.head_dim * directions,
+        flops=2 * shape.tokens * shape.d_model * directions,
         bytes=FLOAT_BYTES * shape.tokens * (shape.d_model + per_token),
         prepare=lambda: _hash(shape),
     )
@@ -45,7 +44,7 @@ def parts(shape: Shape) -> Iterator[Part]:
 
 def rotations(shape: Shape) -> Tensor:
     """Returns the random directions of one layer in one step."""
-    return draw_rotations(0, 0, 0, shape.heads, shape.rounds, shape.head_dim, _n_buckets(shape))
+    return draw_rotations(0, 0, 0, shape.heads, shape.head_dim, _n_buckets(shape))
 
 
 def unit_keys(shape: Shape) -> Tensor:
@@ -58,8 +57,8 @@ def buckets(shape: Shape, keys: Tensor) -> Tensor:
     return hash_buckets(keys, rotations(shape), _n_buckets(shape))
 
 
-def _n_buckets(shape: Shape) -> int:
-    return automatic_buckets(shape.tokens, shape.window)
+def _n_buckets(shape: Shape) -> list[int]:
+    return shape.rounds * [automatic_buckets(shape.tokens, shape.window)]
 
 
 def _hash(shape: Shape) -> Work:

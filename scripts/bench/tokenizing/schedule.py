@@ -35,7 +35,7 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Suite:
     """Plain SentencePiece and revlm with each number of workers on the corpus; the last number also on half of it.
 
     Each runs once untimed with its memory sampled, which takes time, then `repeats` times timed without sampling. The
@@ -86,24 +86,24 @@ class Measurement:
         return {**self.cell._asdict(), **self.result}
 
 
-def measurements(plan: Plan) -> Iterator[Cell | Measurement]:
+def measurements(suite: Suite) -> Iterator[Cell | Measurement]:
     """Yields each cell when its process starts, and its measurement; a cell that did not finish is not repeated."""
     undone = set()
-    for cell, timed, seen in plan.turns():
+    for cell, timed, seen in suite.turns():
         if cell in undone:
             continue
         yield cell
-        measurement = _measure(plan, cell, timed, seen)
+        measurement = _measure(suite, cell, timed, seen)
         if measurement.result["status"] != "done":
             undone.add(cell)
         yield measurement
 
 
-def _measure(plan: Plan, cell: Cell, timed: bool, seen: bool) -> Measurement:
-    with tempfile.TemporaryDirectory(dir=plan.scratch) as folder:
+def _measure(suite: Suite, cell: Cell, timed: bool, seen: bool) -> Measurement:
+    with tempfile.TemporaryDirectory(dir=suite.scratch) as folder:
         made = Path(folder, "made")
-        memory = MemoryWatch(tree_bytes, SAMPLE_SECONDS, plan.memory_limit_bytes) if seen else None
-        result = run_watched(_command(plan, cell, made), seconds_limit=plan.seconds_limit, memory=memory)
+        memory = MemoryWatch(tree_bytes, SAMPLE_SECONDS, suite.memory_limit_bytes) if seen else None
+        result = run_watched(_command(suite, cell, made), seconds_limit=suite.seconds_limit, memory=memory)
         if result["status"] != "done":
             return Measurement(cell, result)
         if cell.system == PLAIN:
@@ -116,9 +116,9 @@ def _measure(plan: Plan, cell: Cell, timed: bool, seen: bool) -> Measurement:
         return Measurement(cell, {**result, "seconds": seconds} if timed else result, ids)
 
 
-def _command(plan: Plan, cell: Cell, made: Path) -> list[str]:
-    text = plan.texts[cell.text].path
+def _command(suite: Suite, cell: Cell, made: Path) -> list[str]:
+    text = suite.texts[cell.text].path
     if cell.system == PLAIN:
-        return python_module("bench.tokenizing.plain", plan.tokenizer, text, made)
-    options = ("--tokenizer", plan.tokenizer, "--workers", cell.workers)
+        return python_module("bench.tokenizing.plain", suite.tokenizer, text, made)
+    options = ("--tokenizer", suite.tokenizer, "--workers", cell.workers)
     return python_module("revlm", "tokenize", text, "-o", made, "--follow-links", *options)

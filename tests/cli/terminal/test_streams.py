@@ -2,50 +2,47 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from revlm.cli.terminal.signals import StopSignals
 from revlm.runs import list_checkpoints, verify_checkpoint
+from tests.faults.points import SignalAt
 from tests.faults.training import TRAIN, write_recipe
+from tests.several import run_revlm
 
-REVLM = [sys.executable, "-m", "revlm"]
 
-
-def run_unread(folder: Path, *arguments: str) -> int:
-    """The exit code of a command whose standard error nobody reads."""
+def no_reader(*descriptors: int, interrupt: bool = False) -> None:
+    """Lets standard streams of this process be pipes that nobody reads, and sends SIGINT in the midst of a step."""
     reading, writing = os.pipe()
     os.close(reading)
-    with os.fdopen(writing, "w") as gone:
-        return subprocess.run([*REVLM, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=gone).returncode
+    for descriptor in descriptors:
+        os.dup2(writing, descriptor)
+    if interrupt:
+        SignalAt("SIGINT", "backward", 3)
 
 
-def test_training_goes_on_where_the_reader_of_its_messages_leaves(tmp_path: Path) -> None:
+def test_training_continues_where_the_reader_of_its_messages_leaves(tmp_path: Path) -> None:
     folder = write_recipe(tmp_path / "here")
-    assert run_unread(folder, *TRAIN) == 0
+    assert run_revlm(folder, *TRAIN, before=partial(no_reader, 2)).code == 0
     assert verify_checkpoint(list_checkpoints(folder / "run")[-1]) == []
 
 
 def test_a_signal_saves_the_run_where_the_reader_has_left_too(tmp_path: Path) -> None:
     """As Ctrl-C does with `revlm train ... 2>&1 | tee log`, where both are sent the signal."""
     folder = write_recipe(tmp_path / "here")
-    command = [*REVLM, *TRAIN, "train.max_steps=1000000", "checkpoint.keep_every=0"]
-    with subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    ) as training:
-        assert training.stdout is not None
-        assert any(line.startswith("step ") for line in iter(training.stdout.readline, ""))
-        training.stdout.close()
-        training.send_signal(signal.SIGINT)
-        assert training.wait() == 75
-    assert verify_checkpoint(list_checkpoints(folder / "run")[-1]) == []
+    assert run_revlm(folder, *TRAIN, before=partial(no_reader, 1, 2, interrupt=True)).code == 75
+    [newest] = list_checkpoints(folder / "run")
+    assert newest.name == "step-00000001"
+    assert verify_checkpoint(newest) == []
 
 
-def test_tokenizing_goes_on_where_the_reader_of_its_messages_leaves(tmp_path: Path) -> None:
+def test_tokenizing_continues_where_the_reader_of_its_messages_leaves(tmp_path: Path) -> None:
     program = (
         "from revlm.cli.terminal.streams import guarded_streams\n"
-        "from revlm.cli.terminal.tokenize_progress import TokenizeProgress\n"
+        "from revlm.cli.terminal.progress import TokenizeProgress\n"
         "with guarded_streams():\n"
         "    with TokenizeProgress() as progress:\n        progress.message('a')\n        progress.message('b')\n"
         "    print('done')"
@@ -61,7 +58,7 @@ def test_tokenizing_goes_on_where_the_reader_of_its_messages_leaves(tmp_path: Pa
     ("arguments", "code"), [(("data", "show", "nope"), 3), (("recipes", "--nope"), 2), (("checkpoint", "list"), 6)]
 )
 def test_an_error_that_nobody_reads_keeps_its_exit_code(tmp_path: Path, arguments: tuple[str, ...], code: int) -> None:
-    assert run_unread(tmp_path, *arguments) == code
+    assert run_revlm(tmp_path, *arguments, before=partial(no_reader, 2)).code == code
 
 
 def test_a_signal_is_noted_where_it_cannot_be_told() -> None:

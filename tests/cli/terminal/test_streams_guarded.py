@@ -8,17 +8,19 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from rich.table import Table
 
 from revlm.cli import main
-from revlm.cli.terminal.console import Terminal
+from revlm.cli.terminal.console import Terminal, print_line, print_table
 from revlm.cli.terminal.streams import guarded_streams, print_content, print_json, printable
-from revlm.cli.terminal.tables import print_line, print_table
 from revlm.runs import list_checkpoints, verify_checkpoint
+from tests.faults.points import SignalAt
 from tests.faults.training import TRAIN, write_recipe
+from tests.several import run_revlm
 
 REVLM = [sys.executable, "-m", "revlm"]
 EVIL = "a\x1b]52;c;aGk=\x07b\x9b31mc\x7fd\re\u202ef"
@@ -155,46 +157,71 @@ def unread_pipe() -> int:
 BROKEN = [full_disk, closed_terminal, unread_pipe]
 
 
+def redirect(opened: Opened, *descriptors: int) -> None:
+    """Lets the standard streams of this process lead elsewhere."""
+    target = opened()
+    for descriptor in descriptors:
+        os.dup2(target, descriptor)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a recipe, for `TRAIN`."""
+    return write_recipe(tmp_path / "here")
+
+
 @pytest.mark.parametrize("opened", BROKEN)
-def test_training_goes_on_and_saves_whatever_its_messages_meet(tmp_path: Path, opened: Opened) -> None:
-    folder, descriptor = write_recipe(tmp_path / "here"), opened()
-    assert subprocess.run([*REVLM, *TRAIN], cwd=folder, stdout=descriptor, stderr=descriptor).returncode == 0
-    os.close(descriptor)
+def test_training_continues_and_saves_where_its_messages_cannot_be_written(folder: Path, opened: Opened) -> None:
+    assert run_revlm(folder, *TRAIN, before=partial(redirect, opened, 1, 2)).code == 0
     assert verify_checkpoint(list_checkpoints(folder / "run")[-1]) == []
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_training_with_closed_streams_writes_nothing_of_its_messages_into_its_files(
-    tmp_path: Path, closed: str
-) -> None:
-    folder = write_recipe(tmp_path / "here")
-    assert subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *REVLM, *TRAIN], cwd=folder).returncode == 0
+def test_training_with_closed_streams_writes_nothing_of_its_messages_into_its_files(folder: Path) -> None:
+    command = ["sh", "-c", '"$@" <&- >&- 2>&-', "sh", *REVLM, *TRAIN]
+    assert subprocess.run(command, cwd=folder).returncode == 0
     assert verify_checkpoint(list_checkpoints(folder / "run")[-1]) == []
     assert all(line.startswith("{") for line in (folder / "run" / "metrics.jsonl").read_text().splitlines())
 
 
-@pytest.mark.parametrize(
-    ("opened", "code", "said"),
-    [(full_disk, 6, "No space left"), (closed_terminal, 6, "Input/output error"), (unread_pipe, 141, "")],
-)
-@pytest.mark.parametrize("arguments", [["recipes"], ["plan", "demo"], ["environment", "--json"], ["fetch", "--list"]])
-def test_a_result_that_cannot_be_printed_is_an_error(
+UNPRINTABLE = [(full_disk, 6, "No space left"), (closed_terminal, 6, "Input/output error"), (unread_pipe, 141, "")]
+
+
+@pytest.mark.parametrize(("opened", "code", "said"), UNPRINTABLE)
+def test_a_result_that_cannot_be_printed_is_an_error(tmp_path: Path, opened: Opened, code: int, said: str) -> None:
+    descriptor = opened()
+    ended = subprocess.run([*REVLM, "recipes"], cwd=tmp_path, stdout=descriptor, stderr=subprocess.PIPE, text=True)
+    os.close(descriptor)
+    assert_one_error(ended.returncode, ended.stderr, code, said)
+
+
+@pytest.mark.parametrize(("opened", "code", "said"), UNPRINTABLE)
+@pytest.mark.parametrize("arguments", [["plan", "demo"], ["environment", "--json"], ["fetch", "--list"]])
+def test_so_is_that_of_every_command(
     tmp_path: Path, arguments: list[str], opened: Opened, code: int, said: str
 ) -> None:
-    descriptor = opened()
-    command = [*REVLM, *arguments]
-    ended = subprocess.run(command, cwd=tmp_path, stdout=descriptor, stderr=subprocess.PIPE, text=True)
-    os.close(descriptor)
-    assert ended.returncode == code
-    errors = [line for line in ended.stderr.splitlines() if line.startswith("revlm: ")]
+    ended = run_revlm(tmp_path, *arguments, before=partial(redirect, opened, 1))
+    assert_one_error(ended.code, ended.stderr, code, said)
+
+
+def assert_one_error(found_code: int, stderr: str, code: int, said: str) -> None:
+    assert found_code == code
+    errors = [line for line in stderr.splitlines() if line.startswith("revlm: ")]
     assert len(errors) == (1 if said else 0)
-    assert said in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert said in stderr
+    assert "Traceback" not in stderr
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
-@pytest.mark.parametrize("arguments", [["environment"], ["plan", "demo"], ["recipes", "demo"]])
-def test_a_closed_stream_is_like_one_that_leads_nowhere(tmp_path: Path, arguments: list[str], closed: str) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "closed"),
+    [
+        *((("recipes", "demo"), closed) for closed in ("<&-", ">&-", "2>&-")),
+        (("plan", "demo"), ">&-"),
+        (("environment",), "2>&-"),
+    ],
+)
+def test_a_closed_stream_is_like_one_that_leads_nowhere(
+    tmp_path: Path, arguments: tuple[str, ...], closed: str
+) -> None:
     command = ["sh", "-c", f'"$@" {closed}', "sh", *REVLM, *arguments]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert ended.returncode == 0
@@ -225,35 +252,34 @@ def test_a_table_never_cuts_a_number(capsys: pytest.CaptureFixture[str], width: 
     assert "…" not in out
 
 
+def hang_up(ignored: bool) -> None:
+    """Sends this process SIGHUP twice in the midst of its second step, as the kernel and the shell both do."""
+    if ignored:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    for _ in range(2):
+        SignalAt("SIGHUP", "backward", 3)
+
+
 @pytest.mark.parametrize("ignored", [False, True])
-def test_a_hangup_saves_the_run_unless_nohup_ignores_it(tmp_path: Path, ignored: bool) -> None:
-    folder = write_recipe(tmp_path / "here")
-    command = [*REVLM, *TRAIN, *([] if ignored else ["train.max_steps=1000000", "checkpoint.keep_every=0"])]
-    with subprocess.Popen(
-        ["nohup", *command] if ignored else command, cwd=folder, stderr=subprocess.PIPE, text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-    ) as training:  # fmt: skip
-        assert training.stderr is not None
-        assert any(line.startswith("step ") for line in iter(training.stderr.readline, ""))
-        training.send_signal(signal.SIGHUP)
-        training.send_signal(signal.SIGHUP)  # the kernel's and the shell's
-        training.stderr.read()
-        assert training.wait() == (0 if ignored else 75)
-    assert verify_checkpoint(list_checkpoints(folder / "run")[-1]) == []
+def test_a_hangup_saves_the_run_unless_nohup_ignores_it(folder: Path, ignored: bool) -> None:
+    ended = run_revlm(folder, *TRAIN, before=partial(hang_up, ignored))
+    assert ended.code == (0 if ignored else 75), ended.stderr
+    newest = list_checkpoints(folder / "run")[-1]
+    assert newest.name == ("step-00000006" if ignored else "step-00000001")
+    assert verify_checkpoint(newest) == []
 
 
 LIMITS = [
     (resource.RLIMIT_NOFILE, 12, {0, 4, 6}),
-    (resource.RLIMIT_NOFILE, 24, {0, 4, 6}),
+    pytest.param(resource.RLIMIT_NOFILE, 24, {0, 4, 6}, marks=pytest.mark.slow),
     (resource.RLIMIT_FSIZE, 20_000, {6}),
     (resource.RLIMIT_AS, 300_000_000, {4}),
-    (resource.RLIMIT_AS, 900_000_000, {0, 4}),
+    pytest.param(resource.RLIMIT_AS, 900_000_000, {0, 4}, marks=pytest.mark.slow),
 ]
 
 
 @pytest.mark.parametrize(("limit", "most", "codes"), LIMITS)
-def test_a_limit_of_the_process_is_one_sentence(tmp_path: Path, limit: int, most: int, codes: set[int]) -> None:
-    folder = write_recipe(tmp_path / "here")
+def test_a_limit_of_the_process_is_one_sentence(folder: Path, limit: int, most: int, codes: set[int]) -> None:
     ended = subprocess.run(
         [*REVLM, *TRAIN], cwd=folder, capture_output=True, text=True,
         preexec_fn=lambda: resource.setrlimit(limit, (most, most)),

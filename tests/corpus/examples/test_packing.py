@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from revlm.corpus.examples.packing import PACKINGS, EpochSpans, Plan, Span, hold_out, plan_fixed, plan_whole, shuffled
+from revlm.corpus.examples.packing import (
+    PACKINGS,
+    EpochExamples,
+    EpochSpans,
+    Span,
+    hold_out,
+    plan_fixed,
+    plan_whole,
+    shuffled,
+)
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=12)
 SEQ_LEN = st.integers(1, 30)
@@ -16,7 +25,7 @@ def epochs_of(lengths: Sequence[int]) -> EpochSpans:
     return lambda epoch: [spans[number] for number in shuffled(range(len(spans)), 0, str(epoch))]
 
 
-def targets_of(plan: Plan) -> Counter[tuple[int, int]]:
+def targets_of(plan: EpochExamples) -> Counter[tuple[int, int]]:
     spans = (span for example in plan for span in example)
     return Counter((span.document, place) for span in spans for place in range(span.start, span.stop))
 

@@ -97,7 +97,7 @@ def test_a_sample_has_no_gaps_between_pieces(piece_letters: int, monkeypatch: py
     monkeypatch.setattr(duplicates_module, "_PIECE_LETTERS", piece_letters)
     text = "".join(invented_words(1, 100))
     assert len(plain_shingles(text[:300])) >= 2
-    for length in range(300):
+    for length in (*range(70), *range(70, 300, 13)):
         assert np.array_equal(sampled_shingles(text[:length].encode()), plain_shingles(text[:length]))
 
 
@@ -172,7 +172,7 @@ def test_a_long_document_is_sketched_like_its_parts() -> None:
 
 
 @given(SEEDS, st.sampled_from([LATIN, CYRILLIC]), st.sampled_from([0.0, 0.01]), st.floats(0, 0.15))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10)
 def test_an_edition_is_found_in_either_order(seed: int, alphabet: str, changed: float, preface: float) -> None:
     words = invented_words(seed, alphabet=alphabet)
     introduction = invented_words(seed + 1, int(preface * WORDS), alphabet)
@@ -197,11 +197,16 @@ def test_similarity_is_the_share_of_passages_that_both_have() -> None:
 
 
 @given(SEEDS)
-@settings(max_examples=25, deadline=None)
+@example(265)
+@settings(max_examples=10)
 def test_other_texts_of_the_same_words_are_not_found(seed: int) -> None:
+    """At most a sixth of the passages are shared: 64 permutations estimate 0.55 or more once in 10**12 cases.
+
+    A text three times as long shares a third, which is estimated as 0.55 or more once in 7,000 cases.
+    """
     words = invented_words(seed)
     shuffled = random.Random(seed).sample(words, len(words))
-    longer = [*words, *invented_words(seed + 1, 2 * WORDS)]
+    longer = [*words[: WORDS // 2], *invented_words(seed + 1, 2 * WORDS)]
     licence = [*invented_words(seed + 2), *words[: WORDS // 10]]
     assert find_all(*(" ".join(each) for each in (words, shuffled, longer, licence))) == [None] * 4
 
@@ -264,7 +269,7 @@ def test_the_same_text_comes_before_a_near_one() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0.0, 0.01, 0.03])), max_size=12), st.integers(0, 12))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_finding_again_in_the_same_order_restores_the_state(
     documents: list[tuple[int, float]], interrupted: int
 ) -> None:
@@ -283,7 +288,7 @@ def test_finding_again_in_the_same_order_restores_the_state(
 
 def test_a_remembered_document_takes_at_most_ten_kilobytes() -> None:
     generator = np.random.default_rng(0)
-    made = [sketch_of([generator.integers(1 << 63, size=200, dtype=np.uint64)]) for _ in range(2000)]
+    made = [sketch_of([generator.integers(1 << 63, size=200, dtype=np.uint64)]) for _ in range(500)]
     duplicates = Duplicates()
     duplicates.find("first", digest("first"), made[0])
     tracemalloc.start()

@@ -2,32 +2,34 @@ import torch
 
 from revlm.model.parts.rings import Rings
 
-HEADS, ROUNDS, BUCKETS, WINDOW, TOKENS = 2, 3, 5, 4, 90
+HEADS, BUCKETS, WINDOW, TOKENS = 2, (5, 9, 5), 4, 90
+ROUNDS = len(BUCKETS)
 
 
 def rings() -> Rings:
-    return Rings(HEADS, ROUNDS, BUCKETS, WINDOW, torch.device("cpu"))
+    return Rings(HEADS, BUCKETS, WINDOW, torch.device("cpu"))
 
 
 def buckets() -> torch.Tensor:
     # Uneven: some buckets overflow within a run, others stay almost empty.
-    drawn = torch.randint(0, BUCKETS**2, (HEADS, ROUNDS, TOKENS), generator=torch.Generator().manual_seed(0))
-    return drawn.sqrt().int()
+    drawn = torch.rand((HEADS, ROUNDS, TOKENS), generator=torch.Generator().manual_seed(0))
+    return (drawn.sqrt() * torch.tensor(BUCKETS)[:, None]).int()
 
 
 def expected(bucket: torch.Tensor) -> torch.Tensor:
-    held = torch.zeros(HEADS, ROUNDS, BUCKETS, WINDOW, dtype=torch.int32)
+    """The content of each head's rings, round by round."""
+    held = torch.zeros(HEADS, sum(BUCKETS), WINDOW, dtype=torch.int32)
     for head in range(HEADS):
-        for round_ in range(ROUNDS):
-            for number in range(BUCKETS):
-                slots = (bucket[head, round_] == number).nonzero()[:, 0] + 1
-                latest = slots[-WINDOW:]
-                held[head, round_, number, WINDOW - len(latest) :] = latest
+        rings = iter(held[head])
+        for round_, of_round in enumerate(BUCKETS):
+            for number in range(of_round):
+                latest = (bucket[head, round_] == number).nonzero()[-WINDOW:, 0] + 1
+                next(rings)[WINDOW - len(latest) :] = latest
     return held
 
 
 def content(found: Rings, sample: int = 0) -> torch.Tensor:
-    return found.tensors()[0].view(-1, HEADS, ROUNDS, BUCKETS, WINDOW)[sample]
+    return found.tensors()[0].view(-1, HEADS, sum(BUCKETS), WINDOW)[sample]
 
 
 def test_the_latest_of_each_bucket_stay_oldest_first_however_they_come() -> None:
@@ -59,6 +61,6 @@ def test_samples_have_rings_of_their_own() -> None:
     found.push(found.rows(latest), torch.tensor([91, 92], dtype=torch.int32))
     held = found.of_rows(found.rows(latest))
     assert torch.equal(held[..., -1], torch.tensor([91, 92], dtype=torch.int32)[None, :, None].expand(HEADS, 2, ROUNDS))
-    assert torch.equal(held[:, 0, 0, :-1], expected(bucket)[:, 0, 0, 1:])
+    assert torch.equal(held[:, 0, 0, :-1], expected(bucket)[:, 0, 1:])
     assert 92 not in content(found, 0)
     assert 91 not in content(found, 1)

@@ -10,7 +10,9 @@ from bench.table import tables, undone
 from bench.worker import Task
 
 
-def measured(system: str, precision: str, seconds: float, peak_bytes: int = 1000, **changes: Any) -> Measurement:
+def measured(
+    system: str, precision: str, seconds: float, peak_bytes: int = 1000, tokens: int = 1024, **changes: Any
+) -> Measurement:
     result = {
         "status": "done",
         "forward_seconds": seconds / 4,
@@ -22,7 +24,7 @@ def measured(system: str, precision: str, seconds: float, peak_bytes: int = 1000
         "optimizer_bytes": 0,
         **changes,
     }
-    return Measurement(Task(system, precision, Shape(1024), seed=0), result)
+    return Measurement(Task(system, precision, Shape(tokens), seed=0), result)
 
 
 def row(system: str, precision: str, all_rows: list[Row]) -> Row:

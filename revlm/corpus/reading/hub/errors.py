@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from revlm.corpus.reading.hub.address import HubAddress
-from revlm.corpus.reading.readers.parquet_pages import PageError
+from revlm.corpus.reading.readers.parquet_footer import ParquetError
 from revlm.corpus.reading.readers.raw import why
 from revlm.corpus.reading.readers.rows import NAME_THE_COLUMN, no_column
 from revlm.errors import DataError, RevlmError, UsageError
@@ -62,12 +62,11 @@ def reading_on(address: HubAddress, place: Callable[[], str]) -> Iterator[None]:
         raise DataError(f"{address} cannot be read further: {reason}; run the same command again to resume") from error
     except RevlmError:
         raise
-    except PageError as error:
-        after = f", after {place()}" if place() else ""
-        raise DataError(f"{address} {error}{after}; {error.remedy}") from error
     except Exception as error:  # whatever the libraries raise for damaged bytes
         after = f", after {place()}" if place() else ""
         remedy = "fetch it again" if address.is_local else "name another revision with --revision, or tell its owner"
+        if isinstance(error, ParquetError):
+            raise DataError(f"{address} {error}{after}; {error.remedy or remedy}") from error
         raise DataError(f"{address} is damaged{after} ({why(error)}); {remedy}") from error
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from revlm.corpus.reading.readers.opened import opened
-from revlm.corpus.reading.readers.parquet_pages import PageError
+from revlm.corpus.reading.readers.parquet_footer import ParquetError
 from revlm.corpus.reading.readers.parquet_rows import ParquetFile, columns_to_read, names_in, values_of
 from revlm.corpus.reading.readers.raw import RawText, Reading, Unusable, UnusableFileError, why
 from revlm.corpus.reading.readers.rows import NAME_THE_COLUMN, no_column, text_of_row
@@ -32,10 +32,9 @@ def read_parquet(path: Path, reading: Reading) -> Iterator[RawText | Unusable]:
                     yield values._replace(read_bytes=read_bytes)
                 else:
                     yield text_of_row(values, place, reading, read_bytes)
-        except PageError as error:
-            raise UnusableFileError(
-                path, f"{error}, after row {number}" if number else str(error), error.remedy
-            ) from error
+        except ParquetError as error:
+            reason = f"{error}, after row {number}" if number else str(error)
+            raise UnusableFileError(path, reason, error.remedy or "fetch it again") from error
         except (OSError, pyarrow.ArrowException) as error:
             reason = f"is damaged or not a Parquet file, after row {number} ({why(error)})"
             raise UnusableFileError(path, reason, "fetch it again") from error

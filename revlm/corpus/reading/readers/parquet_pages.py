@@ -2,15 +2,17 @@
 
 A page says in its header how large it expands, and a reader takes as much memory before a byte of it is known.
 
-Source: the Parquet format (Apache), "PageHeader" in parquet.thrift; Thrift's compact protocol.
+Source: the Parquet format (Apache), "PageHeader" in parquet.thrift.
 """
 
 import io
 from bisect import bisect_right
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import IO, NamedTuple
+from typing import IO
 
+from revlm.corpus.reading.readers.parquet_footer import Chunk, ParquetError
+from revlm.corpus.reading.readers.thrift import I32, Struct, read_struct
 from revlm.limits import DEFAULT_LIMITS, Limits
 
 # As much may come out of any page, and be said in a header of one.
@@ -20,27 +22,11 @@ _MOST_HEADER_BYTES = 16 << 20
 _MOST_VALUES = 1 << 24
 # Of the longest kind in one page: some writers put a thousand rows there, whatever their size.
 _BOOKS_OF_PAGE = 8
-_DEEPEST = 8
 # Behind the pages of a column, where readers allow for writers that said too little.
 _SLACK_BYTES = 100
 _DICTIONARY = 2
-_UNCOMPRESSED, _COMPRESSED, _VALUES_WITHIN = 2, 3, (5, 7, 8)
-
-
-class PageError(Exception):
-    """A page that is not read."""
-
-    def __init__(self, reason: str, remedy: str = "fetch it again") -> None:
-        super().__init__(reason)
-        self.remedy = remedy
-
-
-class Chunk(NamedTuple):
-    """The pages of one column in one group of rows: bytes of the file, and what they say to expand to."""
-
-    start: int
-    end: int
-    expanded: int
+_KIND, _UNCOMPRESSED, _COMPRESSED, _VALUES_WITHIN = 1, 2, 3, (5, 7, 8)
+_HEADER = Struct({_KIND: I32, _UNCOMPRESSED: I32, _COMPRESSED: I32} | dict.fromkeys(_VALUES_WITHIN, Struct({1: I32})))
 
 
 class CheckedPages(io.RawIOBase):
@@ -55,12 +41,12 @@ class CheckedPages(io.RawIOBase):
         """Holds the pages of these chunks against the limits from now on.
 
         Raises:
-            PageError: a chunk lies within another.
+            ParquetError: a chunk lies within another.
         """
         chunks = sorted(chunks)
         for before, chunk in pairwise(chunks):
             if chunk.start < before.end:
-                raise PageError("is damaged: columns of it lie within each other")
+                raise ParquetError("is damaged: columns of it lie within each other")
         self._starts = [chunk.start for chunk in chunks]
         self._pages = [_Pages(chunk, self._limits) for chunk in chunks]
 
@@ -68,7 +54,7 @@ class CheckedPages(io.RawIOBase):
         """Returns the next bytes.
 
         Raises:
-            PageError: a page that begins there is beyond the limits.
+            ParquetError: a page that begins there is beyond the limits.
         """
         position = self._file.tell()
         content = self._file.read(-1 if size is None else size)
@@ -102,7 +88,7 @@ class _Pages:
         if position >= self._chunk.end + _SLACK_BYTES or position + len(content) <= self._seen:
             return
         if position > self._seen:
-            raise PageError("is damaged: a page of it lies behind a gap")
+            raise ParquetError("is damaged: a page of it lies behind a gap")
         content = self._begun + content[self._seen - position :]
         base = self._seen - len(self._begun)
         self._seen, self._begun = base + len(content), b""
@@ -113,12 +99,12 @@ class _Pages:
             except IndexError:
                 self._begun = content[at:]
                 if len(self._begun) > _MOST_HEADER_BYTES:
-                    raise PageError("is damaged: a page of it has a header without end") from None
+                    raise ParquetError("is damaged: a page of it has a header without end") from None
                 return
             except ValueError as error:
                 if self._next >= self._chunk.end:
                     return  # no page
-                raise PageError(f"is damaged: a page of it has {error}") from error
+                raise ParquetError(f"is damaged: a page of it has {error}") from error
             self._require_bounded(header)
             self._next += header.length + header.compressed
 
@@ -126,76 +112,27 @@ class _Pages:
         limits = self._limits
         if header.expanded > max(_FREE_BYTES, limits.max_ratio * header.compressed):
             reason = f"has a page that expands to more than {limits.max_ratio} times its size"
-            raise PageError(reason, "pass a higher --max-ratio if you trust it")
+            raise ParquetError(reason, "pass a higher --max-ratio if you trust it")
         most = _BOOKS_OF_PAGE * max(limits.max_line_bytes, DEFAULT_LIMITS.max_line_bytes)
         if header.expanded > most:
             reason = f"has a page of more than {most:,} bytes"
-            raise PageError(reason, "pass a higher --max-line-bytes if you trust it")
+            raise ParquetError(reason, "pass a higher --max-line-bytes if you trust it")
         if header.values > _MOST_VALUES:
-            raise PageError(f"has a page of more than {_MOST_VALUES:,} values")
+            raise ParquetError(f"has a page of more than {_MOST_VALUES:,} values")
         if header.kind == _DICTIONARY and header.expanded > self._chunk.expanded:
-            raise PageError("is damaged: a page of it is larger than its column says to be")
+            raise ParquetError("is damaged: a page of it is larger than its column says to be")
 
 
 class _Header:
     """The header of a page at a place in bytes: IndexError where they end before it, ValueError where it is none."""
 
     def __init__(self, content: bytes, start: int) -> None:
-        self._content, self._at = content, start
-        self._numbers: dict[tuple[int, ...], int] = {}
-        self._struct(())
-        self.length = self._at - start
+        values, end = read_struct(content, start, _HEADER)
+        self.length = end - start
         try:
-            self.kind = self._numbers[(1,)]
-            self.expanded, self.compressed = self._numbers[(_UNCOMPRESSED,)], self._numbers[(_COMPRESSED,)]
+            self.kind, self.expanded, self.compressed = values[_KIND], values[_UNCOMPRESSED], values[_COMPRESSED]
         except KeyError as error:
             raise ValueError("no size in its header") from error
-        self.values = max((self._numbers.get((each, 1), 0) for each in _VALUES_WITHIN), default=0)
+        self.values = max((values.get(each, {}).get(1, 0) for each in _VALUES_WITHIN), default=0)
         if min(self.expanded, self.compressed, self.values) < 0:
             raise ValueError("a size below 0 in its header")
-
-    def _struct(self, path: tuple[int, ...]) -> None:
-        if len(path) > _DEEPEST:
-            raise ValueError("a header that is too deep")
-        field = 0
-        while head := self._byte():
-            field = field + (head >> 4) if head >> 4 else self._integer()
-            self._value(head & 15, (*path, field))
-
-    def _value(self, kind: int, path: tuple[int, ...]) -> None:
-        if kind in (1, 2):  # true and false, without a value behind them
-            return
-        if kind == 3:
-            self._byte()
-        elif kind in (4, 5, 6):
-            self._numbers[path] = self._integer()
-        elif kind == 7:
-            self._skip(8)
-        elif kind == 8:
-            self._skip(self._varint())
-        elif kind == 12:
-            self._struct(path)
-        else:  # lists, sets and maps, which no header of a page has
-            raise ValueError("a value in its header that no page has")
-
-    def _byte(self) -> int:
-        self._at += 1
-        return self._content[self._at - 1]
-
-    def _skip(self, size: int) -> None:
-        self._at += size
-        if self._at > len(self._content):
-            raise IndexError
-
-    def _varint(self) -> int:
-        number = 0
-        for shift in range(0, 70, 7):
-            byte = self._byte()
-            number |= (byte & 127) << shift
-            if byte < 128:
-                return number
-        raise ValueError("a number in its header that is too long")
-
-    def _integer(self) -> int:
-        number = self._varint()
-        return (number >> 1) ^ -(number & 1)

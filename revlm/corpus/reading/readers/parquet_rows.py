@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import IO, Any
 
-from revlm.corpus.reading.readers.parquet_pages import CheckedPages, Chunk, PageError
+from revlm.corpus.reading.readers.parquet_footer import ParquetError, read_footer
+from revlm.corpus.reading.readers.parquet_pages import CheckedPages
 from revlm.corpus.reading.readers.raw import Reading, Unusable, shown
 from revlm.corpus.reading.readers.rows import NAME_THE_COLUMN, TITLE_COLUMN
 from revlm.limits import Limits
@@ -18,64 +19,64 @@ Row = dict[str, Any]  # a column's name to an Arrow scalar
 
 
 class ParquetFile:
-    """An open Parquet file, whose pages are checked against the limits."""
+    """An open Parquet file, whose footer and pages are checked against the limits.
+
+    Raises:
+        ParquetError: there is no footer that can be read.
+    """
 
     def __init__(self, file: IO[bytes], limits: Limits) -> None:
         from pyarrow import parquet
 
-        self._pages = CheckedPages(file, limits)
-        self._file = parquet.ParquetFile(self._pages, buffer_size=_READ_BYTES, pre_buffer=False)
+        self._footer, self._pages = read_footer(file), CheckedPages(file, limits)
+        self._file = parquet.ParquetFile(
+            self._pages,
+            metadata=self._footer.metadata,
+            buffer_size=_READ_BYTES,
+            pre_buffer=False,
+            arrow_extensions_enabled=False,
+        )
         self.schema = self._file.schema_arrow
 
     @property
     def group_rows(self) -> list[int]:
         """How many rows each group of rows has."""
-        metadata = self._file.metadata
-        return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        return [group.rows for group in self._footer.groups]
 
     def rows(self, columns: list[str], first_group: int = 0) -> Iterator[Row]:
         """Yields the rows of the groups from `first_group` on.
 
         Raises:
-            PageError: a page is beyond the limits.
+            ParquetError: a page is beyond the limits.
         """
-        groups = range(first_group, self._file.metadata.num_row_groups)
-        chunks = {group: self._chunks(group, columns) for group in groups}
-        self._pages.watch(chain.from_iterable(chunks.values()))
-        for group in groups:
+        within = tuple(f"{column}." for column in columns)
+        read = [n for n, path in enumerate(self._footer.columns) if path in columns or path.startswith(within)]
+        groups = [[group.chunks[column] for column in read] for group in self._footer.groups]
+        self._pages.watch(chain.from_iterable(groups[first_group:]))
+        for group in range(first_group, len(groups)):
             # Where all of a group is small, so are some rows of it, even if all are the same entry of a dictionary.
-            is_small = max((each.expanded for each in chunks[group]), default=0) <= _SMALL_GROUP_BYTES
-            n_rows = _ROWS if is_small else 1
-            for batch in self._file.iter_batches(batch_size=n_rows, row_groups=[group], columns=columns):
+            largest = max((chunk.expanded for chunk in groups[group]), default=0)
+            n_rows = _ROWS if largest <= _SMALL_GROUP_BYTES else 1
+            # Without threads: an error of the file, which Python raises, would come up in one of pyarrow's.
+            batches = self._file.iter_batches(n_rows, row_groups=[group], columns=columns, use_threads=False)
+            for batch in batches:
                 names = batch.schema.names
                 for index in range(batch.num_rows):
                     yield {name: batch.column(number)[index] for number, name in enumerate(names)}
-
-    def _chunks(self, group: int, columns: list[str]) -> list[Chunk]:
-        """Returns where the columns are in a group, those within them included."""
-        within = (*columns, *(f"{column}." for column in columns))
-        metadata, chunks = self._file.metadata.row_group(group), []
-        for index in range(metadata.num_columns):
-            column = metadata.column(index)
-            if column.path_in_schema.startswith(within):
-                start = min(column.data_page_offset, column.dictionary_page_offset or column.data_page_offset)
-                end = start + column.total_compressed_size
-                chunks.append(Chunk(start, end, column.total_uncompressed_size))
-        return chunks
 
 
 def columns_to_read(schema: Any, text_column: str) -> list[str] | None:
     """Returns the columns to read from an Arrow schema; None where it lacks the text column.
 
     Raises:
-        PageError: the text column holds lists, structs or values of a fixed size: no text has such a type, and a few
+        ParquetError: the text column holds lists, structs or values of a fixed size: no text has such a type, and a few
             bytes of the file can make it take any amount of memory.
     """
     kind = _kind_of_column(schema, text_column)
     if kind is None:
         return None
     if not _is_flat(kind):
-        raise PageError(f"has values of type {shown(kind)} in {shown(text_column)}, not texts", NAME_THE_COLUMN)
+        raise ParquetError(f"has values of type {shown(kind)} in {shown(text_column)}, not texts", NAME_THE_COLUMN)
     title = _kind_of_column(schema, TITLE_COLUMN)
     has_title = title is not None and _is_flat(title) and text_column != TITLE_COLUMN
     return [text_column, *([TITLE_COLUMN] if has_title else ())]

@@ -1,11 +1,15 @@
 """What a reader takes, what it yields, and the error that it raises."""
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from revlm.limits import DEFAULT_LIMITS, Limits
+
+DocumentKind = Literal["text", "binary"]
+"""What the documents of a corpus are: texts, or the bytes of any files."""
 
 NUL = "\0"
 TEXT_COLUMN = "text"
@@ -21,11 +25,13 @@ class Reading:
         text_column: the text column in files of rows; a dotted path names a field of a struct or object.
         limits: the limits of one file.
         raise_if_stopped: called at short intervals, whether or not a text was read.
+        kind: what a document is.
     """
 
     text_column: str = TEXT_COLUMN
     limits: Limits = DEFAULT_LIMITS
     raise_if_stopped: Callable[[], object] = lambda: None
+    kind: DocumentKind = "text"
 
 
 PLAIN_READING = Reading()
@@ -35,13 +41,37 @@ class RawText(NamedTuple):
     """One text of a file, before cleaning; its pieces are read lazily and must be consumed before the next text.
 
     `place` locates it in the file ("line 3"; empty where it is the only text). `read_bytes` is its share of the file's
-    bytes, for progress: the shares add up to the file's size. `title` is the title that the file gives.
+    bytes, for progress: the shares add up to the file's size. Where that is known only at the text's end, it is a
+    function that returns how much has been read so far. `title` is the title that the file gives.
     """
 
     pieces: Iterable[str]
+    read_bytes: int | Callable[[], int]
+    place: str = ""
+    title: str | None = None
+
+    def read_so_far(self) -> int:
+        """Returns its share of the file's bytes, or the part of it that has been read where the share is not known."""
+        return self.read_bytes if isinstance(self.read_bytes, int) else self.read_bytes()
+
+    def share(self) -> int:
+        """Returns its share of the file's bytes; where that is not known yet, the rest of the text is read first."""
+        if not isinstance(self.read_bytes, int):
+            deque(self.pieces, maxlen=0)
+        return self.read_so_far()
+
+
+class RawBytes(NamedTuple):
+    """A document that is no text, as its bytes, which are not cleaned; otherwise as `RawText`."""
+
+    pieces: Iterable[bytes]
     read_bytes: int
     place: str = ""
     title: str | None = None
+
+    def share(self) -> int:
+        """Returns its share of the file's bytes."""
+        return self.read_bytes
 
 
 class Unusable(NamedTuple):
@@ -51,6 +81,10 @@ class Unusable(NamedTuple):
     reason: str
     remedy: str
     read_bytes: int = 0
+
+    def share(self) -> int:
+        """Returns its share of the file's bytes."""
+        return self.read_bytes
 
 
 class UnusableFileError(Exception):

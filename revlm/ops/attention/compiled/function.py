@@ -4,22 +4,22 @@ Blocks of queries attend to the band of sorted keys that holds their windows, in
 Rounds are merged by their log-sum-exp, and the backward pass recomputes the weights from it. Sums are in float32
 (float64 for float64 inputs). Results have the same bits for any number of threads: a thread processes 2,048 places of
 the sorted order at a time (more for a wider window), and contributions of two threads to one key are added in a fixed
-
 order.
+
 Besides inputs and results it holds, for one row (for as many short rows as keep the threads busy): 12 bytes per token
 and round for the sorted order; with several rounds, a copy of q, k, v and the sum of the output, in the backward pass
 of q, k, v, d_out and three sums, `head_dim` elements per token each (where q is k, one for both); and for the logits of
 each thread, `2 * (window + block) * (2 * head_dim + block)` numbers.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from revlm.ops.attention.arguments import Arguments
+from revlm.ops.attention.arguments import Arguments, Options
 from revlm.ops.compiled import library
 from revlm.ops.compiled.structures import Problem, StridedTensor
 
@@ -59,16 +59,9 @@ def attention_with_log_sum_exp(
         MemoryError: memory runs out.
     """
     inputs = k.dtype if k.dtype in _NAMES else torch.float32
-    options = _Options(window, include_self, block, may_overwrite)
+    options = Options(window, include_self, block, may_overwrite)
     own_q = None if q is k else q.to(inputs)
     return _CompiledAttention.apply(own_q, k.to(inputs), v.to(inputs), scale, sink, _as_int32(bucket), options)
-
-
-class _Options(NamedTuple):
-    window: int
-    include_self: bool
-    block: int
-    may_overwrite: bool
 
 
 class _CompiledAttention(torch.autograd.Function):
@@ -81,7 +74,7 @@ class _CompiledAttention(torch.autograd.Function):
         scale: Tensor,
         sink: Tensor | None,
         bucket: Tensor,
-        options: _Options,
+        options: Options,
     ) -> tuple[Tensor, Tensor]:
         q, k, v = None if q is None else _rows_contiguous(q), _rows_contiguous(k), _rows_contiguous(v)
         scale, sink = scale.contiguous(), None if sink is None else sink.contiguous()
@@ -114,7 +107,7 @@ class _CompiledAttention(torch.autograd.Function):
         return (*gradients.values(), None, None)
 
 
-def _call(function: str, tensors: dict[str, Tensor | None], options: _Options) -> None:
+def _call(function: str, tensors: dict[str, Tensor | None], options: Options) -> None:
     out, k, bucket = tensors["out"], tensors["k"], tensors["bucket"]
     assert out is not None
     assert k is not None

@@ -2,28 +2,18 @@
 
 import torch
 
+from revlm.ops.attention.arguments import CallSizes
 from revlm.ops.compiled.structures import CONSTANTS
 
 _REAL = 4  # bytes of a sum, for float32 and bfloat16 inputs
 
 
-def workspace_bytes(
-    *,
-    rows: int,
-    tokens: int,
-    head_dim: int,
-    rounds: int,
-    window: int,
-    block: int,
-    element_bytes: int,
-    backward: bool,
-    queries_are_keys: bool,
-) -> int:
+def workspace_bytes(sizes: CallSizes) -> int:
     """Returns the peak of the bytes that one call holds besides its inputs, results and gradients.
 
-    It grows with the rows that are processed together, which depend on the number of threads. `element_bytes` is the
-    size of an element of q, k and v.
+    It grows with the rows that are processed together, which depend on the number of threads.
     """
+    rows, tokens, head_dim, rounds, window, block, element_bytes, backward, queries_are_keys = sizes
     threads = torch.get_num_threads()
     real = max(element_bytes, _REAL)
     segments = -(-tokens // max(CONSTANTS["segment"], window, block))

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from revlm.ops.attention.arguments import Arguments
+from revlm.ops.attention.arguments import Arguments, Options
 from revlm.ops.attention.triton.workspace import workspace_bytes
 from revlm.ops.triton.availability import is_interpreted
 
@@ -43,7 +43,7 @@ def attention_with_log_sum_exp(
     sum holds both gradients. With `may_overwrite` the backward pass may write the gradients over q, k and v, and can
     then run only once.
     """
-    from revlm.ops.attention.triton.function import Options, TritonAttention
+    from revlm.ops.attention.triton.function import TritonAttention
 
     options = Options(window, include_self, block, may_overwrite)
     return TritonAttention.apply(None if q is k else q, k, v, scale, sink, bucket, options)

@@ -10,12 +10,13 @@ the forward pass of several rounds on half-precision inputs the means so far; in
 gradients (of two where q is k); each `head_dim` numbers per token.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from revlm.ops.attention.arguments import Options
 from revlm.ops.attention.triton.backward import Given
 from revlm.ops.attention.triton.forward import forward_launch
 from revlm.ops.attention.triton.key_gradients import key_launch
@@ -23,15 +24,6 @@ from revlm.ops.attention.triton.order import sorted_orders
 from revlm.ops.attention.triton.query_gradients import query_launch
 from revlm.ops.attention.triton.workspace import rows_together
 from revlm.ops.triton.availability import on_device
-
-
-class Options(NamedTuple):
-    """The arguments that are not tensors; see `attention_with_log_sum_exp`."""
-
-    window: int
-    include_self: bool
-    block: int
-    may_overwrite: bool
 
 
 class TritonAttention(torch.autograd.Function):

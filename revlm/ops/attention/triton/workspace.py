@@ -1,5 +1,7 @@
 """The number of rows processed together, and their workspace."""
 
+from revlm.ops.attention.arguments import CallSizes
+
 _GROUP_TOKENS = 2**17  # queries of a group: at least 2,048 programs, several per multiprocessor of a GPU
 _MOST_ROWS = 2**15  # a launch has fewer than 2^16 programs along its second axis
 ORDER_BYTES = 16
@@ -12,23 +14,13 @@ def rows_together(rows: int, tokens: int) -> int:
     return max(1, min(rows, _MOST_ROWS, -(-_GROUP_TOKENS // max(tokens, 1))))
 
 
-def workspace_bytes(
-    *,
-    rows: int,
-    tokens: int,
-    head_dim: int,
-    rounds: int,
-    window: int,
-    block: int,
-    element_bytes: int,
-    backward: bool,
-    queries_are_keys: bool,
-) -> int:
+def workspace_bytes(sizes: CallSizes) -> int:
     """Returns the peak of the bytes that one call holds besides its inputs, results and gradients.
 
     It assumes that gradients overwrite the inputs (`may_overwrite`) and that each row has its own buckets; shared
-    buckets take less. `element_bytes` is the size of an element of q, k and v.
+    buckets take less.
     """
+    rows, tokens, head_dim, rounds, _, _, element_bytes, backward, queries_are_keys = sizes
     size = max(element_bytes, 4)
     group_tokens = rows_together(rows, tokens) * tokens
     order, sorting = ORDER_BYTES * rounds * group_tokens, _SORT_BYTES * rounds * group_tokens

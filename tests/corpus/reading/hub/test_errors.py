@@ -1,6 +1,5 @@
 """Each way in which a dataset cannot be opened or read on: one sentence, with the remedy."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ from tests.corpus.reading.hub.loopback_hub import Hub
             r"own code.*found code.py\); try --revision refs/convert/parquet",
         ),
         (named("none"), DataError, "hf:me/none has no files of a format that can be read"),
-        (named("broken"), DataError, r"hf:me/broken is damaged \(.*\); name another revision with --revision"),
+        (named("broken"), DataError, r"hf:me/broken is damaged .*; name another revision with --revision"),
     ],
     ids=lambda value: str(value) if isinstance(value, HubDataset) else "",
 )
@@ -69,13 +68,12 @@ def test_a_connection_that_drops_for_good_names_the_place(elsewhere: Any, hub: H
 
 
 def test_a_hub_that_cannot_be_reached_is_given_up_soon(tmp_path: Path) -> None:
-    started = time.monotonic()
+    """Within what `call` waits."""
     with (
         process(tmp_path, "http://127.0.0.1:1") as call,
         pytest.raises(DataError, match=r"hub cannot be reached at http://127.0.0.1:1 .*network and HF_ENDPOINT"),
     ):
         call(texts, named("books"))
-    assert time.monotonic() - started < 15
 
 
 def test_a_hub_that_is_switched_off(tmp_path: Path, hub: Hub) -> None:

@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import multiprocessing
+import random
 import re
 import time
 import zipfile
@@ -26,6 +27,7 @@ from pyarrow import parquet
 from revlm.corpus import read_documents
 from revlm.corpus.reading.refusing import Skipped
 from revlm.errors import DataError
+from tests.corpus.reading.readers.parquet_footers import change_somewhere, with_footer
 
 MOST_SECONDS, MOST_BYTES = 30, 1 << 30
 SNIPPETS = (
@@ -101,6 +103,17 @@ def lines(draw: st.DrawFn) -> tuple[str, bytes]:
     ending = draw(
         st.sampled_from([".jsonl", ".ndjson", ".jsonl.gz", ".jsonl.zst", ".txt", ".txt.gz", ".html", ".md.zst"])
     )
+    return packed(draw, ending, raw)
+
+
+@st.composite
+def sequences(draw: st.DrawFn) -> tuple[str, bytes]:
+    raw = mutated(b">one first \xc3\xa9\r\nACGT\nNNnn\n\n>\nMKV*\n>empty\n>last\nA-C", draw(CHANGES))
+    return packed(draw, draw(st.sampled_from([".fa", ".fasta", ".fna.gz", ".faa.zst"])), raw)
+
+
+def packed(draw: st.DrawFn, ending: str, raw: bytes) -> tuple[str, bytes]:
+    """The file, compressed as its extension says, and perhaps damaged once more."""
     if ending.endswith(".gz"):
         raw = mutated(gzip.compress(raw), draw(st.lists(CHANGE, max_size=1)))
     if ending.endswith(".zst"):
@@ -123,10 +136,26 @@ def tables(draw: st.DrawFn) -> tuple[str, bytes]:
     return ".parquet", mutated(raw, draw(CHANGES))
 
 
+@st.composite
+def footers(draw: st.DrawFn) -> tuple[str, bytes]:
+    draws = random.Random(draw(st.integers(0, 1 << 40)))
+    raw = table(draw(st.sampled_from(["none", "zstd"])), draw(st.booleans()))
+    return ".parquet", with_footer(
+        raw, lambda values: [change_somewhere(values, draws) for _ in range(draws.randint(1, 3))]
+    )
+
+
 RAW = st.tuples(
     st.sampled_from([".epub", ".jsonl", ".parquet", ".jsonl.gz", ".txt.zst", ".html", ".txt"]), st.binary(max_size=300)
 )
-KINDS: dict[str, Any] = {"e-books": ebooks(), "lines": lines(), "tables": tables(), "bytes": RAW}
+KINDS: dict[str, Any] = {
+    "e-books": ebooks(),
+    "lines": lines(),
+    "sequences": sequences(),
+    "tables": tables(),
+    "footers": footers(),
+    "bytes": RAW,
+}
 
 
 def read_in_both_ways(path: Path) -> None:

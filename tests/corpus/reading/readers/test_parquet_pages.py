@@ -11,7 +11,8 @@ import pytest
 from pyarrow import parquet
 
 from revlm.corpus.reading.readers import parquet_pages
-from revlm.corpus.reading.readers.parquet_pages import CheckedPages, Chunk, PageError
+from revlm.corpus.reading.readers.parquet_footer import Chunk, ParquetError
+from revlm.corpus.reading.readers.parquet_pages import CheckedPages
 from revlm.corpus.reading.readers.parquet_rows import ParquetFile
 from revlm.limits import DEFAULT_LIMITS, Limits
 from tests.corpus.reading.readers.reading import read, refused_or_skipped
@@ -85,24 +86,24 @@ def test_headers_are_found_in_reads_of_any_size_and_damage_is_named(tmp_path: Pa
     draws = random.Random(0)
     for _ in range(5):
         pages_of(content, draws)
-    with pytest.raises(PageError, match="larger than its column says"):
+    with pytest.raises(ParquetError, match="larger than its column says"):
         pages_of(content, expanded=1)
     for _ in range(200):
         damaged = bytearray(content)
         damaged[draws.randrange(4, len(content) - 1_000)] ^= 1 << draws.randrange(8)
         try:
             pages_of(bytes(damaged), draws)
-        except PageError as error:
+        except ParquetError as error:
             assert "a page of it" in str(error) or "has a page" in str(error)  # noqa: PT017
 
 
 def test_columns_within_each_other_and_gaps_are_damage() -> None:
     pages = CheckedPages(io.BytesIO(bytes(100)), DEFAULT_LIMITS)
-    with pytest.raises(PageError, match="lie within each other"):
+    with pytest.raises(ParquetError, match="lie within each other"):
         pages.watch([Chunk(4, 50, 1), Chunk(40, 60, 1)])
     pages.watch([Chunk(4, 50, 1)])
     pages.seek(20)
-    with pytest.raises(PageError, match="behind a gap"):
+    with pytest.raises(ParquetError, match="behind a gap"):
         pages.read(10)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from bench.tokenizing import schedule
 from bench.tokenizing.ids import Ids
-from bench.tokenizing.schedule import PLAIN, REVLM, Cell, Measurement, Plan, Text, measurements
+from bench.tokenizing.schedule import PLAIN, REVLM, Cell, Measurement, Suite, Text, measurements
 from bench.watched import MemoryWatch
 
 PLAIN_CELL = Cell(PLAIN, None, "corpus")
@@ -16,7 +16,7 @@ ONE, TWO, HALF, LINE = (
 )
 
 
-def plan(tmp_path: Path, **changes: Any) -> Plan:
+def suite(tmp_path: Path, **changes: Any) -> Suite:
     values: dict[str, Any] = {
         "texts": {name: Text(tmp_path / name, 100) for name in ("corpus", "half", "line")},
         "tokenizer": tmp_path / "tokenizer.model",
@@ -26,7 +26,7 @@ def plan(tmp_path: Path, **changes: Any) -> Plan:
         "memory_limit_bytes": 2**30,
         "scratch": tmp_path,
     }
-    return Plan(**{**values, **changes})
+    return Suite(**{**values, **changes})
 
 
 class Running:
@@ -47,14 +47,14 @@ class Running:
         return {"status": "done", "process_seconds": 2.0, **({"seen_peak_bytes": 10} if memory else {})}
 
 
-def measure(monkeypatch: pytest.MonkeyPatch, running: Running, plan: Plan) -> list[Measurement]:
+def measure(monkeypatch: pytest.MonkeyPatch, running: Running, suite: Suite) -> list[Measurement]:
     monkeypatch.setattr(schedule, "run_watched", running)
     monkeypatch.setattr(schedule, "ids_of_store", lambda folder: {"a.txt": Ids(7, "digest")})
-    return [event for event in measurements(plan) if isinstance(event, Measurement)]
+    return [event for event in measurements(suite) if isinstance(event, Measurement)]
 
 
 def test_memory_comes_first_and_turns_alternate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    measured = measure(monkeypatch, Running(), plan(tmp_path))
+    measured = measure(monkeypatch, Running(), suite(tmp_path))
     turns = [PLAIN_CELL, ONE, TWO, HALF]
     assert [each.cell for each in measured] == [*turns, *turns, *reversed(turns), LINE]
     assert ["seen_peak_bytes" in each.result for each in measured] == [True] * 4 + [False] * 8 + [True]
@@ -65,7 +65,7 @@ def test_memory_comes_first_and_turns_alternate(monkeypatch: pytest.MonkeyPatch,
 
 def test_each_gets_the_same_tokenizer_and_a_store_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     running = Running()
-    measure(monkeypatch, running, plan(tmp_path, repeats=1))
+    measure(monkeypatch, running, suite(tmp_path, repeats=1))
     commands = [command for command, _ in running.commands]
     assert all(str(tmp_path / "tokenizer.model") in command for command in commands)
     made = [command[command.index("-o") + 1] for command in commands if "-o" in command]
@@ -75,13 +75,13 @@ def test_each_gets_the_same_tokenizer_and_a_store_of_its_own(monkeypatch: pytest
 
 def test_without_a_line_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     texts = {name: Text(tmp_path / name, 100) for name in ("corpus", "half")}
-    measured = measure(monkeypatch, Running(), plan(tmp_path, texts=texts, workers=(4,)))
+    measured = measure(monkeypatch, Running(), suite(tmp_path, texts=texts, workers=(4,)))
     assert {each.cell.text for each in measured} == {"corpus", "half"}
     assert {each.cell.workers for each in measured} == {None, 4}
 
 
 def test_what_fails_is_told_and_not_repeated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    measured = measure(monkeypatch, Running("half"), plan(tmp_path))
+    measured = measure(monkeypatch, Running("half"), suite(tmp_path))
     [failed] = [each for each in measured if each.result["status"] != "done"]
     assert failed.cell == HALF
     assert failed.ids == {}

@@ -1,0 +1,86 @@
+"""Exports a checkpoint as a folder that `from_pretrained` opens."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+from transformers.utils import logging
+
+from revlm.errors import StorageError
+from revlm.generation import TrainedModel
+from revlm.huggingface.card import model_card
+from revlm.huggingface.configuration import RevlmConfig
+from revlm.huggingface.modeling import RevlmForCausalLM
+from revlm.huggingface.tokenization import RevlmTokenizer, padding_id, silent_ids
+from revlm.runs import ExportedModel
+from revlm.storage import Folder, require_free_space, staging_name, storage_errors, sync_file
+
+_CARD = "README.md"
+_OTHER_BYTES = 1 << 22  # tokenizer, configuration and card
+
+
+def export_model(
+    trained: TrainedModel, run: str | os.PathLike[str], target: str | os.PathLike[str], licence: str
+) -> Path:
+    """Writes a run's model to the new folder `target` and returns it; `licence` is an identifier of the hub's.
+
+    The folder gets its name once it is complete.
+
+    Raises:
+        StorageError: `target` exists, or it cannot be written.
+    """
+    target, recipe, tokenizer = Path(target), trained.recipe, trained.tokenizer
+    if os.path.lexists(target):
+        raise StorageError(f"{target} exists: give the name of a new folder")
+    exported = ExportedModel(
+        model=recipe.model,
+        vocab_size=tokenizer.vocab_size,
+        begin_id=tokenizer.begin_id,
+        seed=recipe.seed,
+        seq_len=recipe.data.seq_len,
+        precision=recipe.train.precision,
+        step=trained.step,
+        corpus=trained.corpus_fingerprint,
+        tokenizer_sha256=tokenizer.fingerprint,
+    )
+    card = model_card(trained, run, licence)
+    model = RevlmForCausalLM(RevlmConfig.of(exported, pad_token_id=padding_id(tokenizer), dtype=torch.float32))
+    model.model = trained.model
+    model.generation_config.update(
+        bos_token_id=tokenizer.begin_id,
+        pad_token_id=padding_id(tokenizer),
+        suppress_tokens=silent_ids(tokenizer),
+    )
+    with storage_errors(f"writing {target}"), Folder(target.absolute().parent) as parent:
+        weight_bytes = sum(tensor.nbytes for tensor in trained.model.state_dict().values())
+        require_free_space(parent.path, weight_bytes + _OTHER_BYTES, f"the model {target}", "give another folder")
+        staging = staging_name(target.name)
+        try:
+            with parent.make(staging) as folder:
+                with _no_progress_bars():
+                    model.save_pretrained(folder.path)
+                RevlmTokenizer(tokenizer=tokenizer).save_pretrained(folder.path)
+                folder.write_new(_CARD, card.encode())
+                for name in folder.names():
+                    sync_file(folder.path / name)
+                folder.sync()
+            parent.rename(staging, target.name)
+        except BaseException:
+            with suppress(OSError):
+                parent.remove(staging)
+            raise
+        parent.sync()
+    return target
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    was_enabled = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            logging.enable_progress_bar()

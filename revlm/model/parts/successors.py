@@ -1,0 +1,134 @@
+"""Keys that are also queries, and values of tokens and their successors: projection, decoding cache and memory.
+
+Hash layers and exact attention share them, so that they differ only in which keys a query finds.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from revlm.model.parts.cache import Cache
+from revlm.model.parts.context import Context
+from revlm.model.parts.heads import Rotary, split_heads
+from revlm.model.parts.keys_values import KeysValues
+from revlm.model.parts.memory import LayerSizes, StageMemory, normalizing_bytes, stage_memory
+from revlm.model.parts.norm import RMSNorm
+from revlm.model.parts.sublayer import Read
+from revlm.ops.normalization import unit_heads
+from revlm.recipe import Model as ModelRecipe
+
+
+class ReadKeysValues(Read):
+    """One shared projection for queries and keys, and values of each token and its successor.
+
+    A language model wants to know what followed an earlier similar token, so the value of s is
+    `W_v x[s] + W_n x[s + 1]`. Token t sees only s < t, so s + 1 <= t: attention stays causal. The last token of a
+    document has no successor.
+    """
+
+    lookahead = 1
+
+    def __init__(self, recipe: ModelRecipe) -> None:
+        super().__init__()
+        self.n_heads, self.head_dim = recipe.n_heads, recipe.d_model // recipe.n_heads
+        self.norm = RMSNorm(recipe.d_model)
+        self.project = nn.Linear(recipe.d_model, 2 * recipe.d_model, bias=False)
+        self.successor = nn.Linear(recipe.d_model, recipe.d_model, bias=False) if recipe.successor_values else None
+
+    def forward(self, x: Float[Tensor, "longer_tile d_model"], context: Context, span: slice) -> tuple[Tensor, Tensor]:
+        """Returns k, v [heads, tile, head_dim]."""
+        length, normed = span.stop - span.start, self.norm(x)
+        k, v = self.own(normed[:length])
+        if self.successor is not None:
+            v = self.with_successors(v, self._following(normed, context, span))
+        return unit_heads(k, self.n_heads, v.dtype), split_heads(v, self.n_heads)
+
+    def own(self, normed: Float[Tensor, "tile d_model"]) -> tuple[Tensor, Tensor]:
+        """Returns the keys, not normalized, and the values without successors of normed tokens, [tile, d_model]."""
+        k, v = self.project(normed).chunk(2, dim=-1)
+        return k, v
+
+    def with_successors(
+        self, v: Float[Tensor, "tile d_model"], following: Float[Tensor, "tile d_model"]
+    ) -> Float[Tensor, "tile d_model"]:
+        """Returns values plus the projection of the following normed tokens; `v` itself without `successor_values`."""
+        if self.successor is None:
+            return v
+        if type(self.successor) is not nn.Linear:  # such as a map with an adapter, which only its own forward applies
+            return v + self.successor(following)
+        return torch.addmm(v, following, self.successor.weight.T)
+
+    @staticmethod
+    def _following(
+        normed: Float[Tensor, "longer_tile d_model"], context: Context, span: slice
+    ) -> Float[Tensor, "tile d_model"]:
+        """Returns the token after each one, zero after the last one of a document."""
+        following = normed[1:]
+        if not context.ends_within(span):
+            return following
+        document_ids = context.document_ids[span.start : span.stop + 1]
+        continues = (document_ids[1:] == document_ids[:-1])[:, None]
+        return nn.functional.pad(following * continues, (0, 0, 0, span.stop - span.start - len(following)))
+
+
+class SuccessorCache(Cache):
+    """The keys and values that `ReadKeysValues` reads, by slot.
+
+    The value of the latest token is complete when the next one arrives, with its successor's part; until then no token
+    attends to it.
+    """
+
+    def __init__(self, read: ReadKeysValues, dtype: torch.dtype) -> None:
+        self._read = read
+        self._kept = KeysValues(read.n_heads, read.head_dim, dtype, read.project.weight.device)
+        self._unmixed = 0
+
+    def reserve(self, tokens: int) -> None:
+        """Allocates memory for `tokens` more tokens."""
+        self._kept.reserve(tokens)
+
+    def read(self, x: Float[Tensor, "tile d_model"], rotary: Rotary) -> None:
+        """Adds the next tile of the stream; the value of its last token lacks the successor."""
+        normed = self._read.norm(x)
+        self._complete_latest(normed[:1])
+        k, v = self._read.own(normed)
+        v = self._read.with_successors(v, torch.nn.functional.pad(normed[1:], (0, 0, 0, 1)))
+        self._append(k, v)
+        self._unmixed += x.shape[0]
+
+    def _take_unmixed(self) -> int:
+        """Returns the number of tokens read since the last call."""
+        unmixed, self._unmixed = self._unmixed, 0
+        return unmixed
+
+    def _append(
+        self, k: Float[Tensor, "new d_model"], v: Float[Tensor, "new d_model"]
+    ) -> Float[Tensor, "heads new head_dim"]:
+        """Caches new tokens; returns their keys, which are also their queries."""
+        unit = unit_heads(k, self._read.n_heads, v.dtype)
+        self._kept.append(unit, split_heads(v, self._read.n_heads))
+        return unit
+
+    def _complete_latest(self, following: Float[Tensor, "samples d_model"]) -> None:
+        """Adds the successor's part to the values of the latest tokens."""
+        if self._kept.tokens > 0 and self._read.successor is not None:
+            v = self._kept.latest[:, :, 1]
+            v.copy_(self._read.with_successors(v.flatten(1), following).view_as(v))
+
+
+def memory_of_reading_keys(sizes: LayerSizes, matrices: int) -> StageMemory:
+    """Returns the bytes of a tile of `ReadKeysValues`; `matrices` is the number of weights of its matrices."""
+    d, p = sizes.d_model, sizes.product_bytes
+    # Values with successors are a new tensor; without them they are a view of the projection.
+    summed = p * d if sizes.successor_values else 0
+    # The stream, the normed stream, the projection, the values, the keys.
+    graph = 4 * d + p * d + 2 * p * d + summed + p * d
+    return stage_memory(
+        sizes,
+        matrices=matrices,
+        forward=graph,
+        left=4 * d + p * d + (summed or 2 * p * d),
+        graph=graph,
+        backward=(16 if p == 4 else 12) * d,
+        extra=normalizing_bytes(sizes),
+    )

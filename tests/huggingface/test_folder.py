@@ -1,0 +1,223 @@
+"""An exported folder: opened by transformers and by revlm, saved again, and refused where it is not whole."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from revlm.errors import DataError, RevlmError, StorageError, UsageError
+from revlm.generation import TrainedModel, load_model
+from revlm.huggingface import RevlmConfig, RevlmForCausalLM, RevlmTokenizer, export_model
+from revlm.runs import is_exported
+from tests.tiny_run import write_run
+
+IDS = torch.tensor([[256, *b"The old clerk walked"]])
+
+
+@pytest.fixture
+def copy(exported: Path, tmp_path: Path) -> Path:
+    """An exported folder that a test may damage."""
+    return shutil.copytree(exported, tmp_path / "copy")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("trust", [True, False])
+def test_transformers_opens_it(exported: Path, trained: TrainedModel, trust: bool) -> None:
+    """By the module in the folder, or by the classes that the import of revlm.huggingface has registered."""
+    model = AutoModelForCausalLM.from_pretrained(exported, trust_remote_code=trust)
+    tokenizer = AutoTokenizer.from_pretrained(exported, trust_remote_code=trust)
+    assert isinstance(AutoConfig.from_pretrained(exported, trust_remote_code=trust), RevlmConfig)
+    assert isinstance(model, RevlmForCausalLM)
+    assert isinstance(tokenizer, RevlmTokenizer)
+    assert tokenizer.encode("The") == IDS[0, :4].tolist()
+    logits = trained.model.logits(trained.model(IDS[0]))
+    torch.testing.assert_close(model(IDS).logits[0], logits, rtol=0, atol=1e-5)
+
+
+def test_its_configuration_has_the_names_that_clients_read(exported: Path, trained: TrainedModel) -> None:
+    values = json.loads((exported / "config.json").read_text())
+    recipe = trained.recipe
+    assert values["model_type"] == "revlm"
+    assert values["architectures"] == ["RevlmForCausalLM"]
+    assert values["vocab_size"] == trained.tokenizer.vocab_size
+    assert values["max_position_embeddings"] == recipe.data.seq_len
+    assert values["num_hidden_layers"] == recipe.model.n_layers
+    assert values["auto_map"]["AutoModelForCausalLM"] == "modeling_revlm.RevlmForCausalLM"
+    code = (exported / "modeling_revlm.py").read_text()
+    assert "from revlm.huggingface import" in code
+    assert len(code.splitlines()) < 10
+
+
+def test_saving_again_gives_an_equal_model(exported: Path, trained: TrainedModel, tmp_path: Path) -> None:
+    """In several files, too; and revlm opens what transformers has saved."""
+    model = AutoModelForCausalLM.from_pretrained(exported)
+    with torch.no_grad():
+        model.model.embedding.weight.mul_(1.5)
+    model.save_pretrained(tmp_path / "again", max_shard_size="10KB")
+    AutoTokenizer.from_pretrained(exported).save_pretrained(tmp_path / "again")
+    assert len(list((tmp_path / "again").glob("model-*.safetensors"))) > 1
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "again", trust_remote_code=True)
+    assert again.generation_config.suppress_tokens == [256]
+    opened = load_model(tmp_path / "again")
+    for name, value in model.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name])
+        assert torch.equal(value, opened.model.state_dict()[name])
+
+
+def test_revlm_opens_it_as_a_run(exported: Path, trained: TrainedModel) -> None:
+    assert is_exported(exported)
+    opened = load_model(exported)
+    assert opened.step == trained.step
+    assert opened.recipe.model == trained.recipe.model
+    assert opened.recipe.data.seq_len == trained.recipe.data.seq_len
+    assert opened.corpus_fingerprint == trained.corpus_fingerprint
+    with torch.no_grad():
+        assert torch.equal(opened.model(IDS[0]), trained.model(IDS[0]))
+    with pytest.raises(StorageError, match="step 3 alone"):
+        load_model(exported, step=2)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("key", ["dtype", "torch_dtype"])
+def test_bfloat16_is_the_precision_of_training(exported: Path, trained: TrainedModel, key: str) -> None:
+    model = AutoModelForCausalLM.from_pretrained(exported, **{key: torch.bfloat16})
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear):
+            assert module.weight.dtype == torch.bfloat16, name
+    assert torch.equal(model.model.rotations_1, trained.model.rotations_1)
+    with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+        expected = trained.model.logits(trained.model(IDS[0]))
+    assert torch.equal(model(IDS).logits[0], expected.float())
+    cached = model(IDS, use_cache=True).logits
+    torch.testing.assert_close(cached[0], expected.float(), rtol=0, atol=0.05)
+    with pytest.raises(UsageError, match="float32"):
+        model.to(torch.bfloat16)(IDS)
+    with pytest.raises(UsageError, match="bfloat16"):
+        AutoModelForCausalLM.from_pretrained(exported, **{key: torch.float16})
+
+
+@torch.no_grad()
+def test_one_device_can_be_chosen_automatically(exported: Path, trained: TrainedModel) -> None:
+    pytest.importorskip("accelerate")
+    model = AutoModelForCausalLM.from_pretrained(exported, device_map="auto")
+    torch.testing.assert_close(
+        model(IDS).logits[0].cpu(), trained.model.logits(trained.model(IDS[0])), rtol=0, atol=1e-4
+    )
+
+
+def flip(path: Path, place: float = 0.9) -> None:
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * place)] ^= 1
+    path.write_bytes(content)
+
+
+def change_config(folder: Path, change: dict[str, object], *, sealed: bool) -> None:
+    """Changes values that config.json seals, with the seal that they should have, or without."""
+    from revlm.runs import exported
+
+    path = folder / "config.json"
+    values = json.loads(path.read_text())
+    section = {**values["revlm"], **change}
+    if sealed:
+        del section["sha256"]
+        section["sha256"] = exported._digest(section)
+    path.write_text(json.dumps({**values, "revlm": section}))
+
+
+DAMAGE = {
+    "weights with another bit": (lambda folder: flip(folder / "model.safetensors"), "damaged"),
+    "weights with another header": (lambda folder: flip(folder / "model.safetensors", 0.0), "damaged"),
+    "weights cut short": (
+        lambda folder: (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-9]),
+        "damaged",
+    ),
+    "a changed seed": (
+        lambda folder: change_config(
+            folder,
+            {"model": json.loads((folder / "config.json").read_text())["revlm"]["model"] | {"window": 9}},
+            sealed=False,
+        ),
+        "changed since",
+    ),
+    "another version": (lambda folder: change_config(folder, {"format": 2}, sealed=True), "another version"),
+    "a key of a later version": (lambda folder: change_config(folder, {"later": 1}, sealed=True), "another version"),
+    "no description": (lambda folder: change_config(folder, {"sha256": "0"}, sealed=False), "changed since"),
+    "weights of another model": (lambda folder: change_config(folder, {"vocab_size": 300}, sealed=True), "weights"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_folder_is_refused_in_one_sentence(copy: Path, damage: str) -> None:
+    change, words = DAMAGE[damage]
+    change(copy)
+    for read in (RevlmForCausalLM.from_pretrained, load_model):
+        with pytest.raises(StorageError, match=words) as caught:
+            read(copy)
+        assert "\n" not in str(caught.value)
+        assert str(copy) in str(caught.value)
+
+
+def test_a_tokenizer_that_does_not_fit_is_refused(copy: Path, tmp_path: Path) -> None:
+    from revlm.corpus import Tokenizer, write_tokenizer
+
+    (tmp_path / "text.txt").write_text("the old clerk walked slowly home along a frozen river at night " * 200)
+    write_tokenizer(tmp_path / "text.txt", tmp_path / "other", vocab_size=300)
+    other = Tokenizer.load(tmp_path / "other")
+    RevlmTokenizer(tokenizer=other).save_pretrained(copy)
+    for read in (RevlmTokenizer.from_pretrained, load_model):
+        with pytest.raises(RevlmError, match=r"tokenizer in .* is not the one"):
+            read(copy)
+    (copy / other.file_name).unlink()
+    for read in (RevlmTokenizer.from_pretrained, load_model):
+        with pytest.raises((DataError, OSError), match="tokenizer"):
+            read(copy)
+
+
+def test_nothing_is_unpickled(copy: Path) -> None:
+    torch.save({}, copy / "pytorch_model.bin")
+    (copy / "model.safetensors").unlink()
+    with pytest.raises((OSError, StorageError), match=r"model\.safetensors"):
+        RevlmForCausalLM.from_pretrained(copy)
+    with pytest.raises(StorageError, match=r"model\.safetensors"):
+        load_model(copy)
+
+
+def test_links_in_a_folder_are_not_followed_by_revlm(copy: Path, exported: Path) -> None:
+    (copy / "model.safetensors").unlink()
+    (copy / "model.safetensors").symlink_to(exported / "model.safetensors")
+    with pytest.raises(StorageError, match="symbolic link"):
+        load_model(copy)
+
+
+def test_an_export_writes_a_new_folder_or_nothing(
+    run: Path, exported: Path, trained: TrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(StorageError, match="exists"):
+        export_model(trained, run, exported, "unknown")
+    with pytest.raises(UsageError, match="licence"):
+        export_model(trained, run, tmp_path / "new", "My own\nlicence: x")
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RevlmTokenizer, "save_pretrained", fail)
+    with pytest.raises(StorageError, match="disk full"):
+        export_model(trained, run, tmp_path / "new", "unknown")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_card_tells_of_the_run(exported: Path, tmp_path: Path) -> None:
+    card = (exported / "README.md").read_text()
+    assert "license: cc0-1.0" in card
+    assert "| steps | 3 |" in card
+    assert "layers: [local, lsh, full]" in card
+    assert str(exported.parent) not in card
+    run = write_run(tmp_path / "a|run `x` <b>", "evaluate.every=3")
+    hostile = export_model(load_model(run), run, tmp_path / "out", "unknown")
+    card = (hostile / "README.md").read_text()
+    assert r"# a\|run \`x\` \<b\>" in card
+    assert "bits per byte at step 3" in card
