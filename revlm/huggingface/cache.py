@@ -24,7 +24,8 @@ class RevlmCache(Cache):
         self._model = model
         self._decoders: list[Decoder | None] = [None] * rows
         self._noted: list[list[Tensor]] = [[] for _ in range(rows)]
-        self._last: list[Tensor | None] = [None] * rows
+        # The hidden state of each row's latest token.
+        self._last = [model.embedding.weight.new_zeros(1, model.recipe.d_model)] * rows
         self._columns = 0
 
     def note(self, ids: Int[Tensor, "batch columns"], real: Bool[Tensor, "batch columns"]) -> None:
@@ -51,7 +52,6 @@ class RevlmCache(Cache):
         if (decoder := self._decoders[row]) is None:
             precision = "bf16" if product_dtype(self._model) == torch.bfloat16 else "fp32"
             decoder = self._decoders[row] = Decoder(self._model, precision=precision)
-            last = self._model.embedding.weight.new_zeros(1, self._model.recipe.d_model)
         hidden, is_masked = last, needed < len(real)
         kept = needed + is_masked  # with the one before the needed ones, for masked columns in front of them
         for block in decoder.extend_in_blocks(tokens):
