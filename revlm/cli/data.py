@@ -1,6 +1,7 @@
 """`revlm data`: shows token stores, and merges shards."""
 
 import json
+from base64 import b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -121,8 +122,10 @@ def _print_document(store: "TokenStore", choice: str, as_json: bool) -> None:
     number = find_document(store, choice)
     if as_json:
         known = next(islice(store.documents(), number, None))
-        text = b"".join(decoded(store, number)).decode()
-        typer.echo(json.dumps({**described(number, known), "text": text}, ensure_ascii=False))
+        content = b"".join(decoded(store, number))
+        is_text = store.tokenizer.document_kind == "text"
+        shown = {"text": content.decode()} if is_text else {"base64": b64encode(content).decode()}
+        typer.echo(json.dumps({**described(number, known), **shown}, ensure_ascii=False))
         return
     for piece in decoded(store, number):
         print_content(piece)

@@ -1,5 +1,6 @@
 """`revlm generate`: continues a prompt: streaming, in several samples, or interactively."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -53,6 +54,10 @@ def generate(
     samples: Annotated[
         int, typer.Option(metavar="N", min=1, help="Number of continuations, sampled in one batch.")
     ] = 1,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", **PATH, help="File to write instead of standard output."),
+    ] = None,
     interactive: Annotated[
         bool, typer.Option("--interactive", help="Take turns: type a line, the model continues it, and so on.")
     ] = False,
@@ -64,7 +69,8 @@ def generate(
     """Continue a prompt with a trained model and stream the text; tokens/s go to standard error.
 
     Without --prompt and --prompt-file, the prompt is read from standard input. A prompt from a file or standard input
-    is cleaned like a corpus, loses a newline at its end, and is not printed before its continuation.
+    is cleaned like a corpus, loses a newline at its end, and is not printed before its continuation. A model of binary
+    files continues the bytes of any file, and writes bytes.
 
     Repetition penalty, temperature, top-k, top-p and min-p apply in this order. Each sample has its own random numbers;
     the first sample is the same as with --samples 1, and is streamed.
@@ -75,6 +81,7 @@ def generate(
     Examples:
       revlm generate --prompt "It was" --max-tokens 100
       revlm generate --prompt-file chapter.txt --min-p 0.1 --stop "CHAPTER" > next.txt
+      revlm generate --run runs/firmware --prompt-file start.bin --output next.bin
       revlm generate --interactive --run runs/demo --step 40
     """
     from revlm.cli.terminal.prompt import STANDARD_INPUT, read_prompt
@@ -89,29 +96,38 @@ def generate(
             {
                 "--samples": samples > 1,
                 "--json": as_json,
+                "--output": output is not None,
                 f"--prompt {STANDARD_INPUT}": prompt == STANDARD_INPUT,
                 f"--prompt-file {STANDARD_INPUT}": str(prompt_file) == STANDARD_INPUT,
             }
         )
+    if output is not None:
+        if as_json:
+            raise UsageError("--json goes to standard output and --output takes its place: leave one out")
+        _require_file(output)
     if samples > 1 and temperature == 0:
         _print_message(f"at temperature 0 all {samples} samples are the same")
-    given = (
-        None
-        if interactive and prompt is None and prompt_file is None
-        else read_prompt(prompt, prompt_file, _print_message)
-    )
+    source = None if interactive and prompt is None and prompt_file is None else read_prompt(prompt, prompt_file)
     folder = newest_run().path if run is None else run
     trained = load_model(folder, device, step, _print_message)
+    is_text = trained.tokenizer.document_kind == "text"
+    if samples > 1 and (output is not None or not (is_text or as_json or interactive)):
+        raise UsageError("several samples cannot be told apart in one file or as bytes: give --json instead, or fewer")
+    given = source and source.prompt(trained.tokenizer, _print_message)
     generator = TextGenerator(trained.model, trained.tokenizer, sampling, seed, range(samples))
     with _out_of_memory_explained(samples):
         if given is None or interactive:
             from revlm.cli.terminal.interactive import write_in_turns
             from revlm.generation import beyond_training
 
-            beginning = trained.tokenizer.encode(given.text) if given is not None else ()
+            beginning = given.tokens(trained.tokenizer) if given is not None else ()
             if notice := beyond_training(len(beginning), trained.recipe):
                 _print_message(notice)
             write_in_turns(generator, trained.tokenizer, given, stop, max_tokens)
+        elif output is not None or not (is_text or as_json):
+            [sample] = _sample(generator, trained, given, stop, max_tokens, is_printed=False)
+            before = given.as_bytes if given.is_printed else b""
+            _write(before + (sample.text.encode() if is_text else sample.content()), output)
         elif as_json:
             sampled = _sample(generator, trained, given, stop, max_tokens, is_printed=False)
             described = {
@@ -147,7 +163,7 @@ def _sample(
     from revlm.cli.terminal.streams import print_content
     from revlm.generation import Sample, beyond_training, draw_samples
 
-    tokens = trained.tokenizer.encode(prompt.text)
+    tokens = prompt.tokens(trained.tokenizer)
     if notice := beyond_training(len(tokens), trained.recipe):
         _print_message(notice)
     with PrefillProgress() as progress:
@@ -169,6 +185,27 @@ def _sample(
         print_content(beginning + sample.text)
         typer.echo()
     return samples
+
+
+def _require_file(output: Path) -> None:
+    """Raises UsageError where no file can be written, before the model is loaded."""
+    if output.exists() and not output.is_file():
+        raise UsageError(f"--output {output} is not a regular file: give the path of a file")
+    if not output.absolute().parent.is_dir():
+        raise UsageError(f"--output {output} is in a folder that does not exist: make it first")
+
+
+def _write(content: bytes, output: Path | None) -> None:
+    """Writes the bytes to a file, replacing it atomically, or to standard output: unchanged unless it is a terminal."""
+    from revlm.cli.terminal.streams import print_content
+    from revlm.storage import replace_file, storage_errors
+
+    if output is None:
+        print_content(content)
+        return
+    with storage_errors(f"writing {output}"):
+        replace_file(Path(os.path.realpath(output)), content)
+    _print_message(f"{output}: {len(content):,} bytes")
 
 
 def _print_heading(number: int, samples: int) -> None:

@@ -47,6 +47,10 @@ def tokenize(
             "default: train one on the corpus.",
         ),
     ] = None,
+    binary: Annotated[
+        bool,
+        typer.Option("--binary", help="With --tokenizer bytes: a document is a file of any format, byte for byte."),
+    ] = False,
     vocab_size: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Vocabulary size of the trained tokenizer; default: 2048."),
@@ -130,6 +134,7 @@ def tokenize(
       revlm tokenize novels -o data/novels --vocab-size 2048
       revlm tokenize novels --only-tokenizer -o data/novels-tokenizer
       revlm tokenize novels --tokenizer data/novels-tokenizer --shard 3/64
+      revlm tokenize firmware --tokenizer bytes --binary
     """
     from revlm.cli.terminal.progress import TokenizeProgress
     from revlm.cli.terminal.signals import StopSignals
@@ -157,10 +162,14 @@ def tokenize(
     if show_removed:
         if as_json:
             raise UsageError("--show-removed prints text, not JSON: leave --json out")
+        _refuse({"--binary": binary}, "--show-removed shows how texts are cleaned, and bytes are not")
         _print_removed(open_source(corpus, **reading, shard=part))
         return
     if only_tokenizer:
-        _refuse_with_only_tokenizer({"--tokenizer": tokenizer, "--shard": shard, "--deduplicate": deduplicate})
+        _refuse(
+            {"--tokenizer": tokenizer, "--binary": binary, "--shard": shard, "--deduplicate": deduplicate},
+            "--only-tokenizer trains a tokenizer on the whole corpus and stores no tokens",
+        )
         folder = output_dir or default_output(corpus, "-tokenizer")
         _write_tokenizer(corpus, folder, as_json, replace=replace, **training, **reading)
         return
@@ -169,6 +178,7 @@ def tokenize(
             corpus,
             output_dir or default_output(corpus, f"-{part[0]}-of-{part[1]}" if part else ""),
             tokenizer=tokenizer,
+            binary=binary,
             **training,
             deduplicate=deduplicate,
             workers=workers,
@@ -208,12 +218,10 @@ def _parsed(shard: str) -> tuple[int, int]:
     return int(numbers[1]), int(numbers[2])
 
 
-def _refuse_with_only_tokenizer(options: dict[str, object]) -> None:
+def _refuse(options: dict[str, object], why: str) -> None:
     for name, value in options.items():
         if value:
-            raise UsageError(
-                f"--only-tokenizer trains a tokenizer on the whole corpus and stores no tokens: leave {name} out"
-            )
+            raise UsageError(f"{why}: leave {name} out")
 
 
 def _write_tokenizer(corpus: str, output_dir: Path, as_json: bool, **options: Any) -> None:

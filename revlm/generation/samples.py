@@ -35,6 +35,14 @@ class Sample:
         """Returns what was held back."""
         return self._shown(self._stream.finish())
 
+    def content(self) -> bytes:
+        """Returns the bytes of its tokens, without those of the stop text that ended it.
+
+        For a model of bytes, whose tokens are one byte each: nothing follows the stop text then.
+        """
+        whole = b"".join(self._piece_bytes[drawn.token] for drawn in self._drawn)
+        return whole.removesuffix((self._stream.stopped_by or "").encode())
+
     def described(self) -> dict[str, Any]:
         """Returns the sample as JSON values. Its tokens include those of the stop text."""
         return {

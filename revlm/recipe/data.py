@@ -113,7 +113,8 @@ class Data(Section):
     """instead of path: a corpus that is tokenized during training, in its order, such as hf:owner/name; or a section
     {corpus: ..., split: ...}"""
     tokenizer: RecipePath | None = None
-    """tokenizer of a stream: a file, a folder that holds one, such as a token folder or a run, or bytes"""
+    """tokenizer of a stream: a file, a folder that holds one, such as a token folder or a run, or bytes; with binary, a
+    document is a file of any format, byte for byte"""
     seq_len: SeqLen = 65536
     """maximum tokens of one training example; with seq_len_schedule, the longest there"""
     seq_len_schedule: SeqLenSchedule | None = None

@@ -44,7 +44,7 @@ def write_in_turns(
         from revlm.cli.terminal.progress import PrefillProgress
 
         with PrefillProgress() as progress:
-            generator.append(tokenizer.encode(beginning.text), progress.show)
+            generator.append(beginning.tokens(tokenizer), progress.show)
         if beginning.is_printed:
             print_content(beginning.text)
         with RecordedInterrupt() as interrupt:

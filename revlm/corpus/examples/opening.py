@@ -12,6 +12,7 @@ from revlm.corpus.examples.packed import PackedCorpus
 from revlm.corpus.examples.streamed import StreamedCorpus
 from revlm.corpus.reading.events import Event, ReadPosition
 from revlm.corpus.reading.hub.address import PREFIX
+from revlm.corpus.reading.readers import DocumentKind
 from revlm.corpus.reading.sources import Source, open_source
 from revlm.corpus.reading.standard_input import STANDARD_INPUT
 from revlm.corpus.reading.watch import Stop
@@ -47,9 +48,10 @@ def open_corpus(
         UsageError: a dataset has no such split, revision or configuration.
     """
     if data.stream is not None and data.tokenizer is not None:
+        tokenizer = open_tokenizer(data.tokenizer)
         return StreamedCorpus(
-            _open_stream(data.stream, stop),
-            open_tokenizer(data.tokenizer),
+            _open_stream(data.stream, stop, tokenizer.document_kind),
+            tokenizer,
             seq_len=data.seq_len,
             packing=data.packing,
             seed=seed,
@@ -78,13 +80,14 @@ def pinned(stream: "Stream") -> "Stream":
     return stream.model_copy(update={"revision": _open_stream(stream).commit})
 
 
-def _open_stream(stream: "Stream", stop: Stop = lambda: None) -> Source:
+def _open_stream(stream: "Stream", stop: Stop = lambda: None, kind: DocumentKind = "text") -> Source:
     """Returns the texts of a stream; its errors name the keys of a recipe."""
     if stream.corpus == STANDARD_INPUT:
         raise UsageError("data.stream cannot be standard input, which cannot be read again; save it to a file")
     with _errors_name_keys():
         source = open_source(
             stream.corpus,
+            kind=kind,
             errors=stream.errors,
             text_column=stream.text_column,
             split=stream.split,

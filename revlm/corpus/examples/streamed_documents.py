@@ -122,7 +122,7 @@ class StreamedDocument:
         if differs_at is not None:
             self._reject(f"its text differs from byte offset {self._read_bytes + differs_at} on")
             return
-        self._read_bytes += len(event.text.encode())
+        self._read_bytes += int(self._settings.tokenizer.byte_lengths[ids].sum())
         self._held.append(ids)
         self._n_held += len(ids)
 

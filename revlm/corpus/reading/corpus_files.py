@@ -13,7 +13,7 @@ from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 
-from revlm.corpus.reading.readers import COMPRESSIONS, READERS, printable, reader_of, unreadable, why
+from revlm.corpus.reading.readers import DocumentKind, listed_endings, printable, reader_of, unreadable, why
 from revlm.corpus.reading.refusing import OnError, Skipped, left_out
 from revlm.corpus.reading.store_folder import is_store
 from revlm.errors import DataError, UsageError
@@ -86,8 +86,12 @@ class CorpusFiles:
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
-def find_corpus_files(corpus: Path | str, *, errors: OnError = "strict", follow_links: bool = False) -> CorpusFiles:
+def find_corpus_files(
+    corpus: Path | str, *, errors: OnError = "strict", follow_links: bool = False, kind: DocumentKind = "text"
+) -> CorpusFiles:
     """Returns the readable files of `corpus`, a folder (searched recursively), a pattern or one file, sorted by path.
+
+    `kind` is what a document is, which decides what can be read.
 
     Symbolic links inside the corpus are followed, each folder once, so a cycle of links ends; links that lead out of
     the corpus are followed only with `follow_links`. Hidden entries, token stores, files without a reader, files that
@@ -103,26 +107,27 @@ def find_corpus_files(corpus: Path | str, *, errors: OnError = "strict", follow_
     if _URL.match(str(corpus)):
         raise UsageError(f"{printable(str(corpus))} is a URL; fetch it first, for novels with `revlm fetch`")
     try:
-        return _found(corpus, errors, follow_links)
+        return _found(corpus, errors, follow_links, kind)
     except (OSError, ValueError, RecursionError) as error:  # an invalid file name, or folders nested too deeply
         named = printable(str(corpus)).replace("\0", "\\0")
         raise DataError(f"the corpus {named} cannot be opened ({why(error)}); check the path") from error
 
 
-def _found(corpus: Path | str, errors: OnError, follow_links: bool) -> CorpusFiles:
+def _found(corpus: Path | str, errors: OnError, follow_links: bool, kind: DocumentKind) -> CorpusFiles:
     root = Path(corpus)
     if is_store(root):
         raise DataError(f"the corpus {root} is a token store, which holds no texts; give the folder of its texts")
     if root.is_dir():
-        return _find_in_folder(_Search(root, errors, follow_links))
+        return _find_in_folder(_Search(root, errors, follow_links, kind))
     if is_pattern(corpus):
-        return _find_by_pattern(str(corpus), _Search(folder_of_pattern(str(corpus)), errors, follow_links, True))
+        folder = folder_of_pattern(str(corpus))
+        return _find_by_pattern(str(corpus), _Search(folder, errors, follow_links, kind, through_links=True))
     status = root.stat()
     if not stat.S_ISREG(status.st_mode):
         raise DataError(f"the corpus {root} is neither a folder nor a regular file; save its text to a .txt file first")
-    if root.suffix and reader_of(root) is None:
+    if root.suffix and reader_of(root, kind) is None:
         raise DataError(
-            f"the corpus {root} has no reader for {root.suffix} files; give a folder, or one of {_endings()}"
+            f"the corpus {root} has no reader for {root.suffix} files; give a folder, or one of {listed_endings(kind)}"
         )
     return CorpusFiles(root.parent, (root,), (status.st_size,), ())
 
@@ -144,6 +149,7 @@ class _Search:
     root: Path
     errors: OnError
     follow_links: bool
+    kind: DocumentKind
     through_links: bool = False  # a path may lead through links that were not checked one by one
     sizes: dict[Path, int] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
@@ -174,8 +180,8 @@ class _Search:
         """Adds a file, or skips it with a reason."""
         if self.leads_out(path):
             return
-        if reader_of(path) is None:
-            self.skip(path, f"not a text file ({_endings()})")
+        if reader_of(path, self.kind) is None:
+            self.skip(path, f"not a text file ({listed_endings(self.kind)})")
             return
         try:
             status = path.stat()
@@ -191,7 +197,8 @@ class _Search:
         """Returns the files found; where there are none, raises a DataError whose message begins with `nothing`."""
         if not self.sizes:
             raise DataError(
-                f"{nothing} file that can be read ({_endings()}); put the texts there, or give another folder"
+                f"{nothing} file that can be read ({listed_endings(self.kind)}); put the files there, or give another "
+                "folder"
             )
         paths = tuple(sorted(self.sizes))
         return CorpusFiles(self.root, paths, tuple(self.sizes[path] for path in paths), tuple(self.skipped))
@@ -239,8 +246,3 @@ def _find_in_folder(search: _Search) -> CorpusFiles:
 
 def _hidden(names: Iterable[str]) -> list[str]:
     return sorted(name for name in names if name.startswith("."))
-
-
-def _endings() -> str:
-    *others, last = READERS
-    return f"{', '.join(others)} or {last}, text, JSON lines and FASTA also compressed as {', '.join(COMPRESSIONS)}"

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from revlm.corpus.reading.cleaning import Cleaning
 from revlm.corpus.reading.corpus_files import CorpusFiles, find_corpus_files
-from revlm.corpus.reading.events import START, Dropped, Ended, Event, Piece, ReadPosition, text_events
+from revlm.corpus.reading.events import START, Dropped, Ended, Event, Piece, ReadPosition, bytes_events, text_events
 from revlm.corpus.reading.readers import (
+    RawBytes,
     RawText,
     Reading,
     Unusable,
@@ -68,11 +69,11 @@ class _FileReading:
         """
         try:
             self._version = self._version_now()
-            for found in (reader_of(self._path) or read_text)(self._path, reading):
+            for found in (reader_of(self._path, reading.kind) or read_text)(self._path, reading):
                 if self._texts >= known:
                     yield from self._text(found)
                 self._texts += 1
-                self._read_bytes += found.share() if isinstance(found, RawText) else found.read_bytes
+                self._read_bytes += found.share()
             self._require_unchanged()
             if not self._texts and not known:
                 yield self._dropped(self._source, "empty or only white space", self._version[0])
@@ -85,12 +86,13 @@ class _FileReading:
             if self._texts >= known:
                 yield Dropped(self._position(), skipped, read_bytes)
 
-    def _text(self, found: RawText | Unusable) -> Iterator[Event]:
+    def _text(self, found: RawText | RawBytes | Unusable) -> Iterator[Event]:
         source = f"{self._source}, {found.place}" if found.place else self._source
+        title = self._title(found.place) or source
         if isinstance(found, RawText):
-            yield from text_events(
-                found, self._position(), source, self._title(found.place) or source, self._require_unchanged
-            )
+            yield from text_events(found, self._position(), source, title, self._require_unchanged)
+        elif isinstance(found, RawBytes):
+            yield from bytes_events(found, self._position(), source, title, self._require_unchanged)
         else:
             named = f"{printable(self._path)} {found.place}"
             skipped = left_out(self._errors, named, source, found.reason, found.remedy)
@@ -148,8 +150,10 @@ def read_documents(
         for skipped in files.skipped:
             on_skip(skipped)
     pieces: list[str] = []
-    for event in stream_documents(files, Reading(text_column, limits), errors=errors):
+    reading = Reading(text_column=text_column, limits=limits)
+    for event in stream_documents(files, reading, errors=errors):
         if isinstance(event, Piece):
+            assert isinstance(event.text, str)
             pieces.append(event.text)
             continue
         if isinstance(event, Ended):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from revlm.corpus.reading.cleaning import CleanedText, Cleaning, utf8_length
-from revlm.corpus.reading.readers import RawText
+from revlm.corpus.reading.readers import RawBytes, RawText
 from revlm.corpus.reading.refusing import Skipped
 
 
@@ -22,9 +22,12 @@ START = ReadPosition()
 
 
 class Piece(NamedTuple):
-    """A piece of a cleaned text; `title` is its document's, `read_bytes` its share of the corpus, for progress."""
+    """A piece of a cleaned text, or of the bytes of a document that is no text.
 
-    text: str
+    `title` is its document's, `read_bytes` its share of the corpus, for progress.
+    """
+
+    text: str | bytes
     title: str
     read_bytes: int
 
@@ -79,13 +82,29 @@ def text_events(
         yield Dropped(position, Skipped(source, "empty or only white space"), found.share())
 
 
-def recut(events: Iterable[Event], parts: Callable[[Iterable[str]], Iterator[str]]) -> Iterator[Event]:
-    """Yields the same events with the pieces of each text replaced by those that `parts` returns for it."""
+def bytes_events(
+    found: RawBytes, position: ReadPosition, source: str, title: str, before_end: Callable[[], None]
+) -> Iterator[Event]:
+    """Yields the bytes of a document as they are, and its end, as `text_events`."""
+    title, left, total = found.title or title, found.read_bytes, 0
+    for piece in found.pieces:
+        share = min(left, len(piece))
+        yield Piece(piece, title, share)
+        left, total = left - share, total + len(piece)
+    before_end()
+    if total:
+        yield Ended(position, title, source, Cleaning(file_bytes=total), found.read_bytes)
+    else:
+        yield Dropped(position, Skipped(source, "empty"), found.read_bytes)
+
+
+def recut(events: Iterable[Event], parts: Callable[[Iterable[str | bytes]], Iterator[str | bytes]]) -> Iterator[Event]:
+    """Yields the same events with the pieces of each document replaced by those that `parts` returns for it."""
     remaining = iter(events)
     end: Event | None
     title, share = "", 0
 
-    def pieces() -> Iterator[str]:
+    def pieces() -> Iterator[str | bytes]:
         nonlocal end, title, share
         for event in remaining:
             if not isinstance(event, Piece):

@@ -12,7 +12,7 @@ from revlm.corpus.reading.documents import stream_documents
 from revlm.corpus.reading.events import START, Dropped, Event, ReadPosition, text_events
 from revlm.corpus.reading.hub.address import PREFIX
 from revlm.corpus.reading.hub.dataset import HubDataset
-from revlm.corpus.reading.readers import RawText, Reading, printable
+from revlm.corpus.reading.readers import DocumentKind, RawText, Reading, printable
 from revlm.corpus.reading.readers.raw import TEXT_COLUMN
 from revlm.corpus.reading.refusing import OnError, Skipped, left_out
 from revlm.corpus.reading.standard_input import STANDARD_INPUT, SpooledInput, spooled_input
@@ -47,6 +47,7 @@ class Source:
 def open_source(
     corpus: Path | str,
     *,
+    kind: DocumentKind = "text",
     errors: OnError = "strict",
     text_column: str = TEXT_COLUMN,
     split: str | None = None,
@@ -60,17 +61,19 @@ def open_source(
     """Returns the corpus with a name: a folder, a pattern, a file, `-` for standard input, which is first saved so that
     it can be read again, or `hf:owner/name` for a dataset on the hub.
 
-    `split`, `revision` and `config` apply to a dataset on the hub; `shard` is the number of a shard of the files, from
-    1, and the number of shards. `stop` is polled while the corpus is read. See `find_corpus_files` and `Reading` for
-    the others.
+    `kind` is what a document is. `split`, `revision` and `config` apply to a dataset on the hub; `shard` is the number
+    of a shard of the files, from 1, and the number of shards. `stop` is polled while the corpus is read. See
+    `find_corpus_files` and `Reading` for the others.
 
     Raises:
         DataError: as `find_corpus_files` and `HubDataset`.
         UsageError: there is no such split, revision, configuration or shard, or the corpus cannot have one.
         Interrupted: `stop` requested it while the corpus was read.
     """
-    reading = Reading(text_column, limits, lambda: raise_if_stopped(stop))
+    reading = Reading(text_column, limits, lambda: raise_if_stopped(stop), kind)
     if str(corpus).startswith(PREFIX):
+        if kind != "text":
+            raise UsageError(f"{corpus} is a dataset of texts; save its files to a folder to read them as bytes")
         if shard is not None:
             raise UsageError(
                 f"shards are made of files and {corpus} is a dataset on the hub; save its files to a folder"
@@ -89,7 +92,7 @@ def open_source(
             raise UsageError(f"{option} applies only to a dataset on the hub, and {corpus} is not one; leave it out")
     if str(corpus) == STANDARD_INPUT:
         return _source_of_input(errors, reading, shard)
-    whole = find_corpus_files(corpus, errors=errors, follow_links=follow_links)
+    whole = find_corpus_files(corpus, errors=errors, follow_links=follow_links, kind=kind)
     files = whole.shard(*shard) if shard else whole
     return Source(
         name=printable(Path(corpus)),
@@ -105,7 +108,7 @@ def _source_of_input(errors: OnError, reading: Reading, shard: tuple[int, int] |
     if shard is not None:
         raise UsageError("shards are made of files and standard input is a stream; save it to files")
     saved = spooled_input(reading)
-    files = find_corpus_files(saved.path)
+    files = find_corpus_files(saved.path, kind=reading.kind)
     events = partial(_events_of_input, saved, files, errors, reading)  # `saved` keeps the file alive
     return Source("standard input", saved.sha256, files.total_bytes, (), events)
 

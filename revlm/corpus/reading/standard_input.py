@@ -19,7 +19,7 @@ class SpooledInput:
     """Standard input saved to a file, which is deleted with this object.
 
     Attributes:
-        path: the file: `.jsonl` where the first line is a JSON object, otherwise `.txt`.
+        path: the file: of texts, `.jsonl` where the first line is a JSON object, otherwise `.txt`.
         sha256: of its content.
     """
 
@@ -39,6 +39,8 @@ def spooled_input(reading: Reading) -> SpooledInput:
         while raw := _next(reading):
             file.write(raw)
             digest.update(raw)
+    if reading.kind == "binary":
+        return SpooledInput(folder, saved.rename(saved.with_name("standard_input")), digest.hexdigest())
     with saved.open("rb") as file:
         first = file.readline(reading.limits.max_line_bytes)
     path = saved.with_name("standard_input.jsonl" if _is_object(first) else "standard_input.txt")

@@ -35,7 +35,8 @@ class DocumentChecker:
 
     def add(self, encoded: Encoded) -> None:
         """Adds a piece of the current text."""
-        text = encoded.piece.text.encode()
+        text = encoded.piece.text
+        text = text.encode() if isinstance(text, str) else text
         if encoded.differs_at is not None and self._differs_at is None:
             self._differs_at = self._bytes + encoded.differs_at
         self._sha256.update(text)

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from revlm.corpus.reading.cleaning import Cleaning
 from revlm.corpus.reading.corpus_files import Shard
 from revlm.corpus.reading.store_folder import DATASET_FILES, FORMAT, MANIFEST, manifest_bytes, open_regular
-from revlm.corpus.tokenizing.tokenizer import ByteTokenizer, SentencePieceTokenizer, Tokenizer
+from revlm.corpus.tokenizing.tokenizer import BYTE_TOKENIZERS, SentencePieceTokenizer, Tokenizer
 from revlm.errors import DataError, RevlmError
 from revlm.storage import digest_of_json, read_sealed, sealed_json
 
@@ -28,7 +28,8 @@ FORMAT_VERSION: Final = 3
 DOCUMENTS, SKIPPED = "documents.jsonl", "skipped.jsonl"
 
 _CHUNK_BYTES = 1 << 22
-_TOKENIZERS: dict[str, type[Tokenizer]] = {each.kind: each for each in (SentencePieceTokenizer, ByteTokenizer)}
+_KINDS: tuple[type[Tokenizer], ...] = (SentencePieceTokenizer, *BYTE_TOKENIZERS)
+_TOKENIZERS = {each.kind: each for each in _KINDS}
 
 Count = Annotated[int, Field(ge=0, lt=1 << 62)]
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
@@ -50,7 +51,7 @@ class StoredFile(_Strict):
 class StoredTokenizer(_Strict):
     """The tokenizer of a store, a file beside its rows; the fingerprint is the file's sha256."""
 
-    kind: Literal["sentencepiece", "bytes"]
+    kind: Literal["sentencepiece", "bytes", "binary"]
     file: str
     vocab_size: Annotated[int, Field(ge=1, lt=1 << 31)]
     begin_id: Count
@@ -59,7 +60,7 @@ class StoredTokenizer(_Strict):
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "StoredTokenizer":
         return cls(
-            kind=tokenizer.kind,  # type: ignore[arg-type]  # one of the two, as pydantic checks
+            kind=tokenizer.kind,  # type: ignore[arg-type]  # one of these, as pydantic checks
             file=tokenizer.file_name,
             vocab_size=tokenizer.vocab_size,
             begin_id=tokenizer.begin_id,

@@ -38,7 +38,7 @@ from revlm.corpus.store.manifest import (
     sha256_of_file,
 )
 from revlm.corpus.store.rows import StoredRows, StoredTexts
-from revlm.corpus.tokenizing.tokenizer import ByteTokenizer, SentencePieceTokenizer, Tokenizer
+from revlm.corpus.tokenizing.tokenizer import BYTE_TOKENIZERS, ByteTokenizer, SentencePieceTokenizer, Tokenizer
 
 _LINES_AT_ONCE = 256
 _LINE_BYTES = 1 << 24  # longer than any line that is written
@@ -247,13 +247,15 @@ def require_undamaged(folder: Path | str, progress: CountBytes = lambda n_bytes,
 
 
 def open_tokenizer(choice: Path | str) -> Tokenizer:
-    """Returns the tokenizer that a user names: `bytes`, a token store or its file, or what `Tokenizer.load` reads.
+    """Returns the tokenizer that a user names: `bytes` or `binary`, a token store or its file, or what `Tokenizer.load`
+    reads.
 
     Raises:
         DataError: there is none, or it is damaged or not lossless.
     """
-    if str(choice) == ByteTokenizer.kind:
-        return ByteTokenizer()
+    for byte_tokenizer in BYTE_TOKENIZERS:
+        if str(choice) == byte_tokenizer.kind:
+            return byte_tokenizer()
     path = Path(choice)
     with naming(path):
         folder = path if path.is_dir() else path.parent

@@ -23,7 +23,7 @@ from revlm.corpus.store.token_store import StoredDocument, open_tokenizer
 from revlm.corpus.store.unfinished import unfinished_store
 from revlm.corpus.store.writer import ROW_TOKENS, write_store
 from revlm.corpus.tokenizing.encoding import Encoded, chunks, encode_stream
-from revlm.corpus.tokenizing.tokenizer import Tokenizer
+from revlm.corpus.tokenizing.tokenizer import BinaryTokenizer, ByteTokenizer, Tokenizer
 from revlm.corpus.tokenizing.training import TokenizerTraining, nothing_left
 from revlm.errors import UsageError
 from revlm.launch import usable_cores
@@ -39,6 +39,7 @@ def tokenize_corpus(
     output_dir: Path | str,
     *,
     tokenizer: Path | str | None = None,
+    binary: bool = False,
     vocab_size: int | None = None,
     character_coverage: float | None = None,
     errors: OnError = "strict",
@@ -69,6 +70,7 @@ def tokenize_corpus(
         output_dir: the store; an existing store of the same corpus is replaced once the new one is complete.
         tokenizer: "bytes", a SentencePiece model, a folder that holds a tokenizer, or None to train one on a sample
             of the corpus.
+        binary: with the tokenizer "bytes", a document is the bytes of a file of any format.
         vocab_size: the size of a trained tokenizer; None for 2,048.
         character_coverage: the share of the text whose characters get ids in a trained tokenizer; rarer ones are
             stored as bytes. None for 0.9995, or less where these characters do not fit the default vocabulary.
@@ -107,8 +109,10 @@ def tokenize_corpus(
         )
     if shard is not None:
         _require_independence(tokenizer, deduplicate)
+    given = _given_tokenizer(tokenizer, binary=binary)
     source = open_source(
         corpus,
+        kind=given.document_kind if given else "text",
         errors=errors,
         text_column=text_column,
         split=split,
@@ -121,7 +125,6 @@ def tokenize_corpus(
     )
     place_of_corpus = corpus_digest(corpus, source.identity, split=split, config=config)
     require_same_corpus(place, place_of_corpus, source.shard, replace=replace)
-    given = None if tokenizer is None else open_tokenizer(tokenizer)
     plan = {
         "format": FORMAT_VERSION,
         "corpus": source.identity,
@@ -153,6 +156,18 @@ def tokenize_corpus(
                 message(f"{source.shard} has no text; its empty store is written for the merge")
             work.finish(place, partial(_write, spool, chosen, source, place_of_corpus, row_tokens, deduplicate))
     return summarize(Path(output_dir), time.perf_counter() - began)
+
+
+def _given_tokenizer(choice: Path | str | None, *, binary: bool) -> Tokenizer | None:
+    """Returns the tokenizer that the user names; one of a store or run also says what a document is."""
+    if not binary:
+        return None if choice is None else open_tokenizer(choice)
+    if choice is None:
+        raise UsageError("--binary reads files as bytes, which no trained tokenizer encodes: give --tokenizer bytes")
+    given = open_tokenizer(BinaryTokenizer.kind if str(choice) == ByteTokenizer.kind else choice)
+    if given.document_kind != "binary":
+        raise UsageError(f"--binary reads files as bytes, and the tokenizer {choice} is for texts: give it as bytes")
+    return given
 
 
 def _require_independence(tokenizer: Path | str | None, deduplicate: bool) -> None:

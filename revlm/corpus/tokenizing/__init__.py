@@ -6,7 +6,7 @@
 `tokenizer` depends on no corpus; `training` reads one.
 """
 
-from revlm.corpus.tokenizing.tokenizer import ByteTokenizer, SentencePieceTokenizer, Tokenizer
+from revlm.corpus.tokenizing.tokenizer import BinaryTokenizer, ByteTokenizer, SentencePieceTokenizer, Tokenizer
 from revlm.corpus.tokenizing.workers import Workers
 
-__all__ = ["ByteTokenizer", "SentencePieceTokenizer", "Tokenizer", "Workers"]
+__all__ = ["BinaryTokenizer", "ByteTokenizer", "SentencePieceTokenizer", "Tokenizer", "Workers"]

@@ -27,7 +27,7 @@ class Encoded(NamedTuple):
     Attributes:
         piece: whole parts of one text (`Tokenizer.parts`).
         ids: its tokens, [tokens] of `Tokenizer.token_dtype`.
-        shingles: its `sampled_shingles`, uint64.
+        shingles: its `sampled_shingles`, uint64; of bytes none, since near duplicates are those of texts.
         differs_at: the byte offset at which the decoded ids first differ from the piece; None where they do not.
     """
 
@@ -37,8 +37,15 @@ class Encoded(NamedTuple):
     differs_at: int | None
 
 
-def chunks(tokenizer: Tokenizer, pieces: Iterable[str]) -> Iterator[str]:
-    """Yields a text in chunks of whole parts, of about `CHUNK_CHARACTERS` each."""
+def chunks(tokenizer: Tokenizer, pieces: Iterable[str | bytes]) -> Iterator[str | bytes]:
+    """Yields a text in chunks of whole parts, of about `CHUNK_CHARACTERS` each; bytes in the pieces of their reader."""
+    if tokenizer.document_kind == "text":
+        yield from _text_chunks(tokenizer, (piece for piece in pieces if isinstance(piece, str)))
+    else:
+        yield from pieces
+
+
+def _text_chunks(tokenizer: Tokenizer, pieces: Iterable[str]) -> Iterator[str]:
     held: list[str] = []
     size = 0
     for part in tokenizer.parts(pieces):
@@ -54,12 +61,16 @@ def chunks(tokenizer: Tokenizer, pieces: Iterable[str]) -> Iterator[str]:
 def encode(tokenizer: Tokenizer, piece: Piece) -> Encoded:
     """Returns the ids of a piece, and whether they decode to its bytes exactly."""
     ids, differs_at = checked_ids(tokenizer, piece.text)
-    return Encoded(piece, ids.astype(tokenizer.token_dtype), sampled_shingles(piece.text.encode()), differs_at)
+    shingles = sampled_shingles(piece.text.encode() if isinstance(piece.text, str) else b"")
+    return Encoded(piece, ids.astype(tokenizer.token_dtype), shingles, differs_at)
 
 
-def checked_ids(tokenizer: Tokenizer, text: str) -> tuple[TokenIds, int | None]:
-    """Returns the ids of a text, and the byte offset at which their decoding first differs from it, or None."""
-    ids, content = tokenizer.encode(text), text.encode()
+def checked_ids(tokenizer: Tokenizer, text: str | bytes) -> tuple[TokenIds, int | None]:
+    """Returns the ids of a text or of bytes, and the byte offset at which their decoding first differs, or None."""
+    if isinstance(text, bytes):
+        ids, content = tokenizer.encode_bytes(text), text
+    else:
+        ids, content = tokenizer.encode(text), text.encode()
     decoded = tokenizer.decode_bytes(ids)
     return ids, None if decoded == content else _first_difference(decoded, content)
 

@@ -16,8 +16,9 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from revlm.corpus.reading.readers.raw import DocumentKind
 from revlm.corpus.tokenizing.cutting import Cuts
-from revlm.errors import DataError
+from revlm.errors import DataError, UsageError
 from revlm.storage import replace_file, storage_errors
 
 TokenIds = npt.NDArray[np.int32]
@@ -42,10 +43,12 @@ class Tokenizer(ABC):
         byte_lengths: the length of each id in bytes, int64 [vocab_size].
         cuts: the points at which a text may be cut without changing its ids.
         begin_id: the id that packing puts before each document; `encode` never returns it.
+        document_kind: what the documents are that it is made for.
     """
 
     file_name: ClassVar[str]
     kind: ClassVar[str]
+    document_kind: ClassVar[DocumentKind] = "text"
     begin_id: int
     cuts: Cuts
 
@@ -78,6 +81,14 @@ class Tokenizer(ABC):
         Raises:
             DataError: `text` holds a lone surrogate, which UTF-8 cannot encode.
         """
+
+    def encode_bytes(self, content: bytes) -> TokenIds:
+        """Returns the ids of bytes that need not be a text, int32 [tokens].
+
+        Raises:
+            UsageError: it has ids for texts only.
+        """
+        raise UsageError(f"a {self.kind} tokenizer encodes texts, not any bytes: use --tokenizer bytes")
 
     def decode_bytes(self, ids: npt.ArrayLike) -> bytes:
         """Returns the exact bytes of `ids`; an incomplete character stays incomplete."""
@@ -135,7 +146,7 @@ class Tokenizer(ABC):
         except OSError as error:
             raise DataError(f"the tokenizer {path} cannot be read ({error.strerror}); check the path") from error
         if path.suffix == ".json":
-            return ByteTokenizer.from_content(content, path)
+            return byte_tokenizer_of(content, path)
         return SentencePieceTokenizer(content, str(path))
 
     @abstractmethod
@@ -153,18 +164,32 @@ class ByteTokenizer(Tokenizer):
     def __init__(self) -> None:
         super().__init__([bytes([value]) for value in range(256)] + [b""])
 
-    @classmethod
-    def from_content(cls, content: bytes, path: Path) -> "ByteTokenizer":
-        tokenizer = cls()
-        if content != tokenizer._file_content():
-            raise DataError(f"{path} is not a byte tokenizer of revlm; run `revlm tokenize --tokenizer bytes` again")
-        return tokenizer
-
     def encode(self, text: str) -> TokenIds:
-        return np.frombuffer(_utf8(text), dtype=np.uint8).astype(np.int32)
+        return self.encode_bytes(_utf8(text))
+
+    def encode_bytes(self, content: bytes) -> TokenIds:
+        return np.frombuffer(content, dtype=np.uint8).astype(np.int32)
 
     def _file_content(self) -> bytes:
         return (json.dumps({"kind": self.kind, "begin_id": self.begin_id}) + "\n").encode()
+
+
+class BinaryTokenizer(ByteTokenizer):
+    """The byte tokenizer for documents that need not be texts: its store holds files as they are."""
+
+    kind = "binary"
+    document_kind = "binary"
+
+
+BYTE_TOKENIZERS: tuple[type[ByteTokenizer], ...] = (ByteTokenizer, BinaryTokenizer)
+
+
+def byte_tokenizer_of(content: bytes, path: Path) -> ByteTokenizer:
+    """Returns the byte tokenizer whose file has this content; raises DataError where there is none."""
+    for tokenizer in (each() for each in BYTE_TOKENIZERS):
+        if content == tokenizer._file_content():
+            return tokenizer
+    raise DataError(f"{path} is not a byte tokenizer of revlm; run `revlm tokenize --tokenizer bytes` again")
 
 
 class SentencePieceTokenizer(Tokenizer):

@@ -142,18 +142,22 @@ def sample_passages(events: Iterable[Event], *, seed: int = 0, sample_bytes: int
     kept: list[tuple[int, int, int, str]] = []  # a heap, highest drawn number first
     size = document = 0
     documents: set[int] = set()
-    passages = Cuts().parts
-    for number, event in enumerate(recut(events, lambda text: passages(text, PASSAGE_CHARACTERS, PASSAGE_CHARACTERS))):
+    for number, event in enumerate(recut(events, _passages)):
         if not isinstance(event, Piece):
             documents |= {document} if isinstance(event, Ended) else set()
             document += 1
             continue
+        assert isinstance(event.text, str)
         drawn = int.from_bytes(hashlib.blake2b(f"{seed}/{number}".encode(), digest_size=8).digest())
         heapq.heappush(kept, (-drawn, number, document, event.text))
         size += utf8_length(event.text)
         while size > sample_bytes:
             size -= utf8_length(heapq.heappop(kept)[3])
     return [text for _, number, document, text in sorted(kept, key=lambda each: each[1]) if document in documents]
+
+
+def _passages(pieces: Iterable[str | bytes]) -> Iterator[str]:
+    return Cuts().parts((each for each in pieces if isinstance(each, str)), PASSAGE_CHARACTERS, PASSAGE_CHARACTERS)
 
 
 def _noting(skipped: list[Skipped], events: Iterator[Event]) -> Iterator[Event]:

@@ -6,23 +6,37 @@ A new format is one more entry in `READERS`.
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from revlm.corpus.reading.readers.binary import read_binary
 from revlm.corpus.reading.readers.epub import read_epub
 from revlm.corpus.reading.readers.fasta import read_fasta
 from revlm.corpus.reading.readers.html import read_html
 from revlm.corpus.reading.readers.jsonl import read_jsonl
 from revlm.corpus.reading.readers.opened import COMPRESSIONS
 from revlm.corpus.reading.readers.parquet import read_parquet
-from revlm.corpus.reading.readers.raw import RawText, Reading, Unusable, UnusableFileError, printable, unreadable, why
+from revlm.corpus.reading.readers.raw import (
+    DocumentKind,
+    RawBytes,
+    RawText,
+    Reading,
+    Unusable,
+    UnusableFileError,
+    printable,
+    unreadable,
+    why,
+)
 from revlm.corpus.reading.readers.text import read_text
 
 __all__ = [
     "COMPRESSIONS",
     "READERS",
+    "DocumentKind",
+    "RawBytes",
     "RawText",
     "Reader",
     "Reading",
     "Unusable",
     "UnusableFileError",
+    "listed_endings",
     "name_of",
     "printable",
     "reader_of",
@@ -30,7 +44,7 @@ __all__ = [
     "why",
 ]
 
-Reader = Callable[[Path, Reading], Iterator[RawText | Unusable]]
+Reader = Callable[[Path, Reading], Iterator[RawText | RawBytes | Unusable]]
 
 # An extension of COMPRESSIONS may follow those of the readers in `_COMPRESSIBLE`.
 READERS: dict[str, Reader] = {
@@ -52,8 +66,10 @@ READERS: dict[str, Reader] = {
 _COMPRESSIBLE = (read_text, read_jsonl, read_fasta)
 
 
-def reader_of(path: Path) -> Reader | None:
-    """Returns the reader for a file's extension, upper or lower case, or None."""
+def reader_of(path: Path, kind: DocumentKind) -> Reader | None:
+    """Returns the reader for a file's extension, upper or lower case, or None; any file can be read as binary."""
+    if kind == "binary":
+        return read_binary
     ending, compression = _endings(path)
     reader = READERS.get(ending)
     return reader if not compression or reader in _COMPRESSIBLE else None
@@ -63,6 +79,14 @@ def name_of(path: Path) -> str:
     """Returns the name of a file without its extension."""
     ending, compression = _endings(path)
     return path.name[: len(path.name) - len(ending) - len(compression)] or path.name
+
+
+def listed_endings(kind: DocumentKind) -> str:
+    """Returns the extensions of the files that can be read, for a message."""
+    if kind == "binary":
+        return "of any format"
+    *others, last = READERS
+    return f"{', '.join(others)} or {last}, text, JSON lines and FASTA also compressed as {', '.join(COMPRESSIONS)}"
 
 
 def _endings(path: Path) -> tuple[str, str]:

@@ -4,9 +4,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from revlm.limits import DEFAULT_LIMITS, Limits
+
+DocumentKind = Literal["text", "binary"]
+"""What the documents of a corpus are: texts, or the bytes of any files."""
 
 NUL = "\0"
 TEXT_COLUMN = "text"
@@ -22,11 +25,13 @@ class Reading:
         text_column: the text column in files of rows; a dotted path names a field of a struct or object.
         limits: the limits of one file.
         raise_if_stopped: called at short intervals, whether or not a text was read.
+        kind: what a document is.
     """
 
     text_column: str = TEXT_COLUMN
     limits: Limits = DEFAULT_LIMITS
     raise_if_stopped: Callable[[], object] = lambda: None
+    kind: DocumentKind = "text"
 
 
 PLAIN_READING = Reading()
@@ -56,6 +61,19 @@ class RawText(NamedTuple):
         return self.read_so_far()
 
 
+class RawBytes(NamedTuple):
+    """A document that is no text, as its bytes, which are not cleaned; otherwise as `RawText`."""
+
+    pieces: Iterable[bytes]
+    read_bytes: int
+    place: str = ""
+    title: str | None = None
+
+    def share(self) -> int:
+        """Returns its share of the file's bytes."""
+        return self.read_bytes
+
+
 class Unusable(NamedTuple):
     """One text of a file that cannot be used; those after it may be."""
 
@@ -63,6 +81,10 @@ class Unusable(NamedTuple):
     reason: str
     remedy: str
     read_bytes: int = 0
+
+    def share(self) -> int:
+        """Returns its share of the file's bytes."""
+        return self.read_bytes
 
 
 class UnusableFileError(Exception):
