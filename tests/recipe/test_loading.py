@@ -14,6 +14,7 @@ BUNDLED = (
     "crime-and-punishment-512k",
     "demo",
     "enwik8-64k",
+    "genome",
     "novel-64k",
     "novels",
     "recall",
