@@ -3,11 +3,11 @@
     scripts/make_genome.py -o data/texts/genome
     revlm tokenize data/texts/genome/chromosome.fa -o data/genome --tokenizer bytes
 
-4.6 million bases are the length of the chromosome of *Escherichia coli* K-12 (GenBank U00096.3). A base depends on the
-five before it, so that the sequence without repeats has 1.95 bits per base. A repeat is a copy of an earlier segment, as
-mobile elements leave them: 300 to 3,000 bases, with a share of its bases substituted. Distances are drawn log-uniformly,
-so that examples of any length hold repeats. `repeats.tsv` lists where each begins and ends, and where its source begins,
-from 0. The same options and seed give the same bytes.
+4.6 million bases are the length of the chromosome of *Escherichia coli* K-12 (GenBank U00096.3). A base depends on
+the five before it, so that the sequence without repeats has 1.95 bits per base. A repeat is a copy of an earlier
+segment, as mobile elements leave them: 300 to 3,000 bases, with a share of its bases substituted. Distances are drawn
+log-uniformly, so that examples of any length hold repeats. `repeats.tsv` lists where each begins and ends, and where
+its source begins, from 0. The same options and seed give the same bytes.
 """
 
 from collections.abc import Iterator
