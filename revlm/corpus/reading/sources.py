@@ -64,8 +64,8 @@ def open_source(
     it can be read again, or `hf:owner/name` for a dataset on the hub.
 
     `kind` is what a document is, `pictures` what pictures become. `split`, `revision` and `config` apply to a dataset
-    on the hub; `shard` is the number of a shard of the files, from 1, and the number of shards. `stop` is polled while the
-    corpus is read. See `find_corpus_files` and `Reading` for the others.
+    on the hub; `shard` is the number of a shard of the files, from 1, and the number of shards. `stop` is polled while
+    the corpus is read. See `find_corpus_files` and `Reading` for the others.
 
     Raises:
         DataError: as `find_corpus_files` and `HubDataset`.
