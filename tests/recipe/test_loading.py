@@ -17,6 +17,7 @@ BUNDLED = (
     "genome",
     "novel-64k",
     "novels",
+    "pictures",
     "recall",
 )
 
