@@ -5,8 +5,8 @@
 
 Every model trains in a process of its own, in one thread, on the same novels, and is judged by its bits per byte of the
 same text of novels that the seed holds out. The time is that of the processor, so other work on the machine does not
-count, although it slows every model down. `mblm` is in the dependency group `bench`, which `make bench` installs.
-Where a run was interrupted, the same command goes on.
+count, although it slows every model down. `mblm` takes part where it is installed: `pip install mblm==0.4.2`. Where a
+run was interrupted, the same command goes on.
 """
 
 import json

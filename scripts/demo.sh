@@ -8,8 +8,8 @@ usage() {
     cat <<'USAGE'
 Usage: scripts/demo.sh [CORPUS]
 
-Trains the bundled recipe `demo` on one novel, in examples of 65,536 tokens, then writes the report and a sample
-of text, and checks that the loss fell by a fifth. The novel is the first of Crime and Punishment, Moby-Dick and
+Trains the bundled recipe `demo` on one novel, at last in examples of 65,536 tokens, then writes the report and a
+sample of text, and checks that the loss fell by a fifth. The novel is the first of Crime and Punishment, Moby-Dick and
 the Bible that can be downloaded; to train on another corpus, give a folder of .txt files or one such file.
 
 Texts go to data/texts/demo, tokens to data/demo-<name> (data/demo-<name>.corpus names their corpus), the run to
@@ -55,7 +55,8 @@ tokens_are_current() {
         [[ -z $(find "$corpus" -newer "$tokens/manifest.json" -print -quit) ]]
 }
 
-# Prints the losses and the peak memory of a run's metrics.jsonl; fails unless the loss fell by a fifth.
+# Prints the losses, the longest steps and the peak memory of a run's metrics.jsonl; fails unless the loss fell by a
+# fifth.
 check_losses() {
     "$python" - "$1" <<'PYTHON'
 import json
@@ -69,7 +70,11 @@ if len(steps) < 6:
 first = steps[0]["loss"]
 last = sum(record["loss"] for record in steps[-5:]) / 5
 print(f"loss: {first:.3f} at first, {last:.3f} over the last five of {len(steps)} steps ({last / first - 1:+.0%})")
-print(f"longest step: {max(record['tokens'] for record in steps):,} tokens")
+held_out = [record["bits_per_byte"] for record in records if record["event"] == "evaluate"]
+if held_out and held_out[-1] is not None:
+    print(f"held out: {held_out[-1]:.3f} bits per byte")
+longest = max(record["tokens"] for record in steps)
+print(f"longest steps: {longest:,} tokens, {sum(record['tokens'] == longest for record in steps)} of them")
 print(f"peak memory: {max(record['memory_peak_bytes'] for record in steps) / 2**30:.2f} GiB")
 if last > 0.8 * first:
     sys.exit("the mean of the last five losses is not 20% below the first: the demo has failed")
@@ -115,7 +120,7 @@ fi
 "$revlm" train demo data.path="$tokens" output_dir="$run"
 "$revlm" report "$run"
 say "a sample of text:"
-"$revlm" generate --run "$run" --prompt "It was" --max-tokens 120 --seed 1
+"$revlm" generate --run "$run" --prompt "It was" --max-tokens 150 --temperature 0.7 --seed 1
 printf '\n'
 
 outcome=0

@@ -1,6 +1,7 @@
 """Makes the corpus of the recipe `recall`: novels in which facts are hidden, which the end of each document asks for.
 
-    scripts/make_recall_corpus.py novels -o data/texts/recall --shortest 512 --tokens 16000 --documents 2000
+    scripts/make_recall_corpus.py novels -o data/texts/recall --shortest 256 --tokens 16000 --documents 2000 \\
+        --density 0.75 --pairs 1024 --keys 256 --hops 128
     revlm tokenize data/texts/recall -o data/recall --vocab-size 10240 --character-coverage 1
     revlm tokenize novels -o data/recall-novels --tokenizer data/recall
     revlm train recall
@@ -31,9 +32,8 @@ from revlm.storage import replace_file, storage_errors
 
 _BYTES_A_TOKEN = 2.7
 _VALUE_SYMBOLS = 3
-# Of a document's tokens, about this share may be pairs, and as many keys: a pair takes four tokens, a key twelve.
-_SHARE = 4
-_PAIR_TOKENS, _KEY_TOKENS = 4, 14
+# Stated and asked: tokens of a pair, of a key with its value, and of a key that leads to another.
+_PAIR_TOKENS, _KEY_TOKENS, _HOP_TOKENS = 4, 14, 14
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,13 @@ class Facts:
     hops: int
 
     @staticmethod
-    def fitting(tokens: int, most: "Facts") -> "Facts":
-        """Returns the most that a document of so many tokens has room for."""
-        keys = max(1, tokens // _SHARE // (_KEY_TOKENS * 2))
+    def fitting(tokens: int, density: float, most: "Facts") -> "Facts":
+        """Returns as many of `most` as this share of a document has room for, a third of it for each sort."""
+        room = tokens * density / 3
         return Facts(
-            min(most.pairs, max(4, tokens // _SHARE // _PAIR_TOKENS)), min(most.keys, keys), min(most.hops, keys)
+            pairs=min(most.pairs, max(4, int(room / _PAIR_TOKENS))),
+            keys=min(most.keys, max(1, int(room / _KEY_TOKENS))),
+            hops=min(most.hops, max(1, int(room / _HOP_TOKENS))),
         )
 
 
@@ -82,16 +84,19 @@ def document(novel: str, tokens: int, facts: Facts, generator: np.random.Generat
 
 
 def documents(
-    novels: list[str], number: int, shortest: int, longest: int, most: Facts, generator: np.random.Generator
+    novels: list[str],
+    number: int,
+    lengths: tuple[int, int],
+    density: float,
+    most: Facts,
+    generator: np.random.Generator,
 ) -> Iterator[str]:
-    """Yields documents whose lengths are drawn evenly in their logarithm, and whose pairs likewise, from 4 up."""
+    """Yields documents whose lengths are drawn evenly in their logarithm."""
+    shortest, longest = np.log(lengths)
     for _ in range(number):
-        tokens = round(float(np.exp(generator.uniform(np.log(shortest), np.log(longest)))))
-        facts = Facts.fitting(tokens, most)
-        if shortest < longest:
-            pairs = round(float(np.exp(generator.uniform(np.log(min(4, facts.pairs)), np.log(facts.pairs)))))
-            facts = Facts(pairs, facts.keys, facts.hops)
-        yield document(novels[generator.integers(len(novels))], tokens, facts, generator)
+        tokens = round(float(np.exp(generator.uniform(shortest, longest))))
+        novel = novels[generator.integers(len(novels))]
+        yield document(novel, tokens, Facts.fitting(tokens, density, most), generator)
 
 
 def _symbols(symbols: range, number: int, generator: np.random.Generator) -> list[str]:
@@ -126,8 +131,11 @@ def main(
     documents_: Annotated[int, typer.Option("--documents", min=1, help="Documents.")] = 8,
     tokens: Annotated[int, typer.Option(min=128, max=2**24, help="Tokens of a document, about.")] = 16384,
     shortest: Annotated[
-        int | None, typer.Option(min=128, help="Draw lengths from this one up to --tokens, and numbers of pairs too.")
+        int | None, typer.Option(min=128, help="Draw lengths from this one up to --tokens; default: --tokens alone.")
     ] = None,
+    density: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="Share of a document that facts and questions may take.")
+    ] = 0.25,
     pairs: Annotated[int, typer.Option(min=1, max=1024, help="Pairs of a document that has room for them.")] = 256,
     keys: Annotated[int, typer.Option(min=1, max=512, help="Keys with values of such a document.")] = 32,
     hops: Annotated[int, typer.Option(min=1, max=512, help="Keys that lead to other keys of such a document.")] = 32,
@@ -141,7 +149,12 @@ def main(
         raise DataError(f"{novels} has no text: give a folder of novels")
     generator = np.random.default_rng(seed)
     made = documents(
-        [text for text in texts if text], documents_, shortest or tokens, tokens, Facts(pairs, keys, hops), generator
+        [text for text in texts if text],
+        documents_,
+        (shortest or tokens, tokens),
+        density,
+        Facts(pairs, keys, hops),
+        generator,
     )
     with storage_errors(f"writing {output}"):
         output.mkdir(parents=True, exist_ok=True)

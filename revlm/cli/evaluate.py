@@ -45,18 +45,23 @@ def evaluate(
     Example: revlm evaluate --run runs/novels --all
     """
     from revlm.cli.terminal.evaluation_tables import print_tables
-    from revlm.errors import StorageError
+    from revlm.errors import StorageError, UsageError
     from revlm.evaluation import ProbeOptions, evaluate_run
     from revlm.generation import load_model
     from revlm.records import Evaluation, read_record
-    from revlm.runs import RunFolder, newest_run
+    from revlm.runs import RunFolder, is_exported, newest_run
 
     def tell(message: str) -> None:
         typer.echo(message, err=True)
 
     asked = [name for name in PROBES if everything or probes[name]]
     options = ProbeOptions(frozenset(asked), _lengths(lengths), samples, tokens, seed, repeat_context)
-    folder = newest_run() if run is None else RunFolder.open(run)
+    if run is not None and is_exported(run):
+        if data is None:
+            raise UsageError(f"{run} is an exported model, which names no held-out documents: give --data DIR")
+        folder = RunFolder(run)
+    else:
+        folder = newest_run() if run is None else RunFolder.open(run)
     trained = load_model(folder, device)
     earlier = None
     try:

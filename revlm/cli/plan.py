@@ -12,6 +12,7 @@ from revlm.errors import UsageError
 if TYPE_CHECKING:
     from revlm.planning import FittedPlan
     from revlm.recipe import Recipe
+    from revlm.runs import Start
 
 DEFAULT_VOCAB_SIZE = 2048
 
@@ -49,6 +50,7 @@ def plan(
     """
     from revlm.cli.terminal.plan_tables import print_plan
     from revlm.recipe import load_recipe
+    from revlm.runs import list_checkpoints, read_start
 
     if output is not None and (sweep is None or output.suffix != ".png"):
         raise UsageError(
@@ -59,20 +61,20 @@ def plan(
             f"the folder of --output {output} does not exist: create {output.parent}, or give another path"
         )
     loaded = load_recipe(recipe, overrides or [])
-    chosen_vocab_size = _vocab_size(loaded, vocab_size)
+    is_begun = bool(list_checkpoints(loaded.output_dir))
+    start = None if is_begun else read_start(loaded, lambda text: typer.echo(text, err=True))
+    chosen_vocab_size = vocab_size or (_vocab_size(loaded) if start is None else start.vocab_size)
     if sweep is not None:
-        _run_sweep(recipe, overrides or [], sweep, chosen_vocab_size, output, measure, as_json)
+        _run_sweep(recipe, overrides or [], sweep, chosen_vocab_size, output, measure, as_json, start)
         return
-    described = _describe(loaded, chosen_vocab_size, measure)
+    described = _describe(loaded, chosen_vocab_size, measure, start)
     if as_json:
         print_json(described, indent=2)
     else:
         print_plan(described)
 
 
-def _vocab_size(recipe: "Recipe", given: int | None) -> int:
-    if given is not None:
-        return given
+def _vocab_size(recipe: "Recipe") -> int:
     from revlm.corpus import open_tokenizer
     from revlm.corpus.store import read_manifest
 
@@ -88,11 +90,14 @@ def _vocab_size(recipe: "Recipe", given: int | None) -> int:
     return DEFAULT_VOCAB_SIZE
 
 
-def _describe(recipe: "Recipe", vocab_size: int, measure: bool) -> dict[str, Any]:
-    """The JSON object of one plan; with `measure`, also the peaks of real steps."""
+def _describe(recipe: "Recipe", vocab_size: int, measure: bool, start: "Start | None" = None) -> dict[str, Any]:
+    """The JSON object of one plan; with `measure`, also the peaks of real steps. `start` gives its buckets."""
     from revlm.model.precision import resolve_precision
     from revlm.planning import fit_plan
+    from revlm.training.resolving import with_stored_buckets
 
+    settings = {} if start is None else start.settings
+    recipe = recipe.model_copy(update={"model": with_stored_buckets(recipe, settings)})
     fitted = fit_plan(recipe, vocab_size)
     plan, limit = fitted.plan, fitted.limit
     return {
@@ -102,6 +107,8 @@ def _describe(recipe: "Recipe", vocab_size: int, measure: bool) -> dict[str, Any
         "n_layers": recipe.model.n_layers,
         "seq_len": plan.seq_len,
         "vocab_size": vocab_size,
+        "n_buckets": recipe.model.n_buckets,
+        "started_from": None if start is None else start.record(),
         "peaks": plan.peaks,
         "peak_bytes": plan.peak_bytes,
         "process_bytes": plan.process_bytes,
@@ -142,6 +149,7 @@ def _run_sweep(
     output: Path | None,
     measure: bool,
     as_json: bool,
+    start: "Start | None" = None,
 ) -> None:
     """Prints plans of one key over several values, reversible and stored; plots them to `output` if given."""
     from revlm.cli.terminal.plan_tables import MODES, print_sweep
@@ -153,7 +161,7 @@ def _run_sweep(
         row: dict[str, Any] = {"value": value}
         for mode in MODES:
             changed = [*overrides, f"{key}={value}", f"model.reversible={str(mode == 'reversible').lower()}"]
-            described = _describe(load_recipe(recipe, changed), vocab_size, measure)
+            described = _describe(load_recipe(recipe, changed), vocab_size, measure, start)
             measured = described["measured"]
             row[mode] = {name: described[name] for name in ("peak_bytes", "total_bytes", "fits")}
             row[mode]["measured_peak_bytes"] = max(measured.values()) if measured else None

@@ -92,8 +92,9 @@ class Decoder:
         """
         if self._stack.samples > 1:
             raise UsageError(f"there are {self._stack.samples} samples: append to them one token at a time, with step")
-        self._stack.reserve(len(tokens))
-        for block in tokens.split(self._block):
+        if len(tokens) > 1:
+            self._stack.reserve(len(tokens))
+        for block in tokens.split(self._block) if len(tokens) else ():
             yield self._stack.step(block) if len(block) == 1 else self._stack.extend(block)
 
     def fork(self, samples: int) -> None:

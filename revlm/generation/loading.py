@@ -100,7 +100,7 @@ def _load_exported(folder: Path, device: torch.device, step: int | None) -> Trai
         seed=exported.seed,
         model=exported.model,
         data=Data(path=folder, seq_len=exported.seq_len),
-        train=Train(precision=exported.precision),
+        train=Train.model_validate({"precision": exported.precision}),
     )
     try:
         model = _model(recipe, exported.vocab_size, tensors, device)

@@ -24,7 +24,8 @@ class RevlmCache(Cache):
         self._model = model
         self._decoders: list[Decoder | None] = [None] * rows
         self._noted: list[list[Tensor]] = [[] for _ in range(rows)]
-        self._last: list[Tensor | None] = [None] * rows
+        # The hidden state of each row's latest token.
+        self._last = [model.embedding.weight.new_zeros(1, model.recipe.d_model)] * rows
         self._columns = 0
 
     def note(self, ids: Int[Tensor, "batch columns"], real: Bool[Tensor, "batch columns"]) -> None:
@@ -45,22 +46,20 @@ class RevlmCache(Cache):
 
     def _of_row(self, row: int, real: Bool[Tensor, "some"]) -> Float[Tensor, "some d_model"]:
         """Returns the hidden states of a row at its last columns, after its noted tokens are decoded."""
-        needed = int(real.sum())
-        before = self._last[row]
-        if before is None:
-            before = self._model.embedding.weight.new_zeros(1, self._model.recipe.d_model)
-        tokens, self._noted[row] = torch.cat(self._noted[row]), []
-        if not len(tokens):
-            return before.expand(len(real), -1)
+        [tokens] = noted if len(noted := self._noted[row]) == 1 else [torch.cat(noted)]
+        self._noted[row] = []
+        last, needed = self._last[row], int(real.sum())
         if (decoder := self._decoders[row]) is None:
             precision = "bf16" if product_dtype(self._model) == torch.bfloat16 else "fp32"
             decoder = self._decoders[row] = Decoder(self._model, precision=precision)
-        hidden = before
+        hidden, is_masked = last, needed < len(real)
+        kept = needed + is_masked  # with the one before the needed ones, for masked columns in front of them
         for block in decoder.extend_in_blocks(tokens):
-            hidden = torch.cat([hidden, block])[-needed - 1 :]
-        self._last[row] = hidden[-1:]
-        # The hidden state before the kept tokens comes first, for masked columns before them.
-        return hidden[real.cumsum(0) + len(hidden) - 1 - needed]
+            hidden = block if len(block) >= kept else torch.cat([hidden, block])[-kept:]
+        self._last[row] = hidden[-1:] if len(hidden) == 1 else hidden[-1:].clone()
+        if is_masked:
+            return hidden[real.cumsum(0) + len(hidden) - 1 - needed]
+        return hidden[len(hidden) - needed :]
 
     @property
     def is_linear(self) -> list[bool]:

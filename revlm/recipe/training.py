@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from revlm.recipe.section import Count, Device, Every, Section, Share, Size
+from revlm.recipe.section import Count, Device, Every, RecipePath, Section, Share, Size
 
 LoggingBackend = Literal["console", "jsonl", "tensorboard", "trackio"]
 Prompt = Annotated[str, StringConstraints(min_length=1)]
@@ -56,6 +56,9 @@ class LearningRateScheduler(Section):
 class Train(Section):
     """The loop."""
 
+    start_from: RecipePath | None = None
+    """run, checkpoint folder or exported folder whose weights, tokenizer and number of buckets the run starts with; a
+    checkpoint of its own goes before"""
     max_steps: Count = 2000
     """optimizer steps of the whole run"""
     gradient_accumulation_steps: Count = 1

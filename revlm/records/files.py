@@ -11,6 +11,8 @@ SAMPLES = "samples"
 CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
 TRACKIO = "trackio.json"
+STARTED_FROM = "started_from"
+"""the key of environment.json for what the run started from: `path` (a checkpoint or exported model) and `step`"""
 MEMORY_SNAPSHOT = "memory-snapshot.pickle"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, NotRequired, TypeVar, cast, get_args, get_origin
 
@@ -24,7 +25,7 @@ from revlm.storage import storage_errors
 
 MOST_LINE_BYTES = 1 << 22
 MOST_FILE_BYTES = 1 << 25
-_BLOCK_BYTES = 1 << 18
+_BLOCK_BYTES = 1 << 16
 _LONGEST_PROBLEM = 300
 
 Kind = TypeVar("Kind")
@@ -68,30 +69,46 @@ def read_journal(path: Path, after: int = 0) -> Iterator[Step | Validation]:
     Raises:
         StorageError: a whole line is no record, or the journal cannot be read.
     """
-    yield from _records(path, offset_after(path, after) if after > 0 else 0, _adapter(JournalRecord))
+    offset = offset_after(path, after) if after > 0 else 0
+    yield from chain.from_iterable(_records(path, offset, _adapter(JournalRecord)))
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Yields the records of a journal as dictionaries, in half the time of `read_journal`."""
-    yield from _records(path, 0, _row_adapter())
+    """Yields the records of a journal as dictionaries of the same schema, in half the time of `read_journal`."""
+    yield from chain.from_iterable(read_row_blocks(path))
 
 
-def _records(path: Path, offset: int, adapter: TypeAdapter[Any]) -> Iterator[Any]:
+def read_row_blocks(path: Path) -> Iterator[list[dict[str, Any]]]:
+    """Yields the dictionaries of `read_rows`, some hundreds at a time."""
+    return _records(path, 0, _row_adapter())
+
+
+def _records(path: Path, offset: int, adapter: TypeAdapter[Any]) -> Iterator[list[Any]]:
     parse = adapter.validator.validate_json
-    with _opened_journal(path) as lines:
-        lines.seek(offset)
+    with _opened_journal(path) as file:
+        file.seek(offset)
         number = 0
-        while line := lines.readline(MOST_LINE_BYTES):
-            number += 1
-            if not line.endswith(b"\n"):
-                if len(line) == MOST_LINE_BYTES:
+        for lines in _whole_lines(file):
+            records: list[Any] = []
+            for line in lines:
+                number += 1
+                if len(line) >= MOST_LINE_BYTES:
                     raise _unreadable(path, offset, number, f"is longer than {MOST_LINE_BYTES >> 20} MiB")
-                return
-            try:
-                record = parse(line)
-            except ValidationError as error:
-                raise _unreadable(path, offset, number, _problem(error)) from error
-            yield record
+                try:
+                    records.append(parse(line))
+                except ValidationError as error:
+                    raise _unreadable(path, offset, number, _problem(error)) from error
+            yield records
+
+
+def _whole_lines(file: BinaryIO) -> Iterator[list[bytes]]:
+    """Yields the lines of a file, without their ends, as many as end in a block; of too long a line only as much."""
+    begun = b""
+    while block := file.read(_BLOCK_BYTES):
+        *lines, begun = (begun + block).split(b"\n")
+        if len(begun) >= MOST_LINE_BYTES:
+            lines.append(begun)
+        yield lines
 
 
 def last_records(path: Path, count: int) -> list[Step | Validation]:

@@ -17,9 +17,9 @@ Count = Annotated[int, Field(ge=0, le=_LARGEST_COUNT)]
 """A number of tokens, bytes or steps."""
 Positive = Annotated[int, Field(ge=1, le=_LARGEST_COUNT)]
 """A count of one or more."""
-Layer = Annotated[int, Field(ge=0, le=99_999)]
+MOST_LAYERS = 1024
+Layer = Annotated[int, Field(ge=0, lt=MOST_LAYERS)]
 """The number of a layer, from 0 at the input."""
-MOST_LAYERS = 1000
 MOST_ENTRIES = 1000
 """Of a list that is drawn: more entries than any command writes."""
 

@@ -1,6 +1,6 @@
 """Bins numbers of up to a million records while a journal is read, so that memory stays bounded."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 MOST = 2048
 """Bins are joined in pairs when there are more than twice as many: no picture is as wide."""
+_MOST_NUMBERS = 1 << 20
+"""Of a kind, in all columns: where there are thousands of columns, there are fewer bins."""
+_FOLDED_AT_ONCE = 1024  # records; a power of two
 _NOTHING = np.array([0.0, 0.0, np.nan, np.nan])[:, None, None]
 
 
@@ -20,24 +23,47 @@ class Bins:
     def __init__(self, columns: Iterable[Hashable]) -> None:
         self._place = {column: place for place, column in enumerate(columns)}
         self._bins: list[FloatArray] = []  # [sum, count, low, high], each [bins, columns]
-        self.width = 1
+        self._n_bins = 0
+        self._new: list[FloatArray] = []  # each [records, columns]
+        self._width = 1
 
     @property
     def columns(self) -> list[Hashable]:
         """The names of the columns."""
         return list(self._place)
 
-    def add(self, rows: Sequence[Sequence[float | None]]) -> FloatArray:
-        """Adds records, each a number or None per column; returns them as `[records, columns]`, None as NaN."""
-        table = np.array(rows, dtype=np.float64).reshape(len(rows), len(self._place))
+    @property
+    def width(self) -> int:
+        """How many records a bin has at most."""
+        self._fold()
+        return self._width
+
+    def add(self, table: FloatArray) -> None:
+        """Takes in records, `[records, columns]`; NaN where a number is not known."""
+        self._new.append(table)
+        if sum(map(len, self._new)) >= _FOLDED_AT_ONCE:
+            table = np.concatenate(self._new)
+            whole = len(table) // _FOLDED_AT_ONCE * _FOLDED_AT_ONCE  # full bins of every width
+            self._new = [table[:whole]]
+            self._fold()
+            self._new = [table[whole:]]
+
+    def _fold(self) -> None:
+        """Puts the new records into bins."""
+        table = np.concatenate(self._new) if self._new else np.zeros((0, 0))
+        if not len(table):
+            return
         known = ~np.isnan(table)
-        folded, width = np.stack([np.where(known, table, 0.0), known.astype(np.float64), table, table]), 1
-        while width < self.width:
+        folded, width = np.stack([np.where(known, table, 0.0), known, table, table]), 1
+        while width < self._width:
             folded, width = _in_pairs(folded), width * 2
         self._bins.append(folded)
-        while sum(each.shape[1] for each in self._bins) > 2 * MOST:
-            self._bins, self.width = [_in_pairs(np.concatenate(self._bins, axis=1))], self.width * 2
-        return table
+        self._new = []
+        self._n_bins += folded.shape[1]
+        most = min(2 * MOST, max(2, _MOST_NUMBERS // len(self._place)))
+        while self._n_bins > most:
+            self._bins, self._width = [_in_pairs(np.concatenate(self._bins, axis=1))], self._width * 2
+            self._n_bins = self._bins[0].shape[1]
 
     def sums(self, column: Hashable) -> FloatArray:
         """The sum of each bin, `[bins]`; NaN where it has no number."""
@@ -56,7 +82,8 @@ class Bins:
         return self._of(column, 3)
 
     def widen(self, columns: Iterable[Hashable]) -> None:
-        """Adds columns; earlier records have no number in them."""
+        """Adds columns, of which the records until now have no number."""
+        self._fold()
         known = len(self._place)
         for column in columns:
             self._place.setdefault(column, len(self._place))
@@ -66,6 +93,7 @@ class Bins:
         ]
 
     def _of(self, column: Hashable, kind: int) -> FloatArray:
+        self._fold()
         place = self._place[column]
         return np.concatenate([each[kind, :, place] for each in self._bins]) if self._bins else np.zeros(0)
 

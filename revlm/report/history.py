@@ -6,10 +6,11 @@ other file that cannot be read is left out, and `History.notes` says so.
 
 import re
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain, groupby, islice, pairwise
+from itertools import chain, groupby, pairwise
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from revlm.errors import StorageError
+from revlm.recipe.of_run import TRAINED_IN
 from revlm.recipe.yaml_text import read_yaml
 from revlm.records import (
     PHASES,
@@ -28,10 +30,10 @@ from revlm.records import (
     peak_key,
     read_file,
     read_record,
-    read_rows,
+    read_row_blocks,
     read_samples,
 )
-from revlm.records.files import ENVIRONMENT, EVALUATION, METRICS, PLAN, RECIPE, SAMPLES
+from revlm.records.files import CHECKPOINTS, ENVIRONMENT, EVALUATION, METRICS, PLAN, RECIPE, SAMPLES, STARTED_FROM
 from revlm.report.bins import Bins, FloatArray
 from revlm.report.settings import Settings, settings_of
 from revlm.storage import storage_errors
@@ -42,9 +44,9 @@ SAMPLED_STEPS = 20
 USES = tuple(key for key in LayerUse.model_fields if key != "layer")
 """What is recorded of each hash layer."""
 _PAIR = re.compile(r"\[([0-9]{1,15}), ([0-9]{1,15})\]")
-_MOST_CHANGES = 8
+_MOST_MARKS = 8  # of changes of seq_len: more are not told apart in a picture
 _MOST_RECIPE_BYTES = 1 << 18
-_ROWS_AT_ONCE = 512
+_MOST_CHANGES = 100  # of the hash layers of a run: each resume with another recipe may bring one
 
 _COLUMNS = (
     "step", "tokens", "loss", "bits_per_byte", "seconds", "tokens_per_second",
@@ -61,7 +63,8 @@ class Journal:
     """What a journal records, aggregated while it is read.
 
     `largest` is the step with the highest peak memory, `best` the validation with the fewest bits per byte, both as
-    records; `first_skipped` is the first step without an update.
+    records; `first_skipped` is the first step without an update, `changes` counts the steps that record other layers
+    than the step before.
     """
 
     steps: Bins = field(default_factory=lambda: Bins([*_COLUMNS, _RESERVED]))
@@ -75,6 +78,7 @@ class Journal:
     best: Mapping[str, Any] | None = None
     skipped: int = 0
     first_skipped: int = 0
+    changes: int = 0
     _most_bytes: float = -1.0
 
     def take(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -84,7 +88,7 @@ class Journal:
             self._take_steps(steps)
         validations = [row for row in rows if row["event"] != "step"]
         if validations:
-            self.validations.add([_of_validation(row) for row in validations])
+            self.validations.add(_table(map(_of_validation, validations), len(_VALIDATION_COLUMNS)))
         known = [row for row in validations if row["bits_per_byte"] is not None]
         self.best = min([*filter(None, [self.best]), *known], key=itemgetter("bits_per_byte"), default=None)
 
@@ -94,29 +98,49 @@ class Journal:
         self.n_steps += len(steps)
         self.last_step = steps[-1]["step"]
         self.last_losses.extend(row["loss"] for row in steps[-LAST_LOSSES:])
-        table = self.steps.add([(*_of_step(row), row.get(_RESERVED)) for row in steps])
-        peaks = np.nan_to_num(table[:, _PEAKS]).max(axis=1)
+        known = _table(map(_of_step, steps), len(_COLUMNS))
+        self.steps.add(np.column_stack([known, _table(([row.get(_RESERVED)] for row in steps), 1)]))
+        peaks = np.nan_to_num(known[:, _PEAKS]).max(axis=1)
         if peaks.max() > self._most_bytes:
             self._most_bytes, self.largest = peaks.max(), steps[int(peaks.argmax())]
         if skipped := [row["step"] for row in steps if "skipped" in row]:
             self.skipped += len(skipped)
             self.first_skipped = self.first_skipped or skipped[0]
-        for layers, some in groupby(steps, key=lambda row: [use["layer"] for use in row.get("layers", ())]):
-            self._take_uses([(layer, key) for layer in layers for key in USES], list(some))
+        self._take_uses(known[:, 0], [row.get("layers", ()) for row in steps])
 
-    def _take_uses(self, columns: Sequence[tuple[int, str]], steps: Sequence[Mapping[str, Any]]) -> None:
-        """The uses of the layers of steps, which recorded the same layers in the same order."""
-        rows = [(row["step"], *chain.from_iterable(map(_of_use, row.get("layers", ())))) for row in steps]
-        if self.uses.columns == ["step", *columns]:
-            self.uses.add(rows)
+    def _take_uses(self, numbers: FloatArray, uses: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+        """The uses of the layers of some steps: of each its number, `[steps]`, and what it recorded, if anything."""
+        recorded = np.array([len(each) > 0 for each in uses])
+        layers = [use["layer"] for use in next(filter(None, uses), ())]
+        values = _table(map(_of_use, chain.from_iterable(uses)), 1 + len(USES))
+        n_recorded = int(recorded.sum())
+        if len({len(each) for each in uses if each}) > 1 or (values[:, 0] != layers * n_recorded).any():
+            in_force: list[list[int]] = []
+            for each in uses:
+                in_force.append([use["layer"] for use in each] or (in_force[-1] if in_force else []))
+            for _, some in groupby(enumerate(in_force), key=itemgetter(1)):
+                steps = [step for step, _ in some]
+                self._take_uses(numbers[steps], [uses[step] for step in steps])
             return
-        self.uses.widen(columns)
-        named = [dict(zip(("step", *columns), row, strict=True)) for row in rows]
-        self.uses.add([[row.get(column) for column in self.uses.columns] for row in named])  # type: ignore[call-overload]
+        columns = [(layer, key) for layer in layers for key in USES]
+        if layers and self.uses.columns[1:] != columns:
+            self.changes += 1
+            self.uses.widen(columns)
+        place_of: dict[Hashable, int] = {column: place for place, column in enumerate(self.uses.columns)}
+        table = np.full((len(uses), len(place_of)), np.nan)
+        table[:, 0] = numbers
+        of_columns = np.fromiter((place_of[column] for column in columns), np.intp)
+        table[np.ix_(recorded, of_columns)] = values[:, 1:].reshape(n_recorded, len(columns))
+        self.uses.add(table)
+
+
+def _table(rows: Iterable[Iterable[float | None]], columns: int) -> FloatArray:
+    """Numbers as a table, `[rows, columns]`; None is NaN."""
+    return np.fromiter(chain.from_iterable(rows), np.float64).reshape(-1, columns)
 
 
 _of_step = itemgetter(*_COLUMNS)
-_of_use = itemgetter(*USES)
+_of_use = itemgetter("layer", *USES)
 _of_validation = itemgetter(*_VALIDATION_COLUMNS)
 _PEAKS = [_COLUMNS.index(peak_key(phase)) for phase in PHASES]
 
@@ -161,6 +185,12 @@ class History:
         return bool(np.isfinite(self.peaks(_RESERVED)).any())
 
     @property
+    def started_from(self) -> tuple[str, int] | None:
+        """The checkpoint or exported model that the run started from, and its step; None if it started from nothing."""
+        path, step = (self.environment.get(f"{STARTED_FROM}.{key}") for key in ("path", "step"))
+        return (path, step) if isinstance(path, str) and type(step) is int else None
+
+    @property
     def seq_len_changes(self) -> list[tuple[int, int]]:
         """The first step of each further length of `data.seq_len_schedule`, as far as the run got, and the length.
 
@@ -168,7 +198,7 @@ class History:
         """
         pairs = _PAIR.findall(str(self.setting("data.seq_len_schedule") or ""))
         changes = [(int(step) + 1, int(seq_len)) for step, seq_len in pairs[1:]]
-        return [each for each in changes if each[0] <= self.journal.last_step][:_MOST_CHANGES]
+        return [each for each in changes if each[0] <= self.journal.last_step][:_MOST_MARKS]
 
     def series(self, key: str) -> FloatArray:
         """The means of `key` over the steps, `[bins]`; NaN where it was not recorded."""
@@ -221,10 +251,25 @@ def read_history(folder: Path) -> History:
     )
 
 
+def read_origin(history: History) -> History | None:
+    """The history of the run that a run started from; None if it started from none, or if that cannot be read."""
+    if history.started_from is None:
+        return None
+    checkpoint = Path(history.started_from[0])
+    if checkpoint.parent.name != CHECKPOINTS:
+        return None
+    run = checkpoint.parent.parent
+    trained_in = history.environment.get(TRAINED_IN)
+    places = [run] if not isinstance(trained_in, str) else [run, history.folder / trained_in / run]
+    for place in places:
+        with suppress(StorageError, OSError, ValueError):
+            return read_history(place)
+    return None
+
+
 def _read_journal(file: Path) -> Journal:
     journal = Journal()
-    records = read_rows(file)
-    while rows := list(islice(records, _ROWS_AT_ONCE)):
+    for rows in read_row_blocks(file):
         steps = [journal.last_step, *(row["step"] for row in rows if row["event"] == "step")]
         for before, step in pairwise(steps):
             if step <= before:
@@ -232,6 +277,10 @@ def _read_journal(file: Path) -> Journal:
                     f"{file}: step {step:,} stands after step {before:,}: remove its line, or restore the file"
                 )
         journal.take(rows)
+        if journal.changes > _MOST_CHANGES:
+            raise StorageError(
+                f"{file}: the layers that its steps record change more than {_MOST_CHANGES} times: restore the file"
+            )
     return journal
 
 

@@ -10,9 +10,10 @@ from revlm.evaluation.probes import PROBES
 from revlm.evaluation.score_views import position_caption, position_chart, score_tables
 from revlm.evaluation.views import Table
 from revlm.records import PHASES, Evaluation, peak_key
-from revlm.report.history import History
+from revlm.report.history import History, read_origin
 from revlm.report.pictures.charts import draw_panels
 from revlm.report.pictures.memory import draw_memory
+from revlm.report.pictures.overlay import draw_losses
 from revlm.report.pictures.picture import Picture
 from revlm.report.pictures.steps import draw_buckets, draw_loss, draw_throughput, has_hash_layers
 from revlm.report.rendering import page
@@ -44,6 +45,7 @@ def run_page(history: History) -> str:
         figures=summarize(history),
         sections=[
             Section("Loss", loss_picture(history), _loss_caption(history)),
+            *start_sections(history),
             *(evaluation_sections(history.evaluation).values() if history.evaluation else ()),
             Section("Memory", memory_picture(history), _memory_caption(history)),
             _hash_layers(history),
@@ -102,6 +104,19 @@ def at_a_glance(history: History) -> str:
     known = [(history.setting(key), words) for key, words in parts if history.setting(key) is not None]
     # A recipe that was edited by hand may hold a word such as 64k for a number.
     return " · ".join(f"{value:,}{words}" if type(value) is int else f"{value}{words}" for value, words in known)
+
+
+def start_sections(history: History) -> list[Section]:
+    """A section on the run that this one started from, with its curve where its journal is there; empty if none."""
+    if history.started_from is None:
+        return []
+    path, step = history.started_from
+    words = f"The weights of step {step:,} of {path} were those of this run before its first step."
+    origin = read_origin(history)
+    if origin is None:
+        return [Section("Start", None, f"{words} Its journal is not there.")]
+    picture = Picture(partial(draw_losses, [origin, history]), f"Losses of {origin.name} and of {history.name}")
+    return [Section("Start", picture, f"{words} Running means of both, by the tokens and the time of each.")]
 
 
 def _loss_caption(history: History) -> str:

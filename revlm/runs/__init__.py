@@ -21,6 +21,7 @@ from revlm.runs.machine import MemoryLimit, choose_device, memory_limit, memory_
 from revlm.runs.memory import MemoryMeter
 from revlm.runs.own import load_own_recipe, require_own
 from revlm.runs.snapshot import memory_snapshot_on_failure
+from revlm.runs.start import Start, read_start
 from revlm.runs.trackers import Trackers, require_trackers
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "MemoryLimit",
     "MemoryMeter",
     "RunFolder",
+    "Start",
     "Trackers",
     "checkpoint_path",
     "choose_device",
@@ -50,6 +52,7 @@ __all__ = [
     "prune_checkpoints",
     "prune_to_intact",
     "read_journal",
+    "read_start",
     "require_own",
     "require_room",
     "require_trackers",

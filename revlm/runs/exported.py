@@ -30,7 +30,6 @@ SECTION = "revlm"
 WEIGHTS = "model*.safetensors"
 PREFIX = "model."
 """What transformers puts before the names of the model's weights."""
-FORMAT = 1
 
 SEAL = "sha256"
 _REMEDY = "export the checkpoint again with this version of revlm"
@@ -51,7 +50,7 @@ class ExportedModel(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     model: Model
     vocab_size: int = Field(ge=1)
     begin_id: int = Field(ge=0)

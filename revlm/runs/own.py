@@ -5,6 +5,7 @@ from typing import Any
 
 from revlm.errors import StorageError
 from revlm.recipe import Recipe, load_recipe
+from revlm.recipe.section import Section
 from revlm.runs.folder import RunFolder
 from revlm.storage import Folder, is_sealed, storage_errors
 
@@ -15,18 +16,19 @@ _FREE = {
     "data": {"path", "stream", "tokenizer", "workers"},
     "optimizer": {"sharded"},
     "lr_scheduler": set[str](),
-    "train": {"device", "tile", "on_nonfinite", "max_skipped"},
+    "train": {"start_from", "device", "tile", "on_nonfinite", "max_skipped"},
 }
 
 
 def settings_of_recipe(recipe: Recipe) -> dict[str, Any]:
     """Returns the settings of a recipe that decide the trained weights, by key, as JSON values."""
-    settings = {
-        f"{section}.{key}": value
-        for section, free in _FREE.items()
-        for key, value in getattr(recipe, section).model_dump(mode="json", exclude=free).items()
-    }
-    return settings | {"seed": recipe.seed}
+    sections = (settings_of_section(name, getattr(recipe, name)) for name in _FREE)
+    return {key: value for settings in sections for key, value in settings.items()} | {"seed": recipe.seed}
+
+
+def settings_of_section(name: str, section: Section) -> dict[str, Any]:
+    """Returns those of the settings that are in one section."""
+    return {f"{name}.{key}": value for key, value in section.model_dump(mode="json", exclude=_FREE[name]).items()}
 
 
 def load_own_recipe(folder: RunFolder) -> Recipe:

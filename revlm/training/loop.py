@@ -12,9 +12,11 @@ from revlm.planning import out_of_memory_explained, require_memory
 from revlm.recipe import Recipe
 from revlm.recipe.of_run import TRAINED_IN, trained_in
 from revlm.records import MemoryPlan
+from revlm.records.files import STARTED_FROM
 from revlm.runs import (
     MemoryMeter,
     RunFolder,
+    Start,
     describe_environment,
     end_save,
     list_checkpoints,
@@ -66,8 +68,9 @@ def train(
         RankError: another rank has ended, or does not respond.
         ResourceError: a step would need more memory than `memory.limit` allows or the device has, or memory ran out.
         StorageError: the run folder is in use, cannot be written, has no room for the checkpoints ahead, or holds
-            checkpoints that were trained with other settings.
-        UsageError: a tracker of `logging.backends` is not installed, or there are more ranks than examples in a step.
+            checkpoints that were trained with other settings; or `train.start_from` holds nothing to start from.
+        UsageError: a tracker of `logging.backends` is not installed, there are more ranks than examples in a step, or
+            the weights of `train.start_from` do not fit.
     """
     with join_ranks(launch_of(os.environ)) as ranks:
         yield from _train(recipe, message if ranks.is_rank0 else _discard, stop, ranks, dry_run, allow_change)
@@ -84,7 +87,7 @@ def _train(
         )
     trackers = ranks.run_on_all(lambda: require_trackers(recipe.logging.backends))
     device = ranks.run_on_all(lambda: ranks.device(recipe.train.device))
-    recipe = resolved(recipe, device, ranks, message)
+    recipe, start = resolved(recipe, device, ranks, message)
     ranks.run_on_all(lambda: _require_undamaged_tokens(recipe, ranks, stop))
     corpus = ranks.run_on_all(lambda: open_corpus(recipe.data, recipe.seed, message, verified=True, stop=stop))
     require_same_settings(recipe, corpus, ranks)
@@ -99,6 +102,7 @@ def _train(
             out_of_memory_explained(plan, recipe, vocab_size, device, meter.attainable_bytes, launch=ranks.launch),
             Trainer(recipe, corpus, ranks, device, meter, stop) as trainer,
         ):
+            _start(trainer, start, message)
             try:
                 yield trainer.train_step()
             except Stopped as stopped:
@@ -115,6 +119,8 @@ def _train(
     ):
         ranks.run_on_rank0(folder.remove_unfinished)
         is_resumed = _resume(trainer, folder, message, allow_change)
+        if not is_resumed:
+            _start(trainer, start, message)
         saving = CheckpointSchedule(recipe, trainer.step, trainer.step if is_resumed else None)
         ranks.run_on_rank0(lambda: _write_run_files(folder, trainer, saving, plan))
         with (
@@ -149,6 +155,13 @@ def _resume(trainer: Trainer, folder: RunFolder, message: Message, allow_change:
     return True
 
 
+def _start(trainer: Trainer, start: Start | None, message: Message) -> None:
+    """Loads, on every rank, the weights that the recipe starts from, if any."""
+    if start is not None:
+        trainer.ranks.run_on_all(lambda: trainer.start_from(start))
+        message(f"starting from the weights of {start.path}, trained for {start.step:,} steps")
+
+
 def _resume_message(trainer: Trainer, folder: RunFolder) -> str:
     step, max_steps = trainer.step, trainer.recipe.train.max_steps
     if step < max_steps:
@@ -173,6 +186,7 @@ def _write_run_files(folder: RunFolder, trainer: Trainer, saving: CheckpointSche
     folder.write_environment(
         describe_environment(trainer.device)
         | {"processes": trainer.ranks.world_size, TRAINED_IN: trained_in(folder.path)}
+        | ({} if trainer.started_from is None else {STARTED_FROM: trainer.started_from})
     )
     folder.write_plan(plan.model_dump(mode="json"))
 

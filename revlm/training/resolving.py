@@ -16,20 +16,35 @@ from revlm.model import resolve_model
 from revlm.model.precision import multiplies_bf16
 from revlm.recipe import Data, Recipe, Stream, Train, load_recipe
 from revlm.recipe import Model as ModelRecipe
-from revlm.runs import RunFolder, list_checkpoints, load_checkpoint
+from revlm.runs import RunFolder, Start, list_checkpoints, load_checkpoint, read_start
+from revlm.runs.start import require_another_run
 from revlm.training.ranks import Ranks
+from revlm.training.settings import require_same_on_ranks
 
 
-def resolved(recipe: Recipe, device: torch.device, ranks: Ranks, message: Callable[[str], object]) -> Recipe:
-    """Returns the recipe with every value given; `message` receives a sentence if the precision is chosen now."""
+def resolved(
+    recipe: Recipe, device: torch.device, ranks: Ranks, message: Callable[[str], object]
+) -> tuple[Recipe, Start | None]:
+    """Returns the recipe with every value given, and what the run starts from, if it has no checkpoint of its own.
+
+    `message` receives a sentence if the precision is chosen now.
+    """
     stored = ranks.broadcast(lambda: _stored_settings(recipe.output_dir))
-    return recipe.model_copy(
+    ranks.run_on_all(lambda: require_another_run(recipe))
+    start = ranks.run_on_all(lambda: read_start(recipe, message)) if not stored else None
+    if start is not None:
+        require_same_on_ranks(
+            {"start": start.identity()}, f"{start.path} must be on a disk shared by all machines", ranks
+        )
+    settings = stored or ({} if start is None else start.settings)
+    resolved = recipe.model_copy(
         update={
-            "model": _resolved_model(recipe, stored),
+            "model": with_stored_buckets(recipe, settings),
             "data": _pinned_data(recipe, ranks),
             "train": _resolved_train(recipe.train, stored, device, ranks, message),
         }
     )
+    return resolved, start
 
 
 def _stored_settings(run: Path) -> dict[str, Any]:
@@ -41,7 +56,8 @@ def _stored_settings(run: Path) -> dict[str, Any]:
     return {}
 
 
-def _resolved_model(recipe: Recipe, stored: Mapping[str, Any]) -> ModelRecipe:
+def with_stored_buckets(recipe: Recipe, stored: Mapping[str, Any]) -> ModelRecipe:
+    """Returns the model of a recipe with a number of buckets: its own, else the stored one, else a derived one."""
     if recipe.model.n_buckets == "auto" and (n_buckets := stored.get("model.n_buckets")):
         if isinstance(n_buckets, int):
             return recipe.model.model_copy(update={"n_buckets": n_buckets})

@@ -59,16 +59,19 @@ def require_same_settings(recipe: Recipe, corpus: Corpus, ranks: Ranks) -> None:
     own = settings_of(recipe, corpus) | {
         f"evaluate.{key}": value for key, value in recipe.evaluate.model_dump(mode="json").items()
     }
-    ranks.run_on_rank0(partial(_require_same, ranks.gather(own), "give every rank the same recipe and the same tokens"))
+    require_same_on_ranks(own, "give every rank the same recipe and the same tokens", ranks)
 
 
 def require_same_checkpoint(checkpoint: Checkpoint, ranks: Ranks) -> None:
     """Raises UsageError if a rank has read another checkpoint, as happens without a disk shared by all machines."""
     manifest = (checkpoint.path / MANIFEST).read_bytes()  # it names the sha256 of every file
     own = {"step": checkpoint.step, "manifest": hashlib.sha256(manifest).hexdigest()}
-    ranks.run_on_rank0(
-        partial(_require_same, ranks.gather(own), f"{checkpoint.path} must be on a disk shared by all machines")
-    )
+    require_same_on_ranks(own, f"{checkpoint.path} must be on a disk shared by all machines", ranks)
+
+
+def require_same_on_ranks(own: Settings, remedy: str, ranks: Ranks) -> None:
+    """Raises UsageError with the remedy if a rank has other values than rank 0."""
+    ranks.run_on_rank0(partial(_require_same, ranks.gather(own), remedy))
 
 
 def _require_same(of_ranks: Sequence[Settings], remedy: str) -> None:

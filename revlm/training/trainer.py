@@ -16,7 +16,7 @@ from revlm.model import RevLM, tile_tokens
 from revlm.model.precision import autocast
 from revlm.ops.heap import return_freed_memory
 from revlm.recipe import Recipe
-from revlm.runs import Checkpoint, MemoryMeter
+from revlm.runs import Checkpoint, MemoryMeter, Start
 from revlm.training.nonfinite import NonFinite, require_skippable
 from revlm.training.optimizer import (
     make_optimizer,
@@ -27,6 +27,7 @@ from revlm.training.optimizer import (
 from revlm.training.ranks import AgreedError, Ranks
 from revlm.training.schedule import Schedule
 from revlm.training.settings import OPERATIONS, changes, decides_examples, operations_on, settings_of
+from revlm.training.starting import load_start
 from revlm.training.step import Record, Totals, TrainStep
 from revlm.training.validation import Validator
 
@@ -66,6 +67,7 @@ class Trainer:
         self.step = 0
         self.trained_tokens = 0
         self.skipped_steps = 0
+        self.started_from: dict[str, Any] | None = None
         self.examples = self._loader()
         self._record_state()
 
@@ -137,7 +139,13 @@ class Trainer:
         tensors = {"model": self.model.state_dict(), "optimizer": optimizer, "random": self._random}
         # The learning rate needs no state: it is a function of the step and the settings.
         counters = {"trained_tokens": self.trained_tokens, "skipped_steps": self.skipped_steps}
-        return tensors, {"settings": self._settings, "corpus": self._place, "counters": counters}
+        state = {"settings": self._settings, "corpus": self._place, "counters": counters}
+        return tensors, state if self.started_from is None else state | {"started_from": self.started_from}
+
+    def start_from(self, start: Start) -> None:
+        """Takes over the weights and buffers of another run; everything else begins anew. Raises like `load_start`."""
+        load_start(start, self.model, self.recipe, self.corpus)
+        self.started_from = start.record()
 
     def load(self, checkpoint: Checkpoint, *, allow_change: bool = False) -> list[str]:
         """Restores the state of a checkpoint; returns a phrase for each setting that has changed since.
@@ -162,7 +170,7 @@ class Trainer:
         torch.set_rng_state(random["cpu"])
         if self.device.type == "cuda" and "cuda" in random:
             torch.cuda.set_rng_state(random["cuda"], self.device)
-        self.step = checkpoint.step
+        self.step, self.started_from = checkpoint.step, checkpoint.state.get("started_from")
         self._record_state()
         return list(phrases.values())
 

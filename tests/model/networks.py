@@ -16,6 +16,7 @@ def model(
     n_layers: int = 2,
     n_rounds: int = 2,
     n_buckets: int | tuple[int, ...] | str = "auto",
+    successor_values: bool = True,
     dropout: float = 0.0,
     bits: int = 20,
 ) -> RevLM:
@@ -28,6 +29,7 @@ def model(
         window=8,
         n_rounds=n_rounds,
         n_buckets=n_buckets,
+        successor_values=successor_values,
         reversible=reversible,
         dropout=dropout,
         attention_block=16,

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from revlm.errors import StorageError
+from revlm.report.bins import Bins
 from revlm.report.history import read_history
 from tests.journal_records import step_record
 from tests.report.builder import append_line, bare_step, build_run, write_samples
@@ -85,6 +86,24 @@ def test_layers_that_come_and_go_keep_their_columns(tmp_path: Path) -> None:
     np.testing.assert_array_equal(uses.means((3, "bucket_fill")), [np.nan, 0.3, 0.3, 0.3, np.nan])
     np.testing.assert_array_equal(uses.means((5, "bucket_fill")), [np.nan, np.nan, np.nan, np.nan, 0.5])
     assert np.isnan(uses.means((1, "empty_query_share"))).all()
+
+
+def test_layers_that_change_at_every_step_are_refused_before_they_fill_memory(tmp_path: Path) -> None:
+    run = build_run(tmp_path / "run", 1)
+    nothing = {"bucket_fill": None, "empty_query_share": None, "sink_share": None}
+    records = [step_record(step, layers=[{"layer": step % 1000, **nothing}]) for step in range(1, 300)]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    with pytest.raises(StorageError, match="layers that its steps record change more than 100 times"):
+        read_history(run)
+
+
+def test_thousands_of_columns_have_fewer_bins() -> None:
+    bins = Bins(range(5000))
+    for row in range(1000):
+        bins.add(np.full((1, 5000), float(row)))
+    assert len(bins.sums(0)) <= 256
+    assert bins.sums(4999).sum() == 999 * 1000 / 2
+    assert bins.highs(0).max() == 999
 
 
 def test_a_run_without_steps_is_an_error_with_a_remedy(tmp_path: Path) -> None:

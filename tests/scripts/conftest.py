@@ -46,7 +46,7 @@ match arguments:
         folder = dict(each.split("=", 1) for each in overrides).get("output_dir", f"runs/{recipe}")
         step = {"event": "step", "tokens": 65536, "memory_peak_bytes": 2**30}
         lines = [json.dumps({**step, "loss": loss}) for loss in pretend["losses"]]
-        leave(folder, "metrics.jsonl", "\\n".join([*lines, '{"event": "evaluate"}']) + "\\n")
+        leave(folder, "metrics.jsonl", "\\n".join([*lines, '{"event": "evaluate", "bits_per_byte": 2.0}']) + "\\n")
     case ["report", run]:
         for name in ("report.html", "loss.png", "memory.png"):
             leave(run, name, name)

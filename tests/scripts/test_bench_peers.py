@@ -11,7 +11,7 @@ import pytest
 
 import bench_peers
 from bench.pictures import write_pictures
-from bench.schedule import Plan
+from bench.schedule import Suite
 from bench.summary import rows
 from bench.systems import SYSTEMS
 from revlm.errors import UsageError
@@ -88,11 +88,11 @@ def test_lengths_are_compared_in_pictures(tmp_path: Path) -> None:
     found = rows(
         measured(system, "bf16", seconds=tokens / 1024, tokens=tokens) for system in SYSTEMS for tokens in (1024, 2048)
     )
-    plan = Plan(
+    suite = Suite(
         systems=tuple(SYSTEMS), precisions=("bf16",), lengths=(1024, 2048), layers=(6,), depth_tokens=1024, repeats=1,
         once_beyond_seconds=1.0, seconds_limit=1.0, memory_limit_bytes=1, seed=0, full_step=False, threads=None,
     )  # fmt: skip
-    assert [picture.name for picture in write_pictures(tmp_path, found, plan)] == ["time.png", "memory.png"]
+    assert [picture.name for picture in write_pictures(tmp_path, found, suite)] == ["time.png", "memory.png"]
     for name in ("time.png", "memory.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 

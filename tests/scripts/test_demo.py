@@ -20,7 +20,8 @@ def test_the_first_novel_goes_through_every_command(project: Project) -> None:
     assert project.calls[4][:3] == ["generate", "--run", f"runs/demo-{name}"]
     assert "It was calm at sea." in done.stdout
     assert "loss: 4.000 at first, 3.000 over the last five of 7 steps (-25%)" in done.stdout
-    assert "longest step: 65,536 tokens" in done.stdout
+    assert "longest steps: 65,536 tokens, 7 of them" in done.stdout
+    assert "held out: 2.000 bits per byte" in done.stdout
     assert "peak memory: 1.00 GiB" in done.stdout
     assert f"{project.folder}/runs/demo-{name}/loss.png" in done.stdout
     assert "total time: 0 min" in done.stdout

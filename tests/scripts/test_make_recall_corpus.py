@@ -17,7 +17,7 @@ NOVEL = "It was a fine evening, and the sea lay still — as it did on every eve
 
 @pytest.mark.parametrize("tokens", [256, 1000, 8000])
 def test_each_fact_is_stated_and_asked_for(tokens: int) -> None:
-    facts = Facts.fitting(tokens, Facts(256, 32, 32))
+    facts = Facts.fitting(tokens, 0.4, Facts(256, 32, 32))
     made = document(NOVEL, tokens, facts, np.random.default_rng(0)).encode()
     asked = list(questions_of(made))
     assert Counter(each.kind for each in asked) == {
@@ -48,7 +48,18 @@ def test_the_seed_decides_the_documents_and_the_recipe_s_tokenizer_keeps_symbols
     (novels / "one.txt").write_text(NOVEL)
 
     def make(name: str, seed: int) -> list[str]:
-        main(novels, tmp_path / name, documents_=6, tokens=1000, shortest=200, pairs=16, keys=4, hops=4, seed=seed)
+        main(
+            novels,
+            tmp_path / name,
+            documents_=6,
+            tokens=1000,
+            shortest=200,
+            density=0.25,
+            pairs=16,
+            keys=4,
+            hops=4,
+            seed=seed,
+        )
         lines = (tmp_path / name / "recall.jsonl").read_text().splitlines()
         return [json.loads(line)["text"] for line in lines]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from revlm.cli.planned import describe_plan
+from revlm.cli.plan import _describe
 from revlm.generation import load_model
 from revlm.model import precision
 from revlm.recipe import load_recipe
@@ -28,7 +28,7 @@ def test_the_precision_is_said_once_and_stays_on_another_machine(
     run = tmp_path / "run"
     on_machine(natively)
     auto = tiny_recipe(run, "train.precision=auto")
-    assert describe_plan(auto, 258, measure=False)["precision"] == expected
+    assert _describe(auto, 258, measure=False)["precision"] == expected
     list(train(auto, said.append))
     assert [text.split(",")[0].split(":")[0] for text in said if "train.precision" in text] == [
         f"train.precision is {expected}" if natively else "train.precision is fp32"

@@ -34,6 +34,8 @@ def print_plan(described: dict[str, Any]) -> None:
     if described["measured"]:
         table.add_row("measured", *(human_bytes(described["measured"][phase]) for phase in peaks), style="bold")
     print_table(table)
+    if start := described["started_from"]:
+        print_line(f"starts from the weights of {start['path']}, step {start['step']:,}")
     print_line(
         f"peak {human_bytes(described['peak_bytes'])}; including the process before the model "
         f"{human_bytes(described['total_bytes'])}"

@@ -52,7 +52,11 @@ class ReadKeysValues(Read):
         self, v: Float[Tensor, "tile d_model"], following: Float[Tensor, "tile d_model"]
     ) -> Float[Tensor, "tile d_model"]:
         """Returns values plus the projection of the following normed tokens; `v` itself without `successor_values`."""
-        return v if self.successor is None else torch.addmm(v, following, self.successor.weight.T)
+        if self.successor is None:
+            return v
+        if type(self.successor) is not nn.Linear:  # such as a map with an adapter, which only its own forward applies
+            return v + self.successor(following)
+        return torch.addmm(v, following, self.successor.weight.T)
 
     @staticmethod
     def _following(

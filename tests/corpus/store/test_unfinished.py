@@ -117,9 +117,13 @@ def test_every_bit_of_the_unfinished_work_may_flip(
         return content(tmp_path / ".store.partial")
 
     files = stop_early()
-    for name, step in (("plan.json", 1), ("journal.jsonl", 1), ("tokens", 97)):
+    lines = [json.loads(line.rpartition(b" ")[0]) for line in files["journal.jsonl"].splitlines()]
+    # Behind the tokens that the journal names lie those of a text that was not finished, which are not used.
+    checked = {"tokens": 2 * sum(line["result"]["tokens"] for line in lines if "tokens" in line["result"])}
+    assert 0 < checked["tokens"] < len(files["tokens"])
+    for name, step in (("plan.json", 1), ("journal.jsonl", 1), ("tokens", 47)):
         said = flips = 0
-        for bit in range(0, 8 * len(files[name]), step * 13):
+        for bit in range(0, 8 * checked.get(name, len(files[name])), step * 13):
             partial = tmp_path / ".store.partial"
             partial.mkdir(exist_ok=True)
             for each, whole in files.items():

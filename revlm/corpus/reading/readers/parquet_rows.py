@@ -57,7 +57,9 @@ class ParquetFile:
             # Where all of a group is small, so are some rows of it, even if all are the same entry of a dictionary.
             largest = max((chunk.expanded for chunk in groups[group]), default=0)
             n_rows = _ROWS if largest <= _SMALL_GROUP_BYTES else 1
-            for batch in self._file.iter_batches(batch_size=n_rows, row_groups=[group], columns=columns):
+            # Without threads: an error of the file, which Python raises, would come up in one of pyarrow's.
+            batches = self._file.iter_batches(n_rows, row_groups=[group], columns=columns, use_threads=False)
+            for batch in batches:
                 names = batch.schema.names
                 for index in range(batch.num_rows):
                     yield {name: batch.column(number)[index] for number, name in enumerate(names)}
