@@ -18,7 +18,7 @@ from tests.docs.pages import PROJECT, Page
 # Options that every command of revlm takes.
 _COMMON = {"--help", "--debug", "--version"}
 _KEY = re.compile(r"[a-z_]+(?:\.[a-z_]+)+")
-_FILE_ENDINGS = (".png", ".html", ".json", ".jsonl", ".yaml", ".md", ".py", ".model")
+_FILE_ENDINGS = (".safetensors", ".png", ".html", ".json", ".jsonl", ".yaml", ".md", ".py", ".model")
 _PATH = re.compile(r"(?<![\w/.~-])(?:scripts|tests|recipes|docs|revlm|data/measured|\.ci)/[\w./-]*\w/?")
 _WITH_RECIPE = {"train", "plan"}
 

@@ -10,12 +10,12 @@ from revlm.generation import TrainedModel, load_model
 from revlm.huggingface import RevlmForCausalLM, RevlmTokenizer, export_model
 from tests.tiny_run import write_run
 
-LAYERS = "model.layers=[local, lsh, full]"
+LAYERS = ("model.layers=[local, lsh, full]", "model.n_layers=3", "model.n_buckets=[16, 64]")
 
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("huggingface") / "run", LAYERS, "model.n_layers=3")
+    return write_run(tmp_path_factory.mktemp("huggingface") / "run", *LAYERS)
 
 
 @pytest.fixture(scope="session")
