@@ -111,7 +111,7 @@ if tokens_are_current; then
     say "reusing the tokens of $corpus in $tokens"
 else
     rm -f -- "$tokens.corpus"
-    "$revlm" tokenize "$corpus" -o "$tokens"
+    "$revlm" tokenize "$corpus" -o "$tokens" --vocab-size 4096
     realpath -- "$corpus" >"$tokens.corpus"
 fi
 if [[ -f $run/metrics.jsonl ]]; then
@@ -120,7 +120,9 @@ fi
 "$revlm" train demo data.path="$tokens" output_dir="$run"
 "$revlm" report "$run"
 say "a sample of text:"
-"$revlm" generate --run "$run" --prompt "It was" --max-tokens 150 --temperature 0.7 --seed 1
+# A new document begins like the novel, often with a table of contents; a prompt of some lines leads into its prose.
+prompt="It was late in the evening. The old man stood at the door for a long time, and then he said to me,"
+"$revlm" generate --run "$run" --prompt "$prompt" --max-tokens 150 --temperature 0.5 --seed 1
 printf '\n'
 
 outcome=0

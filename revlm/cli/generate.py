@@ -54,6 +54,14 @@ def generate(
     samples: Annotated[
         int, typer.Option(metavar="N", min=1, help="Number of continuations, sampled in one batch.")
     ] = 1,
+    picture: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", **PATH, help="With a model of pictures: the picture to complete."),
+    ] = None,
+    rows: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Rows of --picture that are given; default: the upper half."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", **PATH, help="File to write instead of standard output."),
@@ -70,7 +78,8 @@ def generate(
 
     Without --prompt and --prompt-file, the prompt is read from standard input. A prompt from a file or standard input
     is cleaned like a corpus, loses a newline at its end, and is not printed before its continuation. A model of binary
-    files continues the bytes of any file, and writes bytes.
+    files continues the bytes of any file, and writes bytes. A model of pictures writes a PNG: a whole picture, or
+    --picture with its lower rows sampled; several samples form a grid.
 
     Repetition penalty, temperature, top-k, top-p and min-p apply in this order. Each sample has its own random numbers;
     the first sample is the same as with --samples 1, and is streamed.
@@ -82,6 +91,7 @@ def generate(
       revlm generate --prompt "It was" --max-tokens 100
       revlm generate --prompt-file chapter.txt --min-p 0.1 --stop "CHAPTER" > next.txt
       revlm generate --run runs/firmware --prompt-file start.bin --output next.bin
+      revlm generate --run runs/pictures --picture half.png --rows 32 --samples 9 --output completed.png
       revlm generate --interactive --run runs/demo --step 40
     """
     from revlm.cli.terminal.prompt import STANDARD_INPUT, read_prompt
@@ -101,22 +111,40 @@ def generate(
                 f"--prompt-file {STANDARD_INPUT}": str(prompt_file) == STANDARD_INPUT,
             }
         )
+    given_besides = {"--prompt": prompt is not None, "--prompt-file": prompt_file is not None, "--stop": bool(stop)}
+    as_picture = picture is not None or (
+        output is not None and output.suffix.lower() == ".png" and not any(given_besides.values())
+    )
+    _require_picture_use(picture, rows, output, {**given_besides, "--interactive": interactive, "--json": as_json})
     if output is not None:
         if as_json:
             raise UsageError("--json goes to standard output and --output takes its place: leave one out")
         _require_file(output)
     if samples > 1 and temperature == 0:
         _print_message(f"at temperature 0 all {samples} samples are the same")
-    source = None if interactive and prompt is None and prompt_file is None else read_prompt(prompt, prompt_file)
+    is_without = as_picture or (interactive and prompt is None and prompt_file is None)
+    source = None if is_without else read_prompt(prompt, prompt_file)
     folder = newest_run().path if run is None else run
     trained = load_model(folder, device, step, _print_message)
-    is_text = trained.tokenizer.document_kind == "text"
-    if samples > 1 and (output is not None or not (is_text or as_json or interactive)):
+    kind = trained.tokenizer.document_kind
+    if as_picture != (kind == "picture"):
+        raise UsageError(
+            f"{folder} is a model of pictures: give --output FILE.png, and --picture FILE to complete one"
+            if kind == "picture"
+            else f"{folder} is not a model of pictures: give --prompt TEXT or --prompt-file FILE, and no --picture"
+        )
+    is_text = kind == "text"
+    if samples > 1 and not as_picture and (output is not None or not (is_text or as_json or interactive)):
         raise UsageError("several samples cannot be told apart in one file or as bytes: give --json instead, or fewer")
     given = source and source.prompt(trained.tokenizer, _print_message)
     generator = TextGenerator(trained.model, trained.tokenizer, sampling, seed, range(samples))
     with _out_of_memory_explained(samples):
-        if given is None or interactive:
+        if as_picture:
+            from revlm.cli.terminal.pictures import picture_prompt, png_of, sample_pictures
+
+            prompt_bytes = picture_prompt(trained.tokenizer, picture, rows)
+            _write(png_of(sample_pictures(generator, trained.tokenizer, prompt_bytes, _print_message)), output)
+        elif given is None or interactive:
             from revlm.cli.terminal.interactive import write_in_turns
             from revlm.generation import beyond_training
 
@@ -185,6 +213,19 @@ def _sample(
         print_content(beginning + sample.text)
         typer.echo()
     return samples
+
+
+def _require_picture_use(picture: Path | None, rows: int | None, output: Path | None, besides: dict[str, bool]) -> None:
+    """Raises UsageError for options that a picture is not completed with."""
+    if rows is not None and picture is None:
+        raise UsageError("--rows says how much of a picture is given: give the picture with --picture FILE")
+    if picture is None:
+        return
+    if output is None or output.suffix.lower() != ".png":
+        raise UsageError("--picture completes a picture into a PNG file: give its name with --output FILE.png")
+    for option, is_given in besides.items():
+        if is_given:
+            raise UsageError(f"{option} cannot be combined with --picture: leave one out")
 
 
 def _require_file(output: Path) -> None:

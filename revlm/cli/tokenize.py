@@ -43,14 +43,19 @@ def tokenize(
         typer.Option(
             metavar="FILE",
             **CORPUS,
-            help="SentencePiece model, folder with a tokenizer, such as a token store or a run, or bytes; "
-            "default: train one on the corpus.",
+            help="SentencePiece model, folder with a tokenizer, such as a token store or a run, bytes, or pixels for "
+            "PNG, JPEG and WebP pictures; default: train one on the corpus.",
         ),
     ] = None,
     binary: Annotated[
         bool,
         typer.Option("--binary", help="With --tokenizer bytes: a document is a file of any format, byte for byte."),
     ] = False,
+    size: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="With --tokenizer pixels: scale and crop pictures to N x N pixels."),
+    ] = None,
+    grey: Annotated[bool, typer.Option("--grey", help="With --tokenizer pixels: turn colours to grey.")] = False,
     vocab_size: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Vocabulary size of the trained tokenizer; default: 2048."),
@@ -179,6 +184,8 @@ def tokenize(
             output_dir or default_output(corpus, f"-{part[0]}-of-{part[1]}" if part else ""),
             tokenizer=tokenizer,
             binary=binary,
+            size=size,
+            grey=grey,
             **training,
             deduplicate=deduplicate,
             workers=workers,

@@ -129,8 +129,8 @@ class Journal:
         place_of: dict[Hashable, int] = {column: place for place, column in enumerate(self.uses.columns)}
         table = np.full((len(uses), len(place_of)), np.nan)
         table[:, 0] = numbers
-        places = np.array([place_of[column] for column in columns], dtype=np.intp)
-        table[np.ix_(recorded, places)] = values[:, 1:].reshape(n_recorded, len(columns))
+        of_columns = np.fromiter((place_of[column] for column in columns), np.intp)
+        table[np.ix_(recorded, of_columns)] = values[:, 1:].reshape(n_recorded, len(columns))
         self.uses.add(table)
 
 

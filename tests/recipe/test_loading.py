@@ -14,8 +14,10 @@ BUNDLED = (
     "crime-and-punishment-512k",
     "demo",
     "enwik8-64k",
+    "genome",
     "novel-64k",
     "novels",
+    "pictures",
     "recall",
 )
 

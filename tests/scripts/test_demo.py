@@ -13,7 +13,7 @@ def test_the_first_novel_goes_through_every_command(project: Project) -> None:
     assert done.returncode == 0, done.stderr
     assert project.calls[:4] == [
         ["fetch", name, "-o", f"data/texts/demo/{name}"],
-        ["tokenize", f"data/texts/demo/{name}", "-o", f"data/demo-{name}"],
+        ["tokenize", f"data/texts/demo/{name}", "-o", f"data/demo-{name}", "--vocab-size", "4096"],
         ["train", "demo", f"data.path=data/demo-{name}", f"output_dir=runs/demo-{name}"],
         ["report", f"runs/demo-{name}"],
     ]
@@ -60,7 +60,7 @@ def test_own_texts_are_tokenized_again_when_they_have_changed(project: Project) 
     texts.mkdir()
     (texts / "calm.txt").write_text("It was calm.\n")
     assert project.run("demo.sh", "my texts").returncode == 0
-    assert project.calls[0] == ["tokenize", str(texts), "-o", "data/demo-my texts"]
+    assert project.calls[0] == ["tokenize", str(texts), "-o", "data/demo-my texts", "--vocab-size", "4096"]
     manifest = project.folder / "data/demo-my texts/manifest.json"
     os.utime(texts / "calm.txt", ns=(0, manifest.stat().st_mtime_ns + 10**9))
     project.run("demo.sh", "my texts")

@@ -10,13 +10,14 @@ from revlm.corpus.examples.corpus import Corpus
 from revlm.corpus.examples.mixture import Mixture
 from revlm.corpus.examples.packed import PackedCorpus
 from revlm.corpus.examples.streamed import StreamedCorpus
+from revlm.corpus.pictures import AS_THEY_ARE
 from revlm.corpus.reading.events import Event, ReadPosition
 from revlm.corpus.reading.hub.address import PREFIX
-from revlm.corpus.reading.readers import DocumentKind
 from revlm.corpus.reading.sources import Source, open_source
 from revlm.corpus.reading.standard_input import STANDARD_INPUT
 from revlm.corpus.reading.watch import Stop
 from revlm.corpus.store.token_store import open_tokenizer
+from revlm.corpus.tokenizing.tokenizer import Tokenizer
 from revlm.errors import DataError, UsageError
 
 if TYPE_CHECKING:  # commands that know no recipe, and the workers of `tokenize`, start sooner
@@ -50,7 +51,7 @@ def open_corpus(
     if data.stream is not None and data.tokenizer is not None:
         tokenizer = open_tokenizer(data.tokenizer)
         return StreamedCorpus(
-            _open_stream(data.stream, stop, tokenizer.document_kind),
+            _open_stream(data.stream, stop, tokenizer),
             tokenizer,
             seq_len=data.seq_len,
             packing=data.packing,
@@ -80,14 +81,15 @@ def pinned(stream: "Stream") -> "Stream":
     return stream.model_copy(update={"revision": _open_stream(stream).commit})
 
 
-def _open_stream(stream: "Stream", stop: Stop = lambda: None, kind: DocumentKind = "text") -> Source:
+def _open_stream(stream: "Stream", stop: Stop = lambda: None, tokenizer: Tokenizer | None = None) -> Source:
     """Returns the texts of a stream; its errors name the keys of a recipe."""
     if stream.corpus == STANDARD_INPUT:
         raise UsageError("data.stream cannot be standard input, which cannot be read again; save it to a file")
     with _errors_name_keys():
         source = open_source(
             stream.corpus,
-            kind=kind,
+            kind=tokenizer.document_kind if tokenizer else "text",
+            pictures=tokenizer.pictures if tokenizer else AS_THEY_ARE,
             errors=stream.errors,
             text_column=stream.text_column,
             split=stream.split,

@@ -181,7 +181,7 @@ class _Search:
         if self.leads_out(path):
             return
         if reader_of(path, self.kind) is None:
-            self.skip(path, f"not a text file ({listed_endings(self.kind)})")
+            self.skip(path, f"not a {self.kind} file ({listed_endings(self.kind)})")
             return
         try:
             status = path.stat()

@@ -12,8 +12,10 @@ from revlm.corpus.reading.cleaning import Cleaning
 from revlm.corpus.reading.corpus_files import CorpusFiles, find_corpus_files
 from revlm.corpus.reading.events import START, Dropped, Ended, Event, Piece, ReadPosition, bytes_events, text_events
 from revlm.corpus.reading.readers import (
+    DocumentKind,
     RawBytes,
     RawText,
+    Reader,
     Reading,
     Unusable,
     UnusableFileError,
@@ -22,6 +24,8 @@ from revlm.corpus.reading.readers import (
     reader_of,
     unreadable,
 )
+from revlm.corpus.reading.readers.binary import read_binary
+from revlm.corpus.reading.readers.picture import read_picture
 from revlm.corpus.reading.readers.raw import PLAIN_READING, TEXT_COLUMN
 from revlm.corpus.reading.readers.text import read_text
 from revlm.corpus.reading.refusing import OnError, Skipped, left_out
@@ -53,6 +57,10 @@ def stream_documents(
         yield from _FileReading(path, number, files.root, errors).events(reading, known)
 
 
+# Readers of a single file that is named without an extension.
+_FOR_OTHERS: dict[DocumentKind, Reader] = {"text": read_text, "binary": read_binary, "picture": read_picture}
+
+
 class _FileReading:
     """The reading of one file: how many of its texts have ended, and their bytes."""
 
@@ -69,7 +77,7 @@ class _FileReading:
         """
         try:
             self._version = self._version_now()
-            for found in (reader_of(self._path, reading.kind) or read_text)(self._path, reading):
+            for found in (reader_of(self._path, reading.kind) or _FOR_OTHERS[reading.kind])(self._path, reading):
                 if self._texts >= known:
                     yield from self._text(found)
                 self._texts += 1

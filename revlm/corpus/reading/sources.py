@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from revlm.corpus.pictures import AS_THEY_ARE, PictureShape
 from revlm.corpus.reading.corpus_files import CorpusFiles, Shard, find_corpus_files
 from revlm.corpus.reading.documents import stream_documents
 from revlm.corpus.reading.events import START, Dropped, Event, ReadPosition, text_events
@@ -48,6 +49,7 @@ def open_source(
     corpus: Path | str,
     *,
     kind: DocumentKind = "text",
+    pictures: PictureShape = AS_THEY_ARE,
     errors: OnError = "strict",
     text_column: str = TEXT_COLUMN,
     split: str | None = None,
@@ -61,19 +63,19 @@ def open_source(
     """Returns the corpus with a name: a folder, a pattern, a file, `-` for standard input, which is first saved so that
     it can be read again, or `hf:owner/name` for a dataset on the hub.
 
-    `kind` is what a document is. `split`, `revision` and `config` apply to a dataset on the hub; `shard` is the number
-    of a shard of the files, from 1, and the number of shards. `stop` is polled while the corpus is read. See
-    `find_corpus_files` and `Reading` for the others.
+    `kind` is what a document is, `pictures` what pictures become. `split`, `revision` and `config` apply to a dataset
+    on the hub; `shard` is the number of a shard of the files, from 1, and the number of shards. `stop` is polled while
+    the corpus is read. See `find_corpus_files` and `Reading` for the others.
 
     Raises:
         DataError: as `find_corpus_files` and `HubDataset`.
         UsageError: there is no such split, revision, configuration or shard, or the corpus cannot have one.
         Interrupted: `stop` requested it while the corpus was read.
     """
-    reading = Reading(text_column, limits, lambda: raise_if_stopped(stop), kind)
+    reading = Reading(text_column, limits, lambda: raise_if_stopped(stop), kind, pictures)
     if str(corpus).startswith(PREFIX):
         if kind != "text":
-            raise UsageError(f"{corpus} is a dataset of texts; save its files to a folder to read them as bytes")
+            raise UsageError(f"{corpus} is a dataset of texts; save its files to a folder to read them otherwise")
         if shard is not None:
             raise UsageError(
                 f"shards are made of files and {corpus} is a dataset on the hub; save its files to a folder"
@@ -105,6 +107,8 @@ def open_source(
 
 
 def _source_of_input(errors: OnError, reading: Reading, shard: tuple[int, int] | None) -> Source:
+    if reading.kind == "picture":
+        raise UsageError("pictures are files and standard input is a stream; save them to a folder")
     if shard is not None:
         raise UsageError("shards are made of files and standard input is a stream; save it to files")
     saved = spooled_input(reading)

@@ -51,7 +51,7 @@ class StoredFile(_Strict):
 class StoredTokenizer(_Strict):
     """The tokenizer of a store, a file beside its rows; the fingerprint is the file's sha256."""
 
-    kind: Literal["sentencepiece", "bytes", "binary"]
+    kind: Literal["sentencepiece", "bytes", "binary", "pixels"]
     file: str
     vocab_size: Annotated[int, Field(ge=1, lt=1 << 31)]
     begin_id: Count

@@ -247,8 +247,8 @@ def require_undamaged(folder: Path | str, progress: CountBytes = lambda n_bytes,
 
 
 def open_tokenizer(choice: Path | str) -> Tokenizer:
-    """Returns the tokenizer that a user names: `bytes` or `binary`, a token store or its file, or what `Tokenizer.load`
-    reads.
+    """Returns the tokenizer that a user names: `bytes`, `binary`, `pixels`, a token store or its file, or what
+    `Tokenizer.load` reads.
 
     Raises:
         DataError: there is none, or it is damaged or not lossless.

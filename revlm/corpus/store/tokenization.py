@@ -9,6 +9,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
+from revlm.corpus.pictures import AS_THEY_ARE, LONGEST_SIDE, PictureShape
 from revlm.corpus.reading.events import START, Dropped, Ended, recut
 from revlm.corpus.reading.readers.raw import TEXT_COLUMN
 from revlm.corpus.reading.refusing import OnError
@@ -23,7 +24,7 @@ from revlm.corpus.store.token_store import StoredDocument, open_tokenizer
 from revlm.corpus.store.unfinished import unfinished_store
 from revlm.corpus.store.writer import ROW_TOKENS, write_store
 from revlm.corpus.tokenizing.encoding import Encoded, chunks, encode_stream
-from revlm.corpus.tokenizing.tokenizer import BinaryTokenizer, ByteTokenizer, Tokenizer
+from revlm.corpus.tokenizing.tokenizer import BinaryTokenizer, ByteTokenizer, PixelTokenizer, Tokenizer
 from revlm.corpus.tokenizing.training import TokenizerTraining, nothing_left
 from revlm.errors import UsageError
 from revlm.launch import usable_cores
@@ -40,6 +41,8 @@ def tokenize_corpus(
     *,
     tokenizer: Path | str | None = None,
     binary: bool = False,
+    size: int | None = None,
+    grey: bool = False,
     vocab_size: int | None = None,
     character_coverage: float | None = None,
     errors: OnError = "strict",
@@ -71,6 +74,8 @@ def tokenize_corpus(
         tokenizer: "bytes", a SentencePiece model, a folder that holds a tokenizer, or None to train one on a sample
             of the corpus.
         binary: with the tokenizer "bytes", a document is the bytes of a file of any format.
+        size, grey: with the tokenizer "pixels", the pixels of both sides that pictures are scaled and cropped to, and
+            whether colours become grey.
         vocab_size: the size of a trained tokenizer; None for 2,048.
         character_coverage: the share of the text whose characters get ids in a trained tokenizer; rarer ones are
             stored as bytes. None for 0.9995, or less where these characters do not fit the default vocabulary.
@@ -109,10 +114,11 @@ def tokenize_corpus(
         )
     if shard is not None:
         _require_independence(tokenizer, deduplicate)
-    given = _given_tokenizer(tokenizer, binary=binary)
+    given = _given_tokenizer(tokenizer, PictureShape(size, grey), binary=binary)
     source = open_source(
         corpus,
         kind=given.document_kind if given else "text",
+        pictures=given.pictures if given else AS_THEY_ARE,
         errors=errors,
         text_column=text_column,
         split=split,
@@ -158,8 +164,18 @@ def tokenize_corpus(
     return summarize(Path(output_dir), time.perf_counter() - began)
 
 
-def _given_tokenizer(choice: Path | str | None, *, binary: bool) -> Tokenizer | None:
+def _given_tokenizer(choice: Path | str | None, pictures: PictureShape, *, binary: bool) -> Tokenizer | None:
     """Returns the tokenizer that the user names; one of a store or run also says what a document is."""
+    if str(choice) == PixelTokenizer.kind:
+        if binary:
+            raise UsageError("--binary reads files as bytes and --tokenizer pixels reads pictures: leave one out")
+        if not 1 <= (pictures.size or 1) <= LONGEST_SIDE:
+            raise UsageError(f"--size {pictures.size} is not a number of pixels: give one from 1 to {LONGEST_SIDE:,}")
+        return PixelTokenizer(pictures)
+    if pictures != AS_THEY_ARE:
+        raise UsageError(
+            "--size and --grey apply to --tokenizer pixels, and a given tokenizer has its own: leave them out"
+        )
     if not binary:
         return None if choice is None else open_tokenizer(choice)
     if choice is None:

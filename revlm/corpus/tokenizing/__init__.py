@@ -6,7 +6,13 @@
 `tokenizer` depends on no corpus; `training` reads one.
 """
 
-from revlm.corpus.tokenizing.tokenizer import BinaryTokenizer, ByteTokenizer, SentencePieceTokenizer, Tokenizer
+from revlm.corpus.tokenizing.tokenizer import (
+    BinaryTokenizer,
+    ByteTokenizer,
+    PixelTokenizer,
+    SentencePieceTokenizer,
+    Tokenizer,
+)
 from revlm.corpus.tokenizing.workers import Workers
 
-__all__ = ["BinaryTokenizer", "ByteTokenizer", "SentencePieceTokenizer", "Tokenizer", "Workers"]
+__all__ = ["BinaryTokenizer", "ByteTokenizer", "PixelTokenizer", "SentencePieceTokenizer", "Tokenizer", "Workers"]

@@ -16,6 +16,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from revlm.corpus.pictures import AS_THEY_ARE, LONGEST_SIDE, PictureShape
 from revlm.corpus.reading.readers.raw import DocumentKind
 from revlm.corpus.tokenizing.cutting import Cuts
 from revlm.errors import DataError, UsageError
@@ -44,11 +45,13 @@ class Tokenizer(ABC):
         cuts: the points at which a text may be cut without changing its ids.
         begin_id: the id that packing puts before each document; `encode` never returns it.
         document_kind: what the documents are that it is made for.
+        pictures: what pictures become before they are encoded.
     """
 
     file_name: ClassVar[str]
     kind: ClassVar[str]
     document_kind: ClassVar[DocumentKind] = "text"
+    pictures = AS_THEY_ARE
     begin_id: int
     cuts: Cuts
 
@@ -181,12 +184,31 @@ class BinaryTokenizer(ByteTokenizer):
     document_kind = "binary"
 
 
-BYTE_TOKENIZERS: tuple[type[ByteTokenizer], ...] = (ByteTokenizer, BinaryTokenizer)
+class PixelTokenizer(ByteTokenizer):
+    """The byte tokenizer for pictures, as `corpus.pictures` makes documents of them; it keeps what they become."""
+
+    kind = "pixels"
+    document_kind = "picture"
+
+    def __init__(self, pictures: PictureShape = AS_THEY_ARE) -> None:
+        super().__init__()
+        self.pictures = pictures
+
+    def _file_content(self) -> bytes:
+        shape = {"size": self.pictures.size, "grey": self.pictures.is_grey}
+        return (json.dumps({"kind": self.kind, "begin_id": self.begin_id, **shape}) + "\n").encode()
+
+
+BYTE_TOKENIZERS: tuple[type[ByteTokenizer], ...] = (ByteTokenizer, BinaryTokenizer, PixelTokenizer)
+_PIXELS = re.compile(rb'\{"kind": "pixels", .*"size": (null|[1-9][0-9]{0,4}), "grey": (true|false)\}\n')
 
 
 def byte_tokenizer_of(content: bytes, path: Path) -> ByteTokenizer:
     """Returns the byte tokenizer whose file has this content; raises DataError where there is none."""
-    for tokenizer in (each() for each in BYTE_TOKENIZERS):
+    found = _PIXELS.fullmatch(content)
+    shape = PictureShape(None if found[1] == b"null" else int(found[1]), found[2] == b"true") if found else None
+    pixels = PixelTokenizer(shape) if shape and (shape.size or 1) <= LONGEST_SIDE else PixelTokenizer()
+    for tokenizer in (ByteTokenizer(), BinaryTokenizer(), pixels):
         if content == tokenizer._file_content():
             return tokenizer
     raise DataError(f"{path} is not a byte tokenizer of revlm; run `revlm tokenize --tokenizer bytes` again")

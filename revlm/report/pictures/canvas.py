@@ -132,7 +132,10 @@ class Canvas:
     def change(self, axes: Axes, along: float, text: str) -> None:
         """Marks where something changes on the way, with a few words at the top."""
         axes.axvline(along, color=self.theme.muted, linewidth=1.0, linestyle=(0, (4, 3)))
-        self._note(axes, text, (along, 1), (4, -2), xycoords=("data", "axes fraction"), va="top", color="muted")
+        low, high = axes.get_xlim()
+        side, shift = ("left", 4) if along - low < 0.8 * (high - low) else ("right", -4)
+        place: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "ha": side, "va": "top"}
+        self._note(axes, text, (along, 1), (shift, -2), color="muted", **place)
 
     def under(self, axes: Axes, text: str) -> None:
         """Writes a line under a panel without ticks, left-aligned."""

@@ -61,7 +61,7 @@ RIVALS = {
         "revlm, full without successors", "model.layers=[local, local, full, local]", "model.successor_values=false"
     ),
     "plain-256": _plain(256, (8, 6e-3), (8, 1.2e-2), (8, 2.4e-2), (32, 1.2e-2)),
-    "plain-1024": _plain(1024, (2, 6e-3), (2, 1.2e-2), (8, 1.2e-2)),
+    "plain-1024": _plain(1024, (2, 6e-3), (2, 1.2e-2), (2, 2.4e-2), (8, 1.2e-2)),
     "mblm": Rival(
         "mblm, 8,192 bytes",
         "multiscale",
@@ -71,6 +71,7 @@ RIVALS = {
             {"learning_rate": 3e-3, "optimizer": "adamw"},
             {"learning_rate": 6e-3, "optimizer": "muon"},
             {"learning_rate": 1.2e-2, "optimizer": "muon"},
+            {"learning_rate": 2.4e-2, "optimizer": "muon"},
         ],
     ),
 }

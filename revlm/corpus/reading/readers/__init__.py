@@ -13,6 +13,7 @@ from revlm.corpus.reading.readers.html import read_html
 from revlm.corpus.reading.readers.jsonl import read_jsonl
 from revlm.corpus.reading.readers.opened import COMPRESSIONS
 from revlm.corpus.reading.readers.parquet import read_parquet
+from revlm.corpus.reading.readers.picture import read_picture
 from revlm.corpus.reading.readers.raw import (
     DocumentKind,
     RawBytes,
@@ -63,6 +64,7 @@ READERS: dict[str, Reader] = {
     ".htm": read_html,
     ".xhtml": read_html,
 }
+PICTURES: dict[str, Reader] = {".png": read_picture, ".jpg": read_picture, ".jpeg": read_picture, ".webp": read_picture}
 _COMPRESSIBLE = (read_text, read_jsonl, read_fasta)
 
 
@@ -70,6 +72,8 @@ def reader_of(path: Path, kind: DocumentKind) -> Reader | None:
     """Returns the reader for a file's extension, upper or lower case, or None; any file can be read as binary."""
     if kind == "binary":
         return read_binary
+    if kind == "picture":
+        return PICTURES.get(path.suffix.lower())
     ending, compression = _endings(path)
     reader = READERS.get(ending)
     return reader if not compression or reader in _COMPRESSIBLE else None
@@ -85,7 +89,9 @@ def listed_endings(kind: DocumentKind) -> str:
     """Returns the extensions of the files that can be read, for a message."""
     if kind == "binary":
         return "of any format"
-    *others, last = READERS
+    *others, last = READERS if kind == "text" else PICTURES
+    if kind == "picture":
+        return f"{', '.join(others)} or {last}"
     return f"{', '.join(others)} or {last}, text, JSON lines and FASTA also compressed as {', '.join(COMPRESSIONS)}"
 
 
@@ -94,4 +100,4 @@ def _endings(path: Path) -> tuple[str, str]:
     compression = path.suffix.lower() if path.suffix.lower() in COMPRESSIONS else ""
     rest = Path(path.name[: len(path.name) - len(compression)])
     ending = rest.suffix.lower()
-    return (ending, compression) if ending in READERS else (path.suffix, "")
+    return (ending, compression) if ending in READERS or (ending in PICTURES and not compression) else (path.suffix, "")

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from revlm.corpus.pictures import AS_THEY_ARE, PictureShape
 from revlm.limits import DEFAULT_LIMITS, Limits
 
-DocumentKind = Literal["text", "binary"]
-"""What the documents of a corpus are: texts, or the bytes of any files."""
+DocumentKind = Literal["text", "binary", "picture"]
+"""What the documents of a corpus are: texts, the bytes of any files, or pictures."""
 
 NUL = "\0"
 TEXT_COLUMN = "text"
@@ -26,12 +27,14 @@ class Reading:
         limits: the limits of one file.
         raise_if_stopped: called at short intervals, whether or not a text was read.
         kind: what a document is.
+        pictures: what pictures become.
     """
 
     text_column: str = TEXT_COLUMN
     limits: Limits = DEFAULT_LIMITS
     raise_if_stopped: Callable[[], object] = lambda: None
     kind: DocumentKind = "text"
+    pictures: PictureShape = AS_THEY_ARE
 
 
 PLAIN_READING = Reading()

@@ -1,0 +1,107 @@
+"""Reads pictures: PNG, JPEG and WebP files as their pixels, 8 bits a channel.
+
+A picture is turned as its EXIF orientation says, palettes become colours, and what is transparent is laid on white.
+Colour profiles are not applied. Nothing else changes a pixel, unless a size or grey is asked for.
+"""
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+
+from revlm.corpus.pictures import LONGEST_SIDE, PictureShape, Pixels, document_of
+from revlm.corpus.reading.readers.opened import opened
+from revlm.corpus.reading.readers.raw import RawBytes, Reading, UnusableFileError, why
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_FORMATS = ("PNG", "JPEG", "WEBP")
+_PIECE_BYTES = 1 << 18
+# The modes of Pillow with at most 8 bits a channel whose colours need no profile.
+_KNOWN_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA"}
+_PNG_DEPTH_AT = 24  # the bit depth in the IHDR chunk, which comes first
+
+
+def read_picture(path: Path, reading: Reading) -> Iterator[RawBytes]:
+    """Yields the one picture of a file, as `pictures.document_of` has it."""
+    reading.raise_if_stopped()
+    with opened(path) as file:
+        content = picture_in(path, file, reading)
+        pieces = (content[start : start + _PIECE_BYTES] for start in range(0, len(content), _PIECE_BYTES))
+        yield RawBytes(pieces, path.stat().st_size)
+
+
+def picture_in(path: Path, file: IO[bytes], reading: Reading) -> bytes:
+    """Returns the document of the picture in an open file.
+
+    Raises:
+        UnusableFileError: it is not a picture, damaged, too large, animated, or of a kind that would lose information.
+    """
+    from PIL import Image, ImageFile, UnidentifiedImageError
+
+    if ImageFile.LOAD_TRUNCATED_IMAGES:  # another library's choice
+        raise UnusableFileError(path, "cannot be read safely", "unset PIL.ImageFile.LOAD_TRUNCATED_IMAGES")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            with Image.open(file, formats=_FORMATS) as picture:
+                _require_usable(path, file, picture, reading)
+                return document_of(_channels_last(np.asarray(_converted(picture, reading.pictures))))
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            reason = "has too many pixels to be read safely"
+            raise UnusableFileError(path, reason, "scale it down") from error
+        except UnidentifiedImageError as error:
+            raise UnusableFileError(path, "is not a PNG, JPEG or WebP picture", "save it as one of these") from error
+        except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow's, for what is damaged
+            reason = f"is damaged or truncated ({why(error)})"
+            raise UnusableFileError(path, reason, "fetch or save it again") from error
+
+
+def _require_usable(path: Path, file: IO[bytes], picture: "Image.Image", reading: Reading) -> None:
+    """Raises UnusableFileError before anything is decoded."""
+    width, height = picture.size
+    if max(width, height) > LONGEST_SIDE or 4 * width * height > reading.limits.max_line_bytes:
+        limit = f"{reading.limits.max_line_bytes:,} bytes hold at 4 a pixel"
+        reason = f"has {width:,} x {height:,} pixels, more than {limit}"
+        raise UnusableFileError(path, reason, "scale it down, or pass a higher --max-line-bytes")
+    # A JPEG with a second picture, such as a preview, is the first one.
+    if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
+        raise UnusableFileError(path, "is animated", "save one of its pictures as a file")
+    if _has_16_bits(file, picture):
+        raise UnusableFileError(path, "has 16 bits a channel", "save it with 8")
+    if picture.mode not in _KNOWN_MODES:
+        raise UnusableFileError(path, f"has colours that are not RGB ({picture.mode})", "convert it to RGB")
+
+
+def _has_16_bits(file: IO[bytes], picture: "Image.Image") -> bool:
+    """Whether a PNG has 16 bits a channel, which Pillow would cut to 8."""
+    if picture.format != "PNG":
+        return False
+    before = file.tell()
+    file.seek(_PNG_DEPTH_AT)
+    depth = file.read(1)
+    file.seek(before)
+    return depth == b"\x10"
+
+
+def _converted(picture: "Image.Image", shape: PictureShape) -> "Image.Image":
+    """Returns the picture in the mode L or RGB, as it should be stored."""
+    from PIL import Image, ImageOps
+
+    is_grey = shape.is_grey or picture.mode in ("1", "L", "LA")
+    picture = ImageOps.exif_transpose(picture)
+    if picture.has_transparency_data:
+        colours = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours)
+    picture = picture.convert("L" if is_grey else "RGB")
+    if shape.size is not None and picture.size != (shape.size, shape.size):
+        picture = ImageOps.fit(picture, (shape.size, shape.size), Image.Resampling.BOX)
+    return picture
+
+
+def _channels_last(pixels: Pixels) -> Pixels:
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels

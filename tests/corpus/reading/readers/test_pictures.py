@@ -1,0 +1,199 @@
+"""`--tokenizer pixels`: a picture is a document, pixel by pixel; what is no such picture is named in a sentence."""
+
+import io
+import random
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from revlm.cli import main
+from revlm.corpus import Tokenizer, open_tokenizer, tokenize_corpus
+from revlm.corpus.pictures import PictureShape, document_of, pixels_of
+from revlm.corpus.store import decoded
+from revlm.corpus.store.token_store import TokenStore
+from revlm.corpus.tokenizing.tokenizer import PixelTokenizer
+from revlm.errors import DataError, UsageError
+from revlm.limits import Limits
+
+GENERATOR = np.random.default_rng(0)
+COLOUR = GENERATOR.integers(0, 256, (7, 11, 3), dtype=np.uint8)
+GREY = COLOUR[:, :, 0]
+
+
+def stored(folder: Path, place: Path, **options: object) -> list[np.ndarray]:
+    """The pictures of the store of a folder."""
+    tokenize_corpus(folder, place, tokenizer="pixels", workers=1, replace=True, **options)  # type: ignore[arg-type]
+    store = TokenStore(place)
+    return [pixels_of(b"".join(decoded(store, number))) for number in range(len(store))]
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    (tmp_path / "pictures").mkdir()
+    return tmp_path / "pictures"
+
+
+def test_pixels_are_exact_row_by_row_and_channel_by_channel(pictures: Path, tmp_path: Path) -> None:
+    Image.fromarray(COLOUR).save(pictures / "a colour.PNG")
+    Image.fromarray(GREY).save(pictures / "b.png")
+    Image.fromarray(COLOUR).save(pictures / "c.webp", lossless=True)
+    Image.fromarray(COLOUR).save(pictures / "d.jpg", quality=95)
+    Image.fromarray(COLOUR).quantize(8).save(pictures / "e.png")
+    Image.fromarray(GREY > 127).save(pictures / "f.png")
+    (pictures / "notes.txt").write_text("no picture")
+    found = stored(pictures, tmp_path / "store")
+    expected = [COLOUR, GREY[:, :, None], COLOUR]
+    expected += [np.asarray(Image.open(pictures / "d.jpg")), np.asarray(Image.open(pictures / "e.png").convert("RGB"))]
+    expected += [np.where(GREY > 127, 255, 0)[:, :, None]]
+    assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+    store = TokenStore(tmp_path / "store")
+    assert store.titles[0] == "a colour"
+    tokens = np.concatenate([np.asarray(part) for part in store.texts[0].parts])
+    assert tokens[:11].tolist() == [0, 7, 0, 11, 3, *COLOUR[0, :2].flatten().tolist()]
+    [skipped] = store.skipped()
+    assert (skipped.path, skipped.reason) == ("notes.txt", "not a picture file (.png, .jpg, .jpeg or .webp)")
+
+
+def test_documented_conversions(pictures: Path, tmp_path: Path) -> None:
+    transparent = np.dstack([COLOUR, np.where(GREY > 127, 255, 0).astype(np.uint8)])
+    Image.fromarray(transparent).save(pictures / "a.png")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(COLOUR).save(pictures / "b.png", exif=turned)
+    on_white, upright = stored(pictures, tmp_path / "store")
+    assert np.array_equal(on_white, np.where((GREY > 127)[:, :, None], COLOUR, 255))
+    assert np.array_equal(upright, np.rot90(COLOUR, -1))
+
+
+@pytest.mark.parametrize("size", [5, 7, 20])
+def test_a_size_is_fitted_and_cropped_and_kept_with_the_tokenizer(pictures: Path, tmp_path: Path, size: int) -> None:
+    Image.fromarray(COLOUR).save(pictures / "a.png")
+    Image.fromarray(COLOUR[:7, :7]).save(pictures / "b.png")
+    first, second = stored(pictures, tmp_path / "store", size=size, grey=True)
+    assert first.shape == second.shape == (size, size, 1)
+    if size == 7:  # needs no scaling
+        assert np.array_equal(second[:, :, 0], np.asarray(Image.fromarray(COLOUR[:7, :7]).convert("L")))
+    tokenizer = open_tokenizer(tmp_path / "store")
+    assert tokenizer.pictures == PictureShape(size, is_grey=True)
+    again = tokenize_corpus(pictures, tmp_path / "again", tokenizer=tmp_path / "store")
+    assert again.bytes == 2 * (5 + size * size)
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png(width: int, height: int, depth: int, kind: int, data: bytes = b"") -> bytes:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+
+
+def saved(picture: Image.Image, name: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, name, **options)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+SMALL = Image.fromarray(COLOUR)
+BAD: dict[str, tuple[str, Callable[[], bytes], str]] = {
+    "empty": ("png", lambda: b"", "is not a PNG, JPEG or WebP picture"),
+    "text": ("jpg", lambda: b"not a picture", "is not a PNG, JPEG or WebP picture"),
+    "another format": ("png", lambda: saved(SMALL, "GIF"), "is not a PNG, JPEG or WebP picture"),
+    "truncated": ("png", lambda: saved(SMALL, "PNG")[:-60], "is damaged or truncated"),
+    "truncated jpeg": ("jpeg", lambda: saved(SMALL, "JPEG")[:-80], "is damaged or truncated"),
+    "flipped": ("png", lambda: saved(SMALL, "PNG").replace(b"IDAT", b"IDAX"), "is not a PNG, JPEG or WebP picture"),
+    "bomb": ("png", lambda: png(60_000, 60_000, 8, 2), "has (too many pixels|60,000 x 60,000 pixels)"),
+    "bomb beside pillow's bound": ("png", lambda: png(9_000, 9_000, 8, 0), "has 9,000 x 9,000 pixels, more than"),
+    "too wide": ("png", lambda: png(70_000, 1, 8, 0), "has 70,000 x 1 pixels"),
+    "no pixels": ("png", lambda: png(4, 4, 8, 2), "is damaged or truncated"),
+    "16 bits": ("png", lambda: saved(Image.fromarray(GREY.astype(np.uint16) * 257), "PNG"), "has 16 bits a channel"),
+    "16 bits of colour": ("png", lambda: png(1, 1, 16, 2, b"\0" + b"abcdef"), "has 16 bits a channel"),
+    "cmyk": ("jpg", lambda: saved(SMALL.convert("CMYK"), "JPEG"), r"has colours that are not RGB \(CMYK\)"),
+    "animated png": ("png", lambda: saved(SMALL, "PNG", save_all=True, append_images=[SMALL.rotate(180)]), "animated"),
+    "animated webp": (
+        "webp",
+        lambda: saved(SMALL, "WEBP", save_all=True, append_images=[SMALL.rotate(180)]),
+        "animated",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_cannot_be_a_document_is_named_in_one_sentence(pictures: Path, tmp_path: Path, case: str) -> None:
+    ending, content, message = BAD[case]
+    (pictures / f"bad.{ending}").write_bytes(content())
+    SMALL.save(pictures / "good.png")
+    with pytest.raises(DataError, match=message) as raised:
+        stored(pictures, tmp_path / "store")
+    assert f"bad.{ending}" in str(raised.value)
+    assert "--errors skip" in str(raised.value)
+    assert "\n" not in str(raised.value)
+    [found] = stored(pictures, tmp_path / "store", errors="skip")
+    assert np.array_equal(found, COLOUR)
+
+
+def test_a_higher_limit_reads_a_larger_picture(pictures: Path, tmp_path: Path) -> None:
+    SMALL.save(pictures / "a.png")
+    with pytest.raises(
+        DataError, match=r"has 11 x 7 pixels, more than 300 bytes hold at 4 a pixel; .*--max-line-bytes"
+    ):
+        stored(pictures, tmp_path / "store", limits=Limits(max_line_bytes=300))
+    assert len(stored(pictures, tmp_path / "store", limits=Limits(max_line_bytes=308))) == 1
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_fuzzed_pictures_are_read_or_named(pictures: Path, tmp_path: Path, kind: str) -> None:
+    from revlm.corpus.reading.corpus_files import find_corpus_files
+    from revlm.corpus.reading.documents import stream_documents
+    from revlm.corpus.reading.readers import Reading
+
+    draws, whole = random.Random(kind), saved(SMALL, kind)
+    path = pictures / f"a.{kind.lower()}"
+    for _ in range(60):
+        content = bytearray(whole)
+        for _ in range(draws.randint(1, 4)):
+            content[draws.randrange(min(len(content), 64))] = draws.randrange(256)
+        path.write_bytes(content[: draws.randint(1, len(content))] if draws.random() < 0.3 else content)
+        said = ""
+        try:
+            list(stream_documents(find_corpus_files(path, kind="picture"), Reading(kind="picture")))
+        except DataError as error:
+            said = str(error)
+        assert len(said.splitlines()) <= 1
+
+
+def test_wrong_use_is_one_sentence(pictures: Path, tmp_path: Path) -> None:
+    SMALL.save(pictures / "a.png")
+    for options, message in (
+        ({"tokenizer": "bytes", "size": 8}, "--size and --grey apply to --tokenizer pixels"),
+        ({"grey": True}, "--size and --grey apply to --tokenizer pixels"),
+        ({"tokenizer": "pixels", "binary": True}, "leave one out"),
+        ({"tokenizer": "pixels", "size": 70_000}, "--size 70000 is not a number of pixels"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            tokenize_corpus(pictures, tmp_path / "store", **options)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="save them to a folder"):
+        tokenize_corpus("-", tmp_path / "store", tokenizer="pixels")
+    assert main(["tokenize", str(pictures), "-o", str(tmp_path / "store"), "--tokenizer", "pixels", "--size", "4"]) == 0
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"kind": "pixels"}\n', b'{"kind": "pixels", "begin_id": 256, "size": 0, "grey": true}\n', b"{}"]
+)
+def test_a_tokenizer_of_pictures_is_read_strictly(tmp_path: Path, content: bytes) -> None:
+    PixelTokenizer(PictureShape(64, is_grey=True)).save(tmp_path)
+    assert Tokenizer.load(tmp_path).pictures == PictureShape(64, is_grey=True)
+    (tmp_path / "tokenizer.json").write_bytes(content)
+    with pytest.raises(DataError, match="is not a byte tokenizer"):
+        Tokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("document", [b"", b"\0\1\0\1\2..", document_of(COLOUR)[:-1], document_of(COLOUR) + b"x"])
+def test_only_the_document_of_a_picture_is_one(document: bytes) -> None:
+    with pytest.raises(DataError, match="not a picture"):
+        pixels_of(document)
