@@ -17,11 +17,14 @@ class RevlmCache(Cache):
 
     A batch can be noted without being decoded (`note`), since many callers never continue it; the first continuation
     then decodes it.
+
+    Attributes:
+        precision: that of the matrix products, as in train.precision.
     """
 
     def __init__(self, model: RevLM, rows: int) -> None:
         super().__init__(layers=[])
-        self._model = model
+        self._model, self.precision = model, product_precision(model)
         self._decoders: list[Decoder | None] = [None] * rows
         self._noted: list[list[Tensor]] = [[] for _ in range(rows)]
         # The hidden state of each row's latest token.
@@ -50,8 +53,7 @@ class RevlmCache(Cache):
         self._noted[row] = []
         last, needed = self._last[row], int(real.sum())
         if (decoder := self._decoders[row]) is None:
-            precision = "bf16" if product_dtype(self._model) == torch.bfloat16 else "fp32"
-            decoder = self._decoders[row] = Decoder(self._model, precision=precision)
+            decoder = self._decoders[row] = Decoder(self._model, precision=self.precision)
         hidden, is_masked = last, needed < len(real)
         kept = needed + is_masked  # with the one before the needed ones, for masked columns in front of them
         for block in decoder.extend_in_blocks(tokens):
@@ -100,7 +102,7 @@ class RevlmCache(Cache):
         raise UsageError("tokens cannot be taken back from a decoding cache of revlm: start from an empty one")
 
 
-def product_dtype(model: RevLM) -> torch.dtype:
-    """Returns the dtype of the weights of the stack's linear maps, in which their products are computed."""
+def product_precision(model: RevLM) -> str:
+    """Returns the precision of the matrix products, bf16 or fp32, which is that of the stack's linear maps."""
     linear = (module for module in model.stack.modules() if isinstance(module, torch.nn.Linear))
-    return next(linear).weight.dtype
+    return "bf16" if next(linear).weight.dtype == torch.bfloat16 else "fp32"

@@ -15,7 +15,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.utils import cached_file
 
 from revlm.errors import StorageError, UsageError
-from revlm.huggingface.cache import RevlmCache, product_dtype
+from revlm.huggingface.cache import RevlmCache, product_precision
 from revlm.huggingface.configuration import RevlmConfig
 from revlm.model import RevLM, evaluating, tile_tokens
 from revlm.model.precision import autocast
@@ -108,11 +108,11 @@ class RevlmForCausalLM(PreTrainedModel, GenerationMixin):
             # Switching every module twice takes a tenth of a small model's token.
             with evaluating(self.model) if self.model.training else torch.no_grad():
                 hidden = cache.extend(input_ids, real, keep)[:, columns - (input_ids.shape[1] - keep)]
-                with self._products():
+                with self._products(cache.precision):
                     logits = self.model.logits(hidden.flatten(0, 1)).float().unflatten(0, hidden.shape[:2])
         else:
             documents = torch.arange(len(input_ids), device=input_ids.device)[:, None].expand_as(real)[real]
-            with self._products():
+            with self._products(product_precision(self.model)):
                 hidden = self._hidden(input_ids[real], documents)
                 if labels is not None:
                     loss = self._loss(hidden, labels[real], documents, num_items_in_batch)
@@ -155,12 +155,12 @@ class RevlmForCausalLM(PreTrainedModel, GenerationMixin):
         return logits.masked_fill(within[:, columns, None] < 0, 0.0)
 
     @contextmanager
-    def _products(self) -> Iterator[None]:
-        """Computes matrix products in the dtype of the weights; an autocast of the caller's stays."""
-        if product_dtype(self.model) != torch.bfloat16:
+    def _products(self, precision: str) -> Iterator[None]:
+        """Computes matrix products in bf16 where the weights are; an autocast of the caller's stays."""
+        if precision != "bf16":
             yield
             return
-        with autocast("bf16", self.model.head_weight.device):
+        with autocast(precision, self.model.head_weight.device):
             yield
 
     def get_input_embeddings(self) -> nn.Embedding:
