@@ -163,16 +163,20 @@ def tokenize(
             max_line_bytes=max_line_bytes,
         ),
     }
+    of_no_text = {"--binary": binary, "--size": size, "--grey": grey}
     training: dict[str, Any] = {"vocab_size": vocab_size, "character_coverage": character_coverage}
     if show_removed:
         if as_json:
             raise UsageError("--show-removed prints text, not JSON: leave --json out")
-        _refuse({"--binary": binary}, "--show-removed shows how texts are cleaned, and bytes are not")
+        _refuse(
+            {**of_no_text, "--tokenizer pixels": tokenizer == "pixels"},
+            "--show-removed shows how texts are cleaned, and bytes and pictures are not",
+        )
         _print_removed(open_source(corpus, **reading, shard=part))
         return
     if only_tokenizer:
         _refuse(
-            {"--tokenizer": tokenizer, "--binary": binary, "--shard": shard, "--deduplicate": deduplicate},
+            {"--tokenizer": tokenizer, **of_no_text, "--shard": shard, "--deduplicate": deduplicate},
             "--only-tokenizer trains a tokenizer on the whole corpus and stores no tokens",
         )
         folder = output_dir or default_output(corpus, "-tokenizer")

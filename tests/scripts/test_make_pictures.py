@@ -1,6 +1,7 @@
 """`make_pictures.py`: a tile that repeats, shapes on it, and the bits per dimension of PNG."""
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ def test_a_tile_repeats_and_differs_between_pictures() -> None:
     pictures = [make_pictures.wallpaper(generator, 32) for _ in range(8)]
     assert all(picture.shape == (32, 32, 1) for picture in pictures)
     assert all((picture[8:] == picture[:-8]).mean() > 0.5 for picture in pictures)
-    assert all((one != other).mean() > 0.5 for one, other in zip(pictures, pictures[1:], strict=False))
+    assert all((one != other).mean() > 0.5 for one, other in pairwise(pictures))
 
 
 def test_the_seed_decides_the_pixels_and_the_cost_of_png_is_printed(

@@ -4,9 +4,10 @@
            -> documents -> events: the pieces of each text, then its title, source and cleaning
     a file -> readers: one per file name extension, within limits, a text at a time -> cleaning, gutenberg
 
-`refusing` alone decides whether unusable input becomes an error or an entry in the list of skipped texts. `documents`
-alone turns an exception of a reader into the error of its file. `store_folder` recognizes token stores, which hold no
-texts. A new format is one reader and one line of `readers.READERS`.
+A document is a text, the bytes of a file or a picture (`DocumentKind`): the tokenizer says which, and only texts are
+cleaned. `refusing` alone decides whether unusable input becomes an error or an entry in the list of skipped texts.
+`documents` alone turns an exception of a reader into the error of its file. `store_folder` recognizes token stores,
+which hold no texts. A new format is one reader and one line of `readers.READERS`.
 """
 
 from revlm.corpus.reading.documents import Document, read_documents, stream_documents

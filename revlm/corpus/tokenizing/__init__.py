@@ -3,7 +3,7 @@
     text -> parts (cutting) -> words -> ids (tokenizer) -> chunks, verified, in several processes (encoding, workers)
     corpus -> sample -> tokenizer (training), whose model SentencePiece trains (sentencepiece_training)
 
-`tokenizer` depends on no corpus; `training` reads one.
+`tokenizer` reads no corpus; `training` reads one.
 """
 
 from revlm.corpus.tokenizing.tokenizer import (

@@ -180,6 +180,9 @@ def test_wrong_use_is_one_sentence(pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="save them to a folder"):
         tokenize_corpus("-", tmp_path / "store", tokenizer="pixels")
     assert main(["tokenize", str(pictures), "-o", str(tmp_path / "store"), "--tokenizer", "pixels", "--size", "4"]) == 0
+    assert main(["tokenize", str(pictures), "--show-removed", "--tokenizer", "pixels"]) == 2
+    assert main(["tokenize", str(pictures), "--show-removed", "--grey"]) == 2
+    assert main(["tokenize", str(pictures), "--only-tokenizer", "--size", "4"]) == 2
 
 
 @pytest.mark.parametrize(
