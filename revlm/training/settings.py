@@ -13,6 +13,7 @@ import torch
 
 from revlm.corpus import Corpus
 from revlm.errors import UsageError
+from revlm.model.kinds import KINDS
 from revlm.ops.compiled import library
 from revlm.ops.triton import availability
 from revlm.recipe import Recipe
@@ -87,6 +88,17 @@ def decides_examples(key: str) -> bool:
     Examples of another length go on at the same position.
     """
     return key in {"seed", "corpus"} or (key.startswith("data.") and not key.startswith("data.seq_len"))
+
+
+def hashes_alike(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether the hash layers of two models of the same shapes have the same buckets in each round."""
+    hashes = any(KINDS[kind].hashes for kind in new["model.layers"])
+    return not hashes or _buckets_of_rounds(old) == _buckets_of_rounds(new)
+
+
+def _buckets_of_rounds(settings: Mapping[str, Any]) -> list[int]:
+    numbers = settings["model.n_buckets"]
+    return [numbers] * settings["model.n_rounds"] if isinstance(numbers, int) else list(numbers)
 
 
 def _shown(settings: Mapping[str, Any], key: str) -> str:

@@ -10,7 +10,7 @@ from revlm.model import RevLM
 from revlm.recipe import Recipe
 from revlm.runs import Start
 from revlm.runs.own import settings_of_recipe
-from revlm.training.settings import changes
+from revlm.training.settings import changes, hashes_alike
 
 _MOST_NAMED = 3
 
@@ -30,8 +30,9 @@ def load_start(start: Start, model: RevLM, recipe: Recipe, corpus: Corpus) -> No
             else f"tokenize the texts again with `revlm tokenize CORPUS --tokenizer {tokenizer}`"
         )
         raise DataError(f"the tokens of {corpus.name} are not those of the tokenizer of {start.path}: {remedy}")
-    if differing := _differing(start.weights, model.state_dict()):
-        own = {key: value for key, value in settings_of_recipe(recipe).items() if key.startswith("model.")}
+    differing, own = _differing(start.weights, model.state_dict()), settings_of_recipe(recipe)
+    if differing or not hashes_alike(start.settings, own):
+        own = {key: value for key, value in own.items() if key.startswith("model.")}
         theirs = {key: value for key, value in start.settings.items() if key.startswith("model.")}
         changed = "; ".join(f"{key}: {change}" for key, change in changes(theirs, own).items())
         raise UsageError(

@@ -26,7 +26,7 @@ from revlm.training.optimizer import (
 )
 from revlm.training.ranks import AgreedError, Ranks
 from revlm.training.schedule import Schedule
-from revlm.training.settings import OPERATIONS, changes, decides_examples, operations_on, settings_of
+from revlm.training.settings import OPERATIONS, changes, decides_examples, hashes_alike, operations_on, settings_of
 from revlm.training.starting import load_start
 from revlm.training.step import Record, Totals, TrainStep
 from revlm.training.validation import Validator
@@ -191,7 +191,8 @@ class Trainer:
     def _require_compatible(self, checkpoint: Checkpoint, changed: list[str], allow_change: bool) -> None:
         listed = "; ".join(changed)
         old, new = checkpoint.tensors["model"], self.model.state_dict()
-        if {name: tensor.shape for name, tensor in old.items()} != {name: each.shape for name, each in new.items()}:
+        fit = {name: tensor.shape for name, tensor in old.items()} == {name: each.shape for name, each in new.items()}
+        if not fit or not hashes_alike(checkpoint.state["settings"], self._settings):
             raise StorageError(
                 f"the weights of {checkpoint.path} no longer fit the model ({listed}): restore the old values of model "
                 "and tokenizer, or give another output_dir for a new run"
