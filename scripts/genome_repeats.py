@@ -2,7 +2,7 @@
 
     scripts/genome_repeats.py runs/genome runs/genome-local --repeats data/texts/genome/repeats.tsv
 
-The last bases of the chromosome are scored in one pass; by default as many as an example of training has. A repeat
+The last bases of the chromosome are scored in one pass; by default those held out from training. A repeat
 counts where its source lies within them too, from its 33rd base on: before that nobody can know that it is one.
 """
 
@@ -48,7 +48,7 @@ def repeated_places(repeats: list[PlantedRepeat], start: int, end: int) -> npt.N
 def main(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Runs on the chromosome.")],
     repeats: Annotated[Path, typer.Option(help="The table of the planted repeats.")],
-    bases: Annotated[int | None, typer.Option(min=2, help="Bases that are scored; default: data.seq_len.")] = None,
+    bases: Annotated[int | None, typer.Option(min=2, help="Bases that are scored; default: those held out.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
     """Show the bits per base of planted repeats, and of the other bases."""
@@ -58,7 +58,7 @@ def main(
         trained = load_model(folder, device)
         store = TokenStore(trained.recipe.data.paths[0])
         tokens = np.concatenate([np.asarray(part) for part in store.texts[0].parts]).astype(np.int32)
-        start = max(1, len(tokens) - (bases or trained.recipe.data.seq_len))
+        start = max(1, len(tokens) - (bases or int(len(tokens) * trained.recipe.data.validation)))
         text = Text(store.titles[0], int(tokens[start - 1]), tokens[start:])
         scorer = Scorer(trained.model, autocast(trained.recipe.train.precision, trained.device))
         bits = scorer.text_losses(text.inputs(len(text)), text.tokens) / np.log(2)
