@@ -38,8 +38,8 @@ class Model(Section):
     n_rounds: Annotated[int, Field(ge=1, le=64)] = 4
     """independent hashes of an lsh layer; a token attends to the union of their windows"""
     n_buckets: Annotated[int | tuple[int, ...] | Literal["auto"], BeforeValidator(_buckets)] = "auto"
-    """buckets of one hash: a power of two from 4 to 65536, a list of them (one for each round), or auto (from coarse to
-    fine, derived from seq_len, window and n_rounds)"""
+    """buckets of one hash: a power of two from 4 to 65536, a list of them (one for each round), or auto (derived from
+    seq_len and window)"""
     successor_values: bool = True
     """an lsh layer also reads the successor of each token that it attends to"""
     reversible: bool = True

@@ -1,6 +1,6 @@
 import pytest
 
-from revlm.model import automatic_buckets, resolve_model, tile_tokens
+from revlm.model import tile_tokens
 from revlm.recipe import Model
 
 
@@ -17,19 +17,3 @@ def test_a_tile_on_cuda_is_long_and_a_given_one_is_kept() -> None:
     assert tile_tokens(recipe, "auto", "cuda") == 16384
     assert tile_tokens(recipe, "auto", "cpu") == 896
     assert tile_tokens(recipe, 100, "cuda") == 100
-
-
-def test_automatic_buckets_go_from_coarse_to_fine() -> None:
-    assert automatic_buckets(8192, window=64, n_rounds=4) == (16, 64, 512, 8192)
-    assert automatic_buckets(2**20, window=64, n_rounds=4) == (16, 64, 1024, 16384)
-    assert automatic_buckets(8192, window=64, n_rounds=2) == (16, 8192)
-    assert automatic_buckets(8192, window=64, n_rounds=1) == (128,)
-
-
-@pytest.mark.parametrize("n_rounds", [1, 2, 3, 64])
-@pytest.mark.parametrize("window", [1, 7, 64, 2**24])
-@pytest.mark.parametrize("seq_len", [2, 3, 100, 2**13, 10**6])
-def test_automatic_buckets_are_numbers_that_a_recipe_takes(seq_len: int, window: int, n_rounds: int) -> None:
-    found = resolve_model(Model(window=window, n_rounds=n_rounds), seq_len).n_buckets
-    assert Model(n_rounds=n_rounds, n_buckets=found).n_buckets == found
-    assert list(found) == sorted(found)
