@@ -40,6 +40,8 @@ class Model(Section):
     n_buckets: Annotated[int | tuple[int, ...] | Literal["auto"], BeforeValidator(_buckets)] = "auto"
     """buckets of one hash: a power of two from 4 to 65536, a list of them (one for each round), or auto (derived from
     seq_len and window)"""
+    hash_ngram: Literal[1, 2] = 1
+    """what an lsh layer hashes of a token: its key (1), or the sum of its key and the previous token's (2)"""
     successor_values: bool = True
     """an lsh layer also reads the successor of each token that it attends to"""
     reversible: bool = True

@@ -12,7 +12,12 @@ HEAD_DIM = 16
 
 
 def network(
-    layers: tuple[LayerKind, ...], *, n_rounds: int = 2, successor_values: bool = True, n_layers: int = 2
+    layers: tuple[LayerKind, ...],
+    *,
+    n_rounds: int = 2,
+    successor_values: bool = True,
+    hash_ngram: int = 1,
+    n_layers: int = 2,
 ) -> RevLM:
     recipe = Model(
         d_model=2 * HEAD_DIM,
@@ -24,6 +29,7 @@ def network(
         n_rounds=n_rounds,
         n_buckets=(4, 64, 4, 16)[:n_rounds],
         successor_values=successor_values,
+        hash_ngram=hash_ngram,
         attention_block=16,
     )
     model = RevLM(recipe, vocab_size=50, seed=1, tile=24)

@@ -17,6 +17,7 @@ def model(
     n_rounds: int = 2,
     n_buckets: int | tuple[int, ...] | str = "auto",
     successor_values: bool = True,
+    hash_ngram: int = 1,
     dropout: float = 0.0,
     bits: int = 20,
 ) -> RevLM:
@@ -30,6 +31,7 @@ def model(
         n_rounds=n_rounds,
         n_buckets=n_buckets,
         successor_values=successor_values,
+        hash_ngram=hash_ngram,
         reversible=reversible,
         dropout=dropout,
         attention_block=16,

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from revlm.model import RevLM
+from revlm.model.kinds import KINDS
 from revlm.model.parts.context import Context
 from tests.model.networks import example, model
 
@@ -20,15 +21,22 @@ PREFIXES = (1, 2, 8, 9, 10, 47, 48, 49, 50, 51, 52, 96, 97, 150, 180)
 STEPS = 16 * 2.0**-20
 
 PATTERNS = pytest.mark.parametrize(
-    "pattern", [("local",), ("lsh",), ("full",), ("local", "lsh"), ("full", "own values")], ids="-".join
+    "pattern",
+    [("local",), ("lsh",), ("full",), ("local", "lsh"), ("full", "own values"), ("lsh", "pairs")],
+    ids="-".join,
 )
 
 
 def network_of(pattern: tuple[str, ...]) -> RevLM:
     """A network whose documents are many windows long, also within a bucket: more members than the window holds."""
-    kinds = tuple(kind for kind in pattern if kind != "own values")
+    kinds = tuple(kind for kind in pattern if kind in KINDS)
     return model(
-        kinds, n_layers=4, n_rounds=3, n_buckets=(4, 64, 16), successor_values="own values" not in pattern
+        kinds,
+        n_layers=4,
+        n_rounds=3,
+        n_buckets=(4, 64, 16),
+        successor_values="own values" not in pattern,
+        hash_ngram=2 if "pairs" in pattern else 1,
     ).eval()
 
 

@@ -51,9 +51,11 @@ def test_runs_and_single_tokens_give_the_forward_pass_at_every_position(
     assert_close(torch.cat(found), whole(model, inputs))
 
 
-@pytest.mark.parametrize("layers", [("local",), ("full",), ("lsh",), ("local", "lsh")])
-def test_runs_and_single_tokens_may_take_turns(layers: tuple[LayerKind, ...]) -> None:
-    model = network(layers, n_rounds=3).double()
+@pytest.mark.parametrize(
+    ("layers", "hash_ngram"), [(("local",), 1), (("full",), 1), (("lsh",), 1), (("lsh",), 2), (("local", "lsh"), 2)]
+)
+def test_runs_and_single_tokens_may_take_turns(layers: tuple[LayerKind, ...], hash_ngram: int) -> None:
+    model = network(layers, n_rounds=3, hash_ngram=hash_ngram).double()
     inputs, stack = tokens(), CachedStack(model, torch.float64)
     found = []
     for turn, run in enumerate(inputs.split([1, 2, 20, 1, 1, 30, 5, 40, 3, TOKENS - 103])):

@@ -10,7 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from revlm.model.kinds.kind import Kind
+from revlm.model.parts import hashed_keys
 from revlm.model.parts.context import Context, LayerStatistics
+from revlm.model.parts.hashed_keys import hash_with_previous, with_previous
 from revlm.model.parts.heads import Rotary, Temperature, WriteHeads, memory_of_writing
 from revlm.model.parts.memory import (
     FULL_BYTES,
@@ -38,6 +40,7 @@ class HashAttention(Mix):
         super().__init__()
         self.window, self.block = recipe.window, recipe.attention_block
         self.n_buckets, self.layer = buckets_of_rounds(recipe), layer
+        self.hashes_pairs = recipe.hash_ngram == 2
         self.temperature = Temperature(recipe.n_heads)
         self.sink = nn.Parameter(torch.zeros(recipe.n_heads))
 
@@ -65,7 +68,11 @@ class HashAttention(Mix):
         self, k: Float[Tensor, "heads tokens head_dim"], context: Context
     ) -> Int[Tensor, "heads rounds tokens"]:
         """Returns the bucket of each key, the number of its pair (document, hash)."""
-        hashed = hash_buckets(k, context.rotations(self.layer), self.n_buckets)
+        rotations = context.rotations(self.layer)
+        if self.hashes_pairs:
+            hashed = hash_with_previous(k, context.starts, rotations, self.n_buckets)
+        else:
+            hashed = hash_buckets(k, rotations, self.n_buckets)
         return hashed.add_(context.document_ids.int() * max(self.n_buckets))
 
     @torch.no_grad()
@@ -104,7 +111,10 @@ class HashCache(SuccessorCache):
         """Returns the new tokens' output, by the operation of training, over their buckets' rings and themselves."""
         queries = self._take_unmixed()
         records = self._kept.records
-        bucket = hash_buckets(records[-queries:, :, 0].transpose(0, 1), self._rotations, self._mix.n_buckets)
+        hashed = records[-queries:, :, 0].transpose(0, 1)
+        if self._mix.hashes_pairs:  # slot 0 holds zeros: the first token has none before it
+            hashed = with_previous(hashed, records[-queries - 1 : -1, :, 0].transpose(0, 1))
+        bucket = hash_buckets(hashed, self._rotations, self._mix.n_buckets)
         # The token before them is in no ring yet; it is pushed with them, all but the last.
         waiting, pending = bucket, 0
         if self.latest_bucket is not None:
@@ -139,9 +149,10 @@ class HashCache(SuccessorCache):
             return self._compiled_step(self._read.project(normed))
         if self.latest_bucket is not None:
             self._rings.push(self._rings.rows(self.latest_bucket), self._kept.latest_slots)
+        previous = self._kept.latest[:, :, 0].transpose(0, 1)
         k, v = self._read.own(normed)
         q = self._append(k, v)
-        self.latest_bucket = bucket = self._hash_few(q)
+        self.latest_bucket = bucket = self._hash_few(with_previous(q, previous) if self._mix.hashes_pairs else q)
         slots = self._rings.of_rows(self._rings.rows(bucket)).flatten(2).sort(-1).values
         visible = slots > 0
         visible[..., 1:] &= slots[..., 1:] != slots[..., :-1]  # a token found in several rounds counts once
@@ -168,6 +179,7 @@ class HashCache(SuccessorCache):
             rings=self._rings.slots,
             scale=self._mix.temperature(),
             sink=self._mix.sink,
+            hashes_pairs=self._mix.hashes_pairs,
         )
         return out
 
@@ -242,6 +254,7 @@ def _memory_of_mixing(sizes: LayerSizes) -> MixMemory:
     hashing = min(sizes.tokens, HASH_TILE) * (
         FULL_BYTES * sizes.d_model + sizes.n_heads * (FULL_BYTES * sizes.directions + 60 * sizes.n_rounds)
     )
+    summing = hashed_keys.workspace_bytes(sizes.d_model, sizes.tokens) if sizes.hash_ngram == 2 else 0
     return MixMemory(
         read=2 * whole,
         mixed=whole,
@@ -250,7 +263,7 @@ def _memory_of_mixing(sizes: LayerSizes) -> MixMemory:
         summed=whole if by_pytorch else 0,
         gradients=0 if over else 2 * whole,
         overwritten=2 * whole if over else 0,
-        forward_workspace=max(forward, hashing) if by_pytorch else forward,
+        forward_workspace=max(forward, summing + hashing if by_pytorch else summing),
         backward_workspace=backward,
     )
 

@@ -33,14 +33,15 @@ class Context:
     statistics: dict[int, LayerStatistics] | None = None
 
     @cached_property
-    def _starts(self) -> Int[Tensor, "documents"]:
+    def starts(self) -> Int[Tensor, "documents"]:
+        """The position of the first token of each document."""
         changes = self.document_ids[1:] != self.document_ids[:-1]
         return torch.nn.functional.pad(changes.nonzero()[:, 0] + 1, (1, 0))
 
     @cached_property
     def bounds(self) -> list[tuple[int, int]]:
         """The start and stop of each document."""
-        starts = self._starts.tolist()
+        starts = self.starts.tolist()
         return list(zip(starts, [*starts[1:], self.document_ids.shape[0]], strict=True))
 
     def ends_within(self, span: slice) -> bool:
@@ -56,4 +57,4 @@ class Context:
         """The position of each token in its document, from 0."""
         device = self.document_ids.device
         lengths = torch.tensor([stop - start for start, stop in self.bounds], device=device)
-        return torch.arange(len(self.document_ids), device=device) - self._starts.repeat_interleave(lengths)
+        return torch.arange(len(self.document_ids), device=device) - self.starts.repeat_interleave(lengths)

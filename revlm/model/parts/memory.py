@@ -44,6 +44,7 @@ class LayerSizes:
     product_bytes: int
     dropout: bool
     successor_values: bool
+    hash_ngram: int
     device_kind: str
 
     @property

@@ -39,12 +39,14 @@ def hash_layer_token(
     rings: Int[Tensor, "rings window"],
     scale: Float[Tensor, "heads"],
     sink: Float[Tensor, "heads"],
+    hashes_pairs: bool = False,
 ) -> tuple[Float[Tensor, "heads samples head_dim"], Int[Tensor, "heads samples rounds"]]:
     """Returns the attention's output for each sample's next token, and the token's buckets.
 
     `projected` holds its keys, not normalized, and values; its records are written to the slots from `first_slot` on.
     First the previous token, in the slots just before and with `latest_bucket` (None: there is none), is pushed into
-    its rings; then the token attends to the rings of its own buckets.
+    its rings; then the token attends to the rings of its own buckets. With `hashes_pairs` the sum of the key and
+    that of the previous token is hashed.
 
     Raises:
         UsageError: an argument's shape or dtype does not fit; the message names it.
@@ -85,6 +87,7 @@ def hash_layer_token(
         factors=factors.data_ptr(),
         projected=projected.data_ptr(),
         epsilon=UNIT_EPSILON,
+        hashes_pairs=hashes_pairs,
         records=records.data_ptr(),
         rings=rings.data_ptr(),
         directions=hash_few.directions.data_ptr(),

@@ -101,6 +101,7 @@ class HashToken(ctypes.Structure):
         *_numbers("slot", "threads"),
         *_addresses("factors", "projected"),
         ("epsilon", ctypes.c_double),
+        ("hashes_pairs", ctypes.c_int64),
         *_addresses("records", "rings", "directions", "latest_bucket", "bucket", "scale", "sink", "out"),
     ]
 
