@@ -66,6 +66,7 @@ def test_a_file_elsewhere_is_another_file(name: str) -> None:
         archive_of({"package/a.txt": bytes(range(256)) * 40})[:-200],
         archive_of({"package/a.txt": b"a"})[:20],
     ],
+    ids=["empty", "four bytes", "zip", "empty gzip", "no tar", "cut at its end", "cut at its head"],
 )
 def test_what_is_no_whole_archive_is_refused(archive: bytes) -> None:
     with pytest.raises(SourceFailure):
