@@ -79,7 +79,7 @@ def verify_command(run: Run = None, as_json: AsJson = False) -> None:
 @app.command("export")
 def export_command(
     target: Annotated[
-        Path | None, typer.Argument(metavar="[TARGET]", **PATH, help="The new file or folder to write; or give -o.")
+        Path | None, typer.Argument(metavar="TARGET", **PATH, help="The new file or folder to write; or give -o.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="TARGET", **PATH, help="The new file or folder to write.")
@@ -87,7 +87,10 @@ def export_command(
     run: Run = None,
     step: Step = None,
     layout: Annotated[
-        str, typer.Option("--format", metavar="NAME", help="safetensors: a file of weights; huggingface: a folder.")
+        str,
+        typer.Option(
+            "--format", metavar="NAME", help="Layout: safetensors (a file of weights) or huggingface (a folder)."
+        ),
     ] = "safetensors",
     licence: Annotated[
         str, typer.Option("--license", metavar="ID", help="The hub's identifier of the licence, for the model card.")

@@ -94,7 +94,7 @@ def test_version(capsys):
         (["recipes", "bad.yaml"], 2, "model.widnow: unknown key, did you mean model.window?"),
         (["checkpoint"], 2, "Missing command (see `revlm checkpoint --help`)"),
         (["checkpoint", "prune", "--keep-last", "0"], 2, "--keep-last"),
-        (["checkpoint", "export"], 2, "Missing argument 'FILE'"),
+        (["checkpoint", "export"], 2, "the target is missing or given twice"),
         (["tokenize", "missing"], 3, "missing"),
         (["checkpoint", "list"], 6, "no run under ./runs: train one first with `revlm train demo`"),
         (["checkpoint", "verify", "--run", "elsewhere"], 6, "no run in elsewhere"),

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.colors import to_hex
 
 
 @dataclass(frozen=True)
@@ -27,6 +25,9 @@ class Theme:
 
     def depth_colors(self, count: int) -> list[str]:
         """That many colours from dark to light, for lines with an order."""
+        from matplotlib import colormaps  # a page without pictures needs no matplotlib
+        from matplotlib.colors import to_hex
+
         return [to_hex(colormaps["viridis"](place)) for place in np.linspace(*self.depth_range, count)]
 
 
