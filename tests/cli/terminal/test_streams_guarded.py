@@ -254,8 +254,7 @@ def test_a_table_never_cuts_a_number(capsys: pytest.CaptureFixture[str], width: 
 
 def hang_up(ignored: bool) -> None:
     """Sends this process SIGHUP twice in the midst of its second step, as the kernel and the shell both do."""
-    if ignored:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)  # ignored as nohup does, or never
     for _ in range(2):
         SignalAt("SIGHUP", "backward", 3)
 
