@@ -43,7 +43,7 @@ class Model(Section):
     hash_ngram: Literal[1, 2] = 1
     """what an lsh layer hashes of a token: its key (1), or the sum of its key and the previous token's (2)"""
     successor_values: bool = True
-    """an lsh layer also reads the successor of each token that it attends to"""
+    """lsh and full layers also read the successor of each token that they attend to; false: its own value alone"""
     reversible: bool = True
     """recompute activations in the backward pass instead of storing them"""
     stream_fraction_bits: Annotated[int, Field(ge=8, le=26)] = 20
