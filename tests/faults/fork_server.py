@@ -48,6 +48,7 @@ def run(request: dict[str, Any], said: int, report: Any) -> int:
     os.chdir(request["folder"])
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(said, 2)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where `nohup` started the tests
     spool.COMMIT_BYTES = 1  # tokenizing writes every document down by itself
     began = time.monotonic()
     kill = KillAt(-1 if request["kill_at"] is None else request["kill_at"]) if request["points"] else None

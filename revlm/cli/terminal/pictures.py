@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from revlm.corpus.pictures import HEADER_BYTES, Pixels, document_bytes, header_of, pixels_of
-from revlm.errors import DataError, UsageError
+from revlm.errors import DataError, RevlmError, UsageError
 
 if TYPE_CHECKING:
     from revlm.corpus import Tokenizer
@@ -79,6 +79,8 @@ def _document(picture: Path, tokenizer: "Tokenizer") -> bytes:
     try:
         [found] = read_picture(picture, Reading(kind="picture", pictures=tokenizer.pictures))
         return b"".join(found.pieces)
-    except (UnusableFileError, OSError) as error:
+    except RevlmError:
+        raise
+    except Exception as error:  # whatever a damaged file makes of Pillow
         problem = error if isinstance(error, UnusableFileError) else unreadable(picture, error)
         raise DataError(f"the picture {picture} {problem.reason}; {problem.remedy}") from error
