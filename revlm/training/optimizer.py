@@ -74,7 +74,7 @@ def _require_fit(model: nn.Module, state: Mapping[str, Tensor]) -> None:
         if key in _KEYS and value.shape == shape and value.dtype == torch.float32:
             found.add((of, key))
     whole = {(of, key) for of, _ in found for key in (_MUON if (of, *_MUON) in found else _ADAMW)}
-    if not state or len(found) != len(state) or found != whole:
+    if len(found) != len(state) or found != whole:
         raise StorageError(
             "the optimizer's state in the checkpoint does not fit the weights: restore the checkpoint, or resume from "
             "another one"

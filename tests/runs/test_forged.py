@@ -61,7 +61,6 @@ FORGED = {
     "place": _state("corpus", to=[1]),
     "counters": _state("counters", to=None),
     "count": _state("counters", "trained_tokens", to="x"),
-    "no moments": _tensors("optimizer", None),
     "small moments": _tensors("optimizer", lambda tensor: torch.tensor(1.0)),
     "whole numbers": _tensors("optimizer", torch.Tensor.long),
     "no random numbers": _tensors("random", None),
