@@ -136,9 +136,9 @@ def _limit_thread_spinning() -> None:
 def _limit_kernel_caches() -> None:
     """Limits how many kernels oneDNN keeps, unless the user has set it.
 
-    oneDNN, which multiplies bf16 matrices on CPUs, builds a kernel for each shape and keeps 1,024 of them; PyTorch keeps
-    1,024 more. Where each example has a length of its own, that is 11 MB more after every step, up to a gigabyte. A step
-    uses about twenty. Both read their variable at the first product.
+    oneDNN, which multiplies bf16 matrices on CPUs, builds a kernel for each shape and keeps 1,024 of them; PyTorch
+    keeps 1,024 more. Where each example has a length of its own, that is 11 MB more after every step, up to a gigabyte.
+    A step uses about twenty. Both read their variable at the first product.
     """
     for capacity in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(capacity, "64")
