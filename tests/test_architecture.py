@@ -259,7 +259,7 @@ def test_the_mathematics_knows_no_files(module: str) -> None:
 
 
 def test_only_its_own_file_knows_a_tracker_and_only_a_recipe_loads_it() -> None:
-    libraries = {"tensorboard", "trackio"}
+    libraries = {"tensorboard", "trackio", "wandb"}
     found = {(each.module, each.target.partition(".")[0]) for each in imports_of(PACKAGE_FOLDER)}
     assert {pair for pair in found if pair[1] in libraries} == {
         (f"revlm.runs.trackers.{library}", library) for library in libraries
