@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment
 
 from revlm.report.pictures.picture import WIDE_PIXELS, sources
+from revlm.report.pictures.sampled import draw_sample
 from revlm.report.pictures.theme import DARK, LIGHT, Theme
 from revlm.templates import template_environment
 from revlm.text import figure_text, human_bytes, human_count, human_duration, visible_text
@@ -33,7 +34,11 @@ def _environment() -> Environment:
         "figure": figure_text,
     }
     environment.filters |= helpers
-    environment.globals |= {"wide_pixels": WIDE_PIXELS, "run_colors": len(LIGHT.runs)}
+    environment.globals |= {
+        "wide_pixels": WIDE_PIXELS,
+        "run_colors": len(LIGHT.runs),
+        "sampled_picture": draw_sample,
+    }
     return environment
 
 
