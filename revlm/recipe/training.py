@@ -86,10 +86,11 @@ class Evaluate(Section):
     """steps between evaluations; 0: never"""
     max_tokens: Count | None = None
     """held-out tokens scored at each evaluation; null: all"""
-    prompts: Annotated[tuple[Prompt, ...], Field(strict=False)] = ("It was",)
-    """prompts continued at each evaluation"""
+    prompts: Annotated[tuple[Prompt, ...], Field(strict=False)] | None = None
+    """prompts continued at each evaluation: texts, or picture files whose last rows are sampled; null: "It was", or the
+    first four held-out pictures"""
     sample_tokens: Count = 64
-    """tokens of each sample"""
+    """tokens of each sample; of a picture, as many whole rows as they make up, at least one"""
     temperature: Annotated[float, Field(ge=0, le=100)] = 0.8
     """temperature of the samples; 0: always the likeliest token"""
 
