@@ -6,8 +6,10 @@ A step sums the gradients of its examples over all ranks, and applies the optimi
 import hashlib
 import math
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -25,19 +27,26 @@ Record = dict[str, Any]
 
 
 class Totals(NamedTuple):
-    """Totals over the examples of a step, on all ranks; `epoch` is that of the last example."""
+    """Totals over the examples of a step, on all ranks; `epoch` is that of the last example.
+
+    `document_tokens` are the tokens of each document, one after the other.
+    """
 
     tokens: int
     documents: int
     target_bytes: int
     epoch: int
+    document_tokens: tuple[int, ...]
 
     @classmethod
     def of(cls, examples: Sequence[Example], ranks: Ranks) -> Self:
         """Returns the totals of a step, given this rank's examples."""
-        each = ranks.gather_in_order([(len(one), len(one.titles), one.target_bytes, one.epoch) for one in examples])
-        tokens, documents, target_bytes, epochs = zip(*each, strict=True)
-        return cls(sum(tokens), sum(documents), sum(target_bytes), epochs[-1])
+        own = [
+            (len(one), len(one.titles), one.target_bytes, one.epoch, np.bincount(one.document_ids).tolist())
+            for one in examples
+        ]
+        tokens, documents, target_bytes, epochs, lengths = zip(*ranks.gather_in_order(own), strict=True)
+        return cls(sum(tokens), sum(documents), sum(target_bytes), epochs[-1], tuple(chain.from_iterable(lengths)))
 
 
 class TrainStep:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from revlm.model.kinds.kind import Kind
 from revlm.model.parts.cache import Cache, joined
 from revlm.model.parts.context import Context
+from revlm.model.parts.flops import flops_of_pairs, pairs_in_window
 from revlm.model.parts.heads import (
     ReadQueriesKeysValues,
     Rotary,
@@ -154,6 +155,11 @@ def cache(sublayer: Sublayer, rotations: Tensor | None, dtype: torch.dtype) -> L
     return LocalCache(sublayer.read, sublayer.mix, dtype)
 
 
+def flops(recipe: ModelRecipe, tokens: int) -> int:
+    """Returns the FLOPs of one layer's attention over a document: each query has a window of keys, its own included."""
+    return flops_of_pairs(recipe.d_model, pairs_in_window(tokens, recipe.window))
+
+
 def memory(sizes: LayerSizes, weights: Weights) -> AttentionMemory:
     """Returns the bytes of one sublayer in a training step."""
     forward, backward = (
@@ -189,4 +195,4 @@ def memory(sizes: LayerSizes, weights: Weights) -> AttentionMemory:
     )
 
 
-LOCAL = Kind(layer=layer, cache=cache, memory=memory)
+LOCAL = Kind(layer=layer, cache=cache, memory=memory, flops=flops)

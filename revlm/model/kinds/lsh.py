@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from revlm.model.kinds.kind import Kind
 from revlm.model.parts import hashed_keys
 from revlm.model.parts.context import Context, LayerStatistics
+from revlm.model.parts.flops import flops_of_pairs, pairs_in_window
 from revlm.model.parts.hashed_keys import hash_with_previous, with_previous
 from revlm.model.parts.heads import Rotary, Temperature, WriteHeads, memory_of_writing
 from revlm.model.parts.memory import (
@@ -28,7 +29,7 @@ from revlm.model.parts.successors import ReadKeysValues, SuccessorCache, memory_
 from revlm.model.shape import buckets_of_rounds
 from revlm.ops.attention import attention_with_log_sum_exp, bucket_statistics, one_token, workspace_bytes
 from revlm.ops.attention.one_query import one_query_attention
-from revlm.ops.hashing import HashOfFew, hash_buckets
+from revlm.ops.hashing import HashOfFew, directions_of, hash_buckets
 from revlm.ops.hashing.reference import TILE as HASH_TILE
 from revlm.recipe import Model as ModelRecipe
 
@@ -223,6 +224,17 @@ def cache(sublayer: Sublayer, rotations: Tensor | None, dtype: torch.dtype) -> H
     return HashCache(sublayer.read, sublayer.mix, rotations, dtype)
 
 
+def flops(recipe: ModelRecipe, tokens: int) -> int:
+    """Returns the FLOPs of one layer's attention over a document.
+
+    Each query has the windows of all rounds, the most that it can have: how many it has depends on the buckets. The
+    hashes are products of keys with random directions, which have no gradient.
+    """
+    pairs = pairs_in_window(tokens - 1, recipe.n_rounds * recipe.window)
+    hashing = 2 * recipe.d_model * directions_of(buckets_of_rounds(recipe)) * tokens
+    return flops_of_pairs(recipe.d_model, pairs) + hashing
+
+
 def memory(sizes: LayerSizes, weights: Weights) -> AttentionMemory:
     """Returns the bytes of one sublayer in a training step."""
     return AttentionMemory(
@@ -271,4 +283,4 @@ def _memory_of_mixing(sizes: LayerSizes) -> MixMemory:
     )
 
 
-LSH = Kind(layer=layer, cache=cache, memory=memory, hashes=True)
+LSH = Kind(layer=layer, cache=cache, memory=memory, flops=flops, hashes=True)
