@@ -105,7 +105,7 @@ def test_a_size_is_fitted_and_cropped_and_kept_with_the_tokenizer(pictures: Path
 def test_a_damaged_tag_beside_the_orientation_changes_nothing(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "a title"
-    tags = exif.tobytes().replace(b"\x01\x0e\x00\x02", b"\x01\x0e\x00\x07")  # the type of the title
+    tags = exif.tobytes().replace(b"\x01\x0e\x00\x02", b"\x01\x00\x00\x02")  # a width that is a text
     Image.fromarray(COLOUR).save(tmp_path / "a.png", exif=tags)
     assert np.array_equal(pixels_of(picture_document(tmp_path / "a.png", PictureShape())), np.rot90(COLOUR, -1))
 
