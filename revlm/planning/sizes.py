@@ -18,6 +18,9 @@ from revlm.ops.linear_cross_entropy import TILE as LOSS_TILE
 from revlm.recipe import LayerKind, Recipe
 from revlm.recipe import Model as ModelRecipe
 
+GRADIENT_BUFFER_BYTES = 25 * 2**20
+"""Gradients that ranks sum at once; PyTorch's `DistributedDataParallel` takes as many."""
+
 
 @dataclass(frozen=True)
 class Sizes(LayerSizes):

@@ -12,7 +12,7 @@ from revlm.model.parts import feed_forward
 from revlm.model.parts.memory import FULL_BYTES, AttentionMemory, StageMemory
 from revlm.ops.linear_cross_entropy import workspace_bytes as loss_workspace_bytes
 from revlm.planning.ledger import Ledger
-from revlm.planning.sizes import Sizes
+from revlm.planning.sizes import GRADIENT_BUFFER_BYTES, Sizes
 from revlm.recipe import LayerKind
 
 # Muon updates one matrix at a time: the update in full precision, and three tensors of its size in bf16 to
@@ -33,17 +33,15 @@ def replay_step(sizes: Sizes, in_heap: Collection[str] = (), holes: Holes = lamb
     ledger.allocate("optimizer", FULL_BYTES * sizes.optimizer_elements)
     ledger.allocate("data", 3 * 4 * sizes.tokens * (sizes.micro_batches + sizes.examples_ahead))
     of_weights = FULL_BYTES * sizes.parameters
-    if sizes.processes > 1:  # the buckets of `DistributedDataParallel`
-        ledger.allocate("gradients", of_weights)
     # The second micro-batch is like all later ones: accumulated gradients exist from its start.
     for micro_batch in range(min(sizes.micro_batches, 2)):
         _MicroBatch(sizes, ledger, holes).run()
         if micro_batch > 0:
             ledger.free("gradients", of_weights)
-    if sizes.processes > 1:  # the gradients are views of the buckets
-        ledger.free("gradients", of_weights)
     ledger.trim()
     with ledger.phase("optimizer"):
+        if sizes.processes > 1:
+            ledger.transient("gradients", min(GRADIENT_BUFFER_BYTES, of_weights))
         if sizes.muon:
             ledger.transient("optimizer", _MUON_BYTES * sizes.largest_matrix)
     return ledger

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from revlm.recipe.section import Count, Device, Every, RecipePath, Section, Share, Size
 
-LoggingBackend = Literal["console", "jsonl", "tensorboard", "trackio"]
+LoggingBackend = Literal["console", "jsonl", "tensorboard", "trackio", "wandb"]
 Prompt = Annotated[str, StringConstraints(min_length=1)]
 
 
@@ -116,7 +116,8 @@ class Logging(Section):
     backends: Annotated[tuple[LoggingBackend, ...], Field(strict=False)] = ("console", "jsonl")
     """console: the terminal; jsonl: metrics.jsonl in the run folder, required to resume and to report; tensorboard:
     tensorboard/ in the run folder (pip install revlm[tensorboard]); trackio: its database on this machine
-    (pip install revlm[trackio])"""
+    (pip install revlm[trackio]); wandb: wandb/ in the run folder, or its server with WANDB_MODE=online
+    (pip install revlm[wandb])"""
 
     @model_validator(mode="after")
     def _journal_is_written(self) -> Self:

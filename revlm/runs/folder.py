@@ -80,6 +80,16 @@ class RunFolder:
         return self.path / files.TRACKIO
 
     @property
+    def wandb(self) -> Path:
+        """The folder of wandb's files."""
+        return self.path / files.WANDB
+
+    @property
+    def wandb_run(self) -> Path:
+        """The id of the run at wandb and the name of its files, as JSON."""
+        return self.path / files.WANDB_RUN
+
+    @property
     def checkpoints(self) -> Path:
         """The folder of checkpoints."""
         return self.path / files.CHECKPOINTS

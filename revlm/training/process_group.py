@@ -1,12 +1,11 @@
 """Several ranks, connected by `torch.distributed`.
 
-Control messages are JSON over gloo, on the CPU. `DistributedDataParallel` reduces gradients, over NCCL between GPUs.
+Control messages are JSON over gloo, on the CPU. Gradients are summed over NCCL between GPUs.
 """
 
-import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
@@ -14,20 +13,18 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
-from torch.nn.parallel import DistributedDataParallel
 
 from revlm.errors import RankError, RemoteRankError, UsageError, exit_code_of, is_out_of_memory
 from revlm.launch import Launch
 from revlm.runs import choose_device
+from revlm.training.gradients import sum_gradients
 from revlm.training.ranks import AgreedError, Ranks
 
 T = TypeVar("T")
 
-# Timeouts for a rank that hangs; one that ends is noticed at once, because its connections close. While gradients are
-# reduced, all ranks are in the same backward pass, whose duration follows from the forward pass. Other messages may
-# have to wait for a rank whose examples are far longer.
-_GRADIENT_TIMEOUT = timedelta(minutes=20)
-_BACKWARD_PER_FORWARD = 20  # a backward pass takes about three times its forward pass; machines vary
+# Timeouts for a rank that hangs; one that ends is noticed at once, because its connections close. All ranks sum
+# gradients at the same time. Control messages may have to wait for a rank whose examples are far longer.
+_SUM_TIMEOUT = timedelta(minutes=20)
 _CONTROL_TIMEOUT = timedelta(hours=2)
 
 
@@ -38,7 +35,7 @@ class _ProcessGroupRanks(Ranks):
         super().__init__(launch)
         with self.exchange():
             store, rank, world_size = next(
-                rendezvous(launch.address, launch.rank, launch.world_size, timeout=_GRADIENT_TIMEOUT)
+                rendezvous(launch.address, launch.rank, launch.world_size, timeout=_SUM_TIMEOUT)
             )
             dist.init_process_group(
                 "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
@@ -46,9 +43,14 @@ class _ProcessGroupRanks(Ranks):
                 store=dist.PrefixStore(f"attempt {launch.attempt}", store),
                 rank=rank,
                 world_size=world_size,
-                timeout=_GRADIENT_TIMEOUT,
+                timeout=_SUM_TIMEOUT,
             )
             self._control = dist.new_group(backend="gloo", timeout=_CONTROL_TIMEOUT)
+
+    def close(self) -> None:
+        """Destroys the groups and drops them, so that their threads end now and not while the interpreter does."""
+        dist.destroy_process_group()
+        del self._control
 
     def gather(self, value: T) -> list[T]:
         content = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
@@ -105,24 +107,9 @@ class _ProcessGroupRanks(Ranks):
         torch.cuda.set_device(number)
         return torch.device("cuda", number)
 
-    def parallel(self, model: nn.Module) -> nn.Module:
-        device = next(model.parameters()).device
-        # No communication in forward passes: a rank that fails in one leaves no other waiting. PyTorch 2.13 renamed it.
-        names = inspect.signature(DistributedDataParallel).parameters.keys()
-        buffers = "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"
-        options: dict[str, Any] = {buffers: False, "gradient_as_bucket_view": True}
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         with self.exchange():
-            parallel = DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None, **options)
-        parallel.register_comm_hook(None, _sum_gradients)
-        return parallel
-
-    def no_sync(self, parallel: nn.Module) -> AbstractContextManager[None]:
-        assert isinstance(parallel, DistributedDataParallel)
-        return parallel.no_sync()
-
-    def set_backward_timeout(self, forward_seconds: float) -> None:
-        slowest = max(self.gather(forward_seconds))
-        dist.distributed_c10d._set_pg_timeout(gradient_timeout(slowest), dist.group.WORLD)
+            sum_gradients(parameters, dist.all_reduce)
 
     @contextmanager
     def exchange(self) -> Iterator[None]:
@@ -150,30 +137,9 @@ def join_ranks(launch: Launch) -> Iterator[Ranks]:
     except RankError:
         raise  # the other ranks are gone: there is no group left to destroy
     except BaseException:
-        dist.destroy_process_group()
+        ranks.close()
         raise
-    dist.destroy_process_group()
-
-
-def gradient_timeout(forward_seconds: float) -> timedelta:
-    """Returns how long to wait for the other ranks' gradients, from the seconds of the slowest rank's forward pass."""
-    return max(_GRADIENT_TIMEOUT, timedelta(seconds=_BACKWARD_PER_FORWARD * forward_seconds))
-
-
-def _sum_gradients(state: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
-    """Sums gradients over the ranks, one parameter at a time.
-
-    The order of summation depends on an element's position in the buffer, and `DistributedDataParallel` repacks its
-    buckets after the first step. If whole buckets were summed, a resumed run would differ in the last bits.
-    """
-    sums = [dist.all_reduce(gradient, async_op=True).get_future() for gradient in bucket.gradients()]
-
-    def summed(done: torch.futures.Future[list[torch.futures.Future[Any]]]) -> Tensor:
-        for each in done.value():
-            each.wait()  # raises its exception; on CUDA, later work then waits for it
-        return bucket.buffer()
-
-    return torch.futures.collect_all(sums).then(summed)
+    ranks.close()
 
 
 def _name_of(dtype: torch.dtype) -> str:

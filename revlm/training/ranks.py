@@ -4,7 +4,7 @@ Every rank calls the same methods of `Ranks` in the same order. The class here i
 no cost; `process_group` implements several ranks.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from itertools import zip_longest
 from typing import ClassVar, TypeVar, cast
@@ -107,20 +107,8 @@ class Ranks:
         """
         return choose_device(word)
 
-    def parallel(self, model: nn.Module) -> nn.Module:
-        """Returns the model wrapped so that its backward pass sums the gradients of all ranks."""
-        return model
-
-    def no_sync(self, parallel: nn.Module) -> AbstractContextManager[None]:
-        """For the forward and backward passes of the block, gradients accumulate on each rank without being summed."""
-        return nullcontext()
-
-    def set_backward_timeout(self, forward_seconds: float) -> None:
-        """Call before a backward pass that sums gradients, with the duration of this rank's forward pass.
-
-        The timeout is proportional to the slowest rank's forward pass, so that a rank with a short example does not
-        give up on one with a long example.
-        """
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Sums each parameter's gradient over all ranks; one that a rank does not have counts as zero there."""
 
     def exchange(self) -> AbstractContextManager[None]:
         """Wraps a block that communicates through `torch.distributed`; raises RankError if a rank is gone."""

@@ -5,7 +5,6 @@ A step sums the gradients of its examples over all ranks, and applies the optimi
 
 import hashlib
 import math
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self
 
@@ -58,7 +57,6 @@ class TrainStep:
     ) -> None:
         self._recipe, self._model, self._optimizer = recipe, model, optimizer
         self._ranks, self._meter, self._raise_if_stopped = ranks, meter, raise_if_stopped
-        self._parallel = ranks.parallel(model)
         self._device = model.head_weight.device
 
     def update(self, examples: Sequence[Example], first: int, totals: Totals, rate: float) -> Record:
@@ -72,35 +70,24 @@ class TrainStep:
         losses: list[float] = []
         streams: list[float] = []
         own_layers: list[Record] = []
-        # All ranks start the first forward pass or none does: in it, they agree on how gradients are packed in buckets.
-        self._ranks.run_on_all(self._raise_if_stopped)
 
-        def forward(index: int, example: Example) -> Tensor:
-            if index > 0:
+        def accumulate() -> None:
+            for index, example in enumerate(examples):
                 self._raise_if_stopped()
-            place = self._ranks.rank + index * self._ranks.world_size
-            loss, largest = self._forward(example, first + place, with_statistics=place == 0)
-            losses.append(float(loss.detach()))
-            streams.append(largest)
-            if place == 0:
-                uses = sorted(self._model.statistics.items())
-                own_layers.extend({"layer": layer, **vars(use)} for layer, use in uses)
-            return loss
+                place = self._ranks.rank + index * self._ranks.world_size
+                loss, largest = self._forward(example, first + place, with_statistics=place == 0)
+                losses.append(float(loss.detach()))
+                streams.append(largest)
+                if place == 0:
+                    uses = sorted(self._model.statistics.items())
+                    own_layers.extend({"layer": layer, **vars(use)} for layer, use in uses)
+                self._backward(loss, totals.tokens)
 
-        def all_but_last_backward() -> tuple[Tensor, float]:
-            for index, example in enumerate(examples[:-1]):
-                with self._ranks.no_sync(self._parallel):
-                    self._backward(forward(index, example), totals.tokens)
-            start = time.perf_counter()
-            loss = forward(len(examples) - 1, examples[-1])
-            return loss, time.perf_counter() - start
-
-        loss, forward_seconds = self._ranks.run_on_all(all_but_last_backward)
-        self._ranks.set_backward_timeout(forward_seconds)
-        with self._ranks.exchange():
-            self._backward(loss, totals.tokens)
-            return_freed_memory()
-            with self._meter.phase("optimizer"):
+        self._ranks.run_on_all(accumulate)
+        return_freed_memory()
+        with self._meter.phase("optimizer"):
+            self._ranks.sum_gradients(self._model.parameters())
+            with self._ranks.exchange():
                 norm = self._step(rate, examples)
         nats = sum(self._ranks.gather_in_order(losses))
         layers = self._ranks.broadcast(lambda: own_layers)
@@ -121,7 +108,7 @@ class TrainStep:
         if self._ranks.world_size > 1 and self._recipe.model.dropout > 0:
             torch.manual_seed(_dropout_seed(self._recipe.seed, drawn))
         with self._meter.phase("forward"), autocast(self._recipe.train.precision, self._device):
-            hidden = self._parallel(inputs, document_ids, step=drawn, with_statistics=with_statistics)
+            hidden = self._model(inputs, document_ids, step=drawn, with_statistics=with_statistics)
             loss = self._model.loss(hidden, targets)
         assert self._model.fixed is not None
         self._model.fixed.check_range()

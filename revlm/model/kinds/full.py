@@ -39,9 +39,10 @@ class FullAttention(Mix):
     def forward(self, *read: Tensor, context: Context) -> Float[Tensor, "heads tokens head_dim"]:
         """Returns the attention's output from q, k, v (or k, v where queries are keys) [heads, tokens, head_dim]."""
         q, k, v = read if len(read) == 3 else (read[0], *read)
-        scale, lengths = self.temperature(), [stop - start for start, stop in context.bounds]
+        scale, sink = self.temperature()[context.heads], None if self.sink is None else self.sink[context.heads]
+        lengths = [stop - start for start, stop in context.bounds]
         documents = [
-            exact_attention(*of_document, scale=scale, sink=self.sink)
+            exact_attention(*of_document, scale=scale, sink=sink)
             for of_document in zip(*(each.split(lengths, dim=1) for each in (q, k, v)), strict=True)
         ]
         return documents[0] if len(documents) == 1 else torch.cat(documents, dim=1)

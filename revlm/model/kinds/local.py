@@ -35,6 +35,8 @@ class LocalAttention(Mix):
     def __init__(self, n_heads: int, window: int, block: int) -> None:
         super().__init__()
         self.window, self.block = window, block
+        # Whole blocks, so that the attention of a run of tokens works on the same blocks as that of all tokens.
+        self.rows_before = -(-(window - 1) // block) * block
         self.temperature = Temperature(n_heads)
         self.sink = nn.Parameter(torch.zeros(n_heads))
 

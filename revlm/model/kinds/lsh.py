@@ -47,28 +47,28 @@ class HashAttention(Mix):
     def forward(self, *read: Tensor, context: Context) -> Float[Tensor, "heads tokens head_dim"]:
         """Returns the attention's output from k, v [heads, tokens, head_dim]."""
         k, v = read
-        bucket = self.buckets(k.detach(), context)
+        bucket, sink = self.buckets(k.detach(), context), self.sink[context.heads]
         out, log_sum_exp = attention_with_log_sum_exp(
             k,
             k,
             v,
             bucket,
             window=self.window,
-            scale=self.temperature(),
-            sink=self.sink,
+            scale=self.temperature()[context.heads],
+            sink=sink,
             include_self=False,
             block=self.block,
             may_overwrite=True,
         )
         if context.statistics is not None and self.layer not in context.statistics:
-            context.statistics[self.layer] = self._statistics(bucket, log_sum_exp)
+            context.statistics[self.layer] = self._statistics(bucket, log_sum_exp, sink)
         return out
 
     def buckets(
         self, k: Float[Tensor, "heads tokens head_dim"], context: Context
     ) -> Int[Tensor, "heads rounds tokens"]:
         """Returns the bucket of each key, the number of its pair (document, hash)."""
-        rotations = context.rotations(self.layer)
+        rotations = context.rotations(self.layer)[context.heads]
         if self.hashes_pairs:
             hashed = hash_with_previous(k, context.starts, rotations, self.n_buckets)
         else:
@@ -77,9 +77,12 @@ class HashAttention(Mix):
 
     @torch.no_grad()
     def _statistics(
-        self, bucket: Int[Tensor, "heads rounds tokens"], log_sum_exp: Float[Tensor, "heads tokens"]
+        self,
+        bucket: Int[Tensor, "heads rounds tokens"],
+        log_sum_exp: Float[Tensor, "heads tokens"],
+        sink: Float[Tensor, "heads"],
     ) -> LayerStatistics:
-        sink_share = float(torch.exp(self.sink[:, None] - log_sum_exp).mean())
+        sink_share = float(torch.exp(sink[:, None] - log_sum_exp).mean())
         return LayerStatistics(*bucket_statistics(bucket, self.window), sink_share)
 
 
