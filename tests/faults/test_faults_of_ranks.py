@@ -110,7 +110,7 @@ def test_a_kill_of_one_rank_ends_the_other_with_what_to_do(copies: Copies, expec
     ended = run(here, before=kill)
     assert [each.code for each in ended] == [1, -signal.SIGKILL]
     [sentence] = said(ended)
-    assert "another of the 2 ranks of this run has ended or does not respond" in sentence
+    assert "rank 1 of the 2 ranks of this run has ended or does not respond" in sentence
     assert sentence.endswith("run the same command again to resume from the newest checkpoint")
     assert [each.code for each in run(here)] == [0, 0]
     assert_undisturbed(outcome(here), expected, here)

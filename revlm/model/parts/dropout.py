@@ -44,7 +44,7 @@ class Draw:
 class Dropout(nn.Dropout):
     """Dropout (Srivastava et al., 2014) with the numbers of a `Draw`; without one, the identity."""
 
-    def forward(self, x: Float[Tensor, "tile d_model"], draw: Draw | None = None) -> Float[Tensor, "tile d_model"]:  # type: ignore[override]
+    def forward(self, x: Float[Tensor, "tile d_model"], draw: Draw | None = None) -> Float[Tensor, "tile d_model"]:
         """Returns a tile with some numbers zeroed and the others scaled by 1 / (1 - p), in training."""
         if draw is None or not self.training or self.p == 0:
             return x
