@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _end_without_threads(exit_code: int) -> NoReturn:
-    """Ends the process: a thread of gloo may still wait for a rank that hangs, and the interpreter would wait for it."""
+    """Ends the process at once: the interpreter would wait for threads of gloo, which may wait for a lost rank."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(exit_code)
