@@ -26,7 +26,7 @@ _BASES = np.frombuffer(b"ACGT", np.uint8)
 _ORDER = 5
 _CONCENTRATION = 10.0  # of the Dirichlet distribution that each context's probabilities are drawn from
 _SHORTEST, _LONGEST = 300, 3_000
-_NEAREST = 4_000  # bases between the beginnings of a repeat and its source, at least
+_NEAREST = 3_100  # bases between the beginnings of a repeat and its source, at least
 _LINE_BASES = 70
 
 Bases = npt.NDArray[np.uint8]
@@ -56,7 +56,7 @@ def markov_bases(generator: np.random.Generator, length: int) -> Bases:
 
 
 def plant_repeats(
-    generator: np.random.Generator, bases: Bases, share: float, divergence: float
+    generator: np.random.Generator, bases: Bases, share: float, divergence: float, farthest: int
 ) -> Iterator[PlantedRepeat]:
     """Replaces about `share` of the bases, from left to right, by copies of earlier segments; yields each copy.
 
@@ -69,7 +69,8 @@ def plant_repeats(
         end = start + int(generator.integers(_SHORTEST, _LONGEST, endpoint=True))
         if end > len(bases):
             return
-        distance = int(np.exp(generator.uniform(np.log(_NEAREST), np.log(max(start, _NEAREST + 1)))))
+        most = max(min(start, farthest), _NEAREST + 1)
+        distance = int(np.exp(generator.uniform(np.log(_NEAREST), np.log(most))))
         source = max(0, start - distance)
         copy = bases[source : source + end - start].copy()
         changed = generator.random(len(copy)) < divergence
@@ -91,12 +92,15 @@ def main(
     bases: Annotated[int, typer.Option(min=1, help="Length of the chromosome.")] = 4_600_000,
     repeats: Annotated[float, typer.Option(min=0.001, max=0.9, help="Share of the bases that lies in repeats.")] = 0.2,
     divergence: Annotated[float, typer.Option(min=0, max=1, help="Share of a repeat's bases drawn again.")] = 0.01,
+    farthest: Annotated[
+        int | None, typer.Option(min=_NEAREST, help="Bases from a source to its repeat, at most; default: any number.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bases.")] = 0,
 ) -> None:
     """Make a chromosome with planted repeats."""
     generator = np.random.default_rng(seed)
     made = markov_bases(generator, bases)
-    planted = list(plant_repeats(generator, made, repeats, divergence))
+    planted = list(plant_repeats(generator, made, repeats, divergence, farthest or bases))
     table = "start\tend\tsource\n" + "".join(f"{each.start}\t{each.end}\t{each.source}\n" for each in planted)
     with storage_errors(f"writing {output}"):
         output.mkdir(parents=True, exist_ok=True)

@@ -91,6 +91,7 @@ def _root(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line, by default this process's, and returns its exit code; an error prints one sentence."""
     _limit_thread_spinning()
+    _limit_kernel_caches()
     _enable_expandable_segments()
     arguments, debug = _split_off_debug(sys.argv[1:] if arguments is None else arguments)
     with guarded_streams():
@@ -139,6 +140,17 @@ def _limit_thread_spinning() -> None:
     """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = "1000"
+
+
+def _limit_kernel_caches() -> None:
+    """Limits how many kernels oneDNN keeps, unless the user has set it.
+
+    oneDNN, which multiplies bf16 matrices on CPUs, builds a kernel for each shape and keeps 1,024 of them; PyTorch
+    keeps 1,024 more. Where each example has a length of its own, that is 11 MB more after every step, up to a gigabyte.
+    A step uses about twenty. Both read their variable at the first product.
+    """
+    for capacity in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(capacity, "64")
 
 
 def _rank_prefix() -> str:

@@ -19,12 +19,16 @@ TILE = 2048
 
 @dataclass(frozen=True)
 class Score:
-    """A sum of cross-entropies in nats, and the number of targets, bytes and documents."""
+    """A sum of cross-entropies in nats, and the number of targets, bytes and documents.
+
+    `header_bytes` are those of the bytes that describe a picture, and are none of its values.
+    """
 
     nats: float = 0.0
     tokens: int = 0
     bytes: int = 0
     documents: int = 0
+    header_bytes: int = 0
 
     def __add__(self, other: Self) -> Self:
         return type(self)(
@@ -32,6 +36,7 @@ class Score:
             self.tokens + other.tokens,
             self.bytes + other.bytes,
             self.documents + other.documents,
+            self.header_bytes + other.header_bytes,
         )
 
     @property
@@ -43,6 +48,11 @@ class Score:
     def bits_per_byte(self) -> float:
         """Bits per UTF-8 byte of the targets."""
         return self.nats / math.log(2) / max(self.bytes, 1)
+
+    @property
+    def bits_per_dimension(self) -> float:
+        """Bits per value of pictures: those of the headers count, as they do in a file, but headers have no values."""
+        return self.nats / math.log(2) / max(self.bytes - self.header_bytes, 1)
 
 
 @torch.no_grad()

@@ -5,8 +5,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from revlm import __version__
 from revlm.errors import StorageError, UsageError
 from revlm.generation import TrainedModel
@@ -14,6 +12,7 @@ from revlm.recipe import Recipe
 from revlm.recipe.yaml_text import write_yaml
 from revlm.records import Evaluation, Step, Validation, read_journal, read_record
 from revlm.runs import RunFolder
+from revlm.templates import template_environment
 from revlm.text import human_bytes, human_count, visible_text
 
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
@@ -33,14 +32,7 @@ def model_card(trained: TrainedModel, run: str | os.PathLike[str], licence: str)
             f"the licence {licence!r} is no identifier of the hub: give one such as apache-2.0, or unknown"
         )
     folder, recipe = RunFolder(Path(run)), trained.recipe
-    environment = Environment(
-        loader=PackageLoader("revlm.huggingface"),
-        autoescape=False,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = template_environment("revlm.huggingface", autoescape=False)
     environment.filters["count"] = human_count
     return environment.get_template("card.md.j2").render(
         licence=licence,

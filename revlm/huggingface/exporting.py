@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from revlm.huggingface.configuration import RevlmConfig
 from revlm.huggingface.modeling import RevlmForCausalLM
 from revlm.huggingface.tokenization import RevlmTokenizer, padding_id, silent_ids
 from revlm.runs import ExportedModel
-from revlm.storage import Folder, require_free_space, staging_name, storage_errors, sync_file
+from revlm.storage import Folder, require_free_space, staged_folder, storage_errors, sync_file
 
 _CARD = "README.md"
 _OTHER_BYTES = 1 << 22  # tokenizer, configuration and card
@@ -56,22 +56,13 @@ def export_model(
     with storage_errors(f"writing {target}"), Folder(target.absolute().parent) as parent:
         weight_bytes = sum(tensor.nbytes for tensor in trained.model.state_dict().values())
         require_free_space(parent.path, weight_bytes + _OTHER_BYTES, f"the model {target}", "give another folder")
-        staging = staging_name(target.name)
-        try:
-            with parent.make(staging) as folder:
-                with _no_progress_bars():
-                    model.save_pretrained(folder.path)
-                RevlmTokenizer(tokenizer=tokenizer).save_pretrained(folder.path)
-                folder.write_new(_CARD, card.encode())
-                for name in folder.names():
-                    sync_file(folder.path / name)
-                folder.sync()
-            parent.rename(staging, target.name)
-        except BaseException:
-            with suppress(OSError):
-                parent.remove(staging)
-            raise
-        parent.sync()
+        with staged_folder(parent, target.name) as folder:
+            with _no_progress_bars():
+                model.save_pretrained(folder.path)
+            RevlmTokenizer(tokenizer=tokenizer).save_pretrained(folder.path)
+            folder.write_new(_CARD, card.encode())
+            for name in folder.names():
+                sync_file(folder.path / name)
     return target
 
 

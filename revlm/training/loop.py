@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from revlm.corpus import open_corpus, require_undamaged
 from revlm.errors import Interrupted
@@ -225,7 +225,7 @@ def _records(
         ranks.run_on_rank0(lambda: _interrupt(cause))
 
 
-def _log(log: RunLog, record: Record, ranks: Ranks, samples: Sequence[Mapping[str, str]] = ()) -> None:
+def _log(log: RunLog, record: Record, ranks: Ranks, samples: Sequence[Mapping[str, Any]] = ()) -> None:
     ranks.run_on_rank0(lambda: log.append(record, samples))
 
 

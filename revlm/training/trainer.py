@@ -124,7 +124,7 @@ class Trainer:
             **result,
         }
 
-    def evaluate(self) -> tuple[Record, list[dict[str, str]]]:
+    def evaluate(self) -> tuple[Record, list[dict[str, Any]]]:
         """Returns the record of an evaluation on held-out documents, and the samples that the recipe asks for."""
         record = {
             "event": "evaluate",

@@ -196,7 +196,9 @@ def _number(record: Mapping[str, Any], key: str, form: str, width: int = 0) -> s
 
 
 def _snippet(record: Mapping[str, Any], width: int) -> str:
-    """The start of a sample on one line, prompt first."""
+    """The start of a sample on one line, prompt first; of a picture what it completes."""
     prompt, text = record.get("prompt", ""), record.get("text", "")
+    if picture := record.get("picture"):
+        return f"picture {prompt}, rows from {picture['rows'] + 1}: `revlm report` shows it"
     line = " ".join((prompt + text.removeprefix(prompt)).split())
     return line if len(line) <= width else line[: width - 1] + "…"

@@ -27,10 +27,11 @@ def numbers(record: Shown) -> dict[str, float]:
 
 
 def texts(record: Shown) -> dict[str, str]:
-    """The samples of a record by name, prompt and continuation as one text."""
+    """The samples of a record by name, prompt and continuation as one text; pictures are left to the report."""
     if not isinstance(record, Samples):
         return {}
-    return {f"samples/{place}": sample.prompt + sample.text for place, sample in enumerate(record.samples, start=1)}
+    numbered = enumerate(record.samples, start=1)
+    return {f"samples/{place}": each.prompt + each.text for place, each in numbered if each.picture is None}
 
 
 def markdown_block(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from revlm.corpus.reading.hub.address import HubAddress
 from revlm.corpus.reading.hub.errors import no_such_column
+from revlm.corpus.reading.readers.forwarding import ForwardingFile
 from revlm.corpus.reading.readers.parquet_rows import ParquetFile, Row, columns_to_read, names_in
 from revlm.corpus.reading.readers.raw import Reading
 
@@ -79,23 +80,8 @@ class DatasetRows:
             yield {name: table[name][0] for name in table.column_names}
 
 
-class _Steps(io.RawIOBase):
+class _Steps(ForwardingFile):
     """A file whose reads request at most `_REQUEST_BYTES` each."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
 
     def readinto(self, into: Any) -> int:
         view = memoryview(into)

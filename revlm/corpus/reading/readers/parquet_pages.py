@@ -5,12 +5,12 @@ A page says in its header how large it expands, and a reader takes as much memor
 Source: the Parquet format (Apache), "PageHeader" in parquet.thrift.
 """
 
-import io
 from bisect import bisect_right
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import IO
 
+from revlm.corpus.reading.readers.forwarding import ForwardingFile
 from revlm.corpus.reading.readers.parquet_footer import Chunk, ParquetError
 from revlm.corpus.reading.readers.thrift import I32, Struct, read_struct
 from revlm.limits import DEFAULT_LIMITS, Limits
@@ -29,11 +29,12 @@ _KIND, _UNCOMPRESSED, _COMPRESSED, _VALUES_WITHIN = 1, 2, 3, (5, 7, 8)
 _HEADER = Struct({_KIND: I32, _UNCOMPRESSED: I32, _COMPRESSED: I32} | dict.fromkeys(_VALUES_WITHIN, Struct({1: I32})))
 
 
-class CheckedPages(io.RawIOBase):
+class CheckedPages(ForwardingFile):
     """A file whose reads are looked through for headers of pages, once it is told where `pages_of` columns are."""
 
     def __init__(self, file: IO[bytes], limits: Limits) -> None:
-        self._file, self._limits = file, limits
+        super().__init__(file)
+        self._limits = limits
         self._starts: list[int] = []
         self._pages: list[_Pages] = []
 
@@ -62,18 +63,6 @@ class CheckedPages(io.RawIOBase):
         if index >= 0:
             self._pages[index].feed(position, content)
         return content
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
 
 
 class _Pages:

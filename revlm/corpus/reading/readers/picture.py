@@ -11,9 +11,10 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from revlm.corpus.pictures import LONGEST_SIDE, PictureShape, Pixels, document_of
 from revlm.corpus.reading.readers.opened import opened
-from revlm.corpus.reading.readers.raw import RawBytes, Reading, UnusableFileError, why
+from revlm.corpus.reading.readers.raw import RawBytes, Reading, UnusableFileError, unreadable, why
+from revlm.errors import DataError
+from revlm.pictures import LONGEST_SIDE, PictureShape, Pixels, document_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -32,6 +33,16 @@ def read_picture(path: Path, reading: Reading) -> Iterator[RawBytes]:
         content = picture_in(path, file, reading)
         pieces = (content[start : start + _PIECE_BYTES] for start in range(0, len(content), _PIECE_BYTES))
         yield RawBytes(pieces, path.stat().st_size)
+
+
+def picture_document(path: Path, shape: PictureShape) -> bytes:
+    """Returns the document of the picture in a file; raises DataError where there is none that can be read."""
+    try:
+        with opened(path) as file:
+            return picture_in(path, file, Reading(kind="picture", pictures=shape))
+    except (UnusableFileError, OSError) as error:
+        problem = error if isinstance(error, UnusableFileError) else unreadable(path, error)
+        raise DataError(f"the picture {path} {problem.reason}; {problem.remedy}") from error
 
 
 def picture_in(path: Path, file: IO[bytes], reading: Reading) -> bytes:

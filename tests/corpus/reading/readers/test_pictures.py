@@ -13,12 +13,12 @@ from PIL import Image
 
 from revlm.cli import main
 from revlm.corpus import Tokenizer, open_tokenizer, tokenize_corpus
-from revlm.corpus.pictures import PictureShape, document_of, pixels_of
 from revlm.corpus.store import decoded
 from revlm.corpus.store.token_store import TokenStore
 from revlm.corpus.tokenizing.tokenizer import PixelTokenizer
 from revlm.errors import DataError, UsageError
 from revlm.limits import Limits
+from revlm.pictures import PictureShape, document_of, pixels_of
 
 GENERATOR = np.random.default_rng(0)
 COLOUR = GENERATOR.integers(0, 256, (7, 11, 3), dtype=np.uint8)
