@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from revlm.model.parts.context import Context
 from revlm.model.parts.sublayer import Sublayer
-from revlm.model.sequence import ALONE, Sequence
+from revlm.model.sequence import SINGLE, SequenceGroup
 from revlm.model.tiles import Gradients, Kept, SublayerPass, sublayer_parameters
 from revlm.ops.fixed_point import FixedPoint
 
@@ -33,7 +33,7 @@ class ReversibleStack(nn.Module):
         self.fraction_bits, self.reversible, self.tile = fraction_bits, reversible, tile
 
     def forward(
-        self, embedding: Float[Tensor, "tokens d_model"], context: Context, sequence: Sequence = ALONE
+        self, embedding: Float[Tensor, "tokens d_model"], context: Context, sequence: SequenceGroup = SINGLE
     ) -> tuple[Float[Tensor, "tokens d_model"], FixedPoint]:
         """Returns the sum of the two final streams, and the `FixedPoint` that tracks their range.
 
