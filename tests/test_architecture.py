@@ -24,16 +24,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "imports": set(),
     "storage": {"errors"},
     "gutenberg": set(),
+    "pictures": {"errors"},
     "recipe": {"errors", "bundled", "limits", "storage", "records"},
-    "records": {"errors", "storage"},
+    "records": {"errors", "storage", "pictures"},
     "fetching": {"errors", "bundled", "storage", "gutenberg"},
-    "corpus": {"errors", "limits", "launch", "imports", "storage", "gutenberg", "recipe"},
+    "corpus": {"errors", "limits", "launch", "imports", "storage", "gutenberg", "pictures", "recipe"},
     "ops": {"errors", "storage"},
     "model": {"errors", "recipe", "ops"},
     "runs": {"errors", "launch", "storage", "recipe", "records"},
     "planning": {"errors", "launch", "recipe", "records", "ops", "model", "runs"},
-    "generation": {"errors", "recipe", "corpus", "model", "runs"},
-    "evaluation": {"errors", "text", "recipe", "records", "corpus", "ops", "model", "generation"},
+    "generation": {"errors", "pictures", "recipe", "corpus", "model", "runs"},
+    "evaluation": {"errors", "text", "pictures", "recipe", "records", "corpus", "ops", "model", "generation"},
     "huggingface": {
         "errors",
         "text",
@@ -51,6 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "launch",
         "imports",
         "storage",
+        "pictures",
         "recipe",
         "records",
         "corpus",
@@ -61,7 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "generation",
         "evaluation",
     },
-    "report": {"errors", "text", "templates", "imports", "storage", "recipe", "records", "evaluation"},
+    "report": {"errors", "text", "templates", "imports", "pictures", "storage", "recipe", "records", "evaluation"},
     "cli": {
         "errors",
         "text",
@@ -69,6 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "launch",
         "imports",
         "storage",
+        "pictures",
         "recipe",
         "records",
         "fetching",
@@ -95,6 +98,7 @@ WITHOUT_TORCH = (
     "launch",
     "recipe",
     "storage",
+    "pictures",
     "records",
     "gutenberg",
     "fetching",
@@ -259,7 +263,7 @@ def test_the_mathematics_knows_no_files(module: str) -> None:
 
 
 def test_only_its_own_file_knows_a_tracker_and_only_a_recipe_loads_it() -> None:
-    libraries = {"tensorboard", "trackio"}
+    libraries = {"tensorboard", "trackio", "wandb"}
     found = {(each.module, each.target.partition(".")[0]) for each in imports_of(PACKAGE_FOLDER)}
     assert {pair for pair in found if pair[1] in libraries} == {
         (f"revlm.runs.trackers.{library}", library) for library in libraries

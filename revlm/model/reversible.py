@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from revlm.model.parts.context import Context
 from revlm.model.parts.sublayer import Sublayer
+from revlm.model.sequence import SINGLE, SequenceGroup
 from revlm.model.tiles import Gradients, Kept, SublayerPass, sublayer_parameters
 from revlm.ops.fixed_point import FixedPoint
 
@@ -32,13 +33,19 @@ class ReversibleStack(nn.Module):
         self.fraction_bits, self.reversible, self.tile = fraction_bits, reversible, tile
 
     def forward(
-        self, embedding: Float[Tensor, "tokens d_model"], context: Context
+        self, embedding: Float[Tensor, "tokens d_model"], context: Context, sequence: SequenceGroup = SINGLE
     ) -> tuple[Float[Tensor, "tokens d_model"], FixedPoint]:
-        """Returns the sum of the two final streams, and the `FixedPoint` that tracks their range."""
+        """Returns the sum of the two final streams, and the `FixedPoint` that tracks their range.
+
+        `embedding` has the tokens of this rank of the `sequence`, `context` is that of all tokens.
+        """
         fixed = FixedPoint(self.fraction_bits, embedding.device)
         sublayers = [layer for layer in self.sublayers if isinstance(layer, Sublayer)]
         parameters = [parameter for layer in sublayers for parameter in sublayer_parameters(layer)]
-        passes = [SublayerPass(layer, context, self.tile, fixed, embedding) for layer in sublayers]
+        passes = [
+            SublayerPass(layer, number, context, self.tile, fixed, embedding, sequence)
+            for number, layer in enumerate(sublayers)
+        ]
         # Checked here: inside the Function gradients are off, and `needs_input_grad` is true even under `no_grad`.
         differentiable = torch.is_grad_enabled()
         return _Stack.apply(passes, fixed, self.reversible, differentiable, embedding, *parameters), fixed

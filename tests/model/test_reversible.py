@@ -13,15 +13,17 @@ def test_taking_every_increment_back_gives_the_first_streams_to_the_bit(n_layers
     network = model(n_layers=n_layers, dropout=0.1)
     stack = network.stack
     inputs, document = example()
-    context = Context(document, lambda layer: network.get_buffer(f"rotations_{layer}"))
+    context = Context(document, lambda layer: network.get_buffer(f"rotations_{layer}"), dropout_seed=3)
     embedding = network.embedding(inputs).detach()
     fixed = FixedPoint(stack.fraction_bits, embedding.device)
     first = torch.zeros_like(embedding, dtype=torch.int32)
     fixed.add_(first, embedding)
     streams = [first.clone(), first.clone()]
-    torch.manual_seed(3)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
-        passes = [SublayerPass(layer, context, stack.tile, fixed, embedding) for layer in stack.sublayers]
+        passes = [
+            SublayerPass(layer, number, context, stack.tile, fixed, embedding)
+            for number, layer in enumerate(stack.sublayers)
+        ]
         for turn, sublayer in enumerate(passes):
             sublayer.add_(streams[1 - turn % 2], streams[turn % 2], keep=False)
     for stream in streams:

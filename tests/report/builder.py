@@ -90,6 +90,8 @@ def step_record(step: int, generator: random.Random, *, on_gpu: bool = False, sp
         "memory_optimizer_peak_bytes": baseline + 870 * MEGABYTE + noise,
         "memory_peak_bytes": baseline + 1480 * MEGABYTE + noise,
         "memory_reserved_bytes": 2400 * MEGABYTE if on_gpu else None,
+        "model_flops_per_second": 6e11 / seconds,
+        **({"mfu": 6e11 / seconds / 989e12} if on_gpu else {}),
         "stream_max": 41.5,
         "bucket_fill": 0.8,
         "empty_query_share": 0.04,

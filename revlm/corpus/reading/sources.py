@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from revlm.corpus.pictures import AS_THEY_ARE, PictureShape
 from revlm.corpus.reading.corpus_files import CorpusFiles, Shard, find_corpus_files
 from revlm.corpus.reading.documents import stream_documents
 from revlm.corpus.reading.events import START, Dropped, Event, ReadPosition, text_events
@@ -20,6 +19,7 @@ from revlm.corpus.reading.standard_input import STANDARD_INPUT, SpooledInput, sp
 from revlm.corpus.reading.watch import Stop, raise_if_stopped
 from revlm.errors import UsageError
 from revlm.limits import DEFAULT_LIMITS, Limits
+from revlm.pictures import AS_THEY_ARE, PictureShape
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ def open_source(
                 f"shards are made of files and {corpus} is a dataset on the hub; save its files to a folder"
             )
         dataset = HubDataset.parse(str(corpus), split=split or "train", revision=revision, config=config).pinned()
+        dataset.require_own_files(follow_links=follow_links)
         return Source(
             name=str(dataset),
             identity=f"{dataset}, {dataset.version}",
