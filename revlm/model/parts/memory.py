@@ -6,7 +6,7 @@ for the backward pass.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from revlm.ops import backends
 from revlm.ops.attention import triton
@@ -130,7 +130,7 @@ class MixMemory(NamedTuple):
     sent_mixed: int = 0
     exchanged: int = 0
 
-    def of_heads(self, sizes: LayerSizes) -> Self:
+    def of_heads(self, sizes: LayerSizes) -> "MixMemory":
         """Returns it for a kind whose ranks trade tokens for heads: all tensors but those of the others' heads."""
         others = sizes.sequence_ranks - 1
         return self._replace(
