@@ -100,7 +100,7 @@ def _revlm(trained: TrainedModel, ids: Tensor, tokens: int) -> Iterator[tuple[li
         yield new, [after - before for before, after in pairwise(clock[1:])]
 
 
-class _Clock(BaseStreamer):  # type: ignore[misc]  # transformers is not checked
+class _Clock(BaseStreamer):
     """Notes the time of each token."""
 
     def __init__(self) -> None:
