@@ -146,7 +146,7 @@ class Trainer:
         return tensors, state if self.started_from is None else state | {"started_from": self.started_from}
 
     def start_from(self, start: Start) -> None:
-        """Takes over the weights and buffers of another run; everything else begins anew. Raises like `load_start`."""
+        """Takes over the weights and buffers of another run, and nothing else; raises like `load_start`."""
         load_start(start, self.model, self.recipe, self.corpus)
         self.started_from = start.record()
 
@@ -232,7 +232,7 @@ class Trainer:
     def _loader(self, place: StreamState | None = None, steps: int = 0) -> Loader:
         data, per_step = self.recipe.data, self.recipe.train.gradient_accumulation_steps
         stream = ScheduledStream(self.corpus.training(place), data.seq_len_after, per_step=per_step, steps=steps)
-        return Loader(share(stream, self.ranks.rank, self.ranks.world_size, per_step), data.workers)
+        return Loader(share(stream, self.ranks.data_rank, self.ranks.data_size, per_step), data.workers)
 
     def _record_state(self) -> None:
         self._place = self.examples.state()

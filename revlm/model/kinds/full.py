@@ -182,14 +182,14 @@ def _memory_of_mixing(sizes: LayerSizes) -> MixMemory:
     return MixMemory(
         read=3 * whole,
         mixed=whole,
-        saved=2 * whole + FULL_BYTES * sizes.n_heads * sizes.tokens,
+        saved=2 * whole + FULL_BYTES * sizes.own_heads * sizes.all_tokens,
         made=4 * whole + in_full,
         summed=0,
         gradients=3 * whole,
         overwritten=0,
         forward_workspace=in_full,
         backward_workspace=whole,
-    )
+    ).of_heads(sizes)
 
 
 def _memory_of_mixing_with_sink(sizes: LayerSizes) -> MixMemory:
@@ -199,14 +199,14 @@ def _memory_of_mixing_with_sink(sizes: LayerSizes) -> MixMemory:
         read=2 * whole,
         mixed=whole,
         # The wider queries, keys, values and outputs (of one document they hold the mixed values), the log-sum-exp.
-        saved=4 * wide - whole + FULL_BYTES * sizes.n_heads * sizes.tokens,
+        saved=4 * wide - whole + FULL_BYTES * sizes.own_heads * sizes.all_tokens,
         made=3 * wide + whole + in_full,
         summed=whole,
         gradients=2 * whole,
         overwritten=0,
         forward_workspace=0,
         backward_workspace=whole,
-    )
+    ).of_heads(sizes)
 
 
 FULL = Kind(layer=layer, cache=cache, memory=memory, flops=flops)

@@ -247,8 +247,8 @@ def memory(sizes: LayerSizes, weights: Weights) -> AttentionMemory:
 def _memory_of_mixing(sizes: LayerSizes) -> MixMemory:
     forward, backward = (
         workspace_bytes(
-            rows=sizes.n_heads,
-            tokens=sizes.tokens,
+            rows=sizes.own_heads,
+            tokens=sizes.all_tokens,
             head_dim=sizes.head_dim,
             rounds=sizes.n_rounds,
             window=sizes.window,
@@ -262,14 +262,15 @@ def _memory_of_mixing(sizes: LayerSizes) -> MixMemory:
     )
     whole = sizes.product_hidden_bytes
     # The log-sum-exp and the buckets.
-    saved = FULL_BYTES * sizes.n_heads * sizes.tokens + 4 * sizes.n_heads * sizes.n_rounds * sizes.tokens
+    saved = (FULL_BYTES + 4 * sizes.n_rounds) * sizes.own_heads * sizes.all_tokens
     over = gradients_lie_over_inputs(sizes, sizes.n_rounds)
     by_pytorch = not over and not sizes.compiled
     # Queries are keys: PyTorch's operations return a gradient for each, which are then summed.
-    hashing = min(sizes.tokens, HASH_TILE) * (
-        FULL_BYTES * sizes.d_model + sizes.n_heads * (FULL_BYTES * sizes.directions + 60 * sizes.n_rounds)
+    own_width = sizes.own_heads * sizes.head_dim
+    hashing = min(sizes.all_tokens, HASH_TILE) * (
+        FULL_BYTES * own_width + sizes.own_heads * (FULL_BYTES * sizes.directions + 60 * sizes.n_rounds)
     )
-    summing = hashed_keys.workspace_bytes(sizes.d_model, sizes.tokens) if sizes.hash_ngram == 2 else 0
+    summing = hashed_keys.workspace_bytes(own_width, sizes.all_tokens) if sizes.hash_ngram == 2 else 0
     return MixMemory(
         read=2 * whole,
         mixed=whole,
@@ -280,7 +281,7 @@ def _memory_of_mixing(sizes: LayerSizes) -> MixMemory:
         overwritten=2 * whole if over else 0,
         forward_workspace=max(forward, summing + hashing if by_pytorch else summing),
         backward_workspace=backward,
-    )
+    ).of_heads(sizes)
 
 
 LSH = Kind(layer=layer, cache=cache, memory=memory, flops=flops, hashes=True)
