@@ -8,7 +8,7 @@ usage() {
     cat <<'USAGE'
 Usage: scripts/demo.sh [CORPUS]
 
-Trains the bundled recipe `demo` on one novel, at last in examples of 65,536 tokens, then writes the report and a
+Trains the bundled recipe `demo` on one novel, finally in examples of 65,536 tokens, then writes the report and a
 sample of text, and checks that the loss fell by a fifth. The novel is the first of Crime and Punishment, Moby-Dick and
 the Bible that can be downloaded; to train on another corpus, give a folder of .txt files or one such file.
 

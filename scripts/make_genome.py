@@ -1,13 +1,14 @@
 """Makes a chromosome: bases of a Markov model, with planted repeats at known places.
 
     scripts/make_genome.py -o data/texts/genome
-    revlm tokenize data/texts/genome/chromosome.fa -o data/genome --tokenizer bytes
+    revlm tokenize data/texts/genome/chromosome.fa -o data/genome
 
 4.6 million bases are the length of the chromosome of *Escherichia coli* K-12 (GenBank U00096.3). A base depends on
 the five before it, so that the sequence without repeats has 1.95 bits per base. A repeat is a copy of an earlier
-segment, as mobile elements leave them: 300 to 3,000 bases, with a share of its bases substituted. Distances are drawn
-log-uniformly, so that examples of any length hold repeats. `repeats.tsv` lists where each begins and ends, and where
-its source begins, from 0. The same options and seed give the same bytes.
+segment, as mobile elements leave them: 300 to 3,000 bases, with a share of its bases substituted. About half of the
+bases lie in repeats, as in the human genome (a bacterium has fewer). Distances are drawn log-uniformly, so that
+examples of any length hold repeats. `repeats.tsv` lists where each begins and ends, and where its source begins, from
+0. The same options and seed give the same bytes.
 """
 
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ _BASES = np.frombuffer(b"ACGT", np.uint8)
 _ORDER = 5
 _CONCENTRATION = 10.0  # of the Dirichlet distribution that each context's probabilities are drawn from
 _SHORTEST, _LONGEST = 300, 3_000
-_NEAREST = 4_000  # bases between the beginnings of a repeat and its source, at least
+_NEAREST = 3_100  # bases between the beginnings of a source and its repeat, at least
 _LINE_BASES = 70
 
 Bases = npt.NDArray[np.uint8]
@@ -56,7 +57,7 @@ def markov_bases(generator: np.random.Generator, length: int) -> Bases:
 
 
 def plant_repeats(
-    generator: np.random.Generator, bases: Bases, share: float, divergence: float
+    generator: np.random.Generator, bases: Bases, share: float, divergence: float, farthest: int
 ) -> Iterator[PlantedRepeat]:
     """Replaces about `share` of the bases, from left to right, by copies of earlier segments; yields each copy.
 
@@ -69,7 +70,8 @@ def plant_repeats(
         end = start + int(generator.integers(_SHORTEST, _LONGEST, endpoint=True))
         if end > len(bases):
             return
-        distance = int(np.exp(generator.uniform(np.log(_NEAREST), np.log(max(start, _NEAREST + 1)))))
+        most = max(min(start, farthest), _NEAREST + 1)
+        distance = int(np.exp(generator.uniform(np.log(_NEAREST), np.log(most))))
         source = max(0, start - distance)
         copy = bases[source : source + end - start].copy()
         changed = generator.random(len(copy)) < divergence
@@ -89,14 +91,15 @@ def fasta(description: str, bases: Bases) -> bytes:
 def main(
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder for chromosome.fa and repeats.tsv.")],
     bases: Annotated[int, typer.Option(min=1, help="Length of the chromosome.")] = 4_600_000,
-    repeats: Annotated[float, typer.Option(min=0.001, max=0.9, help="Share of the bases that lies in repeats.")] = 0.2,
+    repeats: Annotated[float, typer.Option(min=0.001, max=0.9, help="Share of the bases that lies in repeats.")] = 0.5,
     divergence: Annotated[float, typer.Option(min=0, max=1, help="Share of a repeat's bases drawn again.")] = 0.01,
+    farthest: Annotated[int, typer.Option(min=_NEAREST, help="Bases from a source to its repeat, at most.")] = 500_000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bases.")] = 0,
 ) -> None:
     """Make a chromosome with planted repeats."""
     generator = np.random.default_rng(seed)
     made = markov_bases(generator, bases)
-    planted = list(plant_repeats(generator, made, repeats, divergence))
+    planted = list(plant_repeats(generator, made, repeats, divergence, farthest))
     table = "start\tend\tsource\n" + "".join(f"{each.start}\t{each.end}\t{each.source}\n" for each in planted)
     with storage_errors(f"writing {output}"):
         output.mkdir(parents=True, exist_ok=True)

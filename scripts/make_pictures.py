@@ -17,7 +17,7 @@ import typer
 from PIL import Image
 
 from bench.command import run
-from revlm.corpus.pictures import Pixels
+from revlm.pictures import Pixels
 from revlm.storage import replace_file, storage_errors
 
 _TILE_PIXELS = 8

@@ -5,17 +5,30 @@ import os
 import socket
 import sys
 import tempfile
+import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from revlm.cli import main
 
 _SECONDS = 300.0
+_PRELOADED = [
+    "datasets",
+    "datasketch",
+    "revlm.training",
+    "revlm.cli.train",
+    "revlm.cli.terminal.display",
+    "revlm.report.files",
+    "tests.several",
+    "tests.faults.forks",
+]
 
 
 @dataclass(frozen=True)
@@ -48,30 +61,52 @@ def run_revlm(folder: Path, *arguments: str, before: Callable[[], object] | None
     return Ended(ended.code or ended.value, ended.value, ended.stderr)
 
 
+def in_fork(work: Callable[..., Any], *arguments: Any, kill_after_seconds: float | None = None) -> Ended:
+    """How one process ended that called the function; SIGKILL ends it after that time."""
+    with _forked([(work, {}, arguments)]) as [child]:
+        if kill_after_seconds is not None:
+            time.sleep(kill_after_seconds)
+            child.process.kill()
+        return child.end()
+
+
 def _ends(work: Callable[..., Any], calls: Sequence[tuple[dict[str, Any], Sequence[Any]]]) -> list[Ended]:
     """How processes ended that called the function at one time, each with an environment and arguments."""
-    # Forks of a process that has imported everything once and computed nothing.
+    with _forked([(work, variables, arguments) for variables, arguments in calls]) as children:
+        return [child.end() for child in children]
+
+
+@dataclass(frozen=True)
+class _Child:
+    process: BaseProcess
+    results: Connection
+    said: Path
+
+    def end(self) -> Ended:
+        """Waits for the end."""
+        value = _received(self.results)
+        self.process.join(_SECONDS)
+        if self.process.exitcode is None:
+            self.process.kill()
+            self.process.join()
+        assert self.process.exitcode is not None
+        return Ended(self.process.exitcode, value, self.said.read_text() if self.said.exists() else "")
+
+
+@contextmanager
+def _forked(calls: Sequence[tuple[Callable[..., Any], dict[str, Any], Sequence[Any]]]) -> Iterator[list[_Child]]:
+    """Forks of a process that has imported everything once and computed nothing: a thread pool survives no fork."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["datasets", "revlm.training", "revlm.cli.train", "revlm.cli.terminal.display", "tests.several"]
-    )
+    context.set_forkserver_preload(_PRELOADED)
     with tempfile.TemporaryDirectory() as folder:
-        started = []
-        for number, (variables, arguments) in enumerate(calls):
+        children = []
+        for number, (work, variables, arguments) in enumerate(calls):
             said, (here, there) = Path(folder, str(number)), context.Pipe(duplex=False)
             process = context.Process(target=_work, args=(variables, said, there, work, arguments))
             process.start()
             there.close()
-            started.append((process, here, said))
-        ended = []
-        for process, here, said in started:
-            value = _received(here)
-            process.join(_SECONDS)
-            if process.exitcode is None:
-                process.kill()
-                process.join()
-            ended.append(Ended(process.exitcode, value, said.read_text() if said.exists() else ""))
-        return ended
+            children.append(_Child(process, here, said))
+        yield children
 
 
 def command(folder: Path, *arguments: str, before: Callable[[], object] | None = None) -> int:

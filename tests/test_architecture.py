@@ -17,27 +17,42 @@ PACKAGE_FOLDER = Path(revlm.__file__).parent
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "text": set(),
+    "templates": set(),
     "bundled": {"errors"},
     "limits": set(),
     "launch": {"errors"},
     "imports": set(),
     "storage": {"errors"},
+    "gutenberg": set(),
+    "pictures": {"errors"},
     "recipe": {"errors", "bundled", "limits", "storage", "records"},
-    "records": {"errors", "storage"},
-    "fetching": {"errors", "bundled", "storage", "corpus"},
-    "corpus": {"errors", "limits", "launch", "imports", "storage", "recipe"},
+    "records": {"errors", "storage", "pictures"},
+    "fetching": {"errors", "bundled", "storage", "gutenberg"},
+    "corpus": {"errors", "limits", "launch", "imports", "storage", "gutenberg", "pictures", "recipe"},
     "ops": {"errors", "storage"},
     "model": {"errors", "recipe", "ops"},
     "runs": {"errors", "launch", "storage", "recipe", "records"},
     "planning": {"errors", "launch", "recipe", "records", "ops", "model", "runs"},
-    "generation": {"errors", "recipe", "corpus", "model", "runs"},
-    "evaluation": {"errors", "text", "recipe", "records", "corpus", "ops", "model", "generation"},
-    "huggingface": {"errors", "text", "storage", "recipe", "records", "corpus", "model", "runs", "generation"},
+    "generation": {"errors", "pictures", "recipe", "corpus", "model", "runs"},
+    "evaluation": {"errors", "text", "pictures", "recipe", "records", "corpus", "ops", "model", "generation"},
+    "huggingface": {
+        "errors",
+        "text",
+        "templates",
+        "storage",
+        "recipe",
+        "records",
+        "corpus",
+        "model",
+        "runs",
+        "generation",
+    },
     "training": {
         "errors",
         "launch",
         "imports",
         "storage",
+        "pictures",
         "recipe",
         "records",
         "corpus",
@@ -48,7 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "generation",
         "evaluation",
     },
-    "report": {"errors", "text", "imports", "storage", "recipe", "records", "evaluation"},
+    "report": {"errors", "text", "templates", "imports", "pictures", "storage", "recipe", "records", "evaluation"},
     "cli": {
         "errors",
         "text",
@@ -56,6 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "launch",
         "imports",
         "storage",
+        "pictures",
         "recipe",
         "records",
         "fetching",
@@ -75,13 +91,16 @@ MAY_IMPORT: dict[str, set[str]] = {
 WITHOUT_TORCH = (
     "errors",
     "text",
+    "templates",
     "imports",
     "bundled",
     "limits",
     "launch",
     "recipe",
     "storage",
+    "pictures",
     "records",
+    "gutenberg",
     "fetching",
     "corpus",
     "report",
@@ -244,7 +263,7 @@ def test_the_mathematics_knows_no_files(module: str) -> None:
 
 
 def test_only_its_own_file_knows_a_tracker_and_only_a_recipe_loads_it() -> None:
-    libraries = {"tensorboard", "trackio"}
+    libraries = {"tensorboard", "trackio", "wandb"}
     found = {(each.module, each.target.partition(".")[0]) for each in imports_of(PACKAGE_FOLDER)}
     assert {pair for pair in found if pair[1] in libraries} == {
         (f"revlm.runs.trackers.{library}", library) for library in libraries

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from inspect import cleandoc
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, NoReturn, cast
 
 import typer
 from typer.core import TyperGroup
@@ -19,7 +19,7 @@ from revlm import __version__
 from revlm.cli.options import STYLE
 from revlm.cli.terminal.failures import failure_of
 from revlm.cli.terminal.streams import guarded_streams
-from revlm.errors import UsageError
+from revlm.errors import RankError, UsageError
 from revlm.imports import safe_path_in_children
 from revlm.launch import launch_of
 
@@ -91,6 +91,7 @@ def _root(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line, by default this process's, and returns its exit code; an error prints one sentence."""
     _limit_thread_spinning()
+    _limit_kernel_caches()
     _enable_expandable_segments()
     arguments, debug = _split_off_debug(sys.argv[1:] if arguments is None else arguments)
     with guarded_streams():
@@ -106,7 +107,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failure = failure_of(error)
             if failure.sentence:
                 print(f"revlm: {_rank_prefix()}{failure.sentence}", file=sys.stderr)
+            if isinstance(error, RankError):
+                _end_without_threads(failure.exit_code)
             return failure.exit_code
+
+
+def _end_without_threads(exit_code: int) -> NoReturn:
+    """Ends the process at once: the interpreter would wait for threads of gloo, which may wait for a lost rank."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -130,6 +140,17 @@ def _limit_thread_spinning() -> None:
     """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = "1000"
+
+
+def _limit_kernel_caches() -> None:
+    """Limits how many kernels oneDNN keeps, unless the user has set it.
+
+    oneDNN, which multiplies bf16 matrices on CPUs, builds a kernel for each shape and keeps 1,024 of them; PyTorch
+    keeps 1,024 more. Where each example has a length of its own, that is 11 MB more after every step, up to a gigabyte.
+    A step uses about twenty. Both read their variable at the first product.
+    """
+    for capacity in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(capacity, "64")
 
 
 def _rank_prefix() -> str:

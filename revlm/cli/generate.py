@@ -140,16 +140,18 @@ def generate(
     generator = TextGenerator(trained.model, trained.tokenizer, sampling, seed, range(samples))
     with _out_of_memory_explained(samples):
         if as_picture:
-            from revlm.cli.terminal.pictures import picture_prompt, png_of, sample_pictures
+            from revlm.generation import picture_prompt, sample_pictures
+            from revlm.pictures import document_bytes, png_of
 
-            prompt_bytes = picture_prompt(trained.tokenizer, picture, rows)
-            _write(png_of(sample_pictures(generator, trained.tokenizer, prompt_bytes, _print_message)), output)
+            beginning = picture_prompt(trained.tokenizer, picture, rows)
+            _print_message(f"sampling {document_bytes(beginning) - len(beginning):,} values of each picture")
+            _write(png_of(sample_pictures(generator, trained.tokenizer, beginning)), output)
         elif given is None or interactive:
             from revlm.cli.terminal.interactive import write_in_turns
             from revlm.generation import beyond_training
 
-            beginning = given.tokens(trained.tokenizer) if given is not None else ()
-            if notice := beyond_training(len(beginning), trained.recipe):
+            n_given = len(given.tokens(trained.tokenizer)) if given is not None else 0
+            if notice := beyond_training(n_given, trained.recipe):
                 _print_message(notice)
             write_in_turns(generator, trained.tokenizer, given, stop, max_tokens)
         elif output is not None or not (is_text or as_json):

@@ -50,14 +50,16 @@ def score_document(
     pieces: Iterable[tuple[int, Example]],
     autocast: AbstractContextManager[None],
     by_position: PositionLosses,
+    header_bytes: int = 0,
 ) -> Score:
     """Returns the score of one document, and adds the losses of its tokens by their position.
 
     A piece is where it begins in the document and an example of it alone. Every token is scored once; it sees what
-    comes before it in its piece, and nothing else.
+    comes before it in its piece, and nothing else. `header_bytes` begin the document; tokens are bytes where there are
+    any.
     """
     device = model.head_weight.device
-    nats, tokens, size = 0.0, 0, 0
+    nats, tokens, size, in_header = 0.0, 0, 0, 0
     for start, example in pieces:
         inputs, targets = (torch.from_numpy(part).to(device) for part in (example.inputs, example.targets))
         with evaluating(model), autocast:
@@ -65,4 +67,5 @@ def score_document(
         by_position.add(losses, start)
         nats += float(losses.double().sum())
         tokens, size = tokens + len(example), size + example.target_bytes
-    return Score(nats, tokens, size, 1)
+        in_header += max(0, min(header_bytes - start, len(example)))
+    return Score(nats, tokens, size, 1, in_header)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from revlm.corpus import Example
 from revlm.model import RevLM, evaluating
+from revlm.model.sequence import SINGLE, SequenceGroup
 
 # Tokens whose logits exist at one time.
 TILE = 2048
@@ -18,12 +19,16 @@ TILE = 2048
 
 @dataclass(frozen=True)
 class Score:
-    """A sum of cross-entropies in nats, and the number of targets, bytes and documents."""
+    """A sum of cross-entropies in nats, and the number of targets, bytes and documents.
+
+    `header_bytes` are those of the bytes that describe a picture, and are none of its values.
+    """
 
     nats: float = 0.0
     tokens: int = 0
     bytes: int = 0
     documents: int = 0
+    header_bytes: int = 0
 
     def __add__(self, other: Self) -> Self:
         return type(self)(
@@ -31,6 +36,7 @@ class Score:
             self.tokens + other.tokens,
             self.bytes + other.bytes,
             self.documents + other.documents,
+            self.header_bytes + other.header_bytes,
         )
 
     @property
@@ -42,6 +48,11 @@ class Score:
     def bits_per_byte(self) -> float:
         """Bits per UTF-8 byte of the targets."""
         return self.nats / math.log(2) / max(self.bytes, 1)
+
+    @property
+    def bits_per_dimension(self) -> float:
+        """Bits per value of pictures: those of the headers count, as they do in a file, but headers have no values."""
+        return self.nats / math.log(2) / max(self.bytes - self.header_bytes, 1)
 
 
 @torch.no_grad()
@@ -56,11 +67,13 @@ def token_losses(
     return torch.cat(losses)
 
 
-def score_example(model: RevLM, example: Example, autocast: AbstractContextManager[None]) -> Score:
-    """Returns the score of one example."""
+def score_example(
+    model: RevLM, example: Example, autocast: AbstractContextManager[None], sequence: SequenceGroup = SINGLE
+) -> Score:
+    """Returns the score of one example; where the ranks of a `sequence` share it, with the nats of this rank's part."""
     device = model.head_weight.device
-    parts = (example.inputs, example.targets, example.document_ids)
+    parts = (example.inputs, example.targets[sequence.own(len(example))], example.document_ids)
     inputs, targets, document_ids = (torch.from_numpy(part).to(device) for part in parts)
     with evaluating(model), autocast:
-        nats = float(model.loss(model(inputs, document_ids), targets))
+        nats = float(model.loss(model(inputs, document_ids, sequence=sequence), targets))
     return Score(nats, len(example), example.target_bytes, len(example.titles))

@@ -15,6 +15,7 @@ from revlm.evaluation.scorer import Scorer
 from revlm.evaluation.texts import TextSample
 from revlm.generation import TrainedModel
 from revlm.model.precision import autocast
+from revlm.pictures import HEADER_BYTES
 from revlm.recipe import Data
 from revlm.records import DocumentScore, Evaluation, PositionLoss, Total
 
@@ -49,12 +50,14 @@ def evaluate_run(
         _require_that_of_the_run(trained, corpus)
     precision = autocast(recipe.train.precision, trained.device)
     by_position = PositionLosses()
+    is_of_pictures = trained.tokenizer.document_kind == "picture"
+    header_bytes = HEADER_BYTES if is_of_pictures else 0
     scored: list[tuple[str, Score]] = []
     sample = TextSample(options.samples, options.seed)
     for title, pieces in corpus.documents(held_out=data is None):
         progress(f"scoring {title}")
         watched = sample.watch(title, pieces)
-        scored.append((title, score_document(trained.model, watched, precision, by_position)))
+        scored.append((title, score_document(trained.model, watched, precision, by_position, header_bytes)))
         if not math.isfinite(scored[-1][1].nats):
             raise NonFiniteError(
                 f"the loss on {title!r} is not finite with the weights of step {trained.step:,}: look at them with "
@@ -78,8 +81,8 @@ def evaluate_run(
         step=trained.step,
         data=corpus.name,
         seq_len=recipe.data.seq_len,
-        total=Total(**_score(_total(scored))),
-        documents=[DocumentScore(**_score(score), title=title) for title, score in scored],
+        total=Total(**_score(_total(scored), is_of_pictures)),
+        documents=[DocumentScore(**_score(score, is_of_pictures), title=title) for title, score in scored],
         positions=[
             PositionLoss(first=first, last=last, tokens=tokens, loss=loss)
             for first, last, tokens, loss in by_position.bins()
@@ -99,11 +102,13 @@ def _total(scored: Sequence[tuple[str, Score]]) -> Score:
         sum(score.tokens for score in scores),
         sum(score.bytes for score in scores),
         sum(score.documents for score in scores),
+        sum(score.header_bytes for score in scores),
     )
 
 
-def _score(score: Score) -> dict[str, Any]:
-    return {"tokens": score.tokens, "bytes": score.bytes, "loss": score.loss, "bits_per_byte": score.bits_per_byte}
+def _score(score: Score, is_of_pictures: bool) -> dict[str, Any]:
+    values = {"tokens": score.tokens, "bytes": score.bytes, "loss": score.loss, "bits_per_byte": score.bits_per_byte}
+    return values | {"bits_per_dimension": score.bits_per_dimension} if is_of_pictures else values
 
 
 def _kept(earlier: Evaluation | None, later: Evaluation) -> dict[str, Any]:

@@ -14,10 +14,11 @@ FEW_TOKENS = 256
 
 def score_tables(evaluation: Evaluation) -> Sequence[Table]:
     """The scores of the first documents and of all, and the losses by position."""
+    dimensions = () if evaluation.total.bits_per_dimension is None else ("bits/dimension",)
     shown = [(each.title, *_cells(each)) for each in evaluation.documents[:DOCUMENTS_SHOWN]]
     more = len(evaluation.documents) - DOCUMENTS_SHOWN
     documents = Table(
-        ("document", "tokens", "bytes", "nats/token", "bits/byte"),
+        ("document", "tokens", "bytes", "nats/token", "bits/byte", *dimensions),
         [shown, [("total", *_cells(evaluation.total))]],
         note=f"and {plural(more, 'document')} more, each in evaluation.json and with --json; the total is of all"
         if more > 0
@@ -60,8 +61,8 @@ def position_caption(evaluation: Evaluation) -> str:
     total = evaluation.total
     caption = (
         f"Of the weights of step {evaluation.step:,} on {evaluation.data}: {plural(total.tokens, 'token')}, "
-        f"{total.loss:.4f} nats a token, {total.bits_per_byte:.4f} bits per byte. Positions are in powers of two; "
-        f"hollow: fewer than {FEW_TOKENS} tokens."
+        f"{total.loss:.4f} nats a token, {total.bits_per_byte:.4f} bits per byte{_dimension_text(total)}. Positions "
+        f"are in powers of two; hollow: fewer than {FEW_TOKENS} tokens."
     )
     if not evaluation.in_pieces:
         return caption
@@ -70,4 +71,9 @@ def position_caption(evaluation: Evaluation) -> str:
 
 
 def _cells(score: Total) -> tuple[str, ...]:
-    return f"{score.tokens:,}", f"{score.bytes:,}", f"{score.loss:.4f}", f"{score.bits_per_byte:.4f}"
+    of_all = f"{score.tokens:,}", f"{score.bytes:,}", f"{score.loss:.4f}", f"{score.bits_per_byte:.4f}"
+    return of_all if score.bits_per_dimension is None else (*of_all, f"{score.bits_per_dimension:.4f}")
+
+
+def _dimension_text(score: Total) -> str:
+    return "" if score.bits_per_dimension is None else f", {score.bits_per_dimension:.4f} bits per dimension"

@@ -7,6 +7,7 @@ import urllib.error
 from revlm.fetching.deadline import Deadline
 from revlm.fetching.download import download
 from revlm.fetching.failure import SourceFailure, printable
+from revlm.gutenberg import title_of
 
 GUTENBERG = "https://www.gutenberg.org"
 LARGEST_TEXT_BYTES = 64 * 2**20  # the longest novels have about 7 MB
@@ -54,10 +55,8 @@ def text_paths(number: str) -> list[str]:
 
 
 def header_title(text: bytes) -> str | None:
-    """Returns the title that the front matter names, as a corpus reader finds it, or None."""
-    from revlm.corpus.reading.cleaning import CleanedText
-
-    title = CleanedText([text.decode("utf-8-sig", errors="replace")]).title
+    """Returns the title that the front matter names, or None."""
+    title = title_of(text.decode("utf-8-sig", errors="replace").removeprefix("\ufeff"))
     return printable(title, LONGEST_TITLE_CHARACTERS) if title else None
 
 

@@ -1,8 +1,9 @@
-"""Loads trained models and generates text with them."""
+"""Loads trained models and generates texts, bytes and pictures with them."""
 
 from revlm.generation.decoding import Decoder
-from revlm.generation.generate import beyond_training, continue_text, generate
+from revlm.generation.generate import beyond_training, continue_bytes, continue_text, generate, generate_bytes
 from revlm.generation.loading import TrainedModel, load_model
+from revlm.generation.pictures import first_rows, generate_pictures, picture_prompt, sample_pictures
 from revlm.generation.samples import Sample, draw_samples
 from revlm.generation.sampling import Sampling
 from revlm.generation.text_generator import SampledToken, TextGenerator, Throughput
@@ -18,8 +19,14 @@ __all__ = [
     "Throughput",
     "TrainedModel",
     "beyond_training",
+    "continue_bytes",
     "continue_text",
     "draw_samples",
+    "first_rows",
     "generate",
+    "generate_bytes",
+    "generate_pictures",
     "load_model",
+    "picture_prompt",
+    "sample_pictures",
 ]

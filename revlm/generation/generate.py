@@ -1,9 +1,10 @@
-"""Text that continues a prompt."""
+"""Text, or bytes, that continue a prompt."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from revlm.corpus import Tokenizer
+from revlm.corpus.tokenizing.tokenizer import TokenIds
 from revlm.generation.loading import load_model
 from revlm.generation.sampling import Sampling
 from revlm.generation.text_generator import TextGenerator
@@ -42,17 +43,22 @@ def continue_text(
         NonFiniteError: the model's logits are not finite.
     """
     stream = TextStream(stop)
-    was_training = model.training
-    model.eval()
-    try:
-        generator = TextGenerator(model, tokenizer, sampling, seed)
-        generator.append(tokenizer.encode(prompt))
-        for [sampled] in generator.continue_tokens(max_tokens, lambda sample: stream.stopped_by is not None):
-            assert sampled is not None
-            yield stream.push(tokenizer.piece_bytes[sampled.token])
-        yield stream.finish()
-    finally:
-        model.train(was_training)
+    ids, is_ended = tokenizer.encode(prompt), lambda: stream.stopped_by is not None
+    for piece in _pieces(model, tokenizer, ids, max_tokens, sampling, seed, is_ended):
+        yield stream.push(piece)
+    yield stream.finish()
+
+
+def continue_bytes(
+    model: RevLM, tokenizer: Tokenizer, prompt: bytes, *, max_tokens: int, sampling: Sampling, seed: int
+) -> Iterator[bytes]:
+    """Yields the bytes of each sampled token; an empty prompt starts a new document.
+
+    Raises:
+        UsageError: the tokenizer encodes texts only, or the seed is out of range.
+        NonFiniteError: the model's logits are not finite.
+    """
+    yield from _pieces(model, tokenizer, tokenizer.encode_bytes(prompt), max_tokens, sampling, seed)
 
 
 def generate(
@@ -86,3 +92,52 @@ def generate(
         seed=seed,
         stop=stop,
     )
+
+
+def generate_bytes(
+    prompt: bytes,
+    run: Path | str,
+    *,
+    step: int | None = None,
+    max_tokens: int = 256,
+    sampling: Sampling | None = None,
+    seed: int = 0,
+    device: str = "auto",
+) -> Iterator[bytes]:
+    """Yields the continuation of bytes by a checkpoint of a run on bytes; see `generate`.
+
+    Raises:
+        StorageError, DataError, NonFiniteError: as for `generate`.
+        UsageError: there is no such device, or as for `continue_bytes`.
+    """
+    trained = load_model(run, device, step)
+    yield from continue_bytes(
+        trained.model,
+        trained.tokenizer,
+        prompt,
+        max_tokens=max_tokens,
+        sampling=sampling or Sampling(),
+        seed=seed,
+    )
+
+
+def _pieces(
+    model: RevLM,
+    tokenizer: Tokenizer,
+    prompt: TokenIds,
+    max_tokens: int,
+    sampling: Sampling,
+    seed: int,
+    is_ended: Callable[[], bool] = lambda: False,
+) -> Iterator[bytes]:
+    """Yields the bytes of each token that continues a prompt."""
+    was_training = model.training
+    model.eval()
+    try:
+        generator = TextGenerator(model, tokenizer, sampling, seed)
+        generator.append(prompt)
+        for [sampled] in generator.continue_tokens(max_tokens, lambda sample: is_ended()):
+            assert sampled is not None
+            yield tokenizer.piece_bytes[sampled.token]
+    finally:
+        model.train(was_training)

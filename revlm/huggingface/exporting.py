@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from revlm.huggingface.modeling import RevlmForCausalLM
 from revlm.huggingface.tokenization import RevlmTokenizer, padding_id, silent_ids
 from revlm.runs import ExportedModel
 from revlm.runs.checkpoint import os_error
-from revlm.storage import Folder, require_free_space, staging_name, storage_errors, sync_file, unfinished_name
+from revlm.storage import Folder, require_free_space, staged_folder, storage_errors, sync_file, unfinished_name
 
 _CARD = "README.md"
 _WRITTEN = ("*.json", "*.safetensors", "modeling_revlm.py", "tokenizer.model", _CARD)
@@ -62,23 +62,14 @@ def export_model(
         weight_bytes = sum(tensor.nbytes for tensor in trained.model.state_dict().values())
         require_free_space(parent.path, weight_bytes + _OTHER_BYTES, f"the model {target}", "give another folder")
         _remove_abandoned(parent, target.name)
-        staging = staging_name(target.name)
-        try:
-            with parent.make(staging) as folder:
-                fcntl.flock(folder.descriptor, fcntl.LOCK_EX)  # so that no other export takes it for abandoned
-                with _no_progress_bars(), _system_errors(target):
-                    model.save_pretrained(folder.path)
-                RevlmTokenizer(tokenizer=tokenizer).save_pretrained(folder.path)
-                folder.write_new(_CARD, card.encode())
-                for name in folder.names():
-                    sync_file(folder.path / name)
-                folder.sync()
-            parent.rename(staging, target.name)
-        except BaseException:
-            with suppress(OSError):
-                parent.remove(staging)
-            raise
-        parent.sync()
+        with staged_folder(parent, target.name) as folder:
+            fcntl.flock(folder.descriptor, fcntl.LOCK_EX)  # so that no other export takes it for abandoned
+            with _no_progress_bars(), _system_errors(target):
+                model.save_pretrained(folder.path)
+            RevlmTokenizer(tokenizer=tokenizer).save_pretrained(folder.path)
+            folder.write_new(_CARD, card.encode())
+            for name in folder.names():
+                sync_file(folder.path / name)
     return target
 
 

@@ -7,10 +7,12 @@ from torch import Tensor, nn
 from revlm.errors import UsageError
 from revlm.model.kinds import KINDS
 from revlm.model.parts.context import Context, LayerStatistics
+from revlm.model.parts.dropout import seed_of
 from revlm.model.parts.feed_forward import FeedForward
 from revlm.model.parts.norm import RMSNorm
 from revlm.model.parts.sublayer import Sublayer, Write
 from revlm.model.reversible import ReversibleStack
+from revlm.model.sequence import SINGLE, SequenceGroup
 from revlm.model.shape import buckets_of_rounds, tile_tokens
 from revlm.ops.fixed_point import FixedPoint
 from revlm.ops.hashing import draw_rotations
@@ -78,11 +80,13 @@ class RevLM(nn.Module):
         *,
         step: int | None = None,
         with_statistics: bool = False,
-    ) -> Float[Tensor, "tokens d_model"]:
+        sequence: SequenceGroup = SINGLE,
+    ) -> Float[Tensor, "own_tokens d_model"]:
         """Returns the hidden state of each token: the norm of the two streams' sum.
 
         `document_ids` numbers the documents in contiguous runs (None: all tokens are one document); `step` is the
-        training step that determines the hashes.
+        training step that determines hashes and dropout. Where the ranks of a `sequence` share the example, each gives
+        all of it, and gets the hidden states and statistics of its own tokens and heads.
 
         Raises:
             UsageError: the example has no tokens, or more documents than int32 bucket numbers can distinguish.
@@ -103,8 +107,11 @@ class RevLM(nn.Module):
             document_ids=document_ids,
             rotations=lambda layer: self._current_rotations(layer, drawn),
             statistics=self.statistics if with_statistics else None,
+            dropout_seed=self._dropout_seed(drawn),
+            heads=sequence.heads,
         )
-        streams, self.fixed = self.stack(self.embedding(inputs.long()), context)
+        own = inputs[sequence.own(len(inputs))]
+        streams, self.fixed = self.stack(self.embedding(own.long()), context, sequence)
         return self.norm(streams)
 
     def loss(self, hidden: Float[Tensor, "tokens d_model"], targets: Int[Tensor, "tokens"]) -> Float[Tensor, ""]:
@@ -119,6 +126,12 @@ class RevLM(nn.Module):
     def head_weight(self) -> Float[Tensor, "vocabulary d_model"]:
         """The weight of the output head; the embedding's where they are tied."""
         return self.embedding.weight if self.head is None else self.head.weight
+
+    def _dropout_seed(self, step: int | None) -> int | None:
+        """Returns the seed of a pass; without a step it is drawn from PyTorch's generator."""
+        if not self.training or self.recipe.dropout == 0:
+            return None
+        return int(torch.randint(2**62, ())) if step is None else seed_of(self.seed, step)
 
     def _current_rotations(self, layer: int, step: int | None) -> Tensor:
         if step is None:

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from revlm.model.parts.context import Context
+from revlm.model.parts.dropout import Draw
 from revlm.model.parts.sublayer import Sublayer
+from revlm.model.sequence import SINGLE, SequenceGroup
 from revlm.ops.fixed_point import FixedPoint
 from revlm.ops.heap import return_freed_memory
 
@@ -74,18 +76,31 @@ class Kept:
 
     stages: dict[str, _Stage]
     read: list[tuple[Tensor, tuple[Tensor, ...]]] = field(default_factory=list)
-    mixed: tuple[tuple[Tensor, ...], Tensor] | None = None
+    mixed: tuple[list[Tensor], Tensor] | None = None
     write: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
 
 class SublayerPass:
     """One sublayer in one pass: adds its increments to a stream, later subtracts them again and differentiates."""
 
-    def __init__(self, sublayer: Sublayer, context: Context, tile: int, fixed: FixedPoint, embedding: Tensor) -> None:
-        self.sublayer, self.context, self.fixed = sublayer, context, fixed
+    def __init__(
+        self,
+        sublayer: Sublayer,
+        number: int,
+        context: Context,
+        tile: int,
+        fixed: FixedPoint,
+        embedding: Tensor,
+        sequence: SequenceGroup = SINGLE,
+    ) -> None:
+        """`number` is that of the sublayer; `embedding` has this rank's tokens, `context` is that of all."""
+        self.sublayer, self.number, self.context, self.fixed = sublayer, number, context, fixed
         self.dtype, self.device = embedding.dtype, embedding.device
-        tokens = embedding.shape[0]
-        self.spans = [slice(start, min(start + tile, tokens)) for start in range(0, tokens, tile)]
+        self.sequence, self.tokens = sequence, len(context.document_ids)
+        self.exchange = sequence.exchange(sublayer.mix, self.tokens)
+        own = embedding.shape[0]
+        self.first = sequence.own(self.tokens).start
+        self.spans = [slice(start, min(start + tile, own)) for start in range(0, own, tile)]
         kind = self.device.type
         self._autocast = (kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind))
         self._random_state: RandomState | None = None
@@ -98,10 +113,12 @@ class SublayerPass:
         stages = self._stages()
         kept = Kept(stages) if keep else None
         with torch.set_grad_enabled(keep), self._replayed_autocast():
-            mixed = self._mixed(stages, source, kept, differentiable=keep)[1] if self.sublayer.mix else None
+            mixed = None
+            if self.sublayer.mix is not None:
+                mixed = self.exchange.scatter(self._mixed(stages, source, kept, differentiable=keep)[1].detach())
             for span in self.spans:
                 x = self._write_input(source, mixed, span).requires_grad_(keep)
-                (increment,) = stages["write"](x)
+                (increment,) = stages["write"](x, self._draw(span))
                 self.fixed.add_(target[span], increment)
                 if kept is not None:
                     kept.write.append((x, increment))
@@ -125,22 +142,26 @@ class SublayerPass:
             assert self._random_state is not None
             self.set_random_state(self._random_state)
         with torch.enable_grad(), self._replayed_autocast():
-            read: tuple[Tensor, ...] = ()
-            mixed, d_mixed = None, None
+            read: list[Tensor] = []
+            mixed, own, d_own = None, None, None
             if self.sublayer.mix is not None:
                 if kept is not None and kept.mixed is not None:
                     read, mixed = kept.mixed
                 else:
                     assert streams is not None
                     read, mixed = self._mixed(stages, streams[0], None, differentiable=True)
-                d_mixed = torch.empty_like(mixed)
-            self._backward_of_write(stages["write"], streams, kept, mixed, d_mixed, d_source, d_target)
-            if mixed is not None and d_mixed is not None:
+                own = self.exchange.scatter(mixed.detach())
+                d_own = torch.empty_like(own)
+            self._backward_of_write(stages["write"], streams, kept, own, d_own, d_source, d_target)
+            if mixed is not None and d_own is not None:
+                own = None
+                d_mixed = self.exchange.gather_gradient(d_own)
+                del d_own
                 differentiable = tuple(each for each in read if each.requires_grad)
                 self._trim_heap()
-                d_read = stages["mix"].backward((mixed,), differentiable, (d_mixed,))
+                d_read = list(stages["mix"].backward((mixed,), differentiable, (d_mixed,)))
                 del read, mixed, d_mixed, differentiable
-                self._backward_of_read(stages["read"], streams, kept, d_read, d_source)
+                self._backward_of_read(stages["read"], streams, kept, self.exchange.scatter_gradient(d_read), d_source)
         return [gradient for stage in stages.values() for gradient in stage.summed()]
 
     def random_state(self) -> RandomState:
@@ -168,36 +189,52 @@ class SublayerPass:
         if self.device.type == "cpu":
             return_freed_memory()
 
-    def _read_input(self, source: Tensor, span: slice) -> Tensor:
-        assert self.sublayer.read is not None
-        return self.fixed.to_float(source[span.start : span.stop + self.sublayer.read.lookahead], self.dtype)
+    @property
+    def _lookahead(self) -> int:
+        return 0 if self.sublayer.read is None else self.sublayer.read.lookahead
+
+    def _global(self, span: slice) -> slice:
+        """Returns the positions in the whole sequence of a span of this rank's tokens."""
+        return slice(self.first + span.start, self.first + span.stop)
+
+    def _draw(self, span: slice) -> Draw | None:
+        seed = self.context.dropout_seed
+        return None if seed is None else Draw(seed, self.number, self.first + span.start)
+
+    def _read_input(self, source: Tensor, span: slice, after: Tensor) -> Tensor:
+        rows = source[span.start : span.stop + self._lookahead]
+        if span.stop == len(source) and len(after):
+            rows = torch.cat([rows, after])
+        return self.fixed.to_float(rows, self.dtype)
 
     def _write_input(self, source: Tensor | None, mixed: Tensor | None, span: slice) -> Tensor:
         if mixed is not None:
-            return mixed.detach()[:, span].clone()
+            return mixed[:, span].clone()
         assert source is not None
         return self.fixed.to_float(source[span], self.dtype)
 
     def _mixed(
         self, stages: dict[str, _Stage], source: Tensor, kept: Kept | None, *, differentiable: bool
-    ) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Returns the tensors that the sublayer reads from a whole stream, and their mix."""
-        whole: tuple[Tensor, ...] = ()
+    ) -> tuple[list[Tensor], Tensor]:
+        """Returns the tensors that attention reads, from a whole stream, and their mix."""
+        whole: list[Tensor] = []
+        after = self.sequence.rows_after(source, self._lookahead, self.tokens)
         for span in self.spans:
             with torch.set_grad_enabled(kept is not None):
-                x = self._read_input(source, span).requires_grad_(kept is not None)
-                parts = stages["read"](x, self.context, span)
+                x = self._read_input(source, span, after).requires_grad_(kept is not None)
+                parts = stages["read"](x, self.context, self._global(span))
             if kept is not None:
                 kept.read.append((x, parts))
             if not whole:
-                whole = tuple(part.new_empty(part.shape[0], source.shape[0], *part.shape[2:]) for part in parts)
+                whole = [part.new_empty(part.shape[0], source.shape[0], *part.shape[2:]) for part in parts]
             for each, part in zip(whole, parts, strict=True):
                 each[:, span] = part.detach()
+        whole = self.exchange.gather(whole)
         for each in whole:
             each.requires_grad_(differentiable and each.is_floating_point())
         if differentiable:
             self._trim_heap()
-        (mixed,) = stages["mix"](*whole, context=self.context)
+        (mixed,) = stages["mix"](*whole, context=self.exchange.context(self.context))
         if kept is not None:
             kept.mixed = whole, mixed
         return whole, mixed
@@ -218,7 +255,7 @@ class SublayerPass:
             else:
                 assert streams is not None
                 x = self._write_input(streams[0], mixed, span).requires_grad_()
-                (increment,) = stage(x)
+                (increment,) = stage(x, self._draw(span))
                 self.fixed.subtract_(streams[1][span], increment)
             (d_x,) = stage.backward((increment,), (x,), (d_target[span].to(increment.dtype),))
             if d_mixed is None:
@@ -231,16 +268,22 @@ class SublayerPass:
         stage: _Stage,
         streams: tuple[Tensor, Tensor] | None,
         kept: Kept | None,
-        d_read: tuple[Tensor, ...],
+        d_read: list[Tensor],
         d_source: Tensor,
     ) -> None:
+        after = d_after = d_source[:0]
+        if streams is not None:
+            after = self.sequence.rows_after(streams[0], self._lookahead, self.tokens)
         for index, span in enumerate(self.spans):
             if kept is not None:
                 x, parts = kept.read[index]
             else:
                 assert streams is not None
-                x = self._read_input(streams[0], span).requires_grad_()
-                parts = stage(x, self.context, span)
+                x = self._read_input(streams[0], span, after).requires_grad_()
+                parts = stage(x, self.context, self._global(span))
             outputs = tuple(part for part in parts if part.requires_grad)
             (d_x,) = stage.backward(outputs, (x,), tuple(each[:, span] for each in d_read))
-            d_source[span.start : span.start + d_x.shape[0]] += d_x
+            own = d_source[span.start : span.start + d_x.shape[0]]
+            own += d_x[: len(own)]
+            d_after = d_x[len(own) :]
+        self.sequence.add_gradient_of_rows_after(d_after, d_source, self._lookahead, self.tokens)

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from revlm.recipe.section import Count, Device, Every, RecipePath, Section, Share, Size
 
-LoggingBackend = Literal["console", "jsonl", "tensorboard", "trackio"]
+LoggingBackend = Literal["console", "jsonl", "tensorboard", "trackio", "wandb"]
 Prompt = Annotated[str, StringConstraints(min_length=1)]
 
 
@@ -64,6 +64,9 @@ class Train(Section):
     gradient_accumulation_steps: Count = 1
     """examples of one optimizer step, over all ranks: under torchrun and srun each rank takes its share of them, so
     that any number of ranks takes the same steps"""
+    sequence_parallel: Annotated[int, Field(ge=1, le=1024)] = 1
+    """ranks that share each example, under torchrun and srun, so that each holds a part of its tokens; divides
+    model.n_heads and the number of ranks"""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     """gradients with a larger norm are scaled down to this one"""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
@@ -86,10 +89,11 @@ class Evaluate(Section):
     """steps between evaluations; 0: never"""
     max_tokens: Count | None = None
     """held-out tokens scored at each evaluation; null: all"""
-    prompts: Annotated[tuple[Prompt, ...], Field(strict=False)] = ("It was",)
-    """prompts continued at each evaluation"""
+    prompts: Annotated[tuple[Prompt, ...], Field(strict=False)] | None = None
+    """prompts continued at each evaluation: texts, or picture files whose last rows are sampled; null: "It was", or the
+    first four held-out pictures"""
     sample_tokens: Count = 64
-    """tokens of each sample"""
+    """tokens of each sample; of a picture, as many whole rows as they make up, at least one"""
     temperature: Annotated[float, Field(ge=0, le=100)] = 0.8
     """temperature of the samples; 0: always the likeliest token"""
 
@@ -115,7 +119,8 @@ class Logging(Section):
     backends: Annotated[tuple[LoggingBackend, ...], Field(strict=False)] = ("console", "jsonl")
     """console: the terminal; jsonl: metrics.jsonl in the run folder, required to resume and to report; tensorboard:
     tensorboard/ in the run folder (pip install revlm[tensorboard]); trackio: its database on this machine
-    (pip install revlm[trackio])"""
+    (pip install revlm[trackio]); wandb: wandb/ in the run folder, or its server with WANDB_MODE=online
+    (pip install revlm[wandb])"""
 
     @model_validator(mode="after")
     def _journal_is_written(self) -> Self:

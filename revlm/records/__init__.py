@@ -11,7 +11,17 @@ declared here and nowhere else.
 """
 
 from revlm.records.evaluation import DocumentScore, Evaluation, PositionLoss, Total
-from revlm.records.journal import PHASES, JournalRecord, LayerUse, Sample, Samples, Step, Validation, peak_key
+from revlm.records.journal import (
+    PHASES,
+    JournalRecord,
+    LayerUse,
+    Sample,
+    SampledPicture,
+    Samples,
+    Step,
+    Validation,
+    peak_key,
+)
 from revlm.records.plan import MemoryPlan
 from revlm.records.probes import (
     Ablation,
@@ -72,6 +82,7 @@ __all__ = [
     "Repeats",
     "RoundsLoss",
     "Sample",
+    "SampledPicture",
     "Samples",
     "Step",
     "Total",

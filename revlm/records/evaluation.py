@@ -9,12 +9,13 @@ _MOST_BINS = 64  # positions double from bin to bin
 
 
 class Total(Record):
-    """The score over all documents."""
+    """The score over all documents; bits per dimension are those of pictures alone."""
 
     tokens: Count
     bytes: Count
     loss: Number
     bits_per_byte: Number
+    bits_per_dimension: Number | None = None
 
 
 class _Titled(Record):

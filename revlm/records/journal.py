@@ -1,9 +1,13 @@
 """The records of metrics.jsonl, one object a line: the steps of training and the passes over held-out documents."""
 
-from typing import Annotated, Literal, TypeAlias
+from base64 import b64decode
+from functools import cached_property
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from revlm.errors import DataError
+from revlm.pictures import Pixels, pixels_of
 from revlm.records.record import MOST_LAYERS, Count, Layer, Many, Number, Positive, Record
 
 PHASES = ("forward", "backward", "optimizer")
@@ -28,7 +32,8 @@ class Step(Record):
     """One training step: sums over the step, losses in nats a token, memory in absolute bytes.
 
     The keys after `memory_peak_bytes` are not in every record: memory beyond it is of CUDA alone, `skipped` and
-    `skipped_documents` are of a step without an update, and what follows them of a step with one.
+    `skipped_documents` are of a step without an update, and what follows them of a step with one. `mfu` is the share of
+    the peak of the GPUs that `model_flops_per_second` is, where the peak is known.
     """
 
     event: Literal["step"]
@@ -52,6 +57,8 @@ class Step(Record):
     memory_allocation_retries: Count | None = None
     skipped: str | None = None
     skipped_documents: Many[str] = Field(default=[])
+    model_flops_per_second: Number | None = None
+    mfu: Number | None = None
     stream_max: Number | None = None
     bucket_fill: Number | None = None
     empty_query_share: Number | None = None
@@ -74,11 +81,34 @@ class Validation(Record):
 JournalRecord: TypeAlias = Annotated[Step | Validation, Field(discriminator="event")]
 
 
+class SampledPicture(Record):
+    """A picture whose first `rows` were given and whose others were sampled; `document` is its document in base64."""
+
+    document: str
+    rows: Count
+
+    @cached_property
+    def pixels(self) -> Pixels:
+        """The picture, [height, width, channels]."""
+        return pixels_of(b64decode(self.document, validate=True))
+
+    @model_validator(mode="after")
+    def _has_these_rows(self) -> Self:
+        try:
+            height = len(self.pixels)
+        except (DataError, ValueError) as error:
+            raise ValueError("should be the document of a picture, in base64") from error
+        if self.rows > height:
+            raise ValueError(f"has {height} rows, fewer than the {self.rows} that were given")
+        return self
+
+
 class Sample(Record):
-    """What the model wrote after a prompt."""
+    """What the model wrote after a prompt, or the picture that it completed, whose title or file is the prompt."""
 
     prompt: str
     text: str
+    picture: SampledPicture | None = None
 
 
 class Samples(Record):

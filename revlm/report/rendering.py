@@ -5,11 +5,13 @@ from dataclasses import asdict
 from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from revlm.report.pictures.picture import WIDE_PIXELS, sources
+from revlm.report.pictures.sampled import draw_sample
 from revlm.report.pictures.theme import DARK, LIGHT, Theme
-from revlm.text import figure_text, human_bytes, human_count, human_duration, visible_text
+from revlm.templates import template_environment
+from revlm.text import figure_text, human_bytes, human_count, human_duration, human_flops_per_second, visible_text
 
 
 def page(template: str, **values: Any) -> str:
@@ -20,13 +22,9 @@ def page(template: str, **values: Any) -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("revlm.report"),
+    environment = template_environment(
+        "revlm.report",
         autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
         finalize=lambda value: visible_text(value) if type(value) is str else value,
     )
     helpers: dict[str, Callable[..., Any]] = {
@@ -34,9 +32,14 @@ def _environment() -> Environment:
         "count": human_count,
         "duration": human_duration,
         "figure": figure_text,
+        "flops_per_second": human_flops_per_second,
     }
     environment.filters |= helpers
-    environment.globals |= {"wide_pixels": WIDE_PIXELS, "run_colors": len(LIGHT.runs)}
+    environment.globals |= {
+        "wide_pixels": WIDE_PIXELS,
+        "run_colors": len(LIGHT.runs),
+        "sampled_picture": draw_sample,
+    }
     return environment
 
 

@@ -2,14 +2,13 @@
 
 Layout of RUN/checkpoints/step-00000200: one `<group>.safetensors` for each group of tensors, `state.json`, and
 `manifest.json` with the size and sha256 of each file. Everything is written to a staging folder next to it, the
-manifest last, and the folder is then renamed: a folder of that name with a manifest is complete.
-Removal deletes the manifest first. Checkpoints never read or write a pickle.
+manifest last, and the folder is then renamed: a folder of that name with a manifest is complete. Removal
+deletes the manifest first. Checkpoints never read or write a pickle.
 """
 
 import json
 import re
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -30,7 +29,7 @@ from revlm.runs.inventory import (
     remove_staging,
     verify_checkpoint,
 )
-from revlm.storage import Folder, json_bytes, require_free_space, staging_name, storage_errors, sync_file
+from revlm.storage import Folder, json_bytes, require_free_space, staged_folder, storage_errors, sync_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,7 +64,6 @@ def save_checkpoint(
     """
     target = Path(run) / CHECKPOINTS / step_name(step)
     state_content = json_bytes(dict(state))
-    staging = staging_name(target.name)
     with (
         storage_errors(f"saving the checkpoint {target}"),
         Folder(run) as root,
@@ -74,22 +72,13 @@ def save_checkpoint(
         remove_staging(folder)
         tensor_bytes = sum(tensor.nbytes for group in tensors.values() for tensor in group.values())
         require_free_space(folder.path, tensor_bytes + len(state_content) + _HEADER_BYTES, f"the checkpoint {target}")
-        try:
-            with folder.make(staging) as made:
-                for group, named in tensors.items():
-                    _write_tensors(made.path / f"{group}.safetensors", named)
-                made.write_new(STATE, state_content)
-                files = {name: {"bytes": made.size_bytes(name), "sha256": made.sha256(name)} for name in made.names()}
-                made.write_new(MANIFEST, json_bytes({"format": FORMAT, "step": step, "files": files}))
-                made.sync()
-            if folder.kind(target.name):  # such as a damaged one, when the run resumed from an older one
-                folder.rename(target.name, staging_name(target.name))
-            folder.rename(staging, target.name)
-        except BaseException:
-            with suppress(OSError):
-                folder.remove(staging)
-            raise
-        folder.sync()
+        # One of this step may be there: a damaged one, when the run resumed from an older one.
+        with staged_folder(folder, target.name, replace=True) as made:
+            for group, named in tensors.items():
+                _write_tensors(made.path / f"{group}.safetensors", named)
+            made.write_new(STATE, state_content)
+            files = {name: {"bytes": made.size_bytes(name), "sha256": made.sha256(name)} for name in made.names()}
+            made.write_new(MANIFEST, json_bytes({"format": FORMAT, "step": step, "files": files}))
     end_save(run, step, keep_last, keep_every)
     return target
 

@@ -80,6 +80,16 @@ class RunFolder:
         return self.path / files.TRACKIO
 
     @property
+    def wandb(self) -> Path:
+        """The folder of wandb's files."""
+        return self.path / files.WANDB
+
+    @property
+    def wandb_run(self) -> Path:
+        """The id of the run at wandb and the name of its files, as JSON."""
+        return self.path / files.WANDB_RUN
+
+    @property
     def checkpoints(self) -> Path:
         """The folder of checkpoints."""
         return self.path / files.CHECKPOINTS
@@ -119,8 +129,8 @@ class RunFolder:
         """Writes evaluation.json atomically."""
         self._write(self.evaluation, json_bytes(dict(evaluation)))
 
-    def write_samples(self, step: int, samples: Sequence[Mapping[str, str]]) -> Path:
-        """Writes the prompts and texts of a step to a file such as samples/step-00000200.json; returns its path."""
+    def write_samples(self, step: int, samples: Sequence[Mapping[str, Any]]) -> Path:
+        """Writes the prompts and samples of a step to a file such as samples/step-00000200.json; returns its path."""
         path = samples_file(self.path, step)
         with storage_errors(f"writing {path}"), Folder(self.path) as folder, folder.inside(SAMPLES) as inner:
             inner.replace(path.name, json_bytes([dict(sample) for sample in samples]))

@@ -21,7 +21,7 @@ _FREE = {
     "data": {"path", "stream", "tokenizer", "workers"},
     "optimizer": {"sharded"},
     "lr_scheduler": set[str](),
-    "train": {"start_from", "device", "tile", "on_nonfinite", "max_skipped"},
+    "train": {"start_from", "device", "tile", "sequence_parallel", "on_nonfinite", "max_skipped"},
 }
 _FINGERPRINTS = ("corpus", "tokenizer")
 _REQUIRED = (*_FINGERPRINTS, "model.n_buckets", "model.n_rounds")

@@ -14,7 +14,7 @@ from revlm.storage.files import (
 )
 from revlm.storage.folder import Folder, staging_name, unfinished_name
 from revlm.storage.lock import LOCK_NAME, FolderLock, folder_lock
-from revlm.storage.placing import Ours, put_in_place, require_replaceable
+from revlm.storage.placing import Ours, put_in_place, require_replaceable, staged_folder
 from revlm.storage.sealing import digest_of_json, is_sealed, read_sealed, sealed, sealed_json
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "sealed",
     "sealed_json",
     "sha256_of",
+    "staged_folder",
     "staging_name",
     "storage_errors",
     "sync_file",

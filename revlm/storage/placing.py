@@ -1,12 +1,16 @@
-"""Replaces one folder with another so that a kill at any moment loses neither, and no file of others is removed."""
+"""Puts new folders in place, also where one exists, so that a kill at any moment loses neither.
+
+Files that revlm did not write are never removed.
+"""
 
 import re
 import secrets
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from revlm.errors import StorageError
-from revlm.storage.folder import Folder
+from revlm.storage.folder import Folder, staging_name
 
 Ours = Callable[[Path], Sequence[str] | None]
 """Returns the names of the files that revlm wrote in a folder; None if it wrote none.
@@ -15,6 +19,28 @@ If one of them, the manifest, names the others, it comes last.
 """
 
 _LISTED = 3
+
+
+@contextmanager
+def staged_folder(parent: Folder, name: str, *, replace: bool = False) -> Iterator[Folder]:
+    """A new folder that gets its `name` in `parent` once the block ends; after an error it is removed.
+
+    The block writes its files and syncs them. With `replace` an entry of that name gets a staging name first; without,
+    it must not exist.
+    """
+    staging = staging_name(name)
+    try:
+        with parent.make(staging) as folder:
+            yield folder
+            folder.sync()
+        if replace and parent.kind(name):
+            parent.rename(name, staging_name(name))
+        parent.rename(staging, name)
+    except BaseException:
+        with suppress(OSError):
+            parent.remove(staging)
+        raise
+    parent.sync()
 
 
 def require_replaceable(place: Path, ours: Ours) -> None:

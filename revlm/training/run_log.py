@@ -44,7 +44,7 @@ class RunLog:
                 "or removed, and new records are appended to what is left"
             )
 
-    def append(self, record: Record, samples: Sequence[Mapping[str, str]] = ()) -> None:
+    def append(self, record: Record, samples: Sequence[Mapping[str, Any]] = ()) -> None:
         """Logs a record, and the samples of an evaluation; raises StorageError if the run folder cannot be written."""
         if samples:
             self._folder.write_samples(record["step"], samples)

@@ -1,19 +1,19 @@
-"""Validation during training: the loss on held-out text, and samples that continue prompts."""
+"""Validation during training: the loss on held-out documents, and samples that continue prompts."""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from itertools import islice
 from typing import Any
 
 from revlm.corpus import Corpus, Example
 from revlm.errors import Interrupted
 from revlm.evaluation import Score, score_example
-from revlm.generation import Sampling, continue_text
 from revlm.model import RevLM
 from revlm.recipe import Recipe
 from revlm.training.ranks import Ranks
+from revlm.training.samples import PictureSamples, TextSamples
 
 
 class Validator:
@@ -24,6 +24,8 @@ class Validator:
     ) -> None:
         self._model, self._corpus, self._recipe = model, corpus, recipe
         self._ranks, self._raise_if_stopped = ranks, raise_if_stopped
+        sampler = PictureSamples if corpus.tokenizer.document_kind == "picture" else TextSamples
+        self._samples = ranks.run_on_all(lambda: sampler(model, corpus, recipe, raise_if_stopped))
 
     def evaluation(self, autocast: AbstractContextManager[None]) -> dict[str, Any]:
         """Scores the held-out documents, each rank its share; returns the fields for the record of an evaluation.
@@ -44,47 +46,33 @@ class Validator:
             "seconds": time.perf_counter() - start,
         }
 
-    def samples(self) -> list[dict[str, str]]:
-        """Returns the recipe's prompts, each with its continuation, on rank 0; an empty list elsewhere."""
-        prompts = self._recipe.evaluate.prompts if self._ranks.is_rank0 else ()
-        return self._ranks.run_on_all(
-            lambda: [{"prompt": prompt, "text": self._continued(prompt)} for prompt in prompts]
-        )
+    def samples(self) -> list[dict[str, Any]]:
+        """Returns the recipe's prompts, each with its sample, on rank 0; an empty list elsewhere."""
+        return self._ranks.run_on_all(lambda: self._samples.draw() if self._ranks.is_rank0 else [])
 
     def _scores(self, autocast: AbstractContextManager[None]) -> Iterator[Score]:
-        """Yields the score of each held-out example, in order; at a time, each rank scores one of them."""
-        examples = self._corpus.validation()
+        """Yields the score of each held-out example, in order; at a time, each group of ranks scores one of them."""
+        examples, size = self._corpus.validation(), self._ranks.sequence.size
         while True:
             own = self._ranks.run_on_all(lambda: self._own_score(examples, autocast))
-            scores = self._ranks.gather(own)
-            yield from (Score(*each) for each in scores if each is not None)
-            if None in scores:
-                return
+            parts = self._ranks.gather(own)
+            groups = [parts[first : first + size] for first in range(0, len(parts), size)]
+            for group in groups:
+                scores = [Score(*part) for part in group if part is not None]
+                if not scores:
+                    return
+                yield replace(scores[0], nats=sum(score.nats for score in scores))
 
     def _own_score(self, examples: Iterator[Example], autocast: AbstractContextManager[None]) -> tuple[Any, ...] | None:
-        """The fields of the score of this rank's one of the next examples; None once there are no more."""
+        """The fields of the score of this rank's part of one of the next examples; None once there are no more."""
         try:
-            at_a_time = list(islice(examples, self._ranks.world_size))
+            at_a_time = list(islice(examples, self._ranks.data_size))
         except Interrupted:  # raised while the texts of an example are read
             self._raise_if_stopped()
             raise
-        if self._ranks.rank >= len(at_a_time):
+        if self._ranks.data_rank >= len(at_a_time):
             return None
-        self._raise_if_stopped()
-        return astuple(score_example(self._model, at_a_time[self._ranks.rank], autocast))
-
-    def _continued(self, prompt: str) -> str:
-        options = self._recipe.evaluate
-        pieces = continue_text(
-            self._model,
-            self._corpus.tokenizer,
-            prompt,
-            max_tokens=options.sample_tokens,
-            sampling=Sampling(options.temperature),
-            seed=self._recipe.seed,
-        )
-        written = []
-        for piece in pieces:
-            self._raise_if_stopped()
-            written.append(piece)
-        return "".join(written)
+        self._ranks.run_in_sequence(self._raise_if_stopped)
+        example = at_a_time[self._ranks.data_rank]
+        sequence = self._ranks.sequence_of(len(example))
+        return astuple(Score() if sequence is None else score_example(self._model, example, autocast, sequence))

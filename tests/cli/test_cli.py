@@ -17,7 +17,8 @@ from revlm.cli import COMMANDS, main
 from revlm.cli.terminal.failures import failure_of
 from revlm.errors import DataError, Interrupted, NonFiniteError, ResourceError, StorageError
 from revlm.recipe import bundled_recipes, load_recipe
-from revlm.runs import RunFolder, list_checkpoints, save_checkpoint
+from revlm.runs import MemoryMeter, RunFolder, list_checkpoints, save_checkpoint
+from tests.apart import run_apart
 
 ROOT = Path(revlm.__file__).parent.parent
 
@@ -254,3 +255,17 @@ def test_memory_on_cuda_grows_in_place_unless_the_user_decides_it(
     monkeypatch.delenv("PYTORCH_ALLOC_CONF")
     main(["--version"])
     assert os.environ["PYTORCH_ALLOC_CONF"] == "expandable_segments:True"
+
+
+def test_products_of_many_lengths_leave_little_memory_behind() -> None:
+    """Each length has kernels of its own; where all are kept, they were 239 MB after these products."""
+    assert run_apart(_bytes_left_by_products_of_many_lengths) < 100 * 2**20
+
+
+def _bytes_left_by_products_of_many_lengths() -> int:
+    main(["--version"])
+    weight = torch.zeros(256, 256, dtype=torch.bfloat16)
+    meter = MemoryMeter("cpu")
+    for length in range(1000, 1400):
+        torch.nn.functional.linear(torch.zeros(length, 256, dtype=torch.bfloat16), weight)
+    return meter.current_bytes() - meter.baseline_bytes

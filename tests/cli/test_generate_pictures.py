@@ -8,30 +8,18 @@ import pytest
 from PIL import Image
 
 from revlm.cli import main
-from revlm.cli.terminal.pictures import png_of
-from revlm.corpus import tokenize_corpus
-from revlm.training import train
-from tests.tiny_run import tiny_recipe, write_run
-
-
-def write_pictures(folder: Path) -> Path:
-    """Pictures of stripes, 6 x 6 pixels each."""
-    folder.mkdir()
-    for number in range(4):
-        stripes = np.where(np.arange(6) % 2 == number % 2, 40 * number, 255).astype(np.uint8)
-        Image.fromarray(np.tile(stripes, (6, 1))).save(folder / f"{number}.png")
-    return folder
+from revlm.pictures import png_of
+from tests.tiny_pictures import write_picture_run
+from tests.tiny_run import write_run
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs on pictures of one size and of their own sizes, and on texts."""
     place = tmp_path_factory.mktemp("pictures")
-    write_pictures(place / "files")
     for name, options in (("sized", {"size": 6, "grey": True}), ("free", {})):
         (place / name).mkdir()
-        tokenize_corpus(place / "files", place / name / "tokens", tokenizer="pixels", **options)  # type: ignore[arg-type]
-        list(train(tiny_recipe(place / name / "run", "train.max_steps=1", "evaluate.prompts=[]")))
+        write_picture_run(place / name, "evaluate.prompts=[]", **options)
     (place / "text").mkdir()
     write_run(place / "text" / "run", "train.max_steps=1")
     return place
@@ -48,7 +36,7 @@ def pixels(path: Path) -> np.ndarray:
 
 
 def test_the_given_rows_stay_and_the_rest_is_sampled(place: Path, tmp_path: Path) -> None:
-    whole, output = place / "files" / "1.png", tmp_path / "completed.png"
+    whole, output = place / "sized" / "files" / "1.png", tmp_path / "completed.png"
     assert generated(place / "sized" / "run", "--picture", whole, "--rows", 4, "--output", output) == 0
     found = pixels(output)
     assert found.shape == (6, 6)
@@ -103,7 +91,7 @@ def test_wrong_use_is_one_sentence(
     words: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("0.png").write_bytes((place / "files" / "0.png").read_bytes())
+    Path("0.png").write_bytes((place / "sized" / "files" / "0.png").read_bytes())
     Path("bad.png").write_bytes(b"not a picture")
     assert generated(place / run / "run", *arguments) == code
     out, err = capsys.readouterr()

@@ -1,17 +1,18 @@
 """The command line, run again and again in forks, which takes no time for imports, with a fault in each."""
 
-import json
-import os
 import shutil
-import subprocess
-import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from signal import SIG_DFL, SIGHUP
+from signal import signal as set_signal
+from typing import Any
 
-ROOT = Path(__file__).parents[2]
+from revlm.corpus.store import spool
+from tests.faults.points import KillAt, SignalAt
+from tests.several import command, in_fork
 
 
 @dataclass(frozen=True)
@@ -34,62 +35,50 @@ class Ended:
     examples_begun: int | None = None
 
 
-class Forks:
-    """A process that forks for each run; a context manager, which ends it."""
+def run(
+    folder: Path,
+    *arguments: object,
+    kill_at: int | None = None,
+    count_points: bool = False,
+    kill_after_seconds: float | None = None,
+    signal: Mapping[str, Any] | None = None,
+) -> Ended:
+    """Runs `revlm` with the arguments in a folder; the faults are those of `points`."""
+    point = -1 if count_points and kill_at is None else kill_at
+    work = partial(_run, folder, [str(argument) for argument in arguments], point, signal)
+    ended = in_fork(work, kill_after_seconds=kill_after_seconds)
+    return Ended(**{"code": ended.code, "stderr": ended.stderr, **(ended.value or {})})
 
-    def __enter__(self) -> Self:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "tests.faults.fork_server"]
-        self._server = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._server.stdin
-        self._server.stdin.close()
-        self._server.wait()
+def killed_at_points(copies: "Copies", step: int, *arguments: object) -> Iterator[tuple[Path, str]]:
+    """Yields a copy of the folder where the command came to its end, and what it said.
 
-    def run(
-        self,
-        folder: Path,
-        *arguments: object,
-        kill_at: int | None = None,
-        count_points: bool = False,
-        kill_after_seconds: float | None = None,
-        signal: Mapping[str, Any] | None = None,
-    ) -> Ended:
-        """Runs `revlm` with the arguments in a folder; the faults are those of `points`."""
-        assert self._server.stdin
-        assert self._server.stdout
-        request = {
-            "folder": str(folder),
-            "arguments": [str(argument) for argument in arguments],
-            "kill_at": kill_at,
-            "points": count_points or kill_at is not None,
-            "kill_after_seconds": kill_after_seconds,
-            "signal": signal,
-        }
-        print(json.dumps(request), file=self._server.stdin, flush=True)
-        return Ended(**json.loads(self._server.stdout.readline()))
+    Then, for every `step`-th point, one where it was killed there.
+    """
+    undisturbed = copies.make("undisturbed")
+    ended = run(undisturbed, *arguments, count_points=True)
+    assert ended.code == 0, ended.stderr
+    assert ended.points
+    yield undisturbed, ended.stderr
+    for point in range(0, ended.points, step):
+        copy = copies.make(f"point {point}")
+        killed = run(copy, *arguments, kill_at=point)
+        assert killed.code == -9, f"point {point} was not reached: {killed}"
+        yield copy, killed.stderr
 
-    def killed_at_points(self, copies: "Copies", step: int, *arguments: object) -> Iterator[tuple[Path, str]]:
-        """Yields a copy of the folder where the command came to its end, and what it said.
 
-        Then, for every `step`-th point, one where it was killed there.
-        """
-        undisturbed = copies.make("undisturbed")
-        ended = self.run(undisturbed, *arguments, count_points=True)
-        assert ended.code == 0, ended.stderr
-        assert ended.points
-        yield undisturbed, ended.stderr
-        for point in range(0, ended.points, step):
-            copy = copies.make(f"point {point}")
-            killed = self.run(copy, *arguments, kill_at=point)
-            assert killed.code == -9, f"point {point} was not reached: {killed}"
-            yield copy, killed.stderr
+def _run(folder: Path, arguments: list[str], point: int | None, signal: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What is known of a run of the command line that came to its end."""
+    spool.COMMIT_BYTES = 1  # tokenizing writes every document down by itself
+    kill = None if point is None else KillAt(point)
+    set_signal(SIGHUP, SIG_DFL)  # ignored where `nohup` started the tests
+    sent = SignalAt(**signal) if signal else None
+    began = time.monotonic()
+    code = command(folder, *arguments)
+    seen = {"code": code, "seconds": time.monotonic() - began, "points": kill and kill.passed}
+    if sent:
+        seen |= {"signal_seconds": sent.seconds, "examples_begun": sent.examples_begun}
+    return seen
 
 
 class Copies:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from revlm.cli import main
-from tests.faults.forks import Copies, Forks
+from tests.faults import forks
+from tests.faults.forks import Copies
 from tests.faults.training import TRAIN, assert_undisturbed, outcome, write_recipe
 
 
@@ -35,7 +36,7 @@ STORE_FILES = ("data-00000-of-00001.arrow", "dataset_info.json", "documents.json
 
 
 @pytest.fixture(scope="module")
-def finished(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_recipe(tmp_path_factory.mktemp("damaged") / "finished")
     assert forks.run(folder, *TRAIN).code == 0
     return folder
@@ -56,7 +57,7 @@ def test_the_files_are_all_there_are(finished: Path) -> None:
 @pytest.mark.parametrize("file", CHECKPOINT_FILES)
 @pytest.mark.parametrize("damage", [flip_a_bit, *(pytest.param(each, marks=pytest.mark.slow) for each in DAMAGES[1:])])
 def test_a_damaged_checkpoint_is_passed_over(
-    forks: Forks, finished: Path, copy: Path, file: str, damage: Callable[[Path], None]
+    finished: Path, copy: Path, file: str, damage: Callable[[Path], None]
 ) -> None:
     damage(copy / "run" / "checkpoints" / "step-00000006" / file)
     again = forks.run(copy, *TRAIN)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.forks import Copies, Forks
+from tests.faults import forks
+from tests.faults.forks import Copies
 from tests.report.builder import build_run
 from tests.tiny_run import write_run
 
@@ -22,7 +23,7 @@ def left(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
 
 
-def all_killed(forks: Forks, before: Path, step: int, *arguments: str) -> int:
+def all_killed(before: Path, step: int, *arguments: str) -> int:
     """Kills the command at every `step`-th point; run again, it leaves the names of an undisturbed one, once each."""
     runs = forks.killed_at_points(Copies(before, before.parent / "copies"), step, *arguments)
     undisturbed = left(next(runs)[0])
@@ -47,16 +48,16 @@ def with_foreign_files(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_report(forks: Forks, tmp_path: Path) -> None:
+def test_report(tmp_path: Path) -> None:
     before = tmp_path / "before"
     build_run(before / "run", 2)
     with_foreign_files(before)
-    assert all_killed(forks, before, 5, "report", "run") > 3
+    assert all_killed(before, 5, "report", "run") > 3
 
 
-def test_export(forks: Forks, tmp_path: Path) -> None:
+def test_export(tmp_path: Path) -> None:
     before = tmp_path / "before"
     before.mkdir()
     write_run(before / "run", "train.max_steps=1")
     with_foreign_files(before)
-    assert all_killed(forks, before, 1, "checkpoint", "export", "report.html", "--run", "run") > 5
+    assert all_killed(before, 1, "checkpoint", "export", "report.html", "--run", "run") > 5

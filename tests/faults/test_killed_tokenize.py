@@ -15,7 +15,8 @@ import pytest
 
 from revlm.corpus import tokenize_corpus
 from revlm.corpus.reading import is_store
-from tests.faults.forks import Copies, Forks
+from tests.faults import forks
+from tests.faults.forks import Copies
 
 WORDS = ("the", "keeper", "counted", "ships", "twice", "at", "dusk", "and", "once", "before", "sleep", "nobody")
 
@@ -42,7 +43,7 @@ def corpus(tmp_path: Path) -> Path:
     return folder
 
 
-def killed_everywhere(forks: Forks, before: Path, step: int, *arguments: str) -> int:
+def killed_everywhere(before: Path, step: int, *arguments: str) -> int:
     """Returns how often the command was killed; a store that is there before must be there, whole, after each kill."""
     stores = [path.name for path in before.iterdir() if is_store(path)]
     runs = forks.killed_at_points(Copies(before, before.parent / "copies"), step, *arguments)
@@ -60,17 +61,17 @@ def killed_everywhere(forks: Forks, before: Path, step: int, *arguments: str) ->
 
 
 @pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 29])
-def test_a_kill_at_any_point_of_the_writing(forks: Forks, corpus: Path, tmp_path: Path, step: int) -> None:
+def test_a_kill_at_any_point_of_the_writing(corpus: Path, tmp_path: Path, step: int) -> None:
     (tmp_path / "before").mkdir()
     arguments = ("tokenize", str(corpus), "-o", "store", "--vocab-size", "330", "--errors", "skip")
-    assert killed_everywhere(forks, tmp_path / "before", step, *arguments) > 60 / step
+    assert killed_everywhere(tmp_path / "before", step, *arguments) > 60 / step
 
 
 @pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 29])
-def test_a_kill_while_an_older_store_is_replaced(forks: Forks, corpus: Path, tmp_path: Path, step: int) -> None:
+def test_a_kill_while_an_older_store_is_replaced(corpus: Path, tmp_path: Path, step: int) -> None:
     tokenize_corpus(corpus / "0.txt", tmp_path / "before" / "store", tokenizer="bytes")
     arguments = ("tokenize", str(corpus / "2.txt"), "-o", "store", "--tokenizer", "bytes", "--replace")
-    assert killed_everywhere(forks, tmp_path / "before", step, *arguments) > 60 / step
+    assert killed_everywhere(tmp_path / "before", step, *arguments) > 60 / step
 
 
 def start(corpus: Path, store: Path) -> subprocess.Popen[bytes]:

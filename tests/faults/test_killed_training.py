@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from revlm.runs import list_checkpoints, verify_checkpoint
-from tests.faults.forks import Copies, Forks
+from tests.faults import forks
+from tests.faults.forks import Copies
 from tests.faults.training import TRAIN, assert_undisturbed, outcome, write_recipe, write_streaming_recipe
 
 
 @pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 113])
-def test_a_kill_at_any_point_of_the_writing(forks: Forks, tmp_path: Path, step: int) -> None:
+def test_a_kill_at_any_point_of_the_writing(tmp_path: Path, step: int) -> None:
     """From before the first byte to after the last prune; what looks like a checkpoint after the kill is one."""
     copies = Copies(write_recipe(tmp_path / "before"), tmp_path / "copies")
     runs = forks.killed_at_points(copies, step, *TRAIN)
@@ -34,7 +35,7 @@ def test_a_kill_at_any_point_of_the_writing(forks: Forks, tmp_path: Path, step: 
 
 @pytest.mark.parametrize("step", [pytest.param(31, marks=pytest.mark.slow), 163])
 @pytest.mark.parametrize("packing", ["whole", "fixed"])
-def test_a_kill_in_the_midst_of_a_stream(forks: Forks, tmp_path: Path, packing: str, step: int) -> None:
+def test_a_kill_in_the_midst_of_a_stream(tmp_path: Path, packing: str, step: int) -> None:
     """The texts that were read, and the tokens of the one in work, are passed over by what goes on."""
     copies = Copies(write_streaming_recipe(tmp_path / "before", packing), tmp_path / "copies")
     runs = forks.killed_at_points(copies, step, *TRAIN)
@@ -47,7 +48,7 @@ def test_a_kill_in_the_midst_of_a_stream(forks: Forks, tmp_path: Path, packing: 
         assert_undisturbed(outcome(copy), expected, copy)
 
 
-def test_a_kill_of_a_real_process_that_trains_on_a_stream(forks: Forks, tmp_path: Path) -> None:
+def test_a_kill_of_a_real_process_that_trains_on_a_stream(tmp_path: Path) -> None:
     copies = Copies(write_streaming_recipe(tmp_path / "before", "whole"), tmp_path / "copies")
     whole, killed = copies.make("undisturbed"), copies.make("killed")
     assert forks.run(whole, *TRAIN).code == 0
@@ -61,7 +62,7 @@ def test_a_kill_of_a_real_process_that_trains_on_a_stream(forks: Forks, tmp_path
     assert_undisturbed(outcome(killed), outcome(whole), killed)
 
 
-def test_kills_one_after_the_other(forks: Forks, tmp_path: Path) -> None:
+def test_kills_one_after_the_other(tmp_path: Path) -> None:
     """A run that never lives long comes to its end all the same, as long as each start reaches one more checkpoint."""
     copies = Copies(write_recipe(tmp_path / "before"), tmp_path / "copies")
     whole, killed = copies.make("undisturbed"), copies.make("killed")
@@ -73,7 +74,7 @@ def test_kills_one_after_the_other(forks: Forks, tmp_path: Path) -> None:
     assert_undisturbed(outcome(killed), outcome(whole), "killed")
 
 
-def test_a_kill_at_a_random_time(forks: Forks, tmp_path: Path) -> None:
+def test_a_kill_at_a_random_time(tmp_path: Path) -> None:
     copies = Copies(write_recipe(tmp_path / "before"), tmp_path / "copies")
     whole = copies.make("undisturbed")
     seconds = forks.run(whole, *TRAIN).seconds

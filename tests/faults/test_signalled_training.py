@@ -4,7 +4,8 @@ import pytest
 
 from revlm.cli.terminal.signals import SIGNALS
 from revlm.runs import list_checkpoints, read_journal, verify_checkpoint
-from tests.faults.forks import Copies, Forks
+from tests.faults import forks
+from tests.faults.forks import Copies
 from tests.faults.points import PLACES
 from tests.faults.training import TRAIN, assert_undisturbed, outcome, write_recipe
 
@@ -20,7 +21,7 @@ def copies(tmp_path_factory: pytest.TempPathFactory) -> Copies:
 
 
 @pytest.fixture(scope="module")
-def expected(forks: Forks, copies: Copies) -> dict:
+def expected(copies: Copies) -> dict:
     undisturbed = copies.make("undisturbed")
     assert forks.run(undisturbed, *TRAIN).code == 0
     return outcome(undisturbed)
@@ -33,7 +34,7 @@ ALL = [(each.name, place) for each in SIGNALS for place in PLACES]
 @pytest.mark.parametrize(
     ("name", "place"), [pytest.param(*each, marks=[] if each in QUICK else pytest.mark.slow) for each in ALL]
 )
-def test_a_signal_saves_the_run(forks: Forks, copies: Copies, expected: dict, name: str, place: str) -> None:
+def test_a_signal_saves_the_run(copies: Copies, expected: dict, name: str, place: str) -> None:
     here = copies.make(f"{name} {place}")
     fault = {"name": name, "place": place, "call": CALLS.get(place, 1)}
     stopped = forks.run(here, *TRAIN, signal=fault)

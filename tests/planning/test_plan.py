@@ -3,6 +3,7 @@ import pytest
 from revlm.launch import Launch
 from revlm.ops.triton import availability
 from revlm.planning import plan_memory
+from revlm.planning.sizes import GRADIENT_BUFFER_BYTES
 from revlm.recipe import Recipe
 
 
@@ -38,8 +39,8 @@ def test_a_process_among_others_holds_the_gradients_that_it_exchanges_and_may_ke
     alone, two = plan_memory(plain, 2048, "cpu"), plan_memory(plain, 2048, "cpu", Launch(world_size=2))
     weights = alone.peaks["optimizer"]["optimizer"] // 2
     assert plan_memory(sharded, 2048, "cpu") == alone
-    assert two.phase_bytes("forward") - alone.phase_bytes("forward") == weights
-    assert two.phase_bytes("optimizer") == alone.phase_bytes("optimizer")
+    assert two.phase_bytes("forward") == alone.phase_bytes("forward")
+    assert two.phase_bytes("optimizer") - alone.phase_bytes("optimizer") == min(weights, GRADIENT_BUFFER_BYTES)
     half = plan_memory(sharded, 2048, "cpu", Launch(world_size=2))
     assert two.phase_bytes("optimizer") - half.phase_bytes("optimizer") == pytest.approx(weights, rel=1e-3)
 

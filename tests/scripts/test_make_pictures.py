@@ -8,8 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from revlm.errors import DataError
+from revlm.evaluation import evaluate_run
+from revlm.generation import load_model
+from revlm.runs import RunFolder
+from tests.tiny_pictures import write_picture_run
+
 sys.path.insert(0, str(Path(__file__).parent.parent.parent / "scripts"))
 import make_pictures
+import picture_bits
 
 
 def test_a_tile_repeats_and_differs_between_pictures() -> None:
@@ -30,3 +37,20 @@ def test_the_seed_decides_the_pixels_and_the_cost_of_png_is_printed(
     assert not np.array_equal(pixels["a"], pixels["c"])
     n_bytes = sum(path.stat().st_size for path in (tmp_path / "a").iterdir())
     assert f"as PNG {8 * n_bytes / (2 * 256):.3f} bits per dimension" in capsys.readouterr().out
+
+
+def test_files_of_the_held_out_pictures_stand_beside_the_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_picture_run(tmp_path, "evaluate.prompts=[]")
+    with pytest.raises(DataError, match="was not evaluated"):
+        picture_bits.main([folder])
+    found = evaluate_run(load_model(folder, "cpu"))
+    RunFolder.open(folder).write_evaluation(found.model_dump(mode="json"))
+    capsys.readouterr()
+    picture_bits.main([folder])
+    first, *rows = capsys.readouterr().out.splitlines()
+    assert first.startswith("2 held-out pictures, 72 values")
+    png, webp, model = (float(row.split()[-1]) for row in rows)
+    assert min(png, webp) > 0
+    assert model == pytest.approx(found.total.bits_per_dimension, abs=1e-3)

@@ -1,9 +1,10 @@
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from revlm.errors import StorageError
-from revlm.storage import put_in_place, require_replaceable
+from revlm.storage import Folder, put_in_place, require_replaceable, staged_folder, unfinished_name
 
 
 def ours(folder: Path) -> list[str] | None:
@@ -94,3 +95,35 @@ def test_folders_and_links_of_the_user_with_names_like_ours_stay(tmp_path: Path)
     assert (theirs / "ours").read_text() == "keep"
     with pytest.raises(StorageError, match="revlm did not make it"):
         require_replaceable(previous_of(tmp_path / "target"), ours)
+
+
+def stage(place: Path, content: bytes | None, *, replace: bool = False) -> None:
+    """Writes a file in the staged folder `target`; without content it fails in the midst of it."""
+    with Folder(place) as parent, staged_folder(parent, "target", replace=replace) as folder:
+        folder.write_new("file", b"half" if content is None else content)
+        assert not (place / "target" / "file").exists() or (place / "target" / "file").read_text() == "old"
+        if content is None:
+            raise KeyError
+
+
+def test_a_staged_folder_gets_its_name_once_it_is_complete(tmp_path: Path) -> None:
+    stage(tmp_path, b"whole")
+    assert (tmp_path / "target" / "file").read_bytes() == b"whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+
+
+def test_a_staged_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyError):
+        stage(tmp_path, None)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_a_staged_folder_replaces_another_only_where_it_may(tmp_path: Path, replace: bool) -> None:
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "file").write_text("old")
+    with nullcontext() if replace else pytest.raises(OSError, match="not empty"):
+        stage(tmp_path, b"new", replace=replace)
+    assert (tmp_path / "target" / "file").read_text() == ("new" if replace else "old")
+    staging = [path.name for path in tmp_path.iterdir() if path.name != "target"]
+    assert [unfinished_name(name) for name in staging] == (["target"] if replace else [])

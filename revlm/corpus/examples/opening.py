@@ -10,7 +10,6 @@ from revlm.corpus.examples.corpus import Corpus
 from revlm.corpus.examples.mixture import Mixture
 from revlm.corpus.examples.packed import PackedCorpus
 from revlm.corpus.examples.streamed import StreamedCorpus
-from revlm.corpus.pictures import AS_THEY_ARE
 from revlm.corpus.reading.events import Event, ReadPosition
 from revlm.corpus.reading.hub.address import PREFIX
 from revlm.corpus.reading.sources import Source, open_source
@@ -19,6 +18,7 @@ from revlm.corpus.reading.watch import Stop
 from revlm.corpus.store.token_store import open_tokenizer
 from revlm.corpus.tokenizing.tokenizer import Tokenizer
 from revlm.errors import DataError, UsageError
+from revlm.pictures import AS_THEY_ARE
 
 if TYPE_CHECKING:  # commands that know no recipe, and the workers of `tokenize`, start sooner
     from revlm.recipe import Data, Stream

@@ -2,7 +2,7 @@
 
     a name -> sources -> corpus_files (lists the files), standard_input (saved to a file to be read again), or hub
            -> documents -> events: the pieces of each text, then its title, source and cleaning
-    a file -> readers: one per file name extension, within limits, a text at a time -> cleaning, gutenberg
+    a file -> readers: one per file name extension, within limits, a text at a time -> cleaning
 
 A document is a text, the bytes of a file or a picture (`DocumentKind`): the tokenizer says which, and only texts are
 cleaned. `refusing` alone decides whether unusable input becomes an error or an entry in the list of skipped texts.

@@ -6,7 +6,7 @@ Nothing else changes: there is no Unicode normalization. Everything removed is c
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 
-from revlm.corpus.reading.gutenberg import (
+from revlm.gutenberg import (
     HEAD_CHARACTERS,
     TAIL_CHARACTERS,
     back_matter,

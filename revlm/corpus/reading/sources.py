@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from revlm.corpus.pictures import AS_THEY_ARE, PictureShape
 from revlm.corpus.reading.corpus_files import CorpusFiles, Shard, find_corpus_files
 from revlm.corpus.reading.documents import stream_documents
 from revlm.corpus.reading.events import START, Dropped, Event, ReadPosition, text_events
@@ -20,6 +19,7 @@ from revlm.corpus.reading.standard_input import STANDARD_INPUT, SpooledInput, sp
 from revlm.corpus.reading.watch import Stop, raise_if_stopped
 from revlm.errors import UsageError
 from revlm.limits import DEFAULT_LIMITS, Limits
+from revlm.pictures import AS_THEY_ARE, PictureShape
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from revlm.corpus.pictures import AS_THEY_ARE, LONGEST_SIDE, PictureShape
 from revlm.corpus.reading.events import START, Dropped, Ended, recut
 from revlm.corpus.reading.readers.raw import TEXT_COLUMN
 from revlm.corpus.reading.refusing import OnError
@@ -29,6 +28,7 @@ from revlm.corpus.tokenizing.training import TokenizerTraining, nothing_left
 from revlm.errors import UsageError
 from revlm.launch import usable_cores
 from revlm.limits import DEFAULT_LIMITS, Limits
+from revlm.pictures import AS_THEY_ARE, LONGEST_SIDE, PictureShape
 from revlm.storage import require_free_space
 
 # Starting a worker process takes about half a second, in which another encodes this much.

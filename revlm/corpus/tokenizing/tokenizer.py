@@ -16,10 +16,10 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from revlm.corpus.pictures import AS_THEY_ARE, LONGEST_SIDE, PictureShape
 from revlm.corpus.reading.readers.raw import DocumentKind
 from revlm.corpus.tokenizing.cutting import Cuts
 from revlm.errors import DataError, UsageError
+from revlm.pictures import AS_THEY_ARE, LONGEST_SIDE, PictureShape
 from revlm.storage import replace_file, storage_errors
 
 TokenIds = npt.NDArray[np.int32]

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -25,12 +25,19 @@ class Context:
 
     `document_ids` is the number of each token's document, different for adjacent documents; `rotations` returns the
     random directions of a hash layer, the same for each call in a pass. Where `statistics` is a dictionary, hash layers
-    store theirs in it.
+    store theirs in it. Without a `dropout_seed` nothing is dropped. `heads` are those whose attention a rank computes
+    where several ranks share the sequence (`revlm.model.sequence`).
     """
 
     document_ids: Int[Tensor, "tokens"]
     rotations: Callable[[int], Float[Tensor, "heads head_dim directions"]]
     statistics: dict[int, LayerStatistics] | None = None
+    dropout_seed: int | None = None
+    heads: slice = field(default_factory=lambda: slice(None))
+
+    def of(self, span: slice) -> "Context":
+        """Returns the context of some of the tokens."""
+        return replace(self, document_ids=self.document_ids[span])
 
     @cached_property
     def starts(self) -> Int[Tensor, "documents"]:

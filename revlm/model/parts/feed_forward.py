@@ -3,6 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from revlm.model.parts.dropout import Draw, Dropout
 from revlm.model.parts.memory import LayerSizes, StageMemory, adding_bytes, stage_memory
 from revlm.model.parts.norm import RMSNorm
 from revlm.model.parts.sublayer import Write
@@ -17,29 +18,29 @@ class FeedForward(Write):
         self.norm = RMSNorm(d_model)
         self.widen = nn.Linear(d_model, d_ff, bias=False)
         self.narrow = nn.Linear(d_ff, d_model, bias=False)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def writers(self) -> tuple[nn.Linear, ...]:
         """Returns the linear map that writes into the stream."""
         return (self.narrow,)
 
-    def forward(self, x: Float[Tensor, "tile d_model"]) -> Float[Tensor, "tile d_model"]:
+    def forward(self, x: Float[Tensor, "tile d_model"], draw: Draw | None = None) -> Float[Tensor, "tile d_model"]:
         """Returns the increment of a tile of the stream."""
-        return self.dropout(self.narrow(squared_relu(self.widen(self.norm(x)))))
+        return self.dropout(self.narrow(squared_relu(self.widen(self.norm(x)))), draw)
 
 
 def memory(sizes: LayerSizes, matrices: int) -> StageMemory:
     """Returns the bytes of a tile of the feed-forward sublayer; `matrices` is the number of weights of its matrices."""
     d, f, p = sizes.d_model, sizes.d_ff, sizes.product_bytes
-    dropped = p * d if sizes.dropout else 0
+    kept = d if sizes.dropout else 0  # whether each number stays, one byte
     return stage_memory(
         sizes,
         matrices=matrices,
         # Squaring holds three [tile, d_ff] tensors.
-        forward=max(4 * d + 3 * p * f, adding_bytes(sizes, 4 * d + p * d + dropped)),
+        forward=max(4 * d + 3 * p * f, adding_bytes(sizes, 4 * d + (1 + sizes.dropout) * p * d + kept)),
         left=(4 + p) * d,
         # The stream, the normed stream, two [tile, d_ff] tensors, the increment.
-        graph=4 * d + p * d + 2 * p * f + p * d + dropped,
+        graph=4 * d + p * d + 2 * p * f + p * d + kept,
         backward=2 * p * f + p * d,
         wide=4 * p * f,
     )

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from revlm.model.parts.context import Context
+from revlm.model.parts.dropout import Draw, Dropout
 from revlm.model.parts.memory import LayerSizes, StageMemory, adding_bytes, stage_memory
 from revlm.model.parts.norm import RMSNorm
 from revlm.model.parts.sublayer import Read, Write
@@ -91,15 +92,17 @@ class WriteHeads(Write):
     def __init__(self, d_model: int, dropout: float) -> None:
         super().__init__()
         self.project = nn.Linear(d_model, d_model, bias=False)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def writers(self) -> tuple[nn.Linear, ...]:
         """Returns the linear map that writes into the stream."""
         return (self.project,)
 
-    def forward(self, x: Float[Tensor, "heads tile head_dim"]) -> Float[Tensor, "tile d_model"]:
+    def forward(
+        self, x: Float[Tensor, "heads tile head_dim"], draw: Draw | None = None
+    ) -> Float[Tensor, "tile d_model"]:
         """Returns the increment of a tile."""
-        return self.dropout(self.project(x.transpose(0, 1).flatten(1)))
+        return self.dropout(self.project(x.transpose(0, 1).flatten(1)), draw)
 
 
 def memory_of_reading(sizes: LayerSizes, matrices: int) -> StageMemory:
@@ -120,12 +123,12 @@ def memory_of_reading(sizes: LayerSizes, matrices: int) -> StageMemory:
 def memory_of_writing(sizes: LayerSizes, matrices: int) -> StageMemory:
     """Returns the bytes of a tile of `WriteHeads`; `matrices` is the number of weights of its matrices."""
     d, p = sizes.d_model, sizes.product_bytes
-    # The heads, the joined heads, and the increment.
-    graph = 3 * p * d + (p * d if sizes.dropout else 0)
+    # The heads, the joined heads, the increment, and one byte for whether each number stays.
+    graph = 3 * p * d + (d if sizes.dropout else 0)
     return stage_memory(
         sizes,
         matrices=matrices,
-        forward=adding_bytes(sizes, graph),
+        forward=adding_bytes(sizes, graph + sizes.dropout * p * d),
         left=2 * p * d,
         graph=graph,
         backward=2 * p * d,

@@ -4,6 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from revlm.model.parts.context import Context
+from revlm.model.parts.dropout import Draw
 
 
 class Read(nn.Module):
@@ -21,7 +22,15 @@ class Read(nn.Module):
 
 
 class Mix(nn.Module):
-    """The only part that mixes tokens: attention over all that was read. It must not draw random numbers."""
+    """The only part that mixes tokens: attention over all that was read. It must not draw random numbers.
+
+    Attributes:
+        rows_before: how many tokens before a run of them their attention may read, besides their own; the first tensor
+            that it reads holds queries and needs none. None where it may read every token: it then computes the heads
+            `context.heads`, and the tensors hold no others.
+    """
+
+    rows_before: int | None = None
 
     def forward(self, *read: Tensor, context: Context) -> Float[Tensor, "heads tokens head_dim"]:
         """Returns the mixed values of every token."""
@@ -29,13 +38,16 @@ class Mix(nn.Module):
 
 
 class Write(nn.Module):
-    """A token-wise map from the mixed values (or from the stream, in a sublayer without mixing) to the increment."""
+    """A token-wise map from the mixed values (or from the stream, in a sublayer without mixing) to the increment.
+
+    `draw` draws the numbers that dropout needs; without it nothing is dropped.
+    """
 
     def writers(self) -> tuple[nn.Linear, ...]:
         """Returns the linear maps that write into the stream."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor) -> Float[Tensor, "tile d_model"]:
+    def forward(self, x: Tensor, draw: Draw | None = None) -> Float[Tensor, "tile d_model"]:
         """Returns the increment of a tile."""
         raise NotImplementedError
 

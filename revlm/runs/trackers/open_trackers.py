@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
+from typing import Any
 
 from revlm.recipe import Recipe
 from revlm.records import Sample, Samples, Step, Validation, read_journal, read_samples
@@ -34,7 +35,7 @@ class Trackers(Closing):
                 if tracker.held_step < step:
                     _write_history(tracker, folder)
 
-    def append(self, record: Step | Validation, samples: Sequence[Mapping[str, str]] = ()) -> None:
+    def append(self, record: Step | Validation, samples: Sequence[Mapping[str, Any]] = ()) -> None:
         """Writes a record of the journal, and the samples of its step."""
         records: list[Shown] = [record, *_samples(record.step, samples)]
         for word, tracker in list(self._open.items()):
@@ -80,6 +81,6 @@ def _history(folder: RunFolder, held_step: int) -> Iterator[Shown]:
             yield read_samples(samples)
 
 
-def _samples(step: int, samples: Sequence[Mapping[str, str]]) -> list[Samples]:
-    listed = [Sample(prompt=sample["prompt"], text=sample["text"]) for sample in samples]
+def _samples(step: int, samples: Sequence[Mapping[str, Any]]) -> list[Samples]:
+    listed = [Sample.model_validate(dict(sample)) for sample in samples]
     return [Samples(step=step, samples=listed)] if listed else []

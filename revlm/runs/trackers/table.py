@@ -2,18 +2,21 @@
 
 import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from revlm.errors import UsageError
 from revlm.runs.trackers.tracker import Tracker
 
 TRACKIO_REMOTE = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL", "TRACKIO_BUCKET_ID", "TRACKIO_DATASET_ID")
+WANDB_SETTINGS = (Path("wandb", "settings"), Path(".wandb", "settings"))
 
 
 def require_trackers(backends: Iterable[str]) -> dict[str, type[Tracker]]:
     """The tracker classes among the recipe's `logging.backends`, by name.
 
     Raises:
-        UsageError: one is not installed, or is configured to send records to another machine.
+        UsageError: one is not installed, or something that the user may not know of would send records to another
+            machine.
     """
     classes = {}
     for word in backends:
@@ -46,4 +49,20 @@ def _trackio() -> type[Tracker]:
     return Trackio
 
 
-TRACKERS: dict[str, Callable[[], type[Tracker]]] = {"tensorboard": _tensorboard, "trackio": _trackio}
+def _wandb() -> type[Tracker]:
+    for path in WANDB_SETTINGS:
+        if path.exists():
+            raise UsageError(
+                f"logging.backends has wandb, which would take its settings, such as the server, from {path} in the "
+                "current folder: remove the file, start in another folder, or leave wandb out"
+            )
+    from revlm.runs.trackers.wandb import Wandb
+
+    return Wandb
+
+
+TRACKERS: dict[str, Callable[[], type[Tracker]]] = {
+    "tensorboard": _tensorboard,
+    "trackio": _trackio,
+    "wandb": _wandb,
+}

@@ -6,7 +6,7 @@ from revlm.records import LayerUse, Samples, Step, Validation
 from revlm.runs.trackers.tracker import Shown
 
 _GROUPS = {
-    "speed": ("tokens_per_second", "seconds", "data_seconds"),
+    "speed": ("tokens_per_second", "seconds", "data_seconds", "model_flops_per_second", "mfu"),
     "data": ("epoch", "tokens", "documents"),
     "attention": tuple(key for key in LayerUse.model_fields if key in Step.model_fields),
 }
@@ -27,10 +27,11 @@ def numbers(record: Shown) -> dict[str, float]:
 
 
 def texts(record: Shown) -> dict[str, str]:
-    """The samples of a record by name, prompt and continuation as one text."""
+    """The samples of a record by name, prompt and continuation as one text; pictures are left to the report."""
     if not isinstance(record, Samples):
         return {}
-    return {f"samples/{place}": sample.prompt + sample.text for place, sample in enumerate(record.samples, start=1)}
+    numbered = enumerate(record.samples, start=1)
+    return {f"samples/{place}": each.prompt + each.text for place, each in numbered if each.picture is None}
 
 
 def markdown_block(text: str) -> str:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from revlm.corpus.reading.cleaning import CleanedText, utf8_length
-from revlm.corpus.reading.gutenberg import HEAD_CHARACTERS, TAIL_CHARACTERS
+from revlm.gutenberg import HEAD_CHARACTERS, TAIL_CHARACTERS
 
 HEADER = "The Project Gutenberg EBook of Él\n\nTitle: Él\n\n*** START OF THE PROJECT GUTENBERG EBOOK ÉL ***\n\n"
 FOOTER = "\n\n*** END OF THE PROJECT GUTENBERG EBOOK ÉL ***\nproject gutenberg licence\n"

@@ -11,6 +11,7 @@ from revlm.corpus.reading.cleaning import utf8_length
 from revlm.corpus.reading.hub.address import HubAddress
 from revlm.corpus.reading.hub.csv_rows import rows_of_csv
 from revlm.corpus.reading.hub.errors import no_such_column
+from revlm.corpus.reading.readers.forwarding import ForwardingFile
 from revlm.corpus.reading.readers.jsonl import parsed, texts_of_lines
 from revlm.corpus.reading.readers.opened import Bytes, opened
 from revlm.corpus.reading.readers.parquet_rows import ParquetFile, Row, columns_to_read, names_in, values_of
@@ -174,23 +175,8 @@ class TextRows(Rows):
         yield RawText(pieces, size)
 
 
-class _Steps(io.RawIOBase):
+class _Steps(ForwardingFile):
     """A file whose reads request at most `_REQUEST_BYTES` each."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
 
     def readinto(self, into: Any) -> int:
         view = memoryview(into)

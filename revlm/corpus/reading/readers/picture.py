@@ -1,19 +1,21 @@
 """Reads pictures: PNG, JPEG and WebP files as their pixels, 8 bits a channel.
 
-A picture is turned as its EXIF orientation says, palettes become colours, and what is transparent is laid on white.
+A picture is turned as its EXIF orientation says, palettes become colours, and transparency is composed onto white.
 Colour profiles are not applied. Nothing else changes a pixel, unless a size or grey is asked for.
 """
 
+import struct
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from revlm.corpus.pictures import LONGEST_SIDE, PictureShape, Pixels, document_of
 from revlm.corpus.reading.readers.opened import opened
-from revlm.corpus.reading.readers.raw import RawBytes, Reading, UnusableFileError, why
+from revlm.corpus.reading.readers.raw import RawBytes, Reading, UnusableFileError, unreadable, why
+from revlm.errors import DataError
+from revlm.pictures import LONGEST_SIDE, PictureShape, Pixels, document_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -32,6 +34,16 @@ def read_picture(path: Path, reading: Reading) -> Iterator[RawBytes]:
         content = picture_in(path, file, reading)
         pieces = (content[start : start + _PIECE_BYTES] for start in range(0, len(content), _PIECE_BYTES))
         yield RawBytes(pieces, path.stat().st_size)
+
+
+def picture_document(path: Path, shape: PictureShape) -> bytes:
+    """Returns the document of the picture in a file; raises DataError where there is none that can be read."""
+    try:
+        with opened(path) as file:
+            return picture_in(path, file, Reading(kind="picture", pictures=shape))
+    except (UnusableFileError, OSError) as error:
+        problem = error if isinstance(error, UnusableFileError) else unreadable(path, error)
+        raise DataError(f"the picture {path} {problem.reason}; {problem.remedy}") from error
 
 
 def picture_in(path: Path, file: IO[bytes], reading: Reading) -> bytes:
@@ -56,7 +68,7 @@ def picture_in(path: Path, file: IO[bytes], reading: Reading) -> bytes:
             raise UnusableFileError(path, reason, "scale it down") from error
         except UnidentifiedImageError as error:
             raise UnusableFileError(path, "is not a PNG, JPEG or WebP picture", "save it as one of these") from error
-        except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow's, for what is damaged
+        except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:  # Pillow's, for what is damaged
             reason = f"is damaged or truncated ({why(error)})"
             raise UnusableFileError(path, reason, "fetch or save it again") from error
 
@@ -93,7 +105,7 @@ def _converted(picture: "Image.Image", shape: PictureShape) -> "Image.Image":
     from PIL import Image, ImageOps
 
     is_grey = shape.is_grey or picture.mode in ("1", "L", "LA")
-    picture = ImageOps.exif_transpose(picture)
+    picture = _upright(picture)
     if picture.has_transparency_data:
         colours = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours)
@@ -101,6 +113,24 @@ def _converted(picture: "Image.Image", shape: PictureShape) -> "Image.Image":
     if shape.size is not None and picture.size != (shape.size, shape.size):
         picture = ImageOps.fit(picture, (shape.size, shape.size), Image.Resampling.BOX)
     return picture
+
+
+def _upright(picture: "Image.Image") -> "Image.Image":
+    """Returns the picture turned as its EXIF says. `ImageOps.exif_transpose` fails where it rewrites damaged tags."""
+    from PIL import ExifTags, Image
+
+    turns = Image.Transpose
+    turn_of: dict[Any, Image.Transpose] = {
+        2: turns.FLIP_LEFT_RIGHT,
+        3: turns.ROTATE_180,
+        4: turns.FLIP_TOP_BOTTOM,
+        5: turns.TRANSPOSE,
+        6: turns.ROTATE_270,
+        7: turns.TRANSVERSE,
+        8: turns.ROTATE_90,
+    }
+    turn = turn_of.get(picture.getexif().get(ExifTags.Base.Orientation))
+    return picture if turn is None else picture.transpose(turn)
 
 
 def _channels_last(pixels: Pixels) -> Pixels:

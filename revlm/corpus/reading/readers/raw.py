@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Literal, NamedTuple
 
-from revlm.corpus.pictures import AS_THEY_ARE, PictureShape
 from revlm.limits import DEFAULT_LIMITS, Limits
+from revlm.pictures import AS_THEY_ARE, PictureShape
 
 DocumentKind = Literal["text", "binary", "picture"]
 """What the documents of a corpus are: texts, the bytes of any files, or pictures."""

@@ -9,16 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from revlm.cli import main
 from revlm.corpus import Tokenizer, open_tokenizer, tokenize_corpus
-from revlm.corpus.pictures import PictureShape, document_of, pixels_of
+from revlm.corpus.reading.readers.picture import picture_document
 from revlm.corpus.store import decoded
 from revlm.corpus.store.token_store import TokenStore
 from revlm.corpus.tokenizing.tokenizer import PixelTokenizer
 from revlm.errors import DataError, UsageError
 from revlm.limits import Limits
+from revlm.pictures import PictureShape, document_of, pixels_of
 
 GENERATOR = np.random.default_rng(0)
 COLOUR = GENERATOR.integers(0, 256, (7, 11, 3), dtype=np.uint8)
@@ -65,9 +66,26 @@ def test_documented_conversions(pictures: Path, tmp_path: Path) -> None:
     turned = Image.Exif()
     turned[0x0112] = 6
     Image.fromarray(COLOUR).save(pictures / "b.png", exif=turned)
-    on_white, upright = stored(pictures, tmp_path / "store")
+    palette = Image.fromarray(COLOUR).quantize(8)
+    palette.save(pictures / "c.png", transparency=0)
+    Image.fromarray(transparent).convert("LA").save(pictures / "d.png")
+    on_white, upright, of_palette, of_grey = stored(pictures, tmp_path / "store")
     assert np.array_equal(on_white, np.where((GREY > 127)[:, :, None], COLOUR, 255))
     assert np.array_equal(upright, np.rot90(COLOUR, -1))
+    colours = np.asarray(palette.convert("RGB"))
+    assert np.array_equal(of_palette, np.where((np.asarray(palette) == 0)[:, :, None], 255, colours))
+    greys = np.asarray(Image.fromarray(COLOUR).convert("L"))
+    assert np.array_equal(of_grey[:, :, 0], np.where(GREY > 127, greys, 255))
+
+
+@pytest.mark.parametrize("orientation", range(10))
+def test_every_orientation_is_that_of_pillow(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(COLOUR).save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as picture:
+        expected = np.asarray(ImageOps.exif_transpose(picture))
+    assert np.array_equal(pixels_of(picture_document(tmp_path / "a.png", PictureShape())), expected)
 
 
 @pytest.mark.parametrize("size", [5, 7, 20])
@@ -82,6 +100,14 @@ def test_a_size_is_fitted_and_cropped_and_kept_with_the_tokenizer(pictures: Path
     assert tokenizer.pictures == PictureShape(size, is_grey=True)
     again = tokenize_corpus(pictures, tmp_path / "again", tokenizer=tmp_path / "store")
     assert again.bytes == 2 * (5 + size * size)
+
+
+def test_a_damaged_tag_beside_the_orientation_changes_nothing(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a title"
+    tags = exif.tobytes().replace(b"\x01\x0e\x00\x02", b"\x01\x00\x00\x02")  # a width that is a text
+    Image.fromarray(COLOUR).save(tmp_path / "a.png", exif=tags)
+    assert np.array_equal(pixels_of(picture_document(tmp_path / "a.png", PictureShape())), np.rot90(COLOUR, -1))
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -99,6 +125,28 @@ def saved(picture: Image.Image, name: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
+def jpeg_of_size(width: int, height: int) -> bytes:
+    """A JPEG whose frame header says this size."""
+    content = bytearray(saved(SMALL, "JPEG"))
+    frame = content.index(b"\xff\xc0")
+    content[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
+    return bytes(content)
+
+
+def webp_of_size(width: int, height: int) -> bytes:
+    """A lossy WebP whose frame header says this size."""
+    content = bytearray(saved(SMALL, "WEBP"))
+    frame = content.index(b"\x9d\x01\x2a")
+    content[frame + 3 : frame + 7] = struct.pack("<HH", width, height)
+    return bytes(content)
+
+
+def with_chunk(kind: bytes, content: bytes) -> bytes:
+    """A PNG with another chunk behind its header."""
+    whole = saved(SMALL, "PNG")
+    return whole[:33] + chunk(kind, content) + whole[33:]
+
+
 SMALL = Image.fromarray(COLOUR)
 BAD: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "empty": ("png", lambda: b"", "is not a PNG, JPEG or WebP picture"),
@@ -114,6 +162,11 @@ BAD: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "16 bits": ("png", lambda: saved(Image.fromarray(GREY.astype(np.uint16) * 257), "PNG"), "has 16 bits a channel"),
     "16 bits of colour": ("png", lambda: png(1, 1, 16, 2, b"\0" + b"abcdef"), "has 16 bits a channel"),
     "cmyk": ("jpg", lambda: saved(SMALL.convert("CMYK"), "JPEG"), r"has colours that are not RGB \(CMYK\)"),
+    "bomb of a jpeg": ("jpg", lambda: jpeg_of_size(60_000, 60_000), "has (too many pixels|60,000 x 60,000 pixels)"),
+    "bomb of a webp": ("webp", lambda: webp_of_size(16_383, 16_383), "has (too many pixels|16,383 x 16,383 pixels)"),
+    "bomb in a text": ("png", lambda: with_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1 << 26))), "is damaged"),
+    "inverted cmyk": ("jpg", lambda: saved(SMALL.convert("CMYK"), "JPEG", quality=30), "colours that are not RGB"),
+    "16 bits of grey and alpha": ("png", lambda: png(1, 1, 16, 4, b"\0abcd"), "has 16 bits a channel"),
     "animated png": ("png", lambda: saved(SMALL, "PNG", save_all=True, append_images=[SMALL.rotate(180)]), "animated"),
     "animated webp": (
         "webp",
@@ -147,21 +200,19 @@ def test_a_higher_limit_reads_a_larger_picture(pictures: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_fuzzed_pictures_are_read_or_named(pictures: Path, tmp_path: Path, kind: str) -> None:
-    from revlm.corpus.reading.corpus_files import find_corpus_files
-    from revlm.corpus.reading.documents import stream_documents
-    from revlm.corpus.reading.readers import Reading
-
-    draws, whole = random.Random(kind), saved(SMALL, kind)
-    path = pictures / f"a.{kind.lower()}"
-    for _ in range(60):
+def test_fuzzed_pictures_are_read_or_named(tmp_path: Path, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E], exif[0x011A] = 6, "a title", 72.0
+    draws, whole = random.Random(kind), saved(SMALL, kind, exif=exif)
+    path = tmp_path / "a"
+    for _ in range(400):
         content = bytearray(whole)
         for _ in range(draws.randint(1, 4)):
-            content[draws.randrange(min(len(content), 64))] = draws.randrange(256)
-        path.write_bytes(content[: draws.randint(1, len(content))] if draws.random() < 0.3 else content)
+            content[draws.randrange(len(content))] = draws.choice((0, 1, 255, draws.randrange(256)))
+        path.write_bytes(content[: draws.randint(1, len(content))] if draws.random() < 0.2 else content)
         said = ""
         try:
-            list(stream_documents(find_corpus_files(path, kind="picture"), Reading(kind="picture")))
+            pixels_of(picture_document(path, PictureShape()))
         except DataError as error:
             said = str(error)
         assert len(said.splitlines()) <= 1

@@ -1,17 +1,16 @@
 """Finds the front and back matter that Project Gutenberg adds to a text, without removing any of the text itself.
 
 The marks are whole lines that name PROJECT GUTENBERG, with or without asterisks; they have changed since 1991, so each
-generation has its pattern here. A line alone is not enough: a novel may quote one. The front is removed only below a
-Project Gutenberg header, the back only where nothing, a licence or a trailer follows. Without this evidence the text
-stays whole, and `remaining_mark` finds the line for a warning. The user's own text above a header or below a licence
-
-is kept. Notes on the e-book right after the start line belong to the front (`gutenberg_notes`). Blank lines next to a
-cut are removed with it, and the newline that ends the last line stays.
+generation has its pattern here. A line alone is not enough: a novel may quote one. There is front matter only below a
+Project Gutenberg header, and back matter only where nothing, a licence or a trailer follows. Without this evidence the
+text stays whole, and `remaining_mark` finds the line for a warning. The user's own text above a header or below a
+licence is kept. Notes on the e-book right after the start line belong to the front (`notes`). Blank lines next to a cut
+belong to it, and the newline that ends the last line stays.
 """
 
 import re
 
-from revlm.corpus.reading.gutenberg_notes import SPEAKS_OF_EBOOK, end_of_notes, paragraph_at
+from revlm.gutenberg.notes import SPEAKS_OF_EBOOK, end_of_notes, paragraph_at
 
 # The longest known header, the "small print" of the 1990s, has about 20,000 characters; so has the licence at the end.
 HEADER_LIMIT = 32_768
@@ -66,6 +65,12 @@ _REMAINING = re.compile(
 # Longer stretches without a mention of Project Gutenberg end a licence.
 _GAP_CHARACTERS = 2_000
 _PROSE_CHARACTERS = 30
+
+
+def title_of(text: str) -> str | None:
+    """Returns the title that the front matter of a text names, whatever its line ends, or None."""
+    text = text[: 2 * HEAD_CHARACTERS].replace("\r\n", "\n").replace("\r", "\n")
+    return title_in(text[front_matter(text)])
 
 
 def title_in(front: str) -> str | None:

@@ -3,7 +3,7 @@ from typing import NamedTuple
 import pytest
 
 from revlm.corpus.reading.cleaning import CleanedText
-from revlm.corpus.reading.gutenberg import FOOTER_LIMIT, HEADER_LIMIT
+from revlm.gutenberg.matter import FOOTER_LIMIT, HEADER_LIMIT, title_of
 
 BODY = "CHAPTER I\n\nThe keeper climbed the stairs.\n\n   An indented line.\n\n* * *\n\nHe came down again.\n"
 HEADER = (
@@ -350,3 +350,9 @@ def test_a_start_line_alone_names_the_title() -> None:
 )
 def test_no_text_takes_long(unit: str) -> None:
     strip_gutenberg(HEADER + START + unit * 20_000 + END + unit * 20_000)
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_a_title_is_found_whatever_the_line_ends(line_end: str) -> None:
+    assert title_of((HEADER + START + BODY).replace("\n", line_end)) == "The Keeper of the Light"
+    assert title_of(BODY.replace("\n", line_end)) is None
