@@ -120,7 +120,7 @@ def _upright(picture: "Image.Image") -> "Image.Image":
     from PIL import ExifTags, Image
 
     turns = Image.Transpose
-    turn = {
+    of_orientation: dict[object, Image.Transpose] = {
         2: turns.FLIP_LEFT_RIGHT,
         3: turns.ROTATE_180,
         4: turns.FLIP_TOP_BOTTOM,
@@ -128,7 +128,8 @@ def _upright(picture: "Image.Image") -> "Image.Image":
         6: turns.ROTATE_270,
         7: turns.TRANSVERSE,
         8: turns.ROTATE_90,
-    }.get(picture.getexif().get(ExifTags.Base.Orientation))
+    }
+    turn = of_orientation.get(picture.getexif().get(ExifTags.Base.Orientation))
     return picture if turn is None else picture.transpose(turn)
 
 
