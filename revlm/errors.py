@@ -47,6 +47,12 @@ class StorageError(RevlmError):
     exit_code = 6
 
 
+class ReversalError(RevlmError):
+    """The backward pass did not restore what the forward pass began with, so that its gradients are wrong."""
+
+    exit_code = 7
+
+
 class Interrupted(RevlmError):
     """Stopped by a signal after saving the work; the same command resumes it."""
 

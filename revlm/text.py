@@ -16,6 +16,7 @@ __all__ = [
     "human_bytes",
     "human_count",
     "human_duration",
+    "human_flops_per_second",
     "is_finite",
     "plural",
     "time_unit",
@@ -25,6 +26,7 @@ __all__ = [
 ABSENT = "–"  # noqa: RUF001 (an en dash, for a value that there is none of)
 
 _BYTE_UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
+_FLOPS_UNITS = ((10**15, "PFLOP/s"), (10**12, "TFLOP/s"), (10**9, "GFLOP/s"), (10**6, "MFLOP/s"))
 _COUNT_UNITS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K"))
 
 
@@ -65,6 +67,14 @@ def human_count(number: float | None) -> str:
     size, name = next(unit for unit in _COUNT_UNITS if abs(rounded) >= unit[0])
     digits = _three_digits(rounded / size)
     return (digits.rstrip("0").rstrip(".") if "." in digits else digits) + name
+
+
+def human_flops_per_second(number: float | None) -> str:
+    """Floating-point operations a second in three significant digits, such as `12.4 TFLOP/s`."""
+    if not is_finite(number):
+        return ABSENT
+    size, name = next((unit for unit in _FLOPS_UNITS if abs(number) >= 0.9995 * unit[0]), (1, "FLOP/s"))
+    return f"{_three_digits(number / size)} {name}"
 
 
 def binary_count(number: int) -> str:

@@ -1,4 +1,4 @@
-"""Under pytest, the axes in the signatures of the ops and the model are checked on every call."""
+"""Under pytest, the axes in the signatures of the ops and the model are checked; see `axes`."""
 
 import os
 import shutil
@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from jaxtyping import install_import_hook
+
+from tests import axes
 
 # Tensors of tests are small: threads would spend most of their time on waiting for each other. Read by PyTorch when it
 # is imported, here and in the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Triton's kernels are interpreted on the CPU; read by Triton when it is imported.
 os.environ.setdefault("TRITON_INTERPRET", "1")
-install_import_hook(["revlm.ops", "revlm.model"], "beartype.beartype")
+axes.install("revlm.ops", "revlm.model")
 # An example may take long beside other work on the machine; that is no defect.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from inspect import cleandoc
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, NoReturn, cast
 
 import typer
 from typer.core import TyperGroup
@@ -19,7 +19,7 @@ from revlm import __version__
 from revlm.cli.options import STYLE
 from revlm.cli.terminal.failures import failure_of
 from revlm.cli.terminal.streams import guarded_streams
-from revlm.errors import UsageError
+from revlm.errors import RankError, UsageError
 from revlm.imports import safe_path_in_children
 from revlm.launch import launch_of
 
@@ -107,7 +107,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failure = failure_of(error)
             if failure.sentence:
                 print(f"revlm: {_rank_prefix()}{failure.sentence}", file=sys.stderr)
+            if isinstance(error, RankError):
+                _end_without_threads(failure.exit_code)
             return failure.exit_code
+
+
+def _end_without_threads(exit_code: int) -> NoReturn:
+    """Ends the process at once: the interpreter would wait for threads of gloo, which may wait for a lost rank."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -113,6 +113,8 @@ def _describe(recipe: "Recipe", vocab_size: int, measure: bool, start: "Start | 
         "peak_bytes": plan.peak_bytes,
         "process_bytes": plan.process_bytes,
         "total_bytes": plan.total_bytes,
+        "sequence_parallel": plan.sequence_parallel,
+        "sent_bytes": plan.sent_bytes,
         "limit_bytes": None if limit is None else limit.size_bytes,
         "limit_owner": None if limit is None else limit.owner,
         "fits": fitted.fits,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from revlm.corpus import Example
 from revlm.model import RevLM, evaluating
+from revlm.model.sequence import SINGLE, SequenceGroup
 
 # Tokens whose logits exist at one time.
 TILE = 2048
@@ -66,11 +67,13 @@ def token_losses(
     return torch.cat(losses)
 
 
-def score_example(model: RevLM, example: Example, autocast: AbstractContextManager[None]) -> Score:
-    """Returns the score of one example."""
+def score_example(
+    model: RevLM, example: Example, autocast: AbstractContextManager[None], sequence: SequenceGroup = SINGLE
+) -> Score:
+    """Returns the score of one example; where the ranks of a `sequence` share it, with the nats of this rank's part."""
     device = model.head_weight.device
-    parts = (example.inputs, example.targets, example.document_ids)
+    parts = (example.inputs, example.targets[sequence.own(len(example))], example.document_ids)
     inputs, targets, document_ids = (torch.from_numpy(part).to(device) for part in parts)
     with evaluating(model), autocast:
-        nats = float(model.loss(model(inputs, document_ids), targets))
+        nats = float(model.loss(model(inputs, document_ids, sequence=sequence), targets))
     return Score(nats, len(example), example.target_bytes, len(example.titles))

@@ -1,5 +1,6 @@
 """The model card of an exported model: README.md, as the hub shows it."""
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -10,7 +11,8 @@ from revlm.errors import StorageError, UsageError
 from revlm.generation import TrainedModel
 from revlm.recipe import Recipe
 from revlm.recipe.yaml_text import write_yaml
-from revlm.records import Evaluation, Step, Validation, read_journal, read_record
+from revlm.records import Evaluation, Step, Validation, read_file, read_journal, read_record
+from revlm.records.files import CHECKPOINTS, STARTED_FROM, step_of
 from revlm.runs import RunFolder
 from revlm.templates import template_environment
 from revlm.text import human_bytes, human_count, visible_text
@@ -18,7 +20,7 @@ from revlm.text import human_bytes, human_count, visible_text
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 # The sections that decide the weights; paths of the machine stay out of what may become public.
 _SECTIONS = ("seed", "model", "data", "optimizer", "lr_scheduler", "train")
-_PLACES = {"data": {"path", "stream", "tokenizer", "workers"}, "train": {"device"}}
+_PLACES = {"data": {"path", "stream", "tokenizer", "workers"}, "train": {"device", "start_from"}}
 
 
 def model_card(trained: TrainedModel, run: str | os.PathLike[str], licence: str) -> str:
@@ -57,6 +59,8 @@ def _facts(trained: TrainedModel, folder: RunFolder) -> Iterator[tuple[str, str]
             peak_bytes = max(peak_bytes, record.memory_peak_bytes or 0)
         else:
             validation = record
+    if (start := _start(folder)) is not None:
+        yield "weights at the start", start
     yield "corpus", _corpus(trained.recipe)
     yield "corpus fingerprint", trained.corpus_fingerprint
     yield "steps", f"{trained.step:,}"
@@ -71,6 +75,17 @@ def _facts(trained: TrainedModel, folder: RunFolder) -> Iterator[tuple[str, str]
     if evaluation is not None and evaluation.step == trained.step:
         total = evaluation.total
         yield "held out, evaluated", f"{total.bits_per_byte:.4f} bits per byte over {total.tokens:,} tokens"
+
+
+def _start(folder: RunFolder) -> str | None:
+    """The name of the run or exported model that a run started from, and its step; None if it started from nothing."""
+    try:
+        start = json.loads(read_file(folder.environment)).get(STARTED_FROM)
+        path, step = Path(start["path"]), int(start["step"])
+    except (StorageError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None  # nothing tells of a start
+    is_checkpoint = step_of(path) is not None and path.parent.name == CHECKPOINTS
+    return f"step {step:,} of {(path.parent.parent if is_checkpoint else path).name}"
 
 
 def _corpus(recipe: Recipe) -> str:

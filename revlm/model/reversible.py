@@ -3,7 +3,8 @@
 Sublayers alternate: an even one adds to the first stream an increment computed from the second, an odd one the other
 way round. Streams are int32 on a grid, so subtracting the same increments in reverse order restores the same bits
 (after Gomez et al., arXiv 1707.04585, whose floating-point residuals drift). Besides the two streams and their two
-gradients, all [tokens, d_model], only one sublayer's tensors exist at a time.
+gradients, all [tokens, d_model], only one sublayer's tensors exist at a time. That the streams are restored is checked
+after every backward pass.
 """
 
 from collections.abc import Iterable
@@ -14,9 +15,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from revlm.errors import ReversalError
 from revlm.model.parts.context import Context
 from revlm.model.parts.sublayer import Sublayer
-from revlm.model.sequence import ALONE, Sequence
+from revlm.model.sequence import SINGLE, SequenceGroup
 from revlm.model.tiles import Gradients, Kept, SublayerPass, sublayer_parameters
 from revlm.ops.fixed_point import FixedPoint
 
@@ -33,7 +35,7 @@ class ReversibleStack(nn.Module):
         self.fraction_bits, self.reversible, self.tile = fraction_bits, reversible, tile
 
     def forward(
-        self, embedding: Float[Tensor, "tokens d_model"], context: Context, sequence: Sequence = ALONE
+        self, embedding: Float[Tensor, "tokens d_model"], context: Context, sequence: SequenceGroup = SINGLE
     ) -> tuple[Float[Tensor, "tokens d_model"], FixedPoint]:
         """Returns the sum of the two final streams, and the `FixedPoint` that tracks their range.
 
@@ -64,11 +66,13 @@ class _Stack(torch.autograd.Function):
     ) -> Tensor:
         first = torch.zeros_like(embedding, dtype=torch.int32)
         fixed.add_(first, embedding)
+        checksum = fixed.checksum(first) if reversible and differentiable else None
         streams = [first, first.clone()]
         keep = not reversible and differentiable and any(ctx.needs_input_grad)
         kept = [each.add_(streams[1 - turn % 2], streams[turn % 2], keep=keep) for turn, each in enumerate(passes)]
         ctx.passes, ctx.kept, ctx.reversible = passes, kept, reversible
         ctx.streams = streams if reversible else None
+        ctx.checksum = checksum
         out = fixed.to_float(streams[0], embedding.dtype).add_(fixed.to_float(streams[1], embedding.dtype))
         return out.add_(fixed.poison().to(out.dtype))
 
@@ -95,5 +99,24 @@ class _Stack(torch.autograd.Function):
         finally:  # restores the generators after a failure, too
             if random_state is not None:
                 passes[0].set_random_state(random_state)
+        if streams is not None:
+            _require_reversal(streams, ctx.checksum)
         d_parameters = [gradient for of_sublayer in reversed(gradients) for gradient in of_sublayer]
         return None, None, None, None, d_streams[0].add_(d_streams[1]), *d_parameters
+
+
+def _require_reversal(streams: list[Tensor], checksum: Tensor) -> None:
+    """Checks that both streams are again the embedding that they began with; waits for the device.
+
+    Raises:
+        ReversalError: a stream differs, so a sublayer was differentiated at other inputs than it had.
+    """
+    both_alike = torch.equal(*streams)
+    if both_alike and bool(FixedPoint.checksum(streams[0]) == checksum):
+        return
+    extent = "both streams" if both_alike else f"{int((streams[0] != streams[1]).sum()):,} numbers of a stream"
+    raise ReversalError(
+        f"the backward pass did not restore the streams of the forward pass ({extent} differ), so the gradients are "
+        "wrong and were not applied: run the same command again, on another device or processor if it recurs (a "
+        "layer of your own must compute the same bits twice)"
+    )

@@ -12,7 +12,7 @@ from revlm.model.parts.feed_forward import FeedForward
 from revlm.model.parts.norm import RMSNorm
 from revlm.model.parts.sublayer import Sublayer, Write
 from revlm.model.reversible import ReversibleStack
-from revlm.model.sequence import ALONE, Sequence
+from revlm.model.sequence import SINGLE, SequenceGroup
 from revlm.model.shape import buckets_of_rounds, tile_tokens
 from revlm.ops.fixed_point import FixedPoint
 from revlm.ops.hashing import draw_rotations
@@ -80,7 +80,7 @@ class RevLM(nn.Module):
         *,
         step: int | None = None,
         with_statistics: bool = False,
-        sequence: Sequence = ALONE,
+        sequence: SequenceGroup = SINGLE,
     ) -> Float[Tensor, "own_tokens d_model"]:
         """Returns the hidden state of each token: the norm of the two streams' sum.
 

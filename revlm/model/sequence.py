@@ -47,8 +47,8 @@ class Exchange:
         return d_read
 
 
-class Sequence:
-    """A process that holds whole examples.
+class SequenceGroup:
+    """The ranks that share an example: here this one alone, at no cost.
 
     Attributes:
         rank, size: its number in its group, and the number of ranks in it.
@@ -78,10 +78,10 @@ class Sequence:
         """Adds the gradients of the rows that `rows_after` returned to those of the ranks that hold them."""
 
 
-ALONE = Sequence()
+SINGLE = SequenceGroup()
 
 
-class SequenceGroup(Sequence):
+class ParallelSequenceGroup(SequenceGroup):
     """One of several ranks that share an example of at least as many tokens."""
 
     def __init__(self, rank: int, size: int, all_to_all: AllToAll) -> None:

@@ -16,7 +16,7 @@ from torch.func import functional_call
 from revlm.model.parts.context import Context
 from revlm.model.parts.dropout import Draw
 from revlm.model.parts.sublayer import Sublayer
-from revlm.model.sequence import ALONE, Sequence
+from revlm.model.sequence import SINGLE, SequenceGroup
 from revlm.ops.fixed_point import FixedPoint
 from revlm.ops.heap import return_freed_memory
 
@@ -91,7 +91,7 @@ class SublayerPass:
         tile: int,
         fixed: FixedPoint,
         embedding: Tensor,
-        sequence: Sequence = ALONE,
+        sequence: SequenceGroup = SINGLE,
     ) -> None:
         """`number` is that of the sublayer; `embedding` has this rank's tokens, `context` is that of all."""
         self.sublayer, self.number, self.context, self.fixed = sublayer, number, context, fixed

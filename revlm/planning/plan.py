@@ -8,6 +8,7 @@ from revlm.planning.allocator import PROCESS_BYTES, add_beside_tensors, categori
 from revlm.planning.ledger import CATEGORIES
 from revlm.planning.sizes import sizes_of
 from revlm.planning.step import replay_step
+from revlm.planning.traffic import sent_bytes
 from revlm.recipe import Recipe
 from revlm.records import MemoryPlan
 
@@ -25,5 +26,10 @@ def plan_memory(recipe: Recipe, vocab_size: int, device: "torch.device | str", l
     ledger = replay_step(sizes, categories_in_heap(sizes), partial(tile_holes, sizes))
     add_beside_tensors(ledger, sizes)
     return MemoryPlan(
-        seq_len=recipe.data.seq_len, process_bytes=PROCESS_BYTES[kind], peaks=ledger.peaks, categories=CATEGORIES
+        seq_len=recipe.data.seq_len,
+        process_bytes=PROCESS_BYTES[kind],
+        peaks=ledger.peaks,
+        categories=CATEGORIES,
+        sequence_parallel=sizes.sequence_ranks,
+        sent_bytes=sent_bytes(sizes),
     )

@@ -27,7 +27,8 @@ class Sizes(LayerSizes):
     """The sizes of a run: those of its layers, and counts of elements and layers.
 
     `kinds` are the attention layers, in order; `examples_ahead` are prefetched examples in the device's memory.
-    `processes` is the number of ranks; each holds `optimizer_elements` of the optimizer's state.
+    `processes` is the number of ranks, at least those that share an example; each holds `optimizer_elements` of the
+    optimizer's state.
     """
 
     vocab_size: int
@@ -78,13 +79,17 @@ class Sizes(LayerSizes):
 def sizes_of(recipe: Recipe, vocab_size: int, device_kind: str, launch: Launch = ALONE) -> Sizes:
     """Returns the sizes of a run on "cpu" or "cuda", for examples of the full `data.seq_len`.
 
-    They are those of one process; with several, each has its share of a step's examples.
+    They are those of one process; with several, each has its share of a step's examples, and of an example's tokens.
     """
+    ranks = recipe.train.sequence_parallel
+    processes = max(launch.world_size, ranks)
     model = resolve_model(recipe.model, recipe.data.seq_len)
     kinds = tuple(model.layers[layer % len(model.layers)] for layer in range(model.n_layers))
     heads = 1 if model.tie_embeddings else 2
     return Sizes(
-        tokens=recipe.data.seq_len,
+        tokens=-(-recipe.data.seq_len // ranks),
+        all_tokens=recipe.data.seq_len,
+        sequence_ranks=ranks,
         d_model=model.d_model,
         d_ff=model.d_ff,
         n_heads=model.n_heads,
@@ -100,8 +105,8 @@ def sizes_of(recipe: Recipe, vocab_size: int, device_kind: str, launch: Launch =
         other_weights=heads * vocab_size * model.d_model + model.d_model,
         muon=recipe.optimizer.name == "muon",
         product_bytes=2 if resolve_precision(recipe.train.precision, device_kind) == "bf16" else FULL_BYTES,
-        micro_batches=-(-recipe.train.gradient_accumulation_steps // launch.world_size),
-        processes=launch.world_size,
+        micro_batches=-(-recipe.train.gradient_accumulation_steps // (processes // ranks)),
+        processes=processes,
         sharded=recipe.optimizer.sharded,
         examples_ahead=recipe.data.workers if device_kind == "cpu" else 0,
         reversible=model.reversible,

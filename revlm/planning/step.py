@@ -31,7 +31,7 @@ def replay_step(sizes: Sizes, in_heap: Collection[str] = (), holes: Holes = lamb
     ledger = Ledger(in_heap)
     ledger.allocate("weights", FULL_BYTES * (sizes.parameters + sizes.rotations))
     ledger.allocate("optimizer", FULL_BYTES * sizes.optimizer_elements)
-    ledger.allocate("data", 3 * 4 * sizes.tokens * (sizes.micro_batches + sizes.examples_ahead))
+    ledger.allocate("data", 3 * 4 * sizes.all_tokens * (sizes.micro_batches + sizes.examples_ahead))
     of_weights = FULL_BYTES * sizes.parameters
     # The second micro-batch is like all later ones: accumulated gradients exist from its start.
     for micro_batch in range(min(sizes.micro_batches, 2)):
@@ -61,8 +61,8 @@ class _MicroBatch:
     def run(self) -> None:
         sizes, ledger = self.sizes, self.ledger
         embedding_weights = FULL_BYTES * sizes.vocab_size * sizes.d_model
-        # The token ids, which the embedding saves, and their positions.
-        lasting = 2 * 8 * sizes.tokens
+        # The token ids, which the embedding saves, and the positions of all tokens.
+        lasting = 8 * (sizes.tokens + sizes.all_tokens)
         with ledger.phase("forward"):
             ledger.allocate("data", lasting)
             self._stack_forward()
@@ -130,9 +130,11 @@ class _MicroBatch:
             return
         with ledger.held("attention", mix.read):
             self._tiles(read, read.forward + self._stale(read))
+            ledger.transient("attention", mix.exchanged)
             ledger.allocate("attention", mix.mixed)
             with ledger.held("tiles", read.left), ledger.held("attention", mix.saved):
                 ledger.transient("attention_workspace", mix.forward_workspace)
+        ledger.transient("attention", mix.exchanged)
         self._tiles(write, write.forward + self._stale(write))
         ledger.free("attention", mix.mixed)
 
@@ -163,12 +165,15 @@ class _MicroBatch:
             ledger.allocate("gradients", FULL_BYTES * self.sizes.attention_weights[kind].total)
             ledger.allocate("attention", mix.read)
             self._tiles(read, read.forward + self._stale(read))
+            ledger.transient("attention", mix.exchanged)
             with ledger.held("tiles", read.left):
                 self._trim()
                 ledger.allocate("attention", mix.mixed + mix.saved)
                 ledger.transient("attention_workspace", mix.forward_workspace)
         with ledger.held("attention", mix.mixed):  # the gradient of the mixed values
-            self._backward_of_tiles(write)
+            with ledger.held("attention", mix.exchanged):  # the mixed values of this rank, beside those of its heads
+                self._backward_of_tiles(write)
+            ledger.transient("attention", mix.exchanged)
             self._trim()
             with ledger.held("attention", mix.made):
                 ledger.transient("attention_workspace", mix.backward_workspace)
@@ -176,6 +181,7 @@ class _MicroBatch:
             ledger.allocate("attention", mix.gradients)
         if reversible:
             ledger.free("attention", mix.read - mix.overwritten + mix.mixed + mix.saved)
+        ledger.transient("attention", mix.exchanged)
         self._backward_of_tiles(read)
         ledger.free("attention", mix.gradients + (mix.overwritten if reversible else 0))
         if not reversible:

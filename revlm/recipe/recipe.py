@@ -1,8 +1,8 @@
 """The recipe as a whole."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from revlm.recipe.data import Data
 from revlm.recipe.model import Model
@@ -27,6 +27,16 @@ class Recipe(Section):
     checkpoint: Checkpoint = Checkpoint()
     logging: Logging = Logging()
     memory: Memory = Memory()
+
+    @model_validator(mode="after")
+    def _ranks_share_the_heads(self) -> Self:
+        heads, ranks = self.model.n_heads, self.train.sequence_parallel
+        if heads % ranks:
+            raise ValueError(
+                f"train.sequence_parallel {ranks} should divide model.n_heads {heads}: the ranks that share an example "
+                "share its heads"
+            )
+        return self
 
     def to_yaml(self) -> str:
         """The resolved recipe as YAML with every key; `load_recipe` reads it as an equal recipe."""

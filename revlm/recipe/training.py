@@ -64,6 +64,9 @@ class Train(Section):
     gradient_accumulation_steps: Count = 1
     """examples of one optimizer step, over all ranks: under torchrun and srun each rank takes its share of them, so
     that any number of ranks takes the same steps"""
+    sequence_parallel: Annotated[int, Field(ge=1, le=1024)] = 1
+    """ranks that share each example, under torchrun and srun, so that each holds a part of its tokens; divides
+    model.n_heads and the number of ranks"""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     """gradients with a larger norm are scaled down to this one"""
     precision: Literal["auto", "bf16", "fp32"] = "auto"

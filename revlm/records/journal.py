@@ -32,7 +32,8 @@ class Step(Record):
     """One training step: sums over the step, losses in nats a token, memory in absolute bytes.
 
     The keys after `memory_peak_bytes` are not in every record: memory beyond it is of CUDA alone, `skipped` and
-    `skipped_documents` are of a step without an update, and what follows them of a step with one.
+    `skipped_documents` are of a step without an update, and what follows them of a step with one. `mfu` is the share of
+    the peak of the GPUs that `model_flops_per_second` is, where the peak is known.
     """
 
     event: Literal["step"]
@@ -56,6 +57,8 @@ class Step(Record):
     memory_allocation_retries: Count | None = None
     skipped: str | None = None
     skipped_documents: Many[str] = Field(default=[])
+    model_flops_per_second: Number | None = None
+    mfu: Number | None = None
     stream_max: Number | None = None
     bucket_fill: Number | None = None
     empty_query_share: Number | None = None

@@ -17,12 +17,16 @@ class MemoryPlan(Record):
         peaks: for each phase, the bytes of each category at its peak, excluding `process_bytes`.
         process_bytes: what the process holds before there is a model, on the same device.
         categories: the label of each category.
+        sequence_parallel: the number of ranks that share an example.
+        sent_bytes: what one rank sends to others in a step.
     """
 
     seq_len: Positive
     process_bytes: Count
     peaks: dict[_Name, Annotated[dict[_Name, Count], Field(max_length=MOST_ENTRIES)]] = Field(max_length=MOST_ENTRIES)
     categories: dict[_Name, _Name] = Field(max_length=MOST_ENTRIES)
+    sequence_parallel: Positive
+    sent_bytes: Count
 
     def phase_bytes(self, phase: str) -> int:
         """Returns the peak of a phase, excluding `process_bytes`."""

@@ -31,4 +31,4 @@ Many = Annotated[list[Entry], FailFast()]
 class Record(BaseModel):
     """A frozen record. Types are strict: a string is never taken for a number. Unknown keys are ignored on reading."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", protected_namespaces=())

@@ -53,6 +53,7 @@ _COLUMNS = (
     "memory_baseline_bytes", *map(peak_key, PHASES), "memory_peak_bytes",
 )  # fmt: skip
 _RESERVED = "memory_reserved_bytes"  # on CUDA alone
+_SOMETIMES = (_RESERVED, "model_flops_per_second", "mfu")
 _VALIDATION_COLUMNS = ("step", "loss", "bits_per_byte")
 
 Kind = TypeVar("Kind")
@@ -67,7 +68,7 @@ class Journal:
     than the step before.
     """
 
-    steps: Bins = field(default_factory=lambda: Bins([*_COLUMNS, _RESERVED]))
+    steps: Bins = field(default_factory=lambda: Bins([*_COLUMNS, *_SOMETIMES]))
     uses: Bins = field(default_factory=lambda: Bins(["step"]))
     validations: Bins = field(default_factory=lambda: Bins(_VALIDATION_COLUMNS))
     n_steps: int = 0
@@ -99,7 +100,8 @@ class Journal:
         self.last_step = steps[-1]["step"]
         self.last_losses.extend(row["loss"] for row in steps[-LAST_LOSSES:])
         known = _table(map(_of_step, steps), len(_COLUMNS))
-        self.steps.add(np.column_stack([known, _table(([row.get(_RESERVED)] for row in steps), 1)]))
+        sometimes = _table(([row.get(key) for key in _SOMETIMES] for row in steps), len(_SOMETIMES))
+        self.steps.add(np.column_stack([known, sometimes]))
         peaks = np.nan_to_num(known[:, _PEAKS]).max(axis=1)
         if peaks.max() > self._most_bytes:
             self._most_bytes, self.largest = peaks.max(), steps[int(peaks.argmax())]

@@ -158,5 +158,6 @@ def _throughput(history: History) -> Section:
     return Section(
         "Throughput",
         Picture(lambda canvas: draw_throughput(history, canvas), "Tokens a second over the steps"),
-        "Tokens of a step by the seconds it took, reading of data included.",
+        "Tokens of a step by the seconds it took, reading of data included. Below, the floating-point operations that "
+        "the definition of the model needs for them: what is computed again to save memory does not count.",
     )

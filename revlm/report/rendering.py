@@ -11,7 +11,7 @@ from revlm.report.pictures.picture import WIDE_PIXELS, sources
 from revlm.report.pictures.sampled import draw_sample
 from revlm.report.pictures.theme import DARK, LIGHT, Theme
 from revlm.templates import template_environment
-from revlm.text import figure_text, human_bytes, human_count, human_duration, visible_text
+from revlm.text import figure_text, human_bytes, human_count, human_duration, human_flops_per_second, visible_text
 
 
 def page(template: str, **values: Any) -> str:
@@ -32,6 +32,7 @@ def _environment() -> Environment:
         "count": human_count,
         "duration": human_duration,
         "figure": figure_text,
+        "flops_per_second": human_flops_per_second,
     }
     environment.filters |= helpers
     environment.globals |= {

@@ -14,8 +14,8 @@ class Summary:
     """Key figures; None where the run did not record what a figure is made of.
 
     Losses are nats a token, memory is absolute bytes, `seconds` is time in training steps, without evaluation
-    and without the time that an interrupted run stood still. `last_loss` is that of `last_loss`; throughput is the
-    median over steps, in a run of more than 4,096 over bins of them.
+    and without the time that an interrupted run stood still. `last_loss` is that of `last_loss`; throughput and
+    what is derived from it are medians over steps, in a run of more than 4,096 over bins of them.
     """
 
     steps: int
@@ -26,6 +26,8 @@ class Summary:
     best_bits_per_byte: float | None
     best_bits_per_byte_step: int | None
     tokens_per_second: float | None
+    model_flops_per_second: float | None
+    mfu: float | None
     peak_memory_bytes: int | None
     seconds: float
 
@@ -47,6 +49,8 @@ def summarize(history: History) -> Summary:
         best_bits_per_byte=None if journal.best is None else journal.best["bits_per_byte"],
         best_bits_per_byte_step=None if journal.best is None else journal.best["step"],
         tokens_per_second=_median(history.series("tokens_per_second")),
+        model_flops_per_second=_median(history.series("model_flops_per_second")),
+        mfu=_median(history.series("mfu")),
         peak_memory_bytes=peak_memory_bytes(history),
         seconds=float(history.seconds_passed[-1]),
     )

@@ -16,7 +16,7 @@ _FREE = {
     "data": {"path", "stream", "tokenizer", "workers"},
     "optimizer": {"sharded"},
     "lr_scheduler": set[str](),
-    "train": {"start_from", "device", "tile", "on_nonfinite", "max_skipped"},
+    "train": {"start_from", "device", "tile", "sequence_parallel", "on_nonfinite", "max_skipped"},
 }
 
 

@@ -53,8 +53,9 @@ def train(
 
     The record of an evaluation comes with its `samples`.
 
-    Under `torchrun` or `srun`, every rank trains on its share of each step's examples. Only rank 0 writes files; all
-    ranks yield the same records, except for times. Whatever ends one rank ends all of them, at the same step.
+    Under `torchrun` or `srun`, every rank trains on its share of each step's examples; with `train.sequence_parallel`,
+    so many ranks share each example. Only rank 0 writes files; all ranks yield the same records, except for times.
+    Whatever ends one rank ends all of them, at the same step.
 
     `stop` is called between examples and during evaluation; once it returns a name, such as that of a signal, the run
     saves a checkpoint and ends. With `dry_run`, one step runs from scratch and nothing is written. With `allow_change`,
@@ -69,10 +70,11 @@ def train(
         ResourceError: a step would need more memory than `memory.limit` allows or the device has, or memory ran out.
         StorageError: the run folder is in use, cannot be written, has no room for the checkpoints ahead, or holds
             checkpoints that were trained with other settings; or `train.start_from` holds nothing to start from.
-        UsageError: a tracker of `logging.backends` is not installed, there are more ranks than examples in a step, or
-            the weights of `train.start_from` do not fit.
+        UsageError: a tracker of `logging.backends` is not installed, the ranks do not divide into groups of
+            `train.sequence_parallel`, there are more groups than examples in a step, or the weights of
+            `train.start_from` do not fit.
     """
-    with join_ranks(launch_of(os.environ)) as ranks:
+    with join_ranks(launch_of(os.environ), recipe.train.sequence_parallel) as ranks:
         yield from _train(recipe, message if ranks.is_rank0 else _discard, stop, ranks, dry_run, allow_change)
 
 
@@ -80,10 +82,11 @@ def _train(
     recipe: Recipe, message: Message, stop: Stop, ranks: Ranks, dry_run: bool, allow_change: bool
 ) -> Iterator[Record]:
     per_step = recipe.train.gradient_accumulation_steps
-    if ranks.run_on_all(lambda: ranks.example_indices(per_step)) and per_step % ranks.world_size:
+    if ranks.run_on_all(lambda: ranks.example_indices(per_step)) and per_step % ranks.data_size:
+        among = f"{ranks.data_size} {'ranks' if ranks.sequence.size == 1 else 'groups of ranks'}"
         message(
-            f"the {per_step} examples of a step do not divide evenly among {ranks.world_size} ranks: some compute one "
-            "more while the others wait"
+            f"the {per_step} examples of a step do not divide evenly among {among}: some compute one more while the "
+            "others wait"
         )
     trackers = ranks.run_on_all(lambda: require_trackers(recipe.logging.backends))
     device = ranks.run_on_all(lambda: ranks.device(recipe.train.device))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from revlm.errors import UsageError
 from revlm.launch import ALONE, Launch
+from revlm.model.sequence import SINGLE, SequenceGroup
 from revlm.runs import choose_device
 
 T = TypeVar("T")
@@ -35,10 +36,14 @@ class Ranks:
         launch: how this rank was launched.
         rank: its number, from 0.
         world_size: the number of ranks.
+        sequence: the ranks that share each example (`train.sequence_parallel`), which are consecutive.
+        data_rank, data_size: the number of these ranks' group, and the number of groups; each has examples of its own.
     """
 
-    def __init__(self, launch: Launch = ALONE) -> None:
+    def __init__(self, launch: Launch = ALONE, sequence: SequenceGroup = SINGLE) -> None:
         self.launch, self.rank, self.world_size = launch, launch.rank, launch.world_size
+        self.sequence = sequence
+        self.data_rank, self.data_size = self.rank // sequence.size, self.world_size // sequence.size
 
     @property
     def is_rank0(self) -> bool:
@@ -56,12 +61,23 @@ class Ranks:
         Raises:
             UsageError: there are more ranks than examples in a step.
         """
-        if self.world_size > per_step:
+        if self.data_size > per_step:
+            who = "ranks" if self.sequence.size == 1 else f"groups of {self.sequence.size} ranks"
             raise UsageError(
-                f"train.gradient_accumulation_steps is {per_step}, and each of the {self.world_size} ranks needs an "
-                f"example in every step: set it to {self.world_size} or more (a multiple keeps every rank busy)"
+                f"train.gradient_accumulation_steps is {per_step}, and each of the {self.data_size} {who} needs an "
+                f"example in every step: set it to {self.data_size} or more (a multiple keeps every rank busy), or let "
+                "more ranks share an example with train.sequence_parallel"
             )
-        return range(self.rank, per_step, self.world_size)
+        return range(self.data_rank, per_step, self.data_size)
+
+    def sequence_of(self, tokens: int) -> SequenceGroup | None:
+        """Returns the ranks that share an example of so many tokens; None where this rank has no part in it.
+
+        One of fewer tokens than ranks is left to the first of them.
+        """
+        if tokens >= self.sequence.size:
+            return self.sequence
+        return SINGLE if self.sequence.rank == 0 else None
 
     def gather(self, value: T) -> list[T]:
         """Returns the values of all ranks, by rank; they are JSON values."""
@@ -69,8 +85,16 @@ class Ranks:
 
     def gather_in_order(self, values: Sequence[T]) -> list[T]:
         """Returns the JSON values of all examples of a step, in order, from each rank's values of its own examples."""
-        rows = zip_longest(*self.gather(list(values)))
+        rows = zip_longest(*self.gather(list(values))[:: self.sequence.size])
         return [value for row in rows for value in row if value is not None]
+
+    def gather_in_sequence(self, value: T) -> list[T]:
+        """Returns the JSON values of the ranks that share this rank's examples, by rank."""
+        return [value]
+
+    def run_in_sequence(self, work: Callable[[], T]) -> T:
+        """Runs `work` on the ranks that share this rank's examples; raises like `run_on_all`."""
+        return work()
 
     def run_on_all(self, work: Callable[[], T]) -> T:
         """Runs `work` on every rank; returns this rank's result once all have finished.

@@ -3,11 +3,12 @@
 A step sums the gradients of its examples over all ranks, and applies the optimizer to them.
 """
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -25,19 +26,35 @@ Record = dict[str, Any]
 
 
 class Totals(NamedTuple):
-    """Totals over the examples of a step, on all ranks; `epoch` is that of the last example."""
+    """Totals over the examples of a step, on all ranks; `epoch` is that of the last example.
+
+    `document_tokens` are the tokens of each document, one after the other.
+    """
 
     tokens: int
     documents: int
     target_bytes: int
     epoch: int
+    document_tokens: tuple[int, ...]
 
     @classmethod
     def of(cls, examples: Sequence[Example], ranks: Ranks) -> Self:
         """Returns the totals of a step, given this rank's examples."""
-        each = ranks.gather_in_order([(len(one), len(one.titles), one.target_bytes, one.epoch) for one in examples])
-        tokens, documents, target_bytes, epochs = zip(*each, strict=True)
-        return cls(sum(tokens), sum(documents), sum(target_bytes), epochs[-1])
+        own = [
+            (len(one), len(one.titles), one.target_bytes, one.epoch, np.bincount(one.document_ids).tolist())
+            for one in examples
+        ]
+        tokens, documents, target_bytes, epochs, lengths = zip(*ranks.gather_in_order(own), strict=True)
+        return cls(sum(tokens), sum(documents), sum(target_bytes), epochs[-1], tuple(chain.from_iterable(lengths)))
+
+
+class _Part(NamedTuple):
+    """What a rank knows of its part of an example: the summed loss, its streams, and its heads' statistics by layer."""
+
+    nats: float = 0.0
+    largest: float = 0.0
+    is_finite: bool = True
+    layers: Sequence[Record] = ()
 
 
 class TrainStep:
@@ -69,19 +86,18 @@ class TrainStep:
         """
         losses: list[float] = []
         streams: list[float] = []
-        own_layers: list[Record] = []
+        layers_of_first: list[Record] = []
 
         def accumulate() -> None:
             for index, example in enumerate(examples):
-                self._raise_if_stopped()
-                place = self._ranks.rank + index * self._ranks.world_size
-                loss, largest = self._forward(example, first + place, with_statistics=place == 0)
-                losses.append(float(loss.detach()))
+                self._ranks.run_in_sequence(self._raise_if_stopped)
+                place = self._ranks.data_rank + index * self._ranks.data_size
+                loss, nats, largest, layers = self._forward(example, first + place, with_statistics=place == 0)
+                losses.append(nats)
                 streams.append(largest)
-                if place == 0:
-                    uses = sorted(self._model.statistics.items())
-                    own_layers.extend({"layer": layer, **vars(use)} for layer, use in uses)
-                self._backward(loss, totals.tokens)
+                layers_of_first.extend(layers)
+                if loss is not None:
+                    self._backward(loss, totals.tokens)
 
         self._ranks.run_on_all(accumulate)
         return_freed_memory()
@@ -90,7 +106,7 @@ class TrainStep:
             with self._ranks.exchange():
                 norm = self._step(rate, examples)
         nats = sum(self._ranks.gather_in_order(losses))
-        layers = self._ranks.broadcast(lambda: own_layers)
+        layers = self._ranks.broadcast(lambda: layers_of_first)
         shares = ("bucket_fill", "empty_query_share", "sink_share")
         return {
             "loss": nats / totals.tokens,
@@ -101,21 +117,36 @@ class TrainStep:
             "layers": layers,
         }
 
-    def _forward(self, example: Example, drawn: int, *, with_statistics: bool) -> tuple[Tensor, float]:
-        """Returns the summed loss of an example and the largest magnitude of a stream."""
-        parts = (example.inputs, example.targets, example.document_ids)
-        inputs, targets, document_ids = (_on_device(torch.from_numpy(part), self._device) for part in parts)
-        if self._ranks.world_size > 1 and self._recipe.model.dropout > 0:
-            torch.manual_seed(_dropout_seed(self._recipe.seed, drawn))
-        with self._meter.phase("forward"), autocast(self._recipe.train.precision, self._device):
-            hidden = self._model(inputs, document_ids, step=drawn, with_statistics=with_statistics)
-            loss = self._model.loss(hidden, targets)
-        assert self._model.fixed is not None
-        self._model.fixed.check_range()
-        if not math.isfinite(float(loss.detach())):
-            what = "the loss" if self._model.fixed.is_finite() else "a stream"
+    def _forward(
+        self, example: Example, drawn: int, *, with_statistics: bool
+    ) -> tuple[Tensor | None, float, float, list[Record]]:
+        """Computes this rank's part of an example; None where it has none.
+
+        Returns its part of the summed loss, and of the whole example the loss in nats, the largest magnitude of a
+        stream, and statistics of the layers.
+        """
+        loss, own = None, _Part()
+        sequence = self._ranks.sequence_of(len(example))
+        if sequence is not None:
+            span = sequence.own(len(example))
+            parts = (example.inputs, example.targets[span], example.document_ids)
+            inputs, targets, document_ids = (_on_device(torch.from_numpy(part), self._device) for part in parts)
+            with self._meter.phase("forward"), autocast(self._recipe.train.precision, self._device):
+                hidden = self._model(
+                    inputs, document_ids, step=drawn, with_statistics=with_statistics, sequence=sequence
+                )
+                loss = self._model.loss(hidden, targets)
+            fixed = self._model.fixed
+            assert fixed is not None
+            fixed.check_range()
+            uses = [{"layer": layer, **vars(use)} for layer, use in sorted(self._model.statistics.items())]
+            own = _Part(float(loss.detach()), fixed.largest(), fixed.is_finite(), uses)
+        whole = [_Part(*each) for each in self._ranks.gather_in_sequence(own)]
+        nats = sum(part.nats for part in whole)
+        if not math.isfinite(nats):
+            what = "the loss" if all(part.is_finite for part in whole) else "a stream"
             raise NonFinite(what, titles_of([example]))
-        return loss, self._model.fixed.largest()
+        return loss, nats, max(part.largest for part in whole), _means([part.layers for part in whole if part.layers])
 
     def _backward(self, loss: Tensor, tokens: int) -> None:
         with self._meter.phase("backward"):
@@ -139,7 +170,10 @@ def _on_device(x: Tensor, device: torch.device) -> Tensor:
     return x.to(device) if device.type == "cpu" else x.pin_memory().to(device, non_blocking=True)
 
 
-def _dropout_seed(seed: int, drawn: int) -> int:
-    """A seed for each example, so that dropout is the same whatever the number of ranks."""
-    digest = hashlib.sha256(f"{seed}/dropout/{drawn}".encode()).digest()
-    return int.from_bytes(digest[:8]) >> 1
+def _means(layers: Sequence[Sequence[Record]]) -> list[Record]:
+    """Returns the statistics of each layer, given those of each rank's heads; ranks have equally many."""
+    return [
+        {"layer": each[0]["layer"]}
+        | {name: sum(part[name] for part in each) / len(each) for name in each[0] if name != "layer"}
+        for each in zip(*layers, strict=True)
+    ]

@@ -12,7 +12,7 @@ from torch import Tensor
 from revlm.corpus import Corpus, Example, Loader, ScheduledStream, share
 from revlm.corpus.examples.corpus import StreamState
 from revlm.errors import Interrupted, StorageError
-from revlm.model import RevLM, tile_tokens
+from revlm.model import RevLM, tile_tokens, training_flops
 from revlm.model.precision import autocast
 from revlm.ops.heap import return_freed_memory
 from revlm.recipe import Recipe
@@ -29,6 +29,7 @@ from revlm.training.schedule import Schedule
 from revlm.training.settings import OPERATIONS, changes, decides_examples, hashes_alike, operations_on, settings_of
 from revlm.training.starting import load_start
 from revlm.training.step import Record, Totals, TrainStep
+from revlm.training.utilization import peak_flops_per_second
 from revlm.training.validation import Validator
 
 Stop = Callable[[], str | None]
@@ -64,6 +65,7 @@ class Trainer:
         self.optimizer = make_optimizer(self.model, recipe, ranks)
         self._step_work = TrainStep(recipe, self.model, self.optimizer, ranks, meter, self._raise_if_stopped)
         self._validator = Validator(self.model, corpus, recipe, ranks, self._raise_if_stopped)
+        self._peak = peak_flops_per_second(device, recipe.train.precision)
         self.step = 0
         self.trained_tokens = 0
         self.skipped_steps = 0
@@ -121,6 +123,7 @@ class Trainer:
             "tokens_per_second": None if "skipped" in result else totals.tokens / seconds,
             "data_seconds": data_seconds,
             **self._memory_peaks(),
+            **({} if "skipped" in result else self._flops_per_second(totals, seconds)),
             **result,
         }
 
@@ -143,7 +146,7 @@ class Trainer:
         return tensors, state if self.started_from is None else state | {"started_from": self.started_from}
 
     def start_from(self, start: Start) -> None:
-        """Takes over the weights and buffers of another run; everything else begins anew. Raises like `load_start`."""
+        """Takes over the weights and buffers of another run, and nothing else; raises like `load_start`."""
         load_start(start, self.model, self.recipe, self.corpus)
         self.started_from = start.record()
 
@@ -182,6 +185,13 @@ class Trainer:
 
     def _require_skippable(self, found: NonFinite, step: int) -> None:
         self.ranks.run_on_rank0(lambda: require_skippable(found, step, self.skipped_steps, self.recipe.train))
+
+    def _flops_per_second(self, totals: Totals, seconds: float) -> dict[str, float]:
+        """The model's FLOPs a second in a step, and their share of the peak of all ranks' GPUs where it is known."""
+        rate = training_flops(self.model, totals.document_tokens) / seconds
+        if self._peak is None:
+            return {"model_flops_per_second": rate}
+        return {"model_flops_per_second": rate, "mfu": rate / (self._peak * self.ranks.world_size)}
 
     def _memory_peaks(self) -> dict[str, int | None]:
         """The memory peaks of the step; each is the highest over the ranks."""
@@ -222,7 +232,7 @@ class Trainer:
     def _loader(self, place: StreamState | None = None, steps: int = 0) -> Loader:
         data, per_step = self.recipe.data, self.recipe.train.gradient_accumulation_steps
         stream = ScheduledStream(self.corpus.training(place), data.seq_len_after, per_step=per_step, steps=steps)
-        return Loader(share(stream, self.ranks.rank, self.ranks.world_size, per_step), data.workers)
+        return Loader(share(stream, self.ranks.data_rank, self.ranks.data_size, per_step), data.workers)
 
     def _record_state(self) -> None:
         self._place = self.examples.state()

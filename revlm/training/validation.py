@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from itertools import islice
 from typing import Any
 
@@ -51,23 +51,28 @@ class Validator:
         return self._ranks.run_on_all(lambda: self._samples.draw() if self._ranks.is_rank0 else [])
 
     def _scores(self, autocast: AbstractContextManager[None]) -> Iterator[Score]:
-        """Yields the score of each held-out example, in order; at a time, each rank scores one of them."""
-        examples = self._corpus.validation()
+        """Yields the score of each held-out example, in order; at a time, each group of ranks scores one of them."""
+        examples, size = self._corpus.validation(), self._ranks.sequence.size
         while True:
             own = self._ranks.run_on_all(lambda: self._own_score(examples, autocast))
-            scores = self._ranks.gather(own)
-            yield from (Score(*each) for each in scores if each is not None)
-            if None in scores:
-                return
+            parts = self._ranks.gather(own)
+            groups = [parts[first : first + size] for first in range(0, len(parts), size)]
+            for group in groups:
+                scores = [Score(*part) for part in group if part is not None]
+                if not scores:
+                    return
+                yield replace(scores[0], nats=sum(score.nats for score in scores))
 
     def _own_score(self, examples: Iterator[Example], autocast: AbstractContextManager[None]) -> tuple[Any, ...] | None:
-        """The fields of the score of this rank's one of the next examples; None once there are no more."""
+        """The fields of the score of this rank's part of one of the next examples; None once there are no more."""
         try:
-            at_a_time = list(islice(examples, self._ranks.world_size))
+            at_a_time = list(islice(examples, self._ranks.data_size))
         except Interrupted:  # raised while the texts of an example are read
             self._raise_if_stopped()
             raise
-        if self._ranks.rank >= len(at_a_time):
+        if self._ranks.data_rank >= len(at_a_time):
             return None
-        self._raise_if_stopped()
-        return astuple(score_example(self._model, at_a_time[self._ranks.rank], autocast))
+        self._ranks.run_in_sequence(self._raise_if_stopped)
+        example = at_a_time[self._ranks.data_rank]
+        sequence = self._ranks.sequence_of(len(example))
+        return astuple(Score() if sequence is None else score_example(self._model, example, autocast, sequence))

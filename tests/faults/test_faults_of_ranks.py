@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,16 @@ def expected(copies: Copies) -> dict[str, Any]:
 
 
 def run(
-    folder: Path, *overrides: str, rank: int = 1, before: Callable[[], object] | None = None, ranks: int = 2
+    folder: Path,
+    *overrides: str,
+    rank: int = 1,
+    before: Callable[[], object] | None = None,
+    ranks: int = 2,
+    befores: Sequence[Callable[[], object]] = (),
 ) -> list[Ended]:
-    """How the ranks of `revlm train` ended, one of which did something else before."""
-    ended = ends_of_ranks(
-        ranks, start, [(folder, overrides, before if each == rank else None) for each in range(ranks)]
-    )
+    """How the ranks of `revlm train` ended, one of which (or each, with `befores`) did something else before."""
+    acts = befores or [before if each == rank else None for each in range(ranks)]
+    ended = ends_of_ranks(ranks, start, [(folder, overrides, act) for act in acts])
     # A process that was not killed gives its exit code to its parent.
     return [Ended(each.code or each.value, each.value, each.stderr) for each in ended]
 
@@ -110,7 +114,7 @@ def test_a_kill_of_one_rank_ends_the_other_with_what_to_do(copies: Copies, expec
     ended = run(here, before=kill)
     assert [each.code for each in ended] == [1, -signal.SIGKILL]
     [sentence] = said(ended)
-    assert "another of the 2 ranks of this run has ended or does not respond" in sentence
+    assert "rank 1 of the 2 ranks of this run has ended or does not respond" in sentence
     assert sentence.endswith("run the same command again to resume from the newest checkpoint")
     assert [each.code for each in run(here)] == [0, 0]
     assert_undisturbed(outcome(here), expected, here)

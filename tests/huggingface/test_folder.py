@@ -12,6 +12,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from revlm.errors import DataError, RevlmError, StorageError, UsageError
 from revlm.generation import TrainedModel, load_model
 from revlm.huggingface import RevlmConfig, RevlmForCausalLM, RevlmTokenizer, export_model
+from revlm.huggingface.card import model_card
+from revlm.model import RevLM
+from revlm.model.kinds.lsh import HashAttention
 from revlm.runs import is_exported
 from tests.tiny_run import write_run
 
@@ -216,8 +219,78 @@ def test_the_card_tells_of_the_run(exported: Path, tmp_path: Path) -> None:
     assert "| steps | 3 |" in card
     assert "layers: [local, lsh, full]" in card
     assert str(exported.parent) not in card
+    assert "weights at the start" not in card
     run = write_run(tmp_path / "a|run `x` <b>", "evaluate.every=3")
     hostile = export_model(load_model(run), run, tmp_path / "out", "unknown")
     card = (hostile / "README.md").read_text()
     assert r"# a\|run \`x\` \<b\>" in card
     assert "bits per byte at step 3" in card
+
+
+def test_the_card_tells_where_the_weights_came_from(tmp_path: Path) -> None:
+    """By name: where folders lie is of the machine. What a run folder tells of its start may also be wrong."""
+    first = write_run(tmp_path / "first")
+    for start, name in ((first, "first"), (first / "checkpoints" / "step-00000003", "first")):
+        run = write_run(tmp_path / f"from-{start.name}", f"train.start_from={start}", "train.max_steps=1")
+        card = model_card(load_model(run), run, "unknown")
+        assert f"| weights at the start | step 3 of {name} |" in card
+        assert str(tmp_path) not in card
+    for told in ("[]", '{"started_from": 3}', '{"started_from": {"path": 1, "step": "x"}}', "{", "[" * 100_000):
+        (run / "environment.json").write_text(told)
+        assert "weights at the start" not in model_card(load_model(run), run, "unknown")
+
+
+SHAPES = {
+    "hashes of pairs": ("model.layers=[lsh]", "model.hash_ngram=2"),
+    "a number of buckets for each round": ("model.layers=[local, lsh]", "model.n_buckets=[4, 64]"),
+    "no successors": ("model.layers=[lsh, full]", "model.successor_values=false", "model.hash_ngram=2"),
+    "a head of its own": ("model.layers=[lsh, local]", "model.tie_embeddings=false", "model.n_buckets=[64, 16]"),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_has_its_logits_with_several_documents_in_a_batch(tmp_path: Path, shape: str) -> None:
+    run = write_run(tmp_path / "run", *SHAPES[shape])
+    trained = load_model(run)
+    folder = export_model(trained, run, tmp_path / "out", "unknown")
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    texts = ["the old clerk walked slowly home along a frozen river " * 3, "at night", "a é 🐋"]
+    with torch.no_grad():
+        batch = tokenizer(texts, padding=True, return_tensors="pt")
+        logits = model(**batch).logits
+        ids = [torch.tensor([trained.tokenizer.begin_id, *trained.tokenizer.encode(text).tolist()]) for text in texts]
+        documents = torch.repeat_interleave(torch.tensor([len(each) for each in ids]))
+        together = trained.model.logits(trained.model(torch.cat(ids), documents))
+        torch.testing.assert_close(logits[batch["attention_mask"].bool()], together, rtol=0, atol=1e-4)
+        for row, of_row, own in zip(logits, batch["attention_mask"].bool(), ids, strict=True):
+            alone = trained.model.logits(trained.model(own))
+            torch.testing.assert_close(row[of_row], alone, rtol=0, atol=1e-4)
+        assert torch.equal(load_model(folder).model(ids[0]), trained.model(ids[0]))
+
+
+@torch.no_grad()
+def test_bfloat16_changes_few_hashes(exported: Path, trained: TrainedModel) -> None:
+    """They are computed in float32 from keys that products in bfloat16 have rounded."""
+    halved = AutoModelForCausalLM.from_pretrained(exported, dtype=torch.bfloat16)
+    text = "the old clerk walked slowly home along a frozen river at night " * 8
+    ids = torch.tensor([trained.tokenizer.begin_id, *trained.tokenizer.encode(text).tolist()])
+    own, other = _buckets(trained.model, ids, half=False), _buckets(halved.model, ids, half=True)
+    assert torch.equal(other, _buckets(trained.model, ids, half=True)), "those of training in bf16"
+    assert 0 < float((own != other).float().mean()) < 0.05
+
+
+def _buckets(model: RevLM, ids: torch.Tensor, *, half: bool) -> torch.Tensor:
+    """The hashes of all tokens in the hash layer of a model."""
+    found: list[torch.Tensor] = []
+    mix = model.attention(1).mix
+    assert isinstance(mix, HashAttention)
+    buckets = mix.buckets
+
+    def noted(*arguments: torch.Tensor) -> torch.Tensor:
+        found.append(buckets(*arguments))
+        return found[-1]
+
+    with pytest.MonkeyPatch.context() as patched, torch.autocast("cpu", torch.bfloat16, half, cache_enabled=False):
+        patched.setattr(mix, "buckets", noted)
+        model(ids)
+    return found[0].clone()

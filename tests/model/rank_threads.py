@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from revlm.model.sequence import Sequence, SequenceGroup
+from revlm.model.sequence import ParallelSequenceGroup, SequenceGroup
 
 T = TypeVar("T")
 
@@ -20,12 +20,12 @@ class RankThreads:
         self._given: list[list[Tensor]] = [[]] * size
         self._barrier = Barrier(size, timeout=60)
 
-    def run(self, work: Callable[[Sequence], T]) -> list[T]:
+    def run(self, work: Callable[[SequenceGroup], T]) -> list[T]:
         """What the work gives on each rank."""
         with ThreadPoolExecutor(self.size) as threads:
             return list(threads.map(lambda rank: self._guarded(work, rank), range(self.size)))
 
-    def _guarded(self, work: Callable[[Sequence], T], rank: int) -> T:
+    def _guarded(self, work: Callable[[SequenceGroup], T], rank: int) -> T:
         def all_to_all(out: Tensor, given: Tensor, taken_rows: list[int], given_rows: list[int]) -> None:
             assert out.is_contiguous()
             assert given.is_contiguous()
@@ -38,7 +38,7 @@ class RankThreads:
             self._barrier.wait()
 
         try:
-            return work(SequenceGroup(rank, self.size, all_to_all))
+            return work(ParallelSequenceGroup(rank, self.size, all_to_all))
         except BaseException:
             self._barrier.abort()
             raise

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from revlm.errors import ReversalError, exit_code_of
 from revlm.model import Context
 from revlm.model.tiles import SublayerPass
 from revlm.ops.fixed_point import FixedPoint
@@ -36,3 +37,49 @@ def test_taking_every_increment_back_gives_the_first_streams_to_the_bit(n_layers
         )
     for stream in streams:
         assert torch.equal(stream, first)
+
+
+@pytest.mark.parametrize(("sublayer", "bit"), [(0, 0), (1, 13), (2, 31), (3, 0)])
+def test_a_bit_that_flips_between_the_passes_is_noticed(
+    sublayer: int, bit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In either stream, while any sublayer is taken back: the gradients of all that follow would be wrong."""
+    network = model()
+    inputs, document = example()
+    subtract, calls = FixedPoint.subtract_, []
+
+    def flip(self: FixedPoint, stream: torch.Tensor, increment: torch.Tensor) -> None:
+        subtract(self, stream, increment)
+        calls.append(stream)
+        if len(calls) == sublayer + 1:
+            stream.view(-1)[17] ^= -(2**31) if bit == 31 else 1 << bit
+
+    loss = network.loss(network(inputs, document, step=0), inputs)
+    loss.backward()  # nothing flips yet
+    monkeypatch.setattr(FixedPoint, "subtract_", flip)
+    loss = network.loss(network(inputs, document, step=0), inputs)
+    with pytest.raises(ReversalError, match="numbers of a stream differ") as raised:
+        loss.backward()
+    assert exit_code_of(raised.value) == 7
+
+
+def test_streams_that_are_alike_but_others_than_at_first_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = model(n_layers=1)
+    inputs, document = example()
+    monkeypatch.setattr(FixedPoint, "checksum", staticmethod(lambda stream: stream.long().sum() + next(counter)))
+    counter = iter(range(2))
+    loss = network.loss(network(inputs, document, step=0), inputs)
+    with pytest.raises(ReversalError, match="both streams differ"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (3, 5), (1, 1), (0, 4)])
+def test_the_checksum_changes_with_every_bit(shape: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    stream = torch.randint(-(2**31), 2**31, shape, generator=generator).int()
+    before = FixedPoint.checksum(stream).item()
+    for place in range(stream.numel()):
+        for bit in range(32):
+            changed = stream.clone()
+            changed.view(-1)[place] ^= torch.tensor(1 << bit).int() if bit < 31 else -(2**31)
+            assert FixedPoint.checksum(changed).item() != before

@@ -12,7 +12,7 @@ from torch import Tensor
 from revlm.model import RevLM
 from revlm.model.parts.context import LayerStatistics
 from revlm.model.parts.dropout import BLOCK, Draw
-from revlm.model.sequence import ALONE, Sequence
+from revlm.model.sequence import SINGLE, SequenceGroup
 from revlm.recipe import Model
 from tests.model.rank_threads import RankThreads
 
@@ -30,7 +30,7 @@ class Pass(NamedTuple):
 
 def pass_of(
     lengths: list[int],
-    sequence: Sequence = ALONE,
+    sequence: SequenceGroup = SINGLE,
     dtype: torch.dtype = torch.float32,
     half: bool = False,
     **model: object,
@@ -114,7 +114,7 @@ def test_a_rank_holds_its_share_of_the_tokens() -> None:
     assert shares(9) == [slice(0, 3), slice(3, 6), slice(6, 9)]
     assert shares(11) == [slice(0, 4), slice(4, 8), slice(8, 11)]
     assert shares(3) == [slice(0, 1), slice(1, 2), slice(2, 3)]
-    assert ALONE.own(5) == slice(0, 5)
+    assert SINGLE.own(5) == slice(0, 5)
 
 
 @pytest.mark.parametrize("cuts", [[0, 100, 3000], [0, 1, BLOCK, BLOCK + 1, 3000], [0, 2 * BLOCK, 3000]])

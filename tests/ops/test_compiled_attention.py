@@ -103,6 +103,39 @@ def test_the_bits_do_not_depend_on_threads_or_blocks(dtype: torch.dtype) -> None
 
 
 @needs_compiler
+@pytest.mark.parametrize("head_dim", [1, 8, 33, 64, 100])
+@pytest.mark.parametrize(
+    ("tokens", "queries", "rounds", "window", "include_self"),
+    [(301, 301, 3, 17, False), (301, 301, 1, 33, True), (2500, 701, 2, 40, False)],
+)
+def test_products_in_bfloat16_round_weights_and_gradients_once(
+    tokens: int, queries: int, rounds: int, window: int, include_self: bool, head_dim: int
+) -> None:
+    """Against float64: weights and their gradients, rounded too, at most double the error of the rounded results."""
+    *tensors, bucket = long_inputs(tokens, queries, rounds, 12, head_dim)
+    # Logits of about 3, so that weights are neither all alike nor all 0 and 1.
+    rounded = [tensor.bfloat16() for tensor in (tensors[0] * 3 / head_dim**0.5, *tensors[1:])]
+    options = {"window": window, "include_self": include_self}
+    exact = results("blocked", *(tensor.double() for tensor in rounded), bucket, **options)
+    in_full, found = (results(backend, *rounded, bucket, **options) for backend in ("blocked", "compiled"))
+    for name, truth, plain, fast in zip(("out", "sum", "q", "k", "v"), exact, in_full, found, strict=False):
+        least, error = ((each.double() - truth).square().mean().sqrt() for each in (plain, fast))
+        assert error <= 2 * least + 1e-6, name
+    for name, truth, fast in zip(("scale", "sink"), exact[5:], found[5:], strict=True):  # sums of terms that cancel
+        assert (fast.double() - truth).abs().max() <= 0.1 * truth.abs().max(), name
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_bits_do_not_depend_on_odd_blocks(dtype: torch.dtype) -> None:
+    *tensors, bucket = long_inputs(2300, 2300, 2, 60)
+    rounded = [tensor.to(dtype) for tensor in tensors]
+    found = [results("compiled", *rounded, bucket, window=31, include_self=True, block=block) for block in (64, 1, 13)]
+    for others in found[1:]:
+        assert all(torch.equal(one, other) for one, other in zip(found[0], others, strict=True))
+
+
+@needs_compiler
 def test_the_bits_do_not_depend_on_how_tensors_lie() -> None:
     q, k, v, weight, bucket = long_inputs(300, 300, 2, 8)
     options = {"window": 20, "include_self": True}

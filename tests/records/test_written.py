@@ -27,8 +27,8 @@ from tests.tiny_run import write_run
 STEP_KEYS = [
     "event", "step", "epoch", "tokens", "documents", "loss", "bits_per_byte", "learning_rate", "grad_norm", "seconds",
     "tokens_per_second", "data_seconds", "memory_baseline_bytes", "memory_forward_peak_bytes",
-    "memory_backward_peak_bytes", "memory_optimizer_peak_bytes", "memory_peak_bytes", "stream_max", "bucket_fill",
-    "empty_query_share", "sink_share", "layers",
+    "memory_backward_peak_bytes", "memory_optimizer_peak_bytes", "memory_peak_bytes", "model_flops_per_second",
+    "stream_max", "bucket_fill", "empty_query_share", "sink_share", "layers",
 ]  # fmt: skip
 
 

@@ -22,6 +22,8 @@ CATEGORIES = ("weights", "optimizer", "streams", "attention", "attention_workspa
 PLAN = {
     "seq_len": 65536,
     "process_bytes": 375 * MEGABYTE,
+    "sequence_parallel": 1,
+    "sent_bytes": 0,
     "peaks": {
         phase: {category: share * (place + 1) * MEGABYTE for place, category in enumerate(CATEGORIES)}
         for phase, share in (("forward", 20), ("backward", 33), ("optimizer", 19))
@@ -90,6 +92,8 @@ def step_record(step: int, generator: random.Random, *, on_gpu: bool = False, sp
         "memory_optimizer_peak_bytes": baseline + 870 * MEGABYTE + noise,
         "memory_peak_bytes": baseline + 1480 * MEGABYTE + noise,
         "memory_reserved_bytes": 2400 * MEGABYTE if on_gpu else None,
+        "model_flops_per_second": 6e11 / seconds,
+        **({"mfu": 6e11 / seconds / 989e12} if on_gpu else {}),
         "stream_max": 41.5,
         "bucket_fill": 0.8,
         "empty_query_share": 0.04,

@@ -170,6 +170,8 @@ def test_a_run_of_an_odd_name_is_reported(tmp_path: Path, name: str, capfd: pyte
     [
         {"loss": LARGEST, "bits_per_byte": -LARGEST, "seconds": LARGEST, "tokens_per_second": LARGEST},
         {"loss": 0.0, "bits_per_byte": 0.0, "seconds": 0.0, "tokens_per_second": 0.0, "tokens": 0},
+        {"model_flops_per_second": LARGEST, "mfu": -LARGEST},
+        {"model_flops_per_second": -LARGEST, "mfu": 1e-300},
         {"loss": -1e-300, "bits_per_byte": 1e-300, "tokens": 2**60, "tokens_per_second": -1.0},
         {f"memory_{name}_bytes": 2**60 for name in ("baseline", "forward_peak", "backward_peak", "peak", "reserved")},
         {f"memory_{name}_bytes": 0 for name in ("baseline", "forward_peak", "backward_peak", "optimizer_peak", "peak")},

@@ -20,6 +20,8 @@ def test_figures_are_those_of_the_records(tmp_path: Path) -> None:
     assert summary.tokens == sum(step.tokens for step in steps)
     assert summary.seconds == pytest.approx(sum(step.seconds or 0 for step in steps))
     assert summary.tokens_per_second == np.median([step.tokens_per_second for step in steps])
+    flops = np.median([step.model_flops_per_second for step in steps])
+    assert (summary.model_flops_per_second, summary.mfu) == (flops, None)
     assert summary.best_bits_per_byte == records[-6].bits_per_byte
     assert summary.best_bits_per_byte_step == 40
     assert summary.peak_memory_bytes == max(step.memory_peak_bytes or 0 for step in steps)

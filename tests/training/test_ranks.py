@@ -84,7 +84,7 @@ def lose(how: str) -> None:
         ranks.gather(0)
         if ranks.rank == 1:
             os._exit(1) if how == "exit" else os.kill(os.getpid(), 9)
-        with pytest.raises(RankError, match=r"another of the 3 ranks of this run has ended or does not respond \("):
+        with pytest.raises(RankError, match=r"rank 1 of the 3 ranks of this run has ended or does not respond \("):
             ranks.gather(0)
 
 

@@ -82,7 +82,7 @@ def test_a_process_that_is_killed_ends_all_and_torchrun_may_start_them_again(cop
     os.kill(max(int(pid) for pid in workers.stdout.split()), signal.SIGKILL)
     said, _ = running.communicate(timeout=300)
     assert running.returncode == 0, said
-    assert "has ended or does not answer" in said
+    assert "has ended or does not respond" in said
     assert " from step " in said
     steps = [record["step"] for record in read_journal(here / "run" / "metrics.jsonl") if record["event"] == "step"]
     assert steps == [1, 2, 3, 4, 5, 6]

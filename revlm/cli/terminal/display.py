@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from revlm.cli.terminal.console import Terminal
-from revlm.text import ABSENT, clock, human_bytes, is_finite
+from revlm.text import ABSENT, clock, human_bytes, human_flops_per_second, is_finite
 
 STEPS_FOR_TIME_LEFT = 20
 REFRESHES_PER_SECOND = 4
@@ -110,6 +110,8 @@ class Display:
                 f"lr {_number(step, 'learning_rate', '.1e', 7)}",
                 f"grad {_number(step, 'grad_norm', '.2f', 5)}",
                 f"{_number(step, 'tokens_per_second', ',.0f', 7)} tok/s",
+                f"{human_flops_per_second(step.get('model_flops_per_second')):>12}",
+                *([f"mfu {_number(step, 'mfu', '.0%', 3)}"] if "mfu" in step else []),
                 f"mem {self._memory_now():>7} (peak {human_bytes(self._peak_bytes):>7})",
                 f"left {clock(self._seconds_left)}",
             ]
@@ -168,6 +170,8 @@ class Display:
     def _speed_text(self) -> Text:
         return _facts(
             ("tokens/s", _number(self._step, "tokens_per_second", ",.0f")),
+            ("model", human_flops_per_second(self._step.get("model_flops_per_second"))),
+            *([("mfu", _number(self._step, "mfu", ".0%"))] if "mfu" in self._step else []),
             ("memory", self._memory_now()),
             ("peak", human_bytes(self._peak_bytes)),
         )

@@ -17,8 +17,8 @@ def print_plan(described: dict[str, Any]) -> None:
 
     mode = "reversible" if described["reversible"] else "stored"
     table = Table(
-        title=f"{described['seq_len']:,} tokens, {described['n_layers']} layers, {mode}, {described['precision']}, "
-        f"{described['device']}",
+        title=f"{described['seq_len']:,} tokens{_shared(described['sequence_parallel'])}, {described['n_layers']} "
+        f"layers, {mode}, {described['precision']}, {described['device']}",
         title_justify="left",
     )
     table.add_column("at the peak of")
@@ -40,7 +40,13 @@ def print_plan(described: dict[str, Any]) -> None:
         f"peak {human_bytes(described['peak_bytes'])}; including the process before the model "
         f"{human_bytes(described['total_bytes'])}"
     )
+    if (ranks := described["sequence_parallel"]) > 1:
+        print_line(f"each of {ranks} ranks sends {human_bytes(described['sent_bytes'])} in a step")
     print_line(_verdict(described))
+
+
+def _shared(ranks: int) -> str:
+    return f" shared by {ranks} ranks" if ranks > 1 else ""
 
 
 def _verdict(described: dict[str, Any]) -> str:

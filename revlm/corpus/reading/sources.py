@@ -81,6 +81,7 @@ def open_source(
                 f"shards are made of files and {corpus} is a dataset on the hub; save its files to a folder"
             )
         dataset = HubDataset.parse(str(corpus), split=split or "train", revision=revision, config=config).pinned()
+        dataset.require_own_files(follow_links=follow_links)
         return Source(
             name=str(dataset),
             identity=f"{dataset}, {dataset.version}",

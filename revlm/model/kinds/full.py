@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from revlm.model.kinds.kind import Kind
 from revlm.model.parts.cache import Cache, joined
 from revlm.model.parts.context import Context
+from revlm.model.parts.flops import flops_of_pairs, pairs_in_window
 from revlm.model.parts.heads import (
     ReadQueriesKeysValues,
     Rotary,
@@ -159,6 +160,12 @@ def cache(sublayer: Sublayer, rotations: Tensor | None, dtype: torch.dtype) -> F
     return FullCache(sublayer.read, sublayer.mix, dtype)
 
 
+def flops(recipe: ModelRecipe, tokens: int) -> int:
+    """Returns the FLOPs of one layer's attention over a document: each query has all keys before it, or its own too."""
+    queries = tokens - 1 if recipe.successor_values else tokens
+    return flops_of_pairs(recipe.d_model, pairs_in_window(queries, queries))
+
+
 def memory(sizes: LayerSizes, weights: Weights) -> AttentionMemory:
     """Returns the bytes of one sublayer in a training step."""
     with_successors = sizes.successor_values
@@ -175,14 +182,14 @@ def _memory_of_mixing(sizes: LayerSizes) -> MixMemory:
     return MixMemory(
         read=3 * whole,
         mixed=whole,
-        saved=2 * whole + FULL_BYTES * sizes.n_heads * sizes.tokens,
+        saved=2 * whole + FULL_BYTES * sizes.own_heads * sizes.all_tokens,
         made=4 * whole + in_full,
         summed=0,
         gradients=3 * whole,
         overwritten=0,
         forward_workspace=in_full,
         backward_workspace=whole,
-    )
+    ).of_heads(sizes)
 
 
 def _memory_of_mixing_with_sink(sizes: LayerSizes) -> MixMemory:
@@ -192,14 +199,14 @@ def _memory_of_mixing_with_sink(sizes: LayerSizes) -> MixMemory:
         read=2 * whole,
         mixed=whole,
         # The wider queries, keys, values and outputs (of one document they hold the mixed values), the log-sum-exp.
-        saved=4 * wide - whole + FULL_BYTES * sizes.n_heads * sizes.tokens,
+        saved=4 * wide - whole + FULL_BYTES * sizes.own_heads * sizes.all_tokens,
         made=3 * wide + whole + in_full,
         summed=whole,
         gradients=2 * whole,
         overwritten=0,
         forward_workspace=0,
         backward_workspace=whole,
-    )
+    ).of_heads(sizes)
 
 
-FULL = Kind(layer=layer, cache=cache, memory=memory)
+FULL = Kind(layer=layer, cache=cache, memory=memory, flops=flops)

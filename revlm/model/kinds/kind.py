@@ -1,4 +1,4 @@
-"""The interface of a kind of attention layer: a sublayer, a decoding cache, and its memory."""
+"""The interface of a kind of attention layer: a sublayer, a decoding cache, its memory and its FLOPs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,10 +21,13 @@ class Kind:
         cache: returns an empty decoding cache for such a sublayer, given its rotations (None for a kind that does not
             hash) and the dtype of the cache.
         memory: returns the bytes of one sublayer in a training step, for the plan.
+        flops: returns the floating-point operations of one layer's attention over a document of so many tokens, forward
+            and backward, without the projections, which are weights times tokens; see `training_flops`.
         hashes: whether its layers hash, that is, draw rotations and report statistics of their buckets.
     """
 
     layer: Callable[[ModelRecipe, int], Sublayer]
     cache: Callable[[Sublayer, Tensor | None, torch.dtype], Cache]
     memory: Callable[[LayerSizes, Weights], AttentionMemory]
+    flops: Callable[[ModelRecipe, int], int]
     hashes: bool = False

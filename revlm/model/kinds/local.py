@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from revlm.model.kinds.kind import Kind
 from revlm.model.parts.cache import Cache, joined
 from revlm.model.parts.context import Context
+from revlm.model.parts.flops import flops_of_pairs, pairs_in_window
 from revlm.model.parts.heads import (
     ReadQueriesKeysValues,
     Rotary,
@@ -35,8 +36,7 @@ class LocalAttention(Mix):
     def __init__(self, n_heads: int, window: int, block: int) -> None:
         super().__init__()
         self.window, self.block = window, block
-        # Whole blocks, so that the attention of a run of tokens works on the same blocks as that of all tokens.
-        self.rows_before = -(-(window - 1) // block) * block
+        self.rows_before = rows_before(window, block)
         self.temperature = Temperature(n_heads)
         self.sink = nn.Parameter(torch.zeros(n_heads))
 
@@ -56,6 +56,14 @@ class LocalAttention(Mix):
             block=self.block,
             may_overwrite=True,
         )[0]
+
+
+def rows_before(window: int, block: int) -> int:
+    """Returns how many tokens before a run of them its attention needs.
+
+    They are whole blocks, so that it works on the same blocks as the attention over all tokens.
+    """
+    return -(-(window - 1) // block) * block
 
 
 def layer(recipe: ModelRecipe, number: int) -> Sublayer:
@@ -154,12 +162,18 @@ def cache(sublayer: Sublayer, rotations: Tensor | None, dtype: torch.dtype) -> L
     return LocalCache(sublayer.read, sublayer.mix, dtype)
 
 
+def flops(recipe: ModelRecipe, tokens: int) -> int:
+    """Returns the FLOPs of one layer's attention over a document: each query has a window of keys, its own included."""
+    return flops_of_pairs(recipe.d_model, pairs_in_window(tokens, recipe.window))
+
+
 def memory(sizes: LayerSizes, weights: Weights) -> AttentionMemory:
     """Returns the bytes of one sublayer in a training step."""
+    before = min(rows_before(sizes.window, sizes.block), sizes.all_tokens - sizes.tokens)
     forward, backward = (
         workspace_bytes(
             rows=sizes.n_heads,
-            tokens=sizes.tokens,
+            tokens=sizes.tokens + before,
             head_dim=sizes.head_dim,
             rounds=1,
             window=sizes.window,
@@ -171,16 +185,20 @@ def memory(sizes: LayerSizes, weights: Weights) -> AttentionMemory:
         for backward in (False, True)
     )
     whole, over = sizes.product_hidden_bytes, gradients_lie_over_inputs(sizes, 1)
+    of_rows_before = 2 * before * sizes.product_bytes * sizes.d_model  # of keys and values
+    read = 3 * whole + of_rows_before
     mix = MixMemory(
-        read=3 * whole,
+        read=read,
         mixed=whole,
         saved=FULL_BYTES * sizes.n_heads * sizes.tokens,  # the log-sum-exp
-        made=0 if over else 3 * whole,
+        made=0 if over else read,
         summed=0,
-        gradients=0 if over else 3 * whole,
-        overwritten=3 * whole if over else 0,
+        gradients=0 if over else read,
+        overwritten=read if over else 0,
         forward_workspace=forward,
         backward_workspace=backward,
+        sent_read=of_rows_before,
+        exchanged=whole if before else 0,
     )
     return AttentionMemory(
         read=memory_of_reading(sizes, weights.read_matrices),
@@ -189,4 +207,4 @@ def memory(sizes: LayerSizes, weights: Weights) -> AttentionMemory:
     )
 
 
-LOCAL = Kind(layer=layer, cache=cache, memory=memory)
+LOCAL = Kind(layer=layer, cache=cache, memory=memory, flops=flops)

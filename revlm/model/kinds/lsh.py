@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from revlm.model.kinds.kind import Kind
 from revlm.model.parts import hashed_keys
 from revlm.model.parts.context import Context, LayerStatistics
+from revlm.model.parts.flops import flops_of_pairs, pairs_in_window
 from revlm.model.parts.hashed_keys import hash_with_previous, with_previous
 from revlm.model.parts.heads import Rotary, Temperature, WriteHeads, memory_of_writing
 from revlm.model.parts.memory import (
@@ -28,7 +29,7 @@ from revlm.model.parts.successors import ReadKeysValues, SuccessorCache, memory_
 from revlm.model.shape import buckets_of_rounds
 from revlm.ops.attention import attention_with_log_sum_exp, bucket_statistics, one_token, workspace_bytes
 from revlm.ops.attention.one_query import one_query_attention
-from revlm.ops.hashing import HashOfFew, hash_buckets
+from revlm.ops.hashing import HashOfFew, directions_of, hash_buckets
 from revlm.ops.hashing.reference import TILE as HASH_TILE
 from revlm.recipe import Model as ModelRecipe
 
@@ -223,6 +224,17 @@ def cache(sublayer: Sublayer, rotations: Tensor | None, dtype: torch.dtype) -> H
     return HashCache(sublayer.read, sublayer.mix, rotations, dtype)
 
 
+def flops(recipe: ModelRecipe, tokens: int) -> int:
+    """Returns the FLOPs of one layer's attention over a document.
+
+    Each query has the windows of all rounds, the most that it can have: how many it has depends on the buckets. The
+    hashes are products of keys with random directions, which have no gradient.
+    """
+    pairs = pairs_in_window(tokens - 1, recipe.n_rounds * recipe.window)
+    hashing = 2 * recipe.d_model * directions_of(buckets_of_rounds(recipe)) * tokens
+    return flops_of_pairs(recipe.d_model, pairs) + hashing
+
+
 def memory(sizes: LayerSizes, weights: Weights) -> AttentionMemory:
     """Returns the bytes of one sublayer in a training step."""
     return AttentionMemory(
@@ -235,8 +247,8 @@ def memory(sizes: LayerSizes, weights: Weights) -> AttentionMemory:
 def _memory_of_mixing(sizes: LayerSizes) -> MixMemory:
     forward, backward = (
         workspace_bytes(
-            rows=sizes.n_heads,
-            tokens=sizes.tokens,
+            rows=sizes.own_heads,
+            tokens=sizes.all_tokens,
             head_dim=sizes.head_dim,
             rounds=sizes.n_rounds,
             window=sizes.window,
@@ -250,14 +262,15 @@ def _memory_of_mixing(sizes: LayerSizes) -> MixMemory:
     )
     whole = sizes.product_hidden_bytes
     # The log-sum-exp and the buckets.
-    saved = FULL_BYTES * sizes.n_heads * sizes.tokens + 4 * sizes.n_heads * sizes.n_rounds * sizes.tokens
+    saved = (FULL_BYTES + 4 * sizes.n_rounds) * sizes.own_heads * sizes.all_tokens
     over = gradients_lie_over_inputs(sizes, sizes.n_rounds)
     by_pytorch = not over and not sizes.compiled
     # Queries are keys: PyTorch's operations return a gradient for each, which are then summed.
-    hashing = min(sizes.tokens, HASH_TILE) * (
-        FULL_BYTES * sizes.d_model + sizes.n_heads * (FULL_BYTES * sizes.directions + 60 * sizes.n_rounds)
+    own_width = sizes.own_heads * sizes.head_dim
+    hashing = min(sizes.all_tokens, HASH_TILE) * (
+        FULL_BYTES * own_width + sizes.own_heads * (FULL_BYTES * sizes.directions + 60 * sizes.n_rounds)
     )
-    summing = hashed_keys.workspace_bytes(sizes.d_model, sizes.tokens) if sizes.hash_ngram == 2 else 0
+    summing = hashed_keys.workspace_bytes(own_width, sizes.all_tokens) if sizes.hash_ngram == 2 else 0
     return MixMemory(
         read=2 * whole,
         mixed=whole,
@@ -268,7 +281,7 @@ def _memory_of_mixing(sizes: LayerSizes) -> MixMemory:
         overwritten=2 * whole if over else 0,
         forward_workspace=max(forward, summing + hashing if by_pytorch else summing),
         backward_workspace=backward,
-    )
+    ).of_heads(sizes)
 
 
-LSH = Kind(layer=layer, cache=cache, memory=memory, hashes=True)
+LSH = Kind(layer=layer, cache=cache, memory=memory, flops=flops, hashes=True)

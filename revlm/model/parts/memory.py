@@ -28,11 +28,14 @@ class Weights(NamedTuple):
 class LayerSizes:
     """The sizes that determine a layer's tensors; `product_bytes` is the size of an element of a matrix product.
 
-    `tile` is the number of tokens of a tile, `directions` that of random directions in all rounds of hashing;
-    `device_kind` is "cpu" or "cuda".
+    `tokens` are those of one of the `sequence_ranks` that share an example, which has `all_tokens`. `tile` is the
+    number of tokens of a tile, `directions` that of random directions in all rounds of hashing; `device_kind` is "cpu"
+    or "cuda".
     """
 
     tokens: int
+    all_tokens: int
+    sequence_ranks: int
     d_model: int
     d_ff: int
     n_heads: int
@@ -51,6 +54,11 @@ class LayerSizes:
     def head_dim(self) -> int:
         """The width of a head."""
         return self.d_model // self.n_heads
+
+    @property
+    def own_heads(self) -> int:
+        """The number of heads of a rank where ranks trade tokens for heads."""
+        return self.n_heads // self.sequence_ranks
 
     @property
     def compiled(self) -> bool:
@@ -105,7 +113,8 @@ class MixMemory(NamedTuple):
     `read` is the input from the tiles, `mixed` the output, `saved` what else is saved for the backward pass. `made` are
     the gradients that the operation allocates, `gradients` those of the input, the last of which is `summed` from two
     where one tensor is read twice; the `overwritten` part of the input holds gradients at the end. The workspaces are
-    additional.
+    additional. Of what the ranks that share an example exchange, a rank sends `sent_read` bytes before attention and
+    `sent_mixed` after it, or as many of gradients; `exchanged` is the largest tensor that is exchanged at once.
     """
 
     read: int
@@ -117,6 +126,18 @@ class MixMemory(NamedTuple):
     overwritten: int
     forward_workspace: int
     backward_workspace: int
+    sent_read: int = 0
+    sent_mixed: int = 0
+    exchanged: int = 0
+
+    def of_heads(self, sizes: LayerSizes) -> "MixMemory":
+        """Returns it for a kind whose ranks trade tokens for heads: all tensors but those of the others' heads."""
+        others = sizes.sequence_ranks - 1
+        return self._replace(
+            sent_read=self.read * others // sizes.sequence_ranks,
+            sent_mixed=self.mixed * others // sizes.sequence_ranks,
+            exchanged=self.mixed if others else 0,
+        )
 
 
 class AttentionMemory(NamedTuple):

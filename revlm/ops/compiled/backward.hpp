@@ -9,6 +9,7 @@
 template <class Input, class Real>
 class Backward {
     static constexpr int n = lanes<Real>;
+    using Operand = typename Operands<Input, Real>::Element;
 
    public:
     explicit Backward(const Problem& problem)
@@ -63,20 +64,24 @@ class Backward {
     // The buffers of a thread.
     struct Workspace {
         Block<Input, Real> block;
-        Buffer<Real> weights, d_logits, q, q_transposed, d_out, d_out_transposed, d_q, log_sum_exp, delta;
+        Queries<Operand> q, d_out;
+        Buffer<Real> weights, d_logits, d_q, log_sum_exp, delta, d_scale;
+        // Weights and gradients of logits as operands of sums over queries, where they are not those numbers themselves.
+        Buffer<Operand> paired_weights, paired_d_logits;
         long retired = 0;  // the first place whose gradients are still in the packed keys
 
         explicit Workspace(const Problem& problem)
-            : block(problem, true),
+            : block(problem, Need::gradients),
+              q(block.queries(Need::gradients)),
+              d_out(block.queries(Need::gradients)),
               weights(block.pairs()),
               d_logits(block.pairs()),
-              q(block.queries()),
-              q_transposed(block.queries()),
-              d_out(block.queries()),
-              d_out_transposed(block.queries()),
-              d_q(block.queries()),
+              d_q(block.sums()),
               log_sum_exp(block.stride),
-              delta(block.stride) {}
+              delta(block.stride),
+              d_scale(block.stride),
+              paired_weights(block.paired_queries()),
+              paired_d_logits(block.paired_queries()) {}
     };
 
     // Copies the inputs to records, computes `saved_` and the segment's part of the sink's gradient, and zeroes all sums.
@@ -149,20 +154,21 @@ class Backward {
             retire(space, segment, scene, first);
             block.load_keys(scene);
             prefetch_next(space, segment, scene);
-            block.load_queries(scene, scene.q, scale, space.q, space.q_transposed);
-            block.load_queries(scene, d_out, Real(1), space.d_out, space.d_out_transposed);
+            block.load_queries(scene, scene.q, scale, Need::gradients, space.q);
+            block.load_queries(scene, d_out, Real(1), Need::gradients, space.d_out);
             load_saved(space, segment.i, scene);
-            block.products(keys.k, space.q_transposed, space.weights);
-            block.products(keys.v, space.d_out_transposed, space.d_logits);
-            differentiate(space);
-            block.add_over_queries(space.weights, space.d_out, keys.d_v);
-            block.add_over_queries(space.d_logits, space.q, keys.d_k);
-            block.sum_over_keys(space.d_logits, keys.k, space.d_q);
+            block.products(keys.k, space.q, space.weights);
+            block.products(keys.v, space.d_out, space.d_logits);
+            differentiate(space, scale);
+            block.add_over_queries(of_keys(space.paired_weights, space.weights), space.d_out, keys.d_v);
+            block.add_over_queries(of_keys(space.paired_d_logits, space.d_logits), space.q, keys.d_k);
+            block.sum_over_keys(reinterpret_cast<const Operand*>(&space.d_logits[0]), space.d_q);
             for (long j = 0; j < block.size(); ++j) {
                 const int64_t query = scene.query(scene.token()[start + j]);
                 if (query < 0) continue;
                 const Real* const found = &space.d_q[j * block.head_stride];
-                d_scale_[segment.task] += dot<Real>(scene.q[query], found, head_dim_);
+                d_scale_[segment.task] +=
+                    block.scales_queries ? dot<Real>(scene.q[query], found, head_dim_) : space.d_scale[j];
                 join(d_q[query], found, scale);
             }
         }
@@ -201,22 +207,55 @@ class Backward {
         }
     }
 
-    // Replaces logits and the gradients of the weights by weights and the gradients of the logits.
-    void differentiate(Workspace& space) const {
+    // Replaces logits and the gradients of the weights by weights and the gradients of the logits, as operands. Where
+    // queries are not scaled, the gradient of the scale is summed here, before gradients of logits are rounded.
+    void differentiate(Workspace& space, Real scale) const {
         const Block<Input, Real>& block = space.block;
         for (long vector = 0; vector < block.vectors(); ++vector) {
             const auto log_sum_exp = load<Vector<Real>>(&space.log_sum_exp[vector * n]);
             const auto delta = load<Vector<Real>>(&space.delta[vector * n]);
-            for (long key = block.begin(vector); key < block.end(vector); ++key) {
-                const long at = key * block.stride + vector * n;
-                const auto logit = load<Vector<Real>>(&space.weights[at]);
-                const auto d_weight = load<Vector<Real>>(&space.d_logits[at]);
+            const long begin = block.begin(vector), end = block.end(vector), stride = block.stride;
+            const auto visible = block.visibility(vector);
+            Real* const logits = &space.weights[vector * n];
+            Real* const d_weights = &space.d_logits[vector * n];
+            Vector<Real> d_scale{};
+            // The weights of a key, and the gradients of its logits.
+            const auto found = [&](long key) -> std::pair<Vector<Real>, Vector<Real>> {
+                const auto product = load<Vector<Real>>(logits + key * stride);
+                const auto logit = Block<Input, Real>::scales_queries ? product : product * scale;
+                const auto d_weight = load<Vector<Real>>(d_weights + key * stride);
                 const Vector<Real> found = exponential<Real>(logit - log_sum_exp);
-                const Vector<Real> weight = block.visible(key, vector) ? found : Vector<Real>{};
-                store(&space.weights[at], weight);
-                store(&space.d_logits[at], weight * (d_weight - delta));
+                const Vector<Real> weight = chosen(visible(key), found, Vector<Real>{});
+                const Vector<Real> d_logit = weight * (d_weight - delta);
+                if constexpr (!Block<Input, Real>::scales_queries) d_scale += d_logit * product;
+                return {weight, d_logit};
+            };
+            if constexpr (Block<Input, Real>::numbers > 1) {
+                for (long key = begin; key < end; key += 2) {
+                    const auto [weight, d_logit] = found(key);
+                    const auto [next_weight, next_d_logit] = found(key + 1);
+                    const long at = (key * stride + vector * n) / 2;
+                    store_halves(rounded(weight, next_weight), &space.paired_weights[at], stride / 2);
+                    const auto d_logits = rounded(d_logit, next_d_logit);
+                    store_halves(d_logits, &space.paired_d_logits[at], stride / 2);
+                    store(d_weights + key / 2 * stride, lanes_paired(d_logits));
+                }
+            } else {
+                for (long key = begin; key < end; ++key) {
+                    const auto [weight, d_logit] = found(key);
+                    store(logits + key * stride, weight);
+                    store(d_weights + key * stride, d_logit);
+                }
             }
+            store(&space.d_scale[vector * n], d_scale);
         }
+    }
+
+    static const Operand* of_keys(const Buffer<Operand>& paired, const Buffer<Real>& numbers) {
+        if constexpr (Block<Input, Real>::numbers > 1)
+            return paired;
+        else
+            return numbers;
     }
 
     // Flushes the gradients of keys before place `until`, which no later block of the segment sees: to the sums, or to
@@ -224,16 +263,17 @@ class Backward {
     void retire(Workspace& space, const Segment& segment, const Scene<Input>& scene, long until) {
         const Keys<Input, Real>& keys = space.block.keys;
         const Rows<Real> sum_k = d_k_.rows(scene.row, segment.i), sum_v = d_v_.rows(scene.row, segment.i);
+        const Real scale = space.block.scales_queries ? 1 : static_cast<const Real*>(problem_.scale)[scene.row];
         for (long place = space.retired; place < until; ++place) {
             const bool packed = keys.first <= place && place < keys.last;
             const long at = (place - keys.first) * keys.stride;
             if (place < segment.start) {
                 Real* const boundary = boundary_row(segment, place);
-                std::copy_n(&keys.d_k[at], head_dim_, boundary);
+                for (long d = 0; d < head_dim_; ++d) boundary[d] = keys.d_k[at + d] * scale;
                 std::copy_n(&keys.d_v[at], head_dim_, boundary + head_dim_);
             } else if (packed) {
                 const int64_t token = scene.token()[place];
-                join(sum_k[token], &keys.d_k[at]);
+                join(sum_k[token], &keys.d_k[at], scale);
                 join(sum_v[token], &keys.d_v[at]);
             }
         }

@@ -7,12 +7,23 @@
 #include "prefetcher.hpp"
 #include "keys.hpp"
 
+// Rows of a block's queries, packed for products.
+template <class Operand>
+struct Queries {
+    // [query][head element], its transpose, and the operand of sums over queries: [query, or pair][head element].
+    Buffer<Operand> rows, transposed, paired;
+};
+
 template <class Input, class Real>
 class Block {
     static constexpr int n = lanes<Real>;
     using Integer = typename Simd<Real>::Integer;
+    using Operand = typename Operands<Input, Real>::Element;
 
    public:
+    static constexpr int numbers = Operands<Input, Real>::numbers;
+    // Pairs of numbers are not multiplied by the scale, which would round them again: their logits and gradients are.
+    static constexpr bool scales_queries = numbers == 1;
     // The queries of a block and the elements of a head, padded to whole vectors.
     const long stride, head_stride;
     Keys<Input, Real> keys;
@@ -20,10 +31,10 @@ class Block {
     // The queries at the places start <= place < stop.
     long start = 0, stop = 0;
 
-    Block(const Problem& problem, bool with_gradients)
+    Block(const Problem& problem, Need need)
         : stride(rounded_up(problem.block, std::max(n, head_rows))),
           head_stride(rounded_up(problem.head_dim, n)),
-          keys(problem, with_gradients),
+          keys(problem, need),
           include_self_(problem.include_self),
           lowest_(problem.rounds * stride),
           width_(problem.rounds * stride),
@@ -31,9 +42,18 @@ class Block {
           begin_(stride / n),
           end_(stride / n) {}
 
-    // Buffers for pairs, [key][query], and for queries, [query][head element] or transposed.
+    // Buffers for pairs of a key and a query, [key][query], also with pairs of queries, for sums of queries, and for
+    // queries.
     Buffer<Real> pairs() const { return Buffer<Real>(keys.capacity * stride); }
-    Buffer<Real> queries() const { return Buffer<Real>(stride * head_stride); }
+    Buffer<Operand> paired_queries() const {
+        return Buffer<Operand>(numbers > 1 ? keys.capacity * stride / numbers : 0);
+    }
+    Buffer<Real> sums() const { return Buffer<Real>(stride * head_stride); }
+    Queries<Operand> queries(Need need) const {
+        const long size = stride * keys.operand_stride;
+        return {Buffer<Operand>(size), Buffer<Operand>(size),
+                Buffer<Operand>(numbers > 1 && need == Need::gradients ? stride / numbers * head_stride : 0)};
+    }
 
     long vectors() const { return stride / n; }
     long size() const { return stop - start; }
@@ -73,89 +93,101 @@ class Block {
         }
     }
 
-    // Starts prefetching for the next block; touch(position, query) adds the rows of its positions.
+    // Starts prefetching for the next block; touch(position, query) adds the rows of its positions, at most
+    // `most_fields` - 1 of each.
     template <class Touch>
     void prefetch_next(const Scene<Input>& scene, long segment_stop, const Touch& touch) {
         const long block = scene.problem.block;
-        prefetcher.clear();
+        const int32_t* const token = scene.token();
+        prefetcher.clear(block * most_fields);
         for (long place = stop; place < std::min(stop + block, segment_stop); ++place) {
-            const int64_t position = scene.token()[place];
-            if (place + block < segment_stop)
-                prefetcher.add(scene.places(scene.token()[place + block]), scene.round + 1);
-            touch(position, scene.query(position));
+            // The processor itself prefetches what follows in memory.
+            if (place + block < segment_stop && token[place + block] != token[place + block - 1] + 1)
+                prefetcher.add(scene.places(token[place + block]), scene.round + 1);
+            if (token[place] != token[place - 1] + 1) touch(token[place], scene.query(token[place]));
         }
         prefetcher.spread();
     }
 
-    // Packs queries (rows of `from`) times a factor, and their transpose.
-    void load_queries(const Scene<Input>& scene, Rows<const Input> from, Real factor, Buffer<Real>& rows,
-                      Buffer<Real>& transposed) const {
-        const long head_dim = scene.problem.head_dim;
+    // Packs queries (rows of `from`), for gradients also as operands of sums over queries.
+    void load_queries(const Scene<Input>& scene, Rows<const Input> from, Real factor, Need need,
+                      Queries<Operand>& queries) const {
+        const long head_dim = scene.problem.head_dim, width = keys.operand_stride;
         for (long i = 0; i < stride; ++i) {
-            Real* const to = &rows[i * head_stride];
+            Operand* const to = &queries.rows[i * width];
             const int64_t query = i < size() ? scene.query(scene.token()[start + i]) : -1;
-            if (query < 0) {
-                std::fill_n(to, head_dim, Real(0));
-                continue;
-            }
-            const Input* const of_query = from[query];
-            for (long d = 0; d < head_dim; ++d) to[d] = as_real(of_query[d]) * factor;
+            if (query < 0)
+                std::fill_n(to, width, Operand{});
+            else if constexpr (scales_queries)
+                pack_row(to, from[query], head_dim, factor);
+            else
+                pack_row(to, from[query], head_dim);
         }
         for (long i = 0; i < stride; i += n)
-            for (long d = 0; d < head_stride; d += n)
-                transpose_square<Real>(&rows[i * head_stride + d], head_stride, &transposed[d * stride + i], stride);
+            for (long d = 0; d < width; d += n)
+                transpose_square(&queries.rows[i * width + d], width, &queries.transposed[d * stride + i], stride);
+        if constexpr (numbers > 1)
+            for (long i = 0; need == Need::gradients && i < stride; i += numbers)
+                pair_rows(&queries.rows[i * width], &queries.rows[(i + 1) * width], head_stride,
+                          &queries.paired[i / numbers * head_stride]);
     }
 
-    // pairs[key][query] = <of_keys[key], of_queries[query]> over all tiles of the band.
-    void products(const Real* of_keys, const Real* queries_transposed, Real* pairs) {
+    // pairs[key][query] = <of_keys[key], queries[query]> over all tiles of the band.
+    void products(const Operand* of_keys, const Queries<Operand>& queries, Real* pairs) {
         long first = 0, last = 0;
         for (long row = 0; row < keys.size(); row += key_rows) {
             while (first < vectors() && end_[first] <= row) ++first;
             while (last < vectors() && begin_[last] <= row) ++last;
-            multiply<Real, key_rows, key_columns, Along::steps, Into::replace>(
-                of_keys + row * head_stride, head_stride, queries_transposed + first * n, stride, head_stride,
-                pairs + row * stride + first * n, stride, last - first, prefetcher);
+            multiply<Real, Operand, key_rows, key_columns, Along::steps, Into::replace>(
+                of_keys + row * keys.operand_stride, keys.operand_stride, queries.transposed + first * n, stride,
+                head_stride / numbers, pairs + row * stride + first * n, stride, last - first, prefetcher);
         }
     }
 
-    // sums[query] = sum over its keys of pairs[key][query] * of_keys[key].
-    void sum_over_keys(const Real* pairs, const Real* of_keys, Real* sums) {
+    // sums[query] = sum over its keys of pairs[key, or pair of keys][query] * the operand of the keys.
+    void sum_over_keys(const Operand* pairs, Real* sums) {
         for (long i = 0; i < stride; i += head_rows) {
-            const long first = lowest_row_[i];
-            multiply<Real, head_rows, head_columns, Along::rows, Into::replace>(
-                pairs + first * stride + i, stride, of_keys + first * head_stride, head_stride,
-                std::max(keys_before(i + head_rows) - first, 0L), sums + i * head_stride, head_stride,
+            const long first = lowest_row_[i] / numbers;
+            const long last = (keys_before(i + head_rows) + numbers - 1) / numbers;
+            multiply<Real, Operand, head_rows, head_columns, Along::rows, Into::replace>(
+                pairs + first * stride + i, stride, keys.summands() + first * head_stride, head_stride,
+                std::max(last - first, 0L), sums + i * head_stride, head_stride, head_stride / n, prefetcher);
+        }
+    }
+
+    // sums[key] += sum over the queries that see it of pairs[key][query, or pair of queries] * the operand of the
+    // queries.
+    void add_over_queries(const Operand* pairs, const Queries<Operand>& queries, Real* sums) {
+        const Operand* const of_queries = numbers > 1 ? queries.paired : queries.rows;
+        long last = 0;
+        for (long row = 0; row < keys.size(); row += head_rows) {
+            const long first = std::max(keys.first + row - start + 1 - include_self_, 0L) / numbers;
+            while (last < size() && lowest_row_[last] < row + head_rows) ++last;
+            multiply<Real, Operand, head_rows, head_columns, Along::steps, Into::add>(
+                pairs + row * stride / numbers + first, stride / numbers, of_queries + first * head_stride, head_stride,
+                std::max((last + numbers - 1) / numbers - first, 0L), sums + row * head_stride, head_stride,
                 head_stride / n, prefetcher);
         }
     }
 
-    // sums[key] += sum over the queries that see it of pairs[key][query] * of_queries[query].
-    void add_over_queries(const Real* pairs, const Real* of_queries, Real* sums) {
-        long last = 0;
-        for (long row = 0; row < keys.size(); row += head_rows) {
-            const long first = std::max(keys.first + row - start + 1 - include_self_, 0L);
-            while (last < size() && lowest_row_[last] < row + head_rows) ++last;
-            multiply<Real, head_rows, head_columns, Along::steps, Into::add>(
-                pairs + row * stride + first, stride, of_queries + first * head_stride, head_stride,
-                std::max(last - first, 0L), sums + row * head_stride, head_stride, head_stride / n, prefetcher);
-        }
-    }
-
-    // Which queries of a vector see the key in this round but in no earlier one: all bits or none.
-    ALWAYS_INLINE Integers<Real> visible(long key, long vector) const {
-        Integers<Real> seen = in_window(0, key, vector);
-        if (round_ == 0) return seen;
-        for (long round = 1; round < round_; ++round) seen |= in_window(round, key, vector);
-        return in_window(round_, key, vector) & ~seen;
+    // Which queries of a vector see a key in this round but in no earlier one, as a function of the key.
+    ALWAYS_INLINE auto visibility(long vector) const {
+        // Copies, since the compiler reloads members after every store.
+        return [lowest = &lowest_[vector * n], width = &width_[vector * n], at = &keys.at[0], stride = stride,
+                capacity = keys.capacity, last = round_](long key) -> Mask<Real> {
+            const auto in_window = [&](long round) {
+                const auto place = typename Simd<Real>::Unsigned(at[round * capacity + key]);
+                return is_less(Unsigneds<Real>(place - load<Unsigneds<Real>>(lowest + round * stride)),
+                               load<Unsigneds<Real>>(width + round * stride));
+            };
+            Mask<Real> seen{};
+            for (long round = 0; round < last; ++round) seen |= in_window(round);
+            return in_window(last) & ~seen;
+        };
     }
 
    private:
-    ALWAYS_INLINE Integers<Real> in_window(long round, long key, long vector) const {
-        const long at = round * stride + vector * n;
-        const auto lowest = load<Unsigneds<Real>>(&lowest_[at]), width = load<Unsigneds<Real>>(&width_[at]);
-        const auto place = typename Simd<Real>::Unsigned(keys.at[round * keys.capacity + key]);
-        return Integers<Real>(place - lowest < width);
-    }
+    static constexpr long most_fields = 9;
 
     // The number of packed keys before the query of index i, including itself where it sees itself.
     long keys_before(long i) const { return std::min(start + i - 1 + include_self_ - keys.first, keys.size()); }

@@ -7,6 +7,7 @@
 template <class Input, class Real>
 class Forward {
     static constexpr int n = lanes<Real>;
+    using Operand = typename Operands<Input, Real>::Element;
 
    public:
     explicit Forward(const Problem& problem)
@@ -43,14 +44,14 @@ class Forward {
     // The buffers of a thread.
     struct Workspace {
         Block<Input, Real> block;
-        Buffer<Real> pairs, q, q_transposed, out, maximum, weight_sum;
+        Queries<Operand> q;
+        Buffer<Real> pairs, out, maximum, weight_sum;
 
         explicit Workspace(const Problem& problem)
-            : block(problem, false),
+            : block(problem, Need::values),
+              q(block.queries(Need::values)),
               pairs(block.pairs()),
-              q(block.queries()),
-              q_transposed(block.queries()),
-              out(block.queries()),
+              out(block.sums()),
               maximum(block.stride),
               weight_sum(block.stride) {}
     };
@@ -63,10 +64,10 @@ class Forward {
             if (!block.advance(scene, start, std::min(start + long(problem_.block), segment.stop))) continue;
             block.load_keys(scene);
             prefetch_next(space, segment, scene);
-            block.load_queries(scene, scene.q, scale, space.q, space.q_transposed);
-            block.products(block.keys.k, space.q_transposed, space.pairs);
-            softmax(space);
-            block.sum_over_keys(space.pairs, block.keys.v, space.out);
+            block.load_queries(scene, scene.q, scale, Need::values, space.q);
+            block.products(block.keys.k, space.q, space.pairs);
+            softmax(space, scale);
+            block.sum_over_keys(weights(space), space.out);
             for (long j = 0; j < block.size(); ++j) {
                 const int64_t query = scene.query(scene.token()[start + j]);
                 if (query >= 0) join(space, segment.i, scene, j, query);
@@ -92,31 +93,46 @@ class Forward {
         });
     }
 
-    // Replaces logits by weights that are not yet divided by their sum.
-    void softmax(Workspace& space) const {
+    // Replaces logits by weights that are not yet divided by their sum, as operands of sums over keys.
+    void softmax(Workspace& space, Real scale) const {
         const Block<Input, Real>& block = space.block;
         for (long vector = 0; vector < block.vectors(); ++vector) {
             Real* const logits = &space.pairs[vector * n];
+            const long begin = block.begin(vector), end = block.end(vector), stride = block.stride;
+            const auto visible = block.visibility(vector);
             // Finite, so that -inf minus the maximum is not NaN where a query sees no key.
             Vector<Real> maximum = Vector<Real>{} + std::numeric_limits<Real>::lowest();
-            for (long key = block.begin(vector); key < block.end(vector); ++key) {
+            for (long key = begin; key < end; ++key) {
                 const auto nothing = Vector<Real>{} - std::numeric_limits<Real>::infinity();
-                const auto found = load<Vector<Real>>(logits + key * block.stride);
-                const Vector<Real> logit = block.visible(key, vector) ? found : nothing;
-                store(logits + key * block.stride, logit);
+                auto found = load<Vector<Real>>(logits + key * stride);
+                if constexpr (!Block<Input, Real>::scales_queries) found *= scale;
+                const Vector<Real> logit = chosen(visible(key), found, nothing);
+                store(logits + key * stride, logit);
                 maximum = logit > maximum ? logit : maximum;
             }
             Vector<Real> sum{};
-            for (long key = block.begin(vector); key < block.end(vector); ++key) {
-                const auto logit = load<Vector<Real>>(logits + key * block.stride);
+            const auto weight = [&](long key) {
+                const auto logit = load<Vector<Real>>(logits + key * stride);
                 const Vector<Real> weight = exponential<Real>(logit - maximum);
-                store(logits + key * block.stride, weight);
                 sum += weight;
+                return weight;
+            };
+            if constexpr (Block<Input, Real>::numbers > 1) {
+                for (long key = begin; key < end; key += 2) {
+                    const Vector<Real> even = weight(key), odd = weight(key + 1);
+                    store(logits + key / 2 * stride, lanes_paired(rounded(even, odd)));
+                }
+            } else {
+                for (long key = begin; key < end; ++key)
+                    store(logits + key * stride, weight(key));
             }
             store(&space.maximum[vector * n], maximum);
             store(&space.weight_sum[vector * n], sum);
         }
     }
+
+    // The weights where `softmax` left them.
+    static const Operand* weights(Workspace& space) { return reinterpret_cast<const Operand*>(&space.pairs[0]); }
 
     // Merges a query's result of one round into that of the earlier rounds; the last round adds the sink and writes out.
     void join(const Workspace& space, long row_in_group, const Scene<Input>& scene, long j, int64_t query) {

@@ -64,7 +64,7 @@ class Hashing {
                 transpose_square<float>(&space.x[i * stride_ + d], stride_, &space.transposed[d * block + i], block);
         const float* const directions = hash_.directions + row * directions_ * hash_.head_dim;
         for (long direction = 0; direction < directions_; direction += key_rows)
-            multiply<float, key_rows, key_columns, Along::steps, Into::replace>(
+            multiply<float, float, key_rows, key_columns, Along::steps, Into::replace>(
                 directions + direction * hash_.head_dim, hash_.head_dim, space.transposed, block, hash_.head_dim,
                 &space.products[direction * block], block, block / n, space.nothing);
         const float* of_round = &space.products[0];

@@ -5,11 +5,6 @@
 #include "order.hpp"
 #include "tiles.hpp"
 
-template <class Real, class Input>
-void unpack(Real* to, const Input* from, long size) {
-    for (long d = 0; d < size; ++d) to[d] = as_real(from[d]);
-}
-
 // The row and round that a pass is processing.
 template <class Input>
 struct Scene {
@@ -26,40 +21,60 @@ struct Scene {
     int64_t query(int64_t position) const { return position - (problem.tokens - problem.queries); }
 };
 
+// What a pass needs of the keys besides their products with queries.
+enum class Need { values, gradients };
+
 template <class Input, class Real>
 class Keys {
+    using Operand = typename Operands<Input, Real>::Element;
+    static constexpr int numbers = Operands<Input, Real>::numbers;
+
    public:
-    // Vectors are zero-padded to `stride`, and rows after the last key to a whole tile of keys.
-    const long stride, capacity;
-    Buffer<Real> k, v, d_k, d_v;
+    // Sums of vectors are padded to `stride`, and operands of them to `operand_stride`; rows after the last key are
+    // zero up to a whole tile of keys.
+    const long stride, operand_stride, capacity;
+    Buffer<Operand> k, v;
+    Buffer<Real> d_k, d_v;
     // The place of each key in this and each earlier round: [round][row].
     Buffer<typename Simd<Real>::Integer> at;
     // Rows from 0 on hold the keys at first <= place < last of this round's order.
     long first = 0, last = 0;
 
-    Keys(const Problem& problem, bool with_gradients)
+    Keys(const Problem& problem, Need need)
         : stride(rounded_up(problem.head_dim, lanes<Real>)),
-          capacity(rounded_up(problem.window + problem.block, key_rows)),
-          k(capacity * stride),
-          v(capacity * stride),
-          d_k(with_gradients ? capacity * stride : 0),
-          d_v(with_gradients ? capacity * stride : 0),
+          operand_stride(rounded_up(stride / numbers, lanes<Real>)),
+          capacity(rounded_up(problem.window + problem.block + numbers - 1, key_rows)),
+          k(capacity * operand_stride),
+          v(capacity * operand_stride),
+          d_k(need == Need::gradients ? capacity * stride : 0),
+          d_v(need == Need::gradients ? capacity * stride : 0),
           at(problem.rounds * capacity),
-          with_gradients_(with_gradients) {}
+          need_(need),
+          paired_(numbers > 1 ? capacity / numbers * stride : 0) {}
 
     long size() const { return last - first; }
+
+    // Keys (values in the pass that needs those) as operands of sums over keys, [key, or pair of keys][head element].
+    const Operand* summands() const {
+        if constexpr (numbers > 1) return paired_;
+        return need_ == Need::values ? v : k;
+    }
 
     // Discards all keys.
     void clear() { first = last = 0; }
 
-    // Advances to the places new_first <= place < new_last; neither bound may decrease.
+    // Advances to the places new_first <= place < new_last; neither bound may decrease. Pairs of keys are those of the
+    // places 2i and 2i + 1, whatever the block, so `first` may be one less.
     void advance(const Scene<Input>& scene, long new_first, long new_last) {
+        new_first = new_first / numbers * numbers;
         const long kept = std::max(last - new_first, 0L), rounds = scene.round + 1;
         if (new_first > first && kept > 0) {
             const long skipped = new_first - first;
-            for (Real* rows : {&k[0], &v[0]}) move(rows, skipped, kept);
-            if (with_gradients_)
-                for (Real* rows : {&d_k[0], &d_v[0]}) move(rows, skipped, kept);
+            move(k, operand_stride, skipped, kept);
+            move(v, operand_stride, skipped, kept);
+            if constexpr (numbers > 1) move(paired_, stride, skipped / numbers, (kept + numbers - 1) / numbers);
+            if (need_ == Need::gradients)
+                for (Buffer<Real>* sums : {&d_k, &d_v}) move(*sums, stride, skipped, kept);
             for (long round = 0; round < rounds; ++round)
                 std::copy_n(&at[round * capacity + skipped], kept, &at[round * capacity]);
         }
@@ -67,23 +82,32 @@ class Keys {
         const Problem& problem = scene.problem;
         for (long row = kept; row < size(); ++row) {
             const int64_t position = scene.token()[first + row];
-            unpack(&k[row * stride], scene.k[position], problem.head_dim);
-            unpack(&v[row * stride], scene.v[position], problem.head_dim);
+            pack_row(&k[row * operand_stride], scene.k[position], problem.head_dim);
+            pack_row(&v[row * operand_stride], scene.v[position], problem.head_dim);
             const Place* const places = scene.places(position);
             for (long round = 0; round < rounds; ++round) at[round * capacity + row] = places[round].at;
         }
         const long end = rounded_up(size(), key_rows);
-        for (Real* rows : {&k[0], &v[0]}) std::fill(rows + size() * stride, rows + end * stride, Real(0));
-        if (with_gradients_)
+        for (Operand* rows : {&k[0], &v[0]})
+            std::fill(rows + size() * operand_stride, rows + end * operand_stride, Operand{});
+        if constexpr (numbers > 1) {
+            const Operand* const rows = need_ == Need::values ? v : k;
+            for (long row = kept / numbers * numbers; row < end; row += numbers)
+                pair_rows(rows + row * operand_stride, rows + (row + 1) * operand_stride, stride,
+                          &paired_[row / numbers * stride]);
+        }
+        if (need_ == Need::gradients)
             for (Real* rows : {&d_k[0], &d_v[0]}) std::fill(rows + kept * stride, rows + end * stride, Real(0));
         for (long row = size(); row < end; ++row)
             for (long round = 0; round < rounds; ++round) at[round * capacity + row] = -1;
     }
 
    private:
-    void move(Real* rows, long skipped, long kept) {
-        std::copy_n(rows + skipped * stride, kept * stride, rows);
+    template <class Element>
+    static void move(Buffer<Element>& rows, long width, long skipped, long kept) {
+        std::copy_n(&rows[skipped * width], kept * width, &rows[0]);
     }
 
-    const bool with_gradients_;
+    const Need need_;
+    Buffer<Operand> paired_;
 };

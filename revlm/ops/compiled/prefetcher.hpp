@@ -11,24 +11,22 @@
 // Prefetching them all at once would stall it as well, so the prefetches are spread over the steps of the current block.
 class Prefetcher {
    public:
-    // Starts the list for another block.
-    void clear() {
+    // Starts the list for another block, of at most `most` additions.
+    void clear(long most) {
+        if (long(rows_.size()) < most) rows_.resize(most);
         expected_steps_ = std::max(steps_, 1L);
-        rows_.clear();
-        next_ = steps_ = lines_ = 0;
-        line_ = end_ = 0;
+        count_ = next_ = steps_ = lines_ = 0;
+        line_ = end_ = latest_end_ = 0;
     }
 
     // Adds some elements; those adjacent to the last ones, like the fields of a record, extend its entry.
     template <class Element>
-    void add(const Element* from, long size) {
+    ALWAYS_INLINE void add(const Element* from, long size) {
         const uintptr_t first = reinterpret_cast<uintptr_t>(from) / line_bytes * line_bytes;
         const uintptr_t last = (reinterpret_cast<uintptr_t>(from + size) + line_bytes - 1) / line_bytes * line_bytes;
         lines_ += (last - first) / line_bytes;
-        if (!rows_.empty() && rows_.back().last == first)
-            rows_.back().last = last;
-        else
-            rows_.push_back({first, last});
+        if (latest_end_ != first) rows_[count_++].first = first;
+        rows_[count_ - 1].last = latest_end_ = last;
     }
 
     // Ends the list; its lines are spread over as many steps as the previous block took.
@@ -39,7 +37,7 @@ class Prefetcher {
         ++steps_;
         for (long i = 0; i < at_once_; ++i, line_ += line_bytes) {
             if (line_ == end_) {
-                if (next_ == long(rows_.size())) return;
+                if (next_ == count_) return;
                 line_ = rows_[next_].first, end_ = rows_[next_].last;
                 ++next_;
             }
@@ -53,6 +51,6 @@ class Prefetcher {
         uintptr_t first, last;
     };
     std::vector<Row> rows_;
-    uintptr_t line_ = 0, end_ = 0;
-    long next_ = 0, lines_ = 0, steps_ = 0, at_once_ = 0, expected_steps_ = 1;
+    uintptr_t line_ = 0, end_ = 0, latest_end_ = 0;
+    long count_ = 0, next_ = 0, lines_ = 0, steps_ = 0, at_once_ = 0, expected_steps_ = 1;
 };

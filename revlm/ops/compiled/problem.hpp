@@ -17,7 +17,7 @@ struct Tensor {
 
 // The fields are those of `Problem` in `structures.py`, in the same order.
 struct Problem {
-    int64_t rows, queries, tokens, rounds, head_dim, window, block, include_self, threads;
+    int64_t rows, queries, tokens, rounds, head_dim, window, block, include_self, threads;  // an even block
     Tensor q, k, v, bucket;  // no q: the keys are also the queries
     void *scale, *sink;      // [rows], of the accumulation type; no sink: null
     Tensor out;

@@ -1,6 +1,7 @@
 // Small matrix products whose sums stay in registers.
 #pragma once
 
+#include "operands.hpp"
 #include "prefetcher.hpp"
 #include "problem.hpp"
 #include "vectors.hpp"
@@ -11,9 +12,10 @@ enum class Into { replace, add };
 
 // c[row][:] = (or +=) sum over the steps of a(row, step) * b[step][:], for `rows` rows and `columns` vectors of columns.
 // Additions are in the order of the steps for any tile, so results do not depend on the tiling.
-template <class Real, int rows, int columns, Along along, Into into>
-ALWAYS_INLINE void multiply_tile(const Real* a, long a_stride, const Real* b, long b_stride, long steps, Real* c,
+template <class Real, class Operand, int rows, int columns, Along along, Into into>
+ALWAYS_INLINE void multiply_tile(const Operand* a, long a_stride, const Operand* b, long b_stride, long steps, Real* c,
                                  long c_stride, Prefetcher& prefetcher) {
+    using Packed = typename OperandVector<Operand>::Type;
     constexpr int n = lanes<Real>;
     Vector<Real> sum[rows][columns];
 #pragma GCC unroll 8
@@ -23,14 +25,14 @@ ALWAYS_INLINE void multiply_tile(const Real* a, long a_stride, const Real* b, lo
             sum[i][j] = into == Into::add ? load<Vector<Real>>(c + i * c_stride + j * n) : Vector<Real>{};
     for (long step = 0; step < steps; ++step) {
         if (step % 4 == 0) prefetcher.step();
-        Vector<Real> of_b[columns];
+        Packed of_b[columns];
 #pragma GCC unroll 8
-        for (int j = 0; j < columns; ++j) of_b[j] = load<Vector<Real>>(b + j * n);
+        for (int j = 0; j < columns; ++j) of_b[j] = load<Packed>(b + j * n);
 #pragma GCC unroll 8
         for (int i = 0; i < rows; ++i) {
-            const Real of_a = along == Along::steps ? a[i * a_stride] : a[i];
+            const Operand of_a = along == Along::steps ? a[i * a_stride] : a[i];
 #pragma GCC unroll 8
-            for (int j = 0; j < columns; ++j) sum[i][j] += of_a * of_b[j];
+            for (int j = 0; j < columns; ++j) accumulate(sum[i][j], of_a, of_b[j]);
         }
         a += along == Along::steps ? 1 : a_stride;
         b += b_stride;
@@ -42,16 +44,17 @@ ALWAYS_INLINE void multiply_tile(const Real* a, long a_stride, const Real* b, lo
 }
 
 // `multiply_tile` for any number of vectors of columns, `widest` at a time.
-template <class Real, int rows, int widest, Along along, Into into>
-void multiply(const Real* a, long a_stride, const Real* b, long b_stride, long steps, Real* c, long c_stride,
+template <class Real, class Operand, int rows, int widest, Along along, Into into>
+void multiply(const Operand* a, long a_stride, const Operand* b, long b_stride, long steps, Real* c, long c_stride,
               long columns, Prefetcher& prefetcher) {
     constexpr int n = lanes<Real>;
     for (; columns >= widest; columns -= widest, b += widest * n, c += widest * n)
-        multiply_tile<Real, rows, widest, along, into>(a, a_stride, b, b_stride, steps, c, c_stride, prefetcher);
+        multiply_tile<Real, Operand, rows, widest, along, into>(a, a_stride, b, b_stride, steps, c, c_stride,
+                                                                prefetcher);
     if constexpr (widest > 1)
         if (columns > 0)
-            multiply<Real, rows, widest - 1, along, into>(a, a_stride, b, b_stride, steps, c, c_stride, columns,
-                                                          prefetcher);
+            multiply<Real, Operand, rows, widest - 1, along, into>(a, a_stride, b, b_stride, steps, c, c_stride,
+                                                                   columns, prefetcher);
 }
 
 // Tiles that fill the registers: keys x vectors of queries for logits, rows x vectors of the head for the rest.

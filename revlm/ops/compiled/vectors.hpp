@@ -4,11 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
 #if defined(__AVX512F__)
+#include <immintrin.h>
 constexpr int vector_bytes = 64, vector_registers = 32;
 #elif defined(__AVX__)
 constexpr int vector_bytes = 32, vector_registers = 16;
@@ -67,6 +69,37 @@ ALWAYS_INLINE To bits_as(const From& from) {
     std::memcpy(&to, &from, sizeof to);
     return to;
 }
+
+// Some of the lanes of a vector: a bit for each, or all bits of each.
+#if defined(__AVX512F__)
+template <class Real>
+using Mask = std::conditional_t<sizeof(Real) == sizeof(float), __mmask16, __mmask8>;
+
+ALWAYS_INLINE __mmask16 is_less(const Unsigneds<float>& a, const Unsigneds<float>& b) {
+    return _mm512_cmplt_epu32_mask(bits_as<__m512i>(a), bits_as<__m512i>(b));
+}
+ALWAYS_INLINE __mmask8 is_less(const Unsigneds<double>& a, const Unsigneds<double>& b) {
+    return _mm512_cmplt_epu64_mask(bits_as<__m512i>(a), bits_as<__m512i>(b));
+}
+ALWAYS_INLINE Vector<float> chosen(__mmask16 mask, const Vector<float>& yes, const Vector<float>& no) {
+    return bits_as<Vector<float>>(_mm512_mask_blend_ps(mask, bits_as<__m512>(no), bits_as<__m512>(yes)));
+}
+ALWAYS_INLINE Vector<double> chosen(__mmask8 mask, const Vector<double>& yes, const Vector<double>& no) {
+    return bits_as<Vector<double>>(_mm512_mask_blend_pd(mask, bits_as<__m512d>(no), bits_as<__m512d>(yes)));
+}
+#else
+template <class Real>
+using Mask = Integers<Real>;
+
+template <class Unsigneds>
+ALWAYS_INLINE auto is_less(const Unsigneds& a, const Unsigneds& b) {
+    return a < b;
+}
+template <class Mask, class Vector>
+ALWAYS_INLINE Vector chosen(const Mask& mask, const Vector& yes, const Vector& no) {
+    return mask ? yes : no;
+}
+#endif
 
 // The constants of exp for a type: 2^k is the bits of k + bias shifted into the exponent; adding `round` leaves the
 // nearest integer in the low bits; below `smallest` the result is zero, not a denormal; exp(r) = 1 + r + r^2 p(r) on

@@ -13,14 +13,14 @@ struct Segment {
 class Work {
    public:
     const Problem& problem;
-    // Queries per task: independent of the number of threads, so that results are, too.
+    // Queries per task: independent of the number of threads, so that results are, too; even, for pairs of queries.
     const long segment, segments;
     // Rows processed together: one, unless it has too few segments to keep the threads busy.
     const long group;
 
     explicit Work(const Problem& problem)
         : problem(problem),
-          segment(std::max({least_segment, long(problem.window), long(problem.block)})),
+          segment(rounded_up(std::max({least_segment, long(problem.window), long(problem.block)}), 2)),
           segments((problem.tokens + segment - 1) / segment),
           group(std::clamp(4 * long(problem.threads) / segments, 1L, long(problem.rows))) {
         for (long i = 0; i < (shared() ? 1 : group); ++i) orders_.emplace_back(problem);

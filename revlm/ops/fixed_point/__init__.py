@@ -47,6 +47,13 @@ class FixedPoint:
             return stream.float().mul_(2.0**-self.fraction_bits).to(dtype)
         return stream.to(dtype).mul_(2.0**-self.fraction_bits)
 
+    @staticmethod
+    def checksum(stream: Int[Tensor, "*shape"]) -> Int[Tensor, ""]:
+        """Returns a 64-bit sum that a change of any one number of a contiguous stream changes, in one pass over it."""
+        numbers = stream.view(-1)
+        pairs = numbers[: numbers.numel() // 2 * 2].view(torch.int64)
+        return pairs.sum() + numbers[2 * pairs.numel() :].sum()
+
     def poison(self) -> Float[Tensor, ""]:
         """Returns 0, or NaN once an increment was not finite; adding it to an output makes the loss NaN."""
         return self._watched()[0] * 0

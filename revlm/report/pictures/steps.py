@@ -15,6 +15,7 @@ from revlm.text import human_count
 
 _RATE_HEIGHT, _USE_HEIGHT = 1.6, 1.25  # inches
 _LABELS_AT_MOST = 6
+FLOPS_PER_SECOND = "model_flops_per_second"
 
 
 def draw_loss(history: History, canvas: Canvas) -> Figure:
@@ -74,20 +75,33 @@ def bits_per_byte_factor(history: History) -> float | None:
 
 
 def draw_throughput(history: History, canvas: Canvas) -> Figure:
-    """Tokens per second over the steps, from zero, and their median."""
-    theme = canvas.theme
-    rates = history.series("tokens_per_second")
-    figure, axes = canvas.panel(_RATE_HEIGHT, "tokens a second")
-    axes.plot(history.step_numbers, rates, color=theme.blue, **line_style(len(rates), noisy=True))
+    """Tokens a second over the steps, from zero, and their median; below, the model's FLOPs a second where recorded.
+
+    On the right of these is their share of the GPUs' peak, where it is known.
+    """
+    keys = {"tokens_per_second": "tokens a second"}
+    if np.isfinite(flops := history.series(FLOPS_PER_SECOND)).any():
+        keys[FLOPS_PER_SECOND] = "model FLOPs a second"
+    figure, panels = canvas.panels([[key] for key in keys], [_RATE_HEIGHT] * len(keys))
+    for key, caption in keys.items():
+        canvas.caption(panels[key], caption)
+        _draw_rate(panels[key], history, canvas, history.series(key), labelled=key == list(keys)[-1])
+    shares = history.series("mfu") / np.where(flops > 0, flops, np.nan)
+    if FLOPS_PER_SECOND in keys and np.isfinite(shares).any():
+        canvas.right_scale(panels[FLOPS_PER_SECOND], 100 * float(np.nanmedian(shares)), "% of the peak")
+    return figure
+
+
+def _draw_rate(axes: Axes, history: History, canvas: Canvas, rates: FloatArray, *, labelled: bool) -> None:
+    axes.plot(history.step_numbers, rates, color=canvas.theme.blue, **line_style(len(rates), noisy=True))
     known = rates[np.isfinite(rates)]
     limit_from_zero(axes, float(known.max()) if len(known) else 1.0)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: human_count(value)))
-    canvas.step_axis(axes, history)
+    canvas.step_axis(axes, history, labelled=labelled)
     if len(known):
         median = float(np.median(known))
-        axes.axhline(median, color=theme.ink, linewidth=1.0, linestyle="--")
-        canvas.end_labels(axes, [(f"median\n{human_count(median)}", median, theme.ink)], _RATE_HEIGHT)
-    return figure
+        axes.axhline(median, color=canvas.theme.ink, linewidth=1.0, linestyle="--")
+        canvas.end_labels(axes, [(f"median\n{human_count(median)}", median, canvas.theme.ink)], _RATE_HEIGHT)
 
 
 def has_hash_layers(history: History) -> bool:

@@ -6,7 +6,7 @@ from revlm.records import LayerUse, Samples, Step, Validation
 from revlm.runs.trackers.tracker import Shown
 
 _GROUPS = {
-    "speed": ("tokens_per_second", "seconds", "data_seconds"),
+    "speed": ("tokens_per_second", "seconds", "data_seconds", "model_flops_per_second", "mfu"),
     "data": ("epoch", "tokens", "documents"),
     "attention": tuple(key for key in LayerUse.model_fields if key in Step.model_fields),
 }

@@ -7,6 +7,7 @@ import pytest
 
 from revlm.cli.terminal.console import Terminal
 from revlm.cli.terminal.display import Display
+from revlm.text import ABSENT
 from tests.report.builder import evaluation_record, step_record
 
 
@@ -43,6 +44,18 @@ def test_plain_lines_are_one_each_and_aligned() -> None:
         )
     assert evaluation.index("bits/byte") == first.index("bits/byte")
     assert evaluation.startswith("evaluation 100/200")
+
+
+def test_flops_are_shown_and_their_share_of_the_peak_where_it_is_known() -> None:
+    console = plain_console()
+    with Display(9, console) as display:
+        display.show(record(1, model_flops_per_second=1.234e11))
+        display.show(record(2, model_flops_per_second=3.9e14, mfu=0.394))
+        display.show(record(3, model_flops_per_second=None))
+    known, with_share, unknown = written(console).splitlines()
+    assert "123 GFLOP/s  mem" in known
+    assert "390 TFLOP/s  mfu 39%  mem" in with_share
+    assert f"{ABSENT}  mem" in unknown
 
 
 def test_time_left_is_the_median_step_times_the_steps_that_remain() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from revlm.corpus.reading.hub.address import HubAddress
 from revlm.corpus.reading.readers.parquet_footer import ParquetError
-from revlm.corpus.reading.readers.raw import why
+from revlm.corpus.reading.readers.raw import UnusableFileError, printable, why
 from revlm.corpus.reading.readers.rows import NAME_THE_COLUMN, no_column
 from revlm.errors import DataError, RevlmError, UsageError
 
@@ -30,7 +30,12 @@ def opening(address: HubAddress) -> Iterator[None]:
         raise DataError(f"{address} has no files of a format that can be read; name another dataset") from error
     except (httpx.HTTPError, ConnectionError) as error:
         raise _unreachable(address, error) from error
-    except FileNotFoundError as error:  # what `datasets` raises when the hub answers with a server error
+    except FileNotFoundError as error:
+        if address.is_local:
+            raise DataError(
+                f"{address} names files that cannot be found ({why(error)}); check its README.md"
+            ) from error
+        # what `datasets` raises when the hub answers with a server error
         raise DataError(f"the hub does not answer for {address} ({why(error)}); try again later, {_COPY}") from error
     except OSError as error:
         remedy = "set HF_HOME to a folder that can be written"
@@ -64,6 +69,8 @@ def reading_on(address: HubAddress, place: Callable[[], str]) -> Iterator[None]:
         raise
     except Exception as error:  # whatever the libraries raise for damaged bytes
         after = f", after {place()}" if place() else ""
+        if isinstance(error, UnusableFileError):
+            raise DataError(f"{address}, {printable(str(error.path))} {error.reason}{after}; {error.remedy}") from error
         remedy = "fetch it again" if address.is_local else "name another revision with --revision, or tell its owner"
         if isinstance(error, ParquetError):
             raise DataError(f"{address} {error}{after}; {error.remedy or remedy}") from error

@@ -4,7 +4,8 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 from revlm.corpus.reading.readers.charsets import guess_of, mark_of
 from revlm.corpus.reading.readers.opened import Bytes, opened_bytes
@@ -23,20 +24,26 @@ _MOST_VALUES = 1 << 20
 
 def read_jsonl(path: Path, reading: Reading) -> Iterator[RawText | Unusable]:
     """Yields the text of each line that is not blank; its title is the column `title` where that is a string."""
-    before, limits = 0, reading.limits
     with opened_bytes(path, reading) as source:
-        for number, line, position in _lines(path, source, limits.max_line_bytes):
-            place, read_bytes, before = f"line {number}", position - before, position
-            if line is None:
-                reason = f"is longer than {limits.max_line_bytes:,} bytes"
-                yield Unusable(place, reason, "pass a higher --max-line-bytes", read_bytes)
-            elif line.strip():
-                yield _text(line, place, reading, read_bytes)
-            else:
-                before -= read_bytes
+        yield from texts_of_lines(path, source, reading)
 
 
-def _lines(path: Path, source: Bytes, limit: int) -> Iterator[tuple[int, bytes | None, int]]:
+def texts_of_lines(path: PurePath, source: Bytes, reading: Reading) -> Iterator[RawText | Unusable]:
+    """Yields what `read_jsonl` yields of an open file."""
+    before, limits = 0, reading.limits
+    for number, line, position in _lines(path, source, limits.max_line_bytes):
+        place, read_bytes, before = f"line {number}", position - before, position
+        if line is None:
+            reason = f"is longer than {limits.max_line_bytes:,} bytes"
+            yield Unusable(place, reason, "pass a higher --max-line-bytes", read_bytes)
+        elif line.strip():
+            row = parsed(line, place, reading, read_bytes)
+            yield row if isinstance(row, Unusable) else text_of_row(row, place, reading, read_bytes)
+        else:
+            before -= read_bytes
+
+
+def _lines(path: PurePath, source: Bytes, limit: int) -> Iterator[tuple[int, bytes | None, int]]:
     """Yields the number of each line from 1, its bytes, and the file position after it.
 
     The bytes of a line longer than `limit` are None and never held; blank lines may be omitted.
@@ -77,12 +84,13 @@ def _lines(path: Path, source: Bytes, limit: int) -> Iterator[tuple[int, bytes |
         yield number, b"".join(parts) if size <= limit else None, source.position
 
 
-def _text(line: bytes, place: str, reading: Reading, read_bytes: int) -> RawText | Unusable:
+def parsed(line: bytes, place: str, reading: Reading, read_bytes: int) -> Any | Unusable:
+    """Returns the JSON value in a line; `Unusable` where there is none, or it has too many or too deep values."""
     try:
         if too_much := _too_much(line, reading.limits):
             return Unusable(place, *too_much, read_bytes)
         # No number is used, and long ones are slow to parse, or refused, as integers.
-        row = json.loads(line.decode("utf-8"), parse_int=float)
+        return json.loads(line.decode("utf-8"), parse_int=float)
     except UnicodeDecodeError as error:
         guess = guess_of(line)
         reason = f"is not UTF-8: byte 0x{line[error.start]:02x} at its byte {error.start}; {guess.clause}"
@@ -92,7 +100,6 @@ def _text(line: bytes, place: str, reading: Reading, read_bytes: int) -> RawText
     except json.JSONDecodeError as error:
         fault = f"{why(ValueError(error.msg))} at its character {error.pos}"
         return Unusable(place, f"is not JSON ({fault})", REPAIR, read_bytes)
-    return text_of_row(row, place, reading, read_bytes)
 
 
 def _too_much(line: bytes, limits: Limits) -> tuple[str, str] | None:

@@ -5,7 +5,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, Any
 
 from revlm.corpus.reading.readers.raw import Reading, UnusableFileError, why
@@ -33,7 +33,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
 class Budget:
     """Counts the bytes that a file expands to and enforces the limits."""
 
-    def __init__(self, path: Path, size: int, limits: Limits) -> None:
+    def __init__(self, path: PurePath, size: int, limits: Limits) -> None:
         self._path, self._limits = path, limits
         self._most = max(limits.max_ratio * size, _FREE_BYTES)
         self.spent = 0
@@ -54,13 +54,17 @@ class Budget:
 
 
 class Bytes:
-    """The bytes of a file after decompression; each read checks for a stop request."""
+    """The bytes of a file after decompression; each read checks for a stop request.
 
-    def __init__(self, path: Path, file: IO[bytes], reading: Reading) -> None:
+    The file may be one over the network: `path` only names it and tells its compression.
+    """
+
+    def __init__(self, path: PurePath, file: IO[bytes], reading: Reading) -> None:
         self._path, self._file, self._reading = path, file, reading
+        self.size = file.seek(0, io.SEEK_END)
+        file.seek(0)
         self.is_compressed = path.suffix.lower() in COMPRESSIONS
         self._stream: Any = _decompressed(file, path) if self.is_compressed else file
-        self.size = os.fstat(file.fileno()).st_size
         self._budget = Budget(path, self.size, reading.limits) if self.is_compressed else None
         self._given = 0
 
@@ -94,7 +98,7 @@ def opened_bytes(path: Path, reading: Reading) -> Iterator[Bytes]:
         yield Bytes(path, file, reading)
 
 
-def _decompressed(file: IO[bytes], path: Path) -> IO[bytes]:
+def _decompressed(file: IO[bytes], path: PurePath) -> IO[bytes]:
     import pyarrow
 
     codec = COMPRESSIONS[path.suffix.lower()]

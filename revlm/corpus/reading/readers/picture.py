@@ -1,6 +1,6 @@
 """Reads pictures: PNG, JPEG and WebP files as their pixels, 8 bits a channel.
 
-A picture is turned as its EXIF orientation says, palettes become colours, and what is transparent is laid on white.
+A picture is turned as its EXIF orientation says, palettes become colours, and transparency is composed onto white.
 Colour profiles are not applied. Nothing else changes a pixel, unless a size or grey is asked for.
 """
 
@@ -8,7 +8,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -120,7 +120,7 @@ def _upright(picture: "Image.Image") -> "Image.Image":
     from PIL import ExifTags, Image
 
     turns = Image.Transpose
-    of_orientation: dict[object, Image.Transpose] = {
+    turn_of: dict[Any, Image.Transpose] = {
         2: turns.FLIP_LEFT_RIGHT,
         3: turns.ROTATE_180,
         4: turns.FLIP_TOP_BOTTOM,
@@ -129,7 +129,7 @@ def _upright(picture: "Image.Image") -> "Image.Image":
         7: turns.TRANSVERSE,
         8: turns.ROTATE_90,
     }
-    turn = of_orientation.get(picture.getexif().get(ExifTags.Base.Orientation))
+    turn = turn_of.get(picture.getexif().get(ExifTags.Base.Orientation))
     return picture if turn is None else picture.transpose(turn)
 
 

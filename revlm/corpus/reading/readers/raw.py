@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal, NamedTuple
 
 from revlm.limits import DEFAULT_LIMITS, Limits
@@ -93,7 +93,7 @@ class Unusable(NamedTuple):
 class UnusableFileError(Exception):
     """A file gives no (further) text; the caller decides whether that is an error."""
 
-    def __init__(self, path: Path, reason: str, remedy: str) -> None:
+    def __init__(self, path: PurePath, reason: str, remedy: str) -> None:
         super().__init__(reason)
         self.path, self.reason, self.remedy = path, reason, remedy
 

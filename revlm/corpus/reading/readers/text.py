@@ -2,7 +2,7 @@
 
 import codecs
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from revlm.corpus.reading.cleaning import utf8_length
 from revlm.corpus.reading.readers.charsets import guess_of, mark_of
@@ -17,10 +17,15 @@ _ISO_2022 = ("\x1b$", "\x1b(B", "\x1b(J")
 def read_text(path: Path, reading: Reading) -> Iterator[RawText]:
     """Yields the one text of a file."""
     with opened_bytes(path, reading) as source:
-        yield RawText(_pieces(path, source), path.stat().st_size)
+        yield RawText(text_pieces(path, source), path.stat().st_size)
 
 
-def _pieces(path: Path, source: Bytes) -> Iterator[str]:
+def text_pieces(path: PurePath, source: Bytes) -> Iterator[str]:
+    """Yields the text of a file in pieces.
+
+    Raises:
+        UnusableFileError: it is not UTF-8, or exceeds the limits.
+    """
     decoder = codecs.getincrementaldecoder("utf-8")()
     offset = 0  # in bytes, of the first byte not yet decoded
     while True:
@@ -46,7 +51,7 @@ def _pieces(path: Path, source: Bytes) -> Iterator[str]:
         offset += utf8_length(text)
 
 
-def not_utf8(path: Path, raw: bytes, place: str) -> UnusableFileError:
+def not_utf8(path: PurePath, raw: bytes, place: str) -> UnusableFileError:
     """Returns the error for a file that is not UTF-8 at `place`, with a guess at its encoding."""
     guess = guess_of(raw)
     return UnusableFileError(path, f"is not UTF-8: {place}; {guess.clause}", guess.remedy)

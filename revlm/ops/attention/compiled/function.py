@@ -2,9 +2,11 @@
 
 Blocks of queries attend to the band of sorted keys that holds their windows, in tiles whose sums stay in registers.
 Rounds are merged by their log-sum-exp, and the backward pass recomputes the weights from it. Sums are in float32
-(float64 for float64 inputs). Results have the same bits for any number of threads: a thread processes 2,048 places of
-the sorted order at a time (more for a wider window), and contributions of two threads to one key are added in a fixed
-order.
+(float64 for float64 inputs). bfloat16 is multiplied as such where the CPU has dot products of pairs: weights and their
+gradients are then rounded to bfloat16 before products; otherwise products are in float32.
+
+Results have the same bits for any number of threads: a thread processes 2,048 places of the sorted order at a time
+(more for a wider window), and contributions of two threads to one key are added in a fixed order.
 
 Besides inputs and results it holds, for one row (for as many short rows as keep the threads busy): 12 bytes per token
 and round for the sorted order; with several rounds, a copy of q, k, v and the sum of the output, in the backward pass
@@ -119,7 +121,7 @@ def _call(function: str, tensors: dict[str, Tensor | None], options: Options) ->
         rounds=bucket.shape[1],
         head_dim=k.shape[2],
         window=options.window,
-        block=options.block,
+        block=options.block + options.block % 2,
         include_self=options.include_self,
         threads=torch.get_num_threads(),
     )

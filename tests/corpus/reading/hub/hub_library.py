@@ -20,6 +20,7 @@ from revlm.corpus.reading.hub.dataset import HubDataset
 from revlm.corpus.reading.readers.raw import Reading, Unusable
 from revlm.corpus.store.token_store import TokenStore
 from revlm.errors import Interrupted
+from revlm.limits import DEFAULT_LIMITS, Limits
 from revlm.recipe import Data, Stream
 from tests.corpus.reading.hub.loopback_hub import Repository
 
@@ -58,6 +59,10 @@ LIBRARY = {
     "me/books": Repository({"main": {"README.md": b"# Books\n", "books.parquet": parquet_of(BOOKS)}}),
     "me/many": Repository({"main": MANY, "v1": files_of(BOOKS[:2], 1)}),
     "me/lines": Repository({"main": {f"train/{n}.jsonl": jsonl([{"text": t} for t in BOOKS[n::2]]) for n in (0, 1)}}),
+    "me/list": Repository({"main": {"all.json": json.dumps([*BOOKS[:2], {"text": BOOKS[2]}]).encode()}}),
+    "me/table": Repository({
+        "main": {"all.csv": '\ufeffid,text,title\r\n1,"One, ""two"",\nthree",A\n\n2,é,\n3,short\n'.encode()}
+    }),
     "me/files": Repository({"main": {f"{n}.txt": f"A first line.\r\nAnd more of {n}.\n".encode() for n in (1, 2)}}),
     "me/long": Repository({"main": {"train.parquet": parquet_of([LONG] * 100, 10)}}),
     "me/drops": Repository({"main": {"train.parquet": parquet_of([LONG] * 20, 10)}}),
@@ -106,10 +111,12 @@ def process(home: Path, endpoint: str, *, initializer: Callable[[], None] | None
         yield lambda function, *arguments: pool.submit(function, *arguments).result(timeout=60)
 
 
-def texts(dataset: HubDataset, skip: int = 0, column: str = "text") -> list[Text | Unusable]:
+def texts(
+    dataset: HubDataset, skip: int = 0, column: str = "text", limits: Limits = DEFAULT_LIMITS
+) -> list[Text | Unusable]:
     return [
         each if isinstance(each, Unusable) else Text(each.place, "".join(each.pieces), each.title, each.read_bytes)
-        for each in dataset.texts(Reading(column), skip=skip)
+        for each in dataset.texts(Reading(column, limits), skip=skip)
     ]
 
 

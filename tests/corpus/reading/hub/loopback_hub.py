@@ -1,9 +1,9 @@
-"""A hub on loopback: what `huggingface_hub` asks for when a dataset is streamed, answered as the hub does."""
+"""A hub on loopback, for `huggingface_hub` as it streams a dataset, pushes a model or reads one."""
 
+import base64
 import http.server
 import json
 import re
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +11,14 @@ from dataclasses import dataclass, field
 from hashlib import sha1
 from urllib.parse import unquote, urlsplit
 
-_API = re.compile(r"/api/datasets/(?P<id>[^/]+/[^/]+)(/(?P<what>revision|tree|paths-info|auth-check))?(/(?P<rest>.*))?")
-_FILE = re.compile(r"/datasets/(?P<id>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
+from tests.loopback import serving
+
+_API = re.compile(
+    r"/api/(datasets|models)/(?P<id>[^/]+/[^/]+)"
+    r"(/(?P<what>revision|tree|paths-info|auth-check|preupload|commit))?(/(?P<rest>.*))?"
+)
+_FILE = re.compile(r"(/datasets)?/(?P<id>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
+_LARGE_FILES = re.compile(r"/[^/]+/[^/]+\.git/info/lfs/objects/batch")
 
 
 def commit_of(files: dict[str, bytes]) -> str:
@@ -28,17 +34,21 @@ class Repository:
 
     def files(self, revision: str) -> dict[str, bytes] | None:
         commits = {commit_of(files): files for files in self.revisions.values()}
-        return self.revisions.get(revision) or commits.get(revision)
+        return {**commits, **self.revisions}.get(revision)
 
 
 @dataclass
 class Hub:
-    """`drops` counts down, by `owner/name/path`, answers that break off in the middle; `fetched` counts bytes sent."""
+    """`drops` counts down, by `owner/name/path`, answers that break off in the middle; `fetched` counts bytes sent.
+
+    `large_files` are uploads by their sha256, which a commit then names.
+    """
 
     url: str
     repositories: dict[str, Repository] = field(default_factory=dict)
     drops: Counter[str] = field(default_factory=Counter)
     fetched: Counter[str] = field(default_factory=Counter)
+    large_files: dict[str, bytes] = field(default_factory=dict)
 
 
 @contextmanager
@@ -53,10 +63,28 @@ def open_hub() -> Iterator[Hub]:
                 self._file(**match.groupdict())
             elif match := _API.fullmatch(path):
                 self._api(match["id"], match["what"] or "", match["rest"] or "")
+            elif path == "/api/validate-yaml":
+                self._body()
+                self._send(200, json.dumps({"errors": [], "warnings": []}).encode())
+            elif path == "/api/repos/create":
+                asked = json.loads(self._body())
+                id = f"{asked.get('organization', 'someone')}/{asked['name']}"
+                hub.repositories.setdefault(id, Repository({"main": {}}))
+                self._send(200, json.dumps({"url": f"{hub.url}/{id}", "id": id}).encode())
+            elif _LARGE_FILES.fullmatch(path):
+                objects = json.loads(self._body())["objects"]
+                to = [{**each, "actions": {"upload": {"href": f"{hub.url}/upload/{each['oid']}"}}} for each in objects]
+                self._send(200, json.dumps({"transfer": "basic", "objects": to}).encode())
+            elif path.startswith("/upload/"):
+                hub.large_files[path.removeprefix("/upload/")] = self._body()
+                self._send(200, b"")
             else:
                 self._send(404, b"")
 
-        do_HEAD = do_POST = do_GET
+        do_HEAD = do_POST = do_PUT = do_GET
+
+        def _body(self) -> bytes:
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
         def _file(self, id: str, revision: str, path: str) -> None:
             files = self._repository_files(id, revision)
@@ -77,17 +105,39 @@ def open_hub() -> Iterator[Hub]:
 
         def _api(self, id: str, what: str, rest: str) -> None:
             revision, _, under = rest.partition("/")
-            files = self._repository_files(id, revision if what in ("revision", "tree", "paths-info") else "main")
+            files = self._repository_files(id, revision if what not in ("", "auth-check") else "main")
             if files is None:
                 return
             if what == "tree":
                 self._send(200, json.dumps(_listing(files, under)).encode())
+            elif what == "preupload":
+                modes = [
+                    {"path": each["path"], "uploadMode": "lfs" if each["path"].endswith(".safetensors") else "regular"}
+                    for each in json.loads(self._body())["files"]
+                ]
+                self._send(200, json.dumps({"files": [{**mode, "shouldIgnore": False} for mode in modes]}).encode())
+            elif what == "commit":
+                hub.repositories[id].revisions[revision] = files | self._committed()
+                commit = commit_of(hub.repositories[id].revisions[revision])
+                about = {"commitUrl": f"{hub.url}/{id}/commit/{commit}", "commitOid": commit}
+                self._send(200, json.dumps(about).encode())
             elif what == "paths-info":
-                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["paths"]
+                asked = json.loads(self._body())["paths"]
                 self._send(200, json.dumps([each for each in _entries(files) if each["path"] in asked]).encode())
             else:
                 siblings = [{"rfilename": name} for name in files]
                 self._send(200, json.dumps({"id": id, "sha": commit_of(files), "siblings": siblings}).encode())
+
+        def _committed(self) -> dict[str, bytes]:
+            """The files of a commit, one JSON object a line."""
+            files = {}
+            for line in map(json.loads, self._body().splitlines()):
+                value = line["value"]
+                if line["key"] == "file":
+                    files[value["path"]] = base64.b64decode(value["content"])
+                elif line["key"] == "lfsFile":
+                    files[value["path"]] = hub.large_files[value["oid"]]
+            return files
 
         def _repository_files(self, id: str, revision: str) -> dict[str, bytes] | None:
             repository = hub.repositories.get(id)
@@ -117,17 +167,9 @@ def open_hub() -> Iterator[Hub]:
         def log_message(self, *arguments: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True  # connections are kept open by the other side
-    hub = Hub(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with serving(Handler) as url:
+        hub = Hub(url)
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _entries(files: dict[str, bytes]) -> list[dict[str, object]]:

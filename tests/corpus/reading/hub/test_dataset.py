@@ -61,9 +61,16 @@ def test_other_formats(elsewhere: Any) -> None:
     assert read[12].place == "train/1.jsonl, row 1"
 
 
+def test_a_list_and_a_table(elsewhere: Any) -> None:
+    assert [each.text for each in elsewhere(texts, named("list"))[2:]] == BOOKS[2:3]
+    first, second, third = elsewhere(texts, named("table"))
+    assert (first.text, first.title, second.text, second.place) == ('One, "two",\nthree', "A", "é", "row 2")
+    assert third[:2] == ("row 3", "has 2 values for 3 columns")
+
+
 def test_a_file_of_text_is_one_text(elsewhere: Any) -> None:
     read = elsewhere(texts, named("files"))
-    assert [each.text for each in read] == [f"A first line.\nAnd more of {number}.\n" for number in (1, 2)]
+    assert [each.text for each in read] == [f"A first line.\r\nAnd more of {number}.\n" for number in (1, 2)]
 
 
 @pytest.mark.parametrize("name", ["books", "many", "lines"])
@@ -122,7 +129,8 @@ def test_a_group_of_rows_is_not_held_whole(tmp_path: Path) -> None:
     tracemalloc.start()
     try:
         rows = sum(
-            len(row["text"]) == len(text) for row in _python(ParquetRows("", str(path), named("x"), PLAIN_READING))
+            len(row["text"]) == len(text)
+            for row in _python(ParquetRows("", str(path), HubDataset.parse(f"hf:{tmp_path}"), None, PLAIN_READING))
         )
         _, peak = tracemalloc.get_traced_memory()
     finally:

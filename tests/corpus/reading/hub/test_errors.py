@@ -45,10 +45,16 @@ def test_what_cannot_be_read(elsewhere: Any, dataset: HubDataset, error: type[Ex
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("name", ["books", "lines"])
+@pytest.mark.parametrize("name", ["books", "table"])
 def test_another_column(elsewhere: Any, name: str) -> None:
-    with pytest.raises(DataError, match=rf"hf:me/{name} has no column 'body' \(it has .*'text'\); .* --text-column"):
+    with pytest.raises(DataError, match=rf"hf:me/{name} has no column 'body' \(it has .*'text'.*\); .* --text-column"):
         elsewhere(texts, named(name), 0, "body")
+
+
+def test_another_column_of_json_lines(elsewhere: Any) -> None:
+    """Each line has its own columns."""
+    [first, *_] = elsewhere(texts, named("lines"), 0, "body")
+    assert first[:2] == ("train/0.jsonl, row 1", "has no column 'body' (it has 'text')")
 
 
 def test_a_connection_that_drops_is_opened_again(elsewhere: Any, hub: Hub) -> None:
