@@ -96,7 +96,8 @@ def test_an_error_inside_a_pass_ends_both_and_is_said_once(
     assert time.monotonic() - start < SECONDS
 
 
-@pytest.mark.parametrize("place", ["forward", pytest.param("backward", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["forward", "backward"])
 def test_a_kill_inside_a_pass_is_noticed_and_the_same_command_goes_on(
     copies: Copies, expected: dict[str, Any], place: str
 ) -> None:

@@ -112,6 +112,7 @@ def test_a_run_that_goes_on_gives_the_same_bits(folder: Path) -> None:
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 
+@pytest.mark.slow
 def test_evaluation_and_examples_of_fewer_tokens_than_ranks(folder: Path) -> None:
     """Documents that are shorter than the ranks are many belong to the first of them."""
     short = folder / "short"
