@@ -83,7 +83,7 @@ class _ProcessGroupRanks(Ranks):
         dist.destroy_process_group()
 
     def leave(self) -> None:
-        """Leaves groups of which a rank is gone; there is nothing left to destroy."""
+        """Leaves groups of which a rank has failed or is gone; destroying them could wait for what never ends."""
         self._watch.end(LEFT)
         self._watch.close()
 
@@ -255,7 +255,7 @@ def join_ranks(launch: Launch, sequence_parallel: int = 1) -> Iterator[Ranks]:
     ranks = _ProcessGroupRanks(launch, sequence_parallel)
     try:
         yield ranks
-    except RankError:
+    except (RankError, RemoteRankError):
         ranks.leave()
         raise
     except BaseException:
