@@ -113,8 +113,8 @@ def lost(ranks: list[int], world_size: int, cause: str) -> RankError:
     """Returns the error for ranks that are gone, as far as they are known."""
     named = f"rank{'s' * (len(ranks) > 1)} {', '.join(map(str, ranks))}" if ranks else "another"
     return RankError(
-        f"{named} of the {world_size} ranks of this run has ended or does not respond ({cause}): its last message tells "
-        "why; run the same command again to resume from the newest checkpoint"
+        f"{named} of the {world_size} ranks of this run has ended or does not respond ({cause}): its last message "
+        "tells why; run the same command again to resume from the newest checkpoint"
     )
 
 
