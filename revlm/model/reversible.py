@@ -21,6 +21,7 @@ from revlm.model.parts.sublayer import Sublayer
 from revlm.model.sequence import SINGLE, SequenceGroup
 from revlm.model.tiles import Gradients, Kept, SublayerPass, sublayer_parameters
 from revlm.ops.fixed_point import FixedPoint
+from revlm.ops.heap import copy_in_huge_pages, hold_in_huge_pages
 
 
 class ReversibleStack(nn.Module):
@@ -64,10 +65,10 @@ class _Stack(torch.autograd.Function):
         embedding: Tensor,
         *parameters: Tensor,
     ) -> Tensor:
-        first = torch.zeros_like(embedding, dtype=torch.int32)
+        first = hold_in_huge_pages(torch.zeros_like(embedding, dtype=torch.int32))
         fixed.add_(first, embedding)
         checksum = fixed.checksum(first) if reversible and differentiable else None
-        streams = [first, first.clone()]
+        streams = [first, copy_in_huge_pages(first)]
         keep = not reversible and differentiable and any(ctx.needs_input_grad)
         kept = [each.add_(streams[1 - turn % 2], streams[turn % 2], keep=keep) for turn, each in enumerate(passes)]
         ctx.passes, ctx.kept, ctx.reversible = passes, kept, reversible
@@ -85,7 +86,7 @@ class _Stack(torch.autograd.Function):
         kept: list[Kept | None] = ctx.kept
         streams: list[Tensor] | None = ctx.streams
         ctx.passes = ctx.kept = ctx.streams = None
-        d_streams = [d_out.clone(), d_out.clone()]
+        d_streams = [copy_in_huge_pages(d_out), copy_in_huge_pages(d_out)]
         gradients: list[Gradients] = []
         random_state = passes[0].random_state() if passes else None
         try:

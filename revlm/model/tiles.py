@@ -18,7 +18,7 @@ from revlm.model.parts.dropout import Draw
 from revlm.model.parts.sublayer import Sublayer
 from revlm.model.sequence import SINGLE, SequenceGroup
 from revlm.ops.fixed_point import FixedPoint
-from revlm.ops.heap import return_freed_memory
+from revlm.ops.heap import hold_in_huge_pages, return_freed_memory
 
 Gradients = list[Tensor]
 RandomState = tuple[Tensor, Tensor | None]
@@ -151,7 +151,7 @@ class SublayerPass:
                     assert streams is not None
                     read, mixed = self._mixed(stages, streams[0], None, differentiable=True)
                 own = self.exchange.scatter(mixed.detach())
-                d_own = torch.empty_like(own)
+                d_own = hold_in_huge_pages(torch.empty_like(own))
             self._backward_of_write(stages["write"], streams, kept, own, d_own, d_source, d_target)
             if mixed is not None and d_own is not None:
                 own = None
@@ -226,7 +226,8 @@ class SublayerPass:
             if kept is not None:
                 kept.read.append((x, parts))
             if not whole:
-                whole = [part.new_empty(part.shape[0], source.shape[0], *part.shape[2:]) for part in parts]
+                shapes = [(part.shape[0], source.shape[0], *part.shape[2:]) for part in parts]
+                whole = [hold_in_huge_pages(part.new_empty(*shape)) for part, shape in zip(parts, shapes, strict=True)]
             for each, part in zip(whole, parts, strict=True):
                 each[:, span] = part.detach()
         whole = self.exchange.gather(whole)
