@@ -109,7 +109,7 @@ def _shuffled(texts: list[str], generator: np.random.Generator) -> list[str]:
 
 
 def _part(novel: str, size: int, generator: np.random.Generator) -> str:
-    """Part of a novel of at most so many bytes, which begins anew where it ends."""
+    """Part of a novel of at most so many bytes, which starts again from its beginning where it ends."""
     start = int(generator.integers(len(novel)))
     repeated = novel[start:] + "\n" + novel * (1 + size // max(len(novel), 1))
     return repeated[: max(size, 0)].encode()[: max(size, 0)].decode(errors="ignore")

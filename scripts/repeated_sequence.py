@@ -4,6 +4,8 @@ The first copy is many windows back, so local attention cannot see it, and the t
 One hash layer must find the earlier occurrence and read its successor: with successor values it does; without them it
 reads the occurrence itself, which is not informative. `python scripts/repeated_sequence.py` prints both, in about a
 minute on one core.
+
+The training step is not that of `revlm.training.step`, for which every token is a target: here only repeated ones are.
 """
 
 import torch

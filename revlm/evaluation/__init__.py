@@ -1,4 +1,4 @@
-"""How well a model predicts text that it was not trained on, and which parts of the model earn it.
+"""How well a model predicts text that it was not trained on, and what each part of it contributes.
 
     held_out     the score of an example, as training measures it
     documents    the score of a document, and losses by the position in it

@@ -16,7 +16,7 @@ from revlm.pictures import HEADER_BYTES, Pixels, document_bytes, header_of, pixe
 def picture_prompt(tokenizer: Tokenizer, picture: Path | None = None, rows: int | None = None) -> bytes:
     """Returns the beginning of a picture's document: the first rows of a file, by default half of them, or none.
 
-    The file becomes what the pictures of training became.
+    The picture is scaled and converted like those of training.
 
     Raises:
         UsageError: the file has no further rows, or there is none and the pictures of training were of several sizes.

@@ -2,8 +2,8 @@
 
 Layout of RUN/checkpoints/step-00000200: one `<group>.safetensors` for each group of tensors, `state.json`, and
 `manifest.json` with the size and sha256 of each file. Everything is written to a staging folder next to it, the
-manifest last, and the folder is then renamed: a folder of that name with a manifest is complete.
-Removal deletes the manifest first. Checkpoints never read or write a pickle.
+manifest last, and the folder is then renamed: a folder of that name with a manifest is complete. Removal
+deletes the manifest first. Checkpoints never read or write a pickle.
 """
 
 import json

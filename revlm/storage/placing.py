@@ -1,6 +1,6 @@
-"""Puts a new folder in place, of another one too, so that a kill at any moment loses neither.
+"""Puts new folders in place, also where one exists, so that a kill at any moment loses neither.
 
-No file that others put there is removed.
+Files that revlm did not write are never removed.
 """
 
 import re

@@ -1,12 +1,16 @@
-"""Measures the memory of real steps in a separate process, to check a plan against.
+"""Measures the memory of real steps in processes of their own, to check a plan against.
 
 `python -m revlm.training.measurement VOCAB_SIZE` reads a recipe as JSON from standard input and writes the peaks as
-JSON to standard output.
+JSON to standard output. With `train.sequence_parallel` there are so many processes, the ranks of one run.
 """
 
 import json
+import os
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -14,12 +18,14 @@ import torch
 from revlm.corpus import Example
 from revlm.errors import ResourceError, UsageError
 from revlm.imports import python_module
+from revlm.launch import launch_of
 from revlm.model import RevLM, resolve_model, tile_tokens
 from revlm.ops.heap import keep_large_blocks_apart, return_freed_memory
 from revlm.recipe import Recipe
 from revlm.records import PHASES
-from revlm.runs import MemoryMeter, choose_device
+from revlm.runs import MemoryMeter
 from revlm.training.optimizer import make_optimizer
+from revlm.training.process_group import join_ranks
 from revlm.training.ranks import Ranks
 from revlm.training.step import Totals, TrainStep
 
@@ -36,19 +42,49 @@ def measure_step(recipe: Recipe, vocab_size: int) -> dict[str, int]:
         ResourceError: the process ended before its steps did, as it does when memory runs out.
         UsageError: this system does not report peaks by phase.
     """
-    command = python_module("revlm.training.measurement", vocab_size)
-    finished = subprocess.run(command, input=recipe.model_dump_json(), capture_output=True, text=True)
-    if finished.returncode:
-        cause = (finished.stderr.strip().splitlines() or [f"exit code {finished.returncode}"])[-1]
-        raise ResourceError(f"the measured step did not finish ({cause}): measure shorter examples")
-    measured: dict[str, int] | None = json.loads(finished.stdout)
+    ranks = recipe.train.sequence_parallel
+    command, started = python_module("revlm.training.measurement", vocab_size), list[subprocess.Popen[str]]()
+    for environment in [os.environ] if ranks == 1 else _environments(ranks):
+        started.append(
+            subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    with ThreadPoolExecutor(ranks) as threads:
+        ended = list(threads.map(lambda process: process.communicate(recipe.model_dump_json()), started))
+    for process, (_, errors) in zip(started, ended, strict=True):
+        if process.returncode:
+            cause = (errors.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+            raise ResourceError(f"the measured step did not finish ({cause}): measure shorter examples")
+    measured: dict[str, int] | None = json.loads(ended[0][0])
     if measured is None:
         raise UsageError("this system does not report the peak memory of part of a process: plan without --measure")
     return measured
 
 
+def _environments(ranks: int) -> Iterator[dict[str, str]]:
+    """Yields the environment of each of several ranks on this machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {"WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    for rank in range(ranks):
+        variables = common | {"RANK": rank, "LOCAL_RANK": rank}
+        yield os.environ | {name: str(value) for name, value in variables.items()}
+
+
 def _measure_here(recipe: Recipe, vocab_size: int) -> dict[str, int] | None:
-    device = choose_device(recipe.train.device)
+    with join_ranks(launch_of(os.environ), recipe.train.sequence_parallel) as ranks:
+        return _measure_on(ranks, recipe, vocab_size)
+
+
+def _measure_on(ranks: Ranks, recipe: Recipe, vocab_size: int) -> dict[str, int] | None:
+    device = ranks.device(recipe.train.device)
     keep_large_blocks_apart()
     meter = MemoryMeter(device)
     if not meter.peaks_by_phase:
@@ -56,24 +92,27 @@ def _measure_here(recipe: Recipe, vocab_size: int) -> dict[str, int] | None:
     tokens, model_recipe = recipe.data.seq_len, resolve_model(recipe.model, recipe.data.seq_len)
     tile = tile_tokens(model_recipe, recipe.train.tile, device.type)
     model = RevLM(model_recipe, vocab_size=vocab_size, seed=recipe.seed, tile=tile).to(device)
-    optimizer = make_optimizer(model, recipe, Ranks())
+    optimizer = make_optimizer(model, recipe, ranks)
     examples = recipe.train.gradient_accumulation_steps
-    train_step = TrainStep(recipe, model, optimizer, Ranks(), meter, lambda: None)
+    train_step = TrainStep(recipe, model, optimizer, ranks, meter, lambda: None)
     largest = dict.fromkeys(PHASES, 0)
     for step in range(STEPS):
         meter.start_step()
-        sampled = [_random_example(tokens, vocab_size) for _ in range(examples)]
-        train_step.update(sampled, step * examples, Totals.of(sampled, Ranks()), recipe.optimizer.lr)
+        sampled = [_random_example(tokens, vocab_size, step * examples + number) for number in range(examples)]
+        train_step.update(sampled, step * examples, Totals.of(sampled, ranks), recipe.optimizer.lr)
         return_freed_memory()
         if step > 0:
             peaks = meter.peaks()
             for phase, before in largest.items():
                 largest[phase] = max(before, (peaks[f"memory_{phase}_peak_bytes"] or 0) - meter.baseline_bytes)
-    return largest
+    of_ranks = ranks.gather(largest)
+    return {phase: max(each[phase] for each in of_ranks) for phase in PHASES}
 
 
-def _random_example(tokens: int, vocab_size: int) -> Example:
-    inputs, targets = torch.randint(0, vocab_size, (2, tokens), dtype=torch.int32).numpy()
+def _random_example(tokens: int, vocab_size: int, seed: int) -> Example:
+    """An example that is the same on every rank."""
+    generator = torch.Generator().manual_seed(seed)
+    inputs, targets = torch.randint(0, vocab_size, (2, tokens), dtype=torch.int32, generator=generator).numpy()
     return Example(inputs, targets, np.zeros_like(inputs), ("random tokens",), epoch=1, target_bytes=tokens)
 
 

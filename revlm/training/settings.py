@@ -85,7 +85,7 @@ def _require_same(of_ranks: Sequence[Settings], remedy: str) -> None:
 def decides_examples(key: str) -> bool:
     """Whether this key decides the examples: after a change, an old position in the corpus is meaningless.
 
-    Examples of another length go on at the same position.
+    Examples of another length continue at the same position.
     """
     return key in {"seed", "corpus"} or (key.startswith("data.") and not key.startswith("data.seq_len"))
 

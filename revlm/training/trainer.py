@@ -146,7 +146,7 @@ class Trainer:
         return tensors, state if self.started_from is None else state | {"started_from": self.started_from}
 
     def start_from(self, start: Start) -> None:
-        """Takes over the weights and buffers of another run; everything else begins anew. Raises like `load_start`."""
+        """Takes over the weights and buffers of another run, and nothing else; raises like `load_start`."""
         load_start(start, self.model, self.recipe, self.corpus)
         self.started_from = start.record()
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from tests.loopback import serving
+
 
 def ebook(title: str, *, body: str = "It was a calm night at sea.\n" * 40) -> bytes:
     """A text as Project Gutenberg ships one: byte order mark, CRLF, front and back matter."""
@@ -79,17 +81,12 @@ def open_library() -> Iterator[Library]:
         def log_message(self, *arguments: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    library = Library(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield library
-    finally:
-        closing.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(Handler) as url:
+        library = Library(url)
+        try:
+            yield library
+        finally:
+            closing.set()
 
 
 def archive_of(files: dict[str, bytes]) -> bytes:

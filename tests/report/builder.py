@@ -22,6 +22,8 @@ CATEGORIES = ("weights", "optimizer", "streams", "attention", "attention_workspa
 PLAN = {
     "seq_len": 65536,
     "process_bytes": 375 * MEGABYTE,
+    "sequence_parallel": 1,
+    "sent_bytes": 0,
     "peaks": {
         phase: {category: share * (place + 1) * MEGABYTE for place, category in enumerate(CATEGORIES)}
         for phase, share in (("forward", 20), ("backward", 33), ("optimizer", 19))

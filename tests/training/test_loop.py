@@ -293,10 +293,12 @@ def test_a_stop_is_heeded_within_a_long_read_and_the_run_goes_on(
     records = train(recipe, stop=stop)
     next(records)
     begun = True
-    with pytest.raises(Interrupted, match=r"stopped by SIGTERM.* step 1 of 3"):
+    with pytest.raises(Interrupted, match=r"stopped by SIGTERM.* step [12] of 3") as stopped:
         list(records)
     assert asked < 100
-    assert [record["step"] for record in train(recipe) if record["event"] == "step"] == [2, 3]
+    saved = 1 if "step 1" in str(stopped.value) else 2  # a worker may have read the next example before the stop
+    assert saved == 1 or workers
+    assert [record["step"] for record in train(recipe) if record["event"] == "step"] == [2, 3][saved - 1 :]
 
 
 def test_a_text_that_cannot_be_used_ends_a_stream_or_is_said(recipe_file: Path, texts: Path, tmp_path: Path) -> None:

@@ -63,9 +63,9 @@ def tokenizer_files(folder: Path) -> list[str] | None:
 
 
 def require_tokenizer_of_same_corpus(place: Path, corpus: str, *, replace: bool) -> None:
-    """Raises StorageError where the tokenizer of another corpus stands at `place` and is not to go.
+    """Raises StorageError where `place` holds the tokenizer of another corpus and `replace` is false.
 
-    So it is where that corpus is not known, since the tokenizer was brought there or its record is damaged.
+    A tokenizer of an unknown corpus, because it was copied there or its record is damaged, counts as another corpus's.
     """
     if replace or tokenizer_files(place) is None:
         return

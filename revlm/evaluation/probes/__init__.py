@@ -1,7 +1,7 @@
-"""What can be asked of a trained model beyond its score.
+"""Probes: measurements of a trained model beyond its score.
 
-To add a probe: one file here, its schema in `revlm.records`, and one line of the table `PROBES`.
-The options of `revlm evaluate`, its tables and the pictures of `revlm report` follow from the table.
+To add a probe: one file here, its schema in `revlm.records`, and one line of the table `PROBES`. The options of
+`revlm evaluate`, its tables and the pictures of `revlm report` follow from the table.
 """
 
 from revlm.evaluation.probes.ablations import ABLATIONS

@@ -1,11 +1,10 @@
 """What long context gives: the same targets scored with the context cut to several lengths.
 
 A sample is a run of tokens of a document that begins at least the largest context into it: 2,048 of them, and no more
-than a quarter of the document. For a context of C
-tokens the run is scored in spans of C / 4: each span with exactly the C tokens before its own first target, so that a
-target sees between C and 5 C / 4 tokens and nothing else. The cuts of one or many spans lie in one example as documents
-of their own, which never meet. The context `all` is the document from its beginning. A cut begins as a document does
-that continues in a next example: with the token before, without a begin token.
+than a quarter of the document. For a context of C tokens the run is scored in spans of C / 4, each with exactly the C
+tokens before its first target, so that a target sees between C and 5 C / 4 tokens and nothing else. The cuts of several
+spans share an example as separate documents. The context `all` is the document from its beginning. A cut begins like a
+document that continues from an earlier example: with the token before, without a begin token.
 """
 
 from __future__ import annotations

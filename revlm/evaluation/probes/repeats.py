@@ -1,8 +1,8 @@
-"""What distance costs: the loss of tokens that complete a rare context as before, by how far back that was.
+"""What distance costs: the loss of tokens that repeat what followed a rare context, by how far back that was.
 
 The context of a token is the n tokens before it. Where the same n tokens came one to three times before in the
-document, and the token that followed them the last time is this one, whoever remembers that place knows the token; the
-distance is that to the token there. More frequent contexts are left out: they are known without the document. Each
+document, and the token that followed them the last time is this one, a model that remembers that place knows the token;
+the distance is that to the token there. More frequent contexts are left out: they are known without the document. Each
 document is scored in one pass, whatever length the model was trained at, so distances reach as far as documents do.
 """
 
@@ -126,7 +126,7 @@ def _tables(found: Repeats) -> Sequence[Table]:
         Table(
             ("distance", "documents", "tokens", "nats/token", "95%"),
             [rows, [("all tokens", *_cells(found.total))]],
-            f"repeats: tokens that complete a rare context of {plural(found.context, 'token')} as before, by distance",
+            f"repeats: tokens that repeat what followed a rare context ({plural(found.context, 'token')}), by distance",
             f"rare: {found.most_earlier} earlier occurrences in the document at most; the distance is that to the last "
             "of them, which the same token followed. Each document was scored in one pass; Student's interval over "
             "documents, of the loss of all tokens together",
@@ -172,7 +172,7 @@ def _caption(found: Repeats) -> str:
 REPEATS = Probe(
     name="repeats",
     option="--repeats",
-    help="Tokens that complete a rare context as before, by the distance.",
+    help="Tokens that repeat what followed a rare context, by distance.",
     title="Repeats by distance",
     measure=_measure,
     tables=_tables,

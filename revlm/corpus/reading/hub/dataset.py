@@ -64,10 +64,10 @@ class HubDataset(HubAddress):
                 raise DataError(f"{self} names {printable(file)}, which leads out of the dataset{remedy}")
 
     def texts(self, reading: Reading, *, skip: int = 0) -> Iterator[RawText | Unusable]:
-        """Yields the text of each row after the first `skip`; its place names the row, and the file where there are
+        """Yields the text of each row after the first `skip`; its place names the row, and the file among several.
 
-        several. The title is the column `title` where it holds strings. Skipped row groups of Parquet files are not
-        fetched; skipped rows of other formats are read again.
+        The title is the column `title` where it holds strings. Skipped row groups of Parquet files are not fetched;
+        skipped rows of other formats are read again.
 
         Raises:
             DataError: there is no such column, a file is damaged, or the connection is lost despite retries.

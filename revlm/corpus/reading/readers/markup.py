@@ -2,7 +2,6 @@
 
 libxml2's XML parser reads well-formed documents, its HTML parser all others. Nothing external is loaded, entities
 declared in the document are expanded within libxml2's bounds, and no tree is built. Ruby annotations (`rt`), scripts,
-
 styles, DTBook page numbers and MathML annotations are left out; MathML's presentation is the text. A fraction is
 written with a slash.
 """

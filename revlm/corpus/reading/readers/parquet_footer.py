@@ -1,8 +1,8 @@
 """Reads the footer of a Parquet file: its schema, and where the columns of each group of rows lie.
 
-pyarrow ends the process where some parts of a footer contradict each other, and takes memory by numbers that it finds
-there. It is given a footer that is written anew: what names the rows and finds them, and nothing else, so that no
-statistics, indexes, encryption or metadata of a file reach it.
+pyarrow crashes on some footers whose parts contradict each other, and allocates memory by the numbers in them. It
+therefore gets a new footer that holds only what names and locates the rows: no statistics, indexes, encryption or
+metadata of a file reach it.
 
 Source: the Parquet format (Apache), "FileMetaData" in parquet.thrift.
 """
@@ -18,7 +18,7 @@ _FIRST_READ_BYTES = 64 << 10
 _MOST_FOOTER_BYTES = 16 << 20
 _MOST_NESTED = 64
 
-# Those logical types that have no parameters: of text, and of what holds it. The older converted types tell the others.
+# The logical types without parameters: text, and what holds it. The older converted types declare the others.
 _LOGICAL_TYPE = Struct({1: Struct({}), 2: Struct({}), 3: Struct({}), 4: Struct({}), 12: Struct({}), 13: Struct({})})
 _TYPE, _NAME, _CHILDREN, _LOGICAL = 1, 4, 5, 10
 _SCHEMA_ELEMENT = Struct(
@@ -40,7 +40,7 @@ _FILE_METADATA = Struct({1: I32, _SCHEMA: ListOf(_SCHEMA_ELEMENT), 3: I64, _ROW_
 
 
 class ParquetError(Exception):
-    """A Parquet file, or a page of one, that is not read; damaged, where there is no remedy of its own."""
+    """A Parquet file, or a page of one, cannot be read: it is damaged, unless there is a `remedy`."""
 
     def __init__(self, reason: str, remedy: str | None = None) -> None:
         super().__init__(reason)
@@ -48,7 +48,7 @@ class ParquetError(Exception):
 
 
 class Chunk(NamedTuple):
-    """The pages of one column in one group of rows: bytes of the file, and what they say to expand to."""
+    """The pages of one column in one group of rows: their bytes in the file, and their declared expanded size."""
 
     start: int
     end: int
@@ -61,7 +61,7 @@ class RowGroup(NamedTuple):
 
 
 class Footer(NamedTuple):
-    """What a file says of its rows; `columns` are the dotted paths of those that hold values."""
+    """What a footer states about the rows; `columns` are the dotted paths of those that hold values."""
 
     metadata: Any  # pyarrow's, of what was read here
     columns: list[str]

@@ -1,6 +1,6 @@
-"""Holds the pages of a Parquet file against the limits: as they are read, before they are expanded.
+"""Checks the pages of a Parquet file against the limits, as they are read and before they are expanded.
 
-A page says in its header how large it expands, and a reader takes as much memory before a byte of it is known.
+A page's header declares its expanded size, and a reader allocates that much before it expands a byte.
 
 Source: the Parquet format (Apache), "PageHeader" in parquet.thrift.
 """
@@ -15,14 +15,14 @@ from revlm.corpus.reading.readers.parquet_footer import Chunk, ParquetError
 from revlm.corpus.reading.readers.thrift import I32, Struct, read_struct
 from revlm.limits import DEFAULT_LIMITS, Limits
 
-# As much may come out of any page, and be said in a header of one.
+# Any page may expand to this size, and any header may declare it.
 _FREE_BYTES = 16 << 20
 _MOST_HEADER_BYTES = 16 << 20
-# Of a page: for some encodings memory is taken by their number alone.
+# Of a page: some encodings take memory by this number alone.
 _MOST_VALUES = 1 << 24
 # Of the longest kind in one page: some writers put a thousand rows there, whatever their size.
 _BOOKS_OF_PAGE = 8
-# Behind the pages of a column, where readers allow for writers that said too little.
+# After the pages of a column: readers allow for writers that declared too little.
 _SLACK_BYTES = 100
 _DICTIONARY = 2
 _KIND, _UNCOMPRESSED, _COMPRESSED, _VALUES_WITHIN = 1, 2, 3, (5, 7, 8)
@@ -30,7 +30,7 @@ _HEADER = Struct({_KIND: I32, _UNCOMPRESSED: I32, _COMPRESSED: I32} | dict.fromk
 
 
 class CheckedPages(ForwardingFile):
-    """A file whose reads are looked through for headers of pages, once it is told where `pages_of` columns are."""
+    """A file that checks the headers of the pages that are read, in the chunks that `watch` names."""
 
     def __init__(self, file: IO[bytes], limits: Limits) -> None:
         super().__init__(file)
@@ -39,10 +39,10 @@ class CheckedPages(ForwardingFile):
         self._pages: list[_Pages] = []
 
     def watch(self, chunks: Iterable[Chunk]) -> None:
-        """Holds the pages of these chunks against the limits from now on.
+        """Checks the pages of these chunks from now on.
 
         Raises:
-            ParquetError: a chunk lies within another.
+            ParquetError: two chunks overlap.
         """
         chunks = sorted(chunks)
         for before, chunk in pairwise(chunks):
@@ -66,7 +66,7 @@ class CheckedPages(ForwardingFile):
 
 
 class _Pages:
-    """The pages of a chunk, as far as they were read."""
+    """The pages of a chunk, up to where it was read."""
 
     def __init__(self, chunk: Chunk, limits: Limits) -> None:
         self._chunk, self._limits = chunk, limits
@@ -113,7 +113,7 @@ class _Pages:
 
 
 class _Header:
-    """The header of a page at a place in bytes: IndexError where they end before it, ValueError where it is none."""
+    """The header of a page at `start`; IndexError where the bytes end before it does, ValueError where it is none."""
 
     def __init__(self, content: bytes, start: int) -> None:
         values, end = read_struct(content, start, _HEADER)

@@ -1,6 +1,6 @@
 """Reads pictures: PNG, JPEG and WebP files as their pixels, 8 bits a channel.
 
-A picture is turned as its EXIF orientation says, palettes become colours, and what is transparent is laid on white.
+A picture is turned as its EXIF orientation says, palettes become colours, and transparency is composed onto white.
 Colour profiles are not applied. Nothing else changes a pixel, unless a size or grey is asked for.
 """
 

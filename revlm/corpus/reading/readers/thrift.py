@@ -1,6 +1,8 @@
-"""Structures in Thrift's compact protocol, read and written field by field, as far as a kind names them.
+"""Reads and writes structures in Thrift's compact protocol.
 
-What a kind does not name is skipped. Source: "Thrift Compact protocol encoding" (Apache Thrift).
+A kind names the fields of a structure; all others are skipped.
+
+Source: "Thrift Compact protocol encoding" (Apache Thrift).
 """
 
 from typing import Any, NamedTuple, TypeAlias
@@ -15,19 +17,19 @@ Values: TypeAlias = dict[int, Any]  # of the fields that are there, by their num
 
 
 class Struct(NamedTuple):
-    """A structure, by what its fields hold."""
+    """The kind of a structure: the kind of each field, by its number."""
 
     fields: dict[int, Kind]
 
 
 class ListOf(NamedTuple):
-    """A list, by what each of its items is."""
+    """The kind of a list: the kind of its items."""
 
     item: Kind
 
 
 def read_struct(content: bytes, start: int, kind: Struct) -> tuple[Values, int]:
-    """Returns the fields of a structure that begins at `start`, and where it ends. A field of another kind is left out.
+    """Returns the fields of a structure that begins at `start`, and where it ends; fields of another kind are skipped.
 
     Raises:
         IndexError: the bytes end before it.
@@ -147,7 +149,7 @@ class _Reader:
         return self._content[self.at - 1]
 
     def _past(self, size: int) -> int:
-        """Goes on by `size` bytes, and returns where they begin."""
+        """Advances by `size` bytes; returns where they begin."""
         start = self.at
         self.at += size
         if self.at > len(self._content):

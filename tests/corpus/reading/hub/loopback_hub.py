@@ -4,13 +4,14 @@ import base64
 import http.server
 import json
 import re
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha1
 from urllib.parse import unquote, urlsplit
+
+from tests.loopback import serving
 
 _API = re.compile(
     r"/api/(datasets|models)/(?P<id>[^/]+/[^/]+)"
@@ -166,17 +167,9 @@ def open_hub() -> Iterator[Hub]:
         def log_message(self, *arguments: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True  # connections are kept open by the other side
-    hub = Hub(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with serving(Handler) as url:
+        hub = Hub(url)
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _entries(files: dict[str, bytes]) -> list[dict[str, object]]:
