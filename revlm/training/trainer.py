@@ -29,7 +29,7 @@ from revlm.training.schedule import Schedule
 from revlm.training.settings import OPERATIONS, changes, decides_examples, hashes_alike, operations_on, settings_of
 from revlm.training.starting import load_start
 from revlm.training.step import Record, Totals, TrainStep
-from revlm.training.utilization import peak_flops_per_second
+from revlm.model.utilization import peak_flops_per_second
 from revlm.training.validation import Validator
 
 Stop = Callable[[], str | None]
