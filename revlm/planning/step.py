@@ -190,7 +190,7 @@ class _MicroBatch:
 
     def _graphs(self, stage: StageMemory) -> int:
         """Returns the bytes of the stored graphs of all tiles, in proportion to the tokens."""
-        return stage.graph * self.sizes.tokens // self.sizes.tile_tokens
+        return (stage.graph - stage.casts) * self.sizes.tokens // self.sizes.tile_tokens + stage.casts
 
     def _stale(self, stage: StageMemory) -> int:
         """Returns the bytes that the previous tile leaves while the next one is computed."""
