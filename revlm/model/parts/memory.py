@@ -95,8 +95,8 @@ class StageMemory(NamedTuple):
     """Bytes of one tile of a token-wise stage.
 
     `forward` is the peak without a graph, `left` what variables still hold after the tiles, `graph` what a graph keeps,
-    including its results, and `backward` the peak besides the graph during differentiation. Of the graph, `casts` is the
-    part of cast weights, which all tiles share; of graph and backward together, `of_weights` is that of casts and
+    including its results, and `backward` the peak besides the graph during differentiation. Of the graph, `casts` is
+    the part of cast weights, which all tiles share; of graph and backward together, `of_weights` is that of casts and
     gradients of weights, `wide` that of [tile, d_ff] tensors.
     """
 
