@@ -49,7 +49,7 @@ bench: .venv/.bench-installed ## speed and memory of the core, of generation, an
 	$(BIN)/python scripts/bench_peers.py
 	$(BIN)/python scripts/bench_generate.py
 
-bench-gpu: setup ## on a CUDA card: the kernels are right, then speed and memory up to a million tokens; 9 minutes
+bench-gpu: setup ## on a CUDA card: the kernels are right, then speed and memory up to a million tokens; 10 minutes
 	$(BIN)/python scripts/bench_gpu.py
 
 .venv/.bench-installed: .venv/.installed

@@ -1,8 +1,9 @@
-"""Compares the speed and memory of revlm on a CUDA GPU with exact attention, after checking its kernels.
+"""Measures speed and memory of revlm and its rivals on a CUDA GPU, after checking its kernels: ten minutes of a card.
 
 Needs PyTorch with its Triton, NumPy, and jaxtyping, pydantic and PyYAML (which revlm's model imports); matplotlib draws
-the pictures if installed. Each measurement runs in a separate process. Those that do not fit in the time are skipped
-and listed.
+the pictures if installed. Each measurement runs in a separate process with a time limit, and its result is written as
+it comes. The same command resumes: it measures only what the result file lacks. What does not fit in the time is
+listed. Prints Markdown tables.
 """
 
 import argparse
@@ -27,15 +28,15 @@ def main() -> int:
     options = _options()
     missing = [package for name, package in _NEEDED.items() if find_spec(name) is None]
     if missing:
-        return _refuse(f"{' and '.join(missing)} cannot be imported: pip install {' '.join(missing)}")
+        return _refuse(_bring(missing))
     if not {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & os.environ.keys():
         os.environ["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"  # as in revlm's command line
     import torch
 
     if options.device == "cuda" and not torch.cuda.is_available():
         return _refuse("PyTorch finds no CUDA device: run it on a machine with one")
-    if options.cell is not None:
-        print(json.dumps(_measured_here(options.cell, options)))
+    if options.part is not None:
+        print(json.dumps(_measured_here(json.loads(options.part), options)))
         return 0
     if options.check:
         return _checked_here(options.device)
@@ -48,20 +49,35 @@ def _options() -> argparse.Namespace:
         "--lengths", default="16384,65536,262144,1048576", help="tokens of the example, comma-separated"
     )
     parser.add_argument("--systems", default=",".join(_SYSTEMS), help="systems, comma-separated")
+    parser.add_argument(
+        "--detail-tokens", type=int, default=65536, help="tokens for launches, operations, other rounds and windows"
+    )
     parser.add_argument("--d-model", type=int, default=512)
     parser.add_argument("--layers", type=int, default=12)
-    parser.add_argument("--seconds", type=float, default=540.0, help="time limit of the whole benchmark")
+    parser.add_argument("--seconds", type=float, default=570.0, help="time limit of the whole benchmark")
+    parser.add_argument("--part-seconds", type=float, default=180.0, help="time limit of one part")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu is only for testing the script")
-    parser.add_argument("--output", type=Path, default=Path("bench"), help="folder for gpu.json and the pictures")
+    parser.add_argument("--output", type=Path, default=Path("bench"), help="folder for gpu.json, gpu.md, the pictures")
     parser.add_argument("--check", action="store_true", help="only compare the kernels with the reference")
-    parser.add_argument("--cell", help=argparse.SUPPRESS)  # SYSTEM:TOKENS, in a separate process
+    parser.add_argument("--part", help=argparse.SUPPRESS)  # as JSON, in a separate process
     options = parser.parse_args()
     for system in options.systems.split(","):
         if system not in _SYSTEMS:
             parser.error(f"--systems has {system!r}: choose from {','.join(_SYSTEMS)}")
     if not all(length.isdecimal() and int(length) > 0 for length in options.lengths.split(",")):
         parser.error(f"--lengths is {options.lengths!r}: give comma-separated numbers from 1 up")
+    if options.detail_tokens < 1:
+        parser.error(f"--detail-tokens is {options.detail_tokens}: give a number from 1 up")
     return options
+
+
+def _bring(missing: list[str]) -> str:
+    packages, version = " ".join(missing), ".".join(map(str, sys.version_info[:2]))
+    return (
+        f"{' and '.join(missing)} cannot be imported: pip install {packages} (without a network, first pip download "
+        f"--dest wheels --only-binary :all: --python-version {version} {packages} on a machine with one, then pip "
+        f"install --no-index --find-links wheels {packages} here)"
+    )
 
 
 def _refuse(cause: str) -> int:
@@ -70,59 +86,78 @@ def _refuse(cause: str) -> int:
 
 
 def _benchmark(options: argparse.Namespace) -> int:
-    import torch
-
-    from bench.gpu.flops import model_flops, product_flops_per_second
-    from bench.gpu.schedule import Cell, measurements
-    from bench.gpu.summary import Row, table, write_pictures
+    from bench.gpu.plan import Part, measurements, planned
+    from bench.gpu.results import OtherResults, Results
+    from bench.gpu.summary import markdown, name_of, write_pictures
 
     deadline = time.monotonic() + options.seconds
-    if code := subprocess.run([*_command(options), "--check"], check=False).returncode:
-        return code
-    device = torch.device(options.device)
-    rate = product_flops_per_second(device)
-    name = torch.cuda.get_device_name(device) if options.device == "cuda" else "CPU"
-    if options.device == "cuda":
-        torch.cuda.empty_cache()
     options.output.mkdir(parents=True, exist_ok=True)
-    rows: list[Row] = []
-    head = {
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "device": name,
-        "versions": {module: _version(module) for module in ("torch", "triton")},
-        "product_flops_per_second": rate,
-        "options": {key: str(value) for key, value in vars(options).items()},
-    }
-    lengths = [int(length) for length in options.lengths.split(",")]
-
-    def measure(cell: Cell, seconds: float) -> dict[str, Any]:
-        return _measured_separately(cell.system, cell.tokens, seconds, options)
-
-    for cell, result in measurements(options.systems.split(","), lengths, deadline - time.monotonic(), measure):
-        seconds = result.get("seconds")
-        flops = model_flops(_shape(cell.tokens, options), cell.system)
-        row = Row(
-            cell,
-            result["status"],
-            result.get("cause"),
-            seconds,
-            result.get("peak_allocated_bytes"),
-            result.get("peak_reserved_bytes"),
-            flops / seconds / rate if seconds else None,
-        )
-        rows.append(row)
-        print(f"{cell.system}, {cell.tokens:,} tokens: {row.cause or f'{seconds:.3f} s'}", file=sys.stderr)
-        content = head | {"rows": [each.to_json() for each in rows]}
-        (options.output / "gpu.json").write_text(json.dumps(content, indent=2) + "\n")
-    print(f"{name}, large products of bfloat16 at {rate / 1e12:,.1f} TFLOP/s; bf16, {options.layers} layers")
-    print(table(rows))
     try:
-        pictures = write_pictures(options.output, rows, name)
+        results = Results(options.output / "gpu.json", _head(options))
+    except OtherResults as error:
+        return _refuse(str(error))
+    if "checks" not in results.head:
+        if code := _checked_separately(results.head, deadline - time.monotonic(), options):
+            return code
+        results.write()
+
+    def measure(part: Part, seconds: float) -> dict[str, Any]:
+        return _measured_separately(part._asdict(), seconds, options)
+
+    lengths = [int(length) for length in options.lengths.split(",")]
+    parts = planned(options.systems.split(","), lengths, options.detail_tokens)
+    left, known = deadline - time.monotonic(), dict(results.by_part)
+    for part, result in measurements(parts, left, options.part_seconds, measure, known):
+        results.by_part[part] = result
+        results.write()
+        print(f"{name_of(part)}: {_outcome(result)}", file=sys.stderr, flush=True)
+    text = markdown(results.head, results.by_part)
+    (options.output / "gpu.md").write_text(text)
+    print(text)
+    try:
+        pictures = write_pictures(options.output, results.by_part, results.head["device"])
     except ImportError as error:
         print(f"no pictures: {error}", file=sys.stderr)
         pictures = []
-    print("\n".join(str(path) for path in [*pictures, options.output / "gpu.json"]))
+    print("\n".join(str(path) for path in [*pictures, options.output / "gpu.md", results.file]))
     return 0
+
+
+def _head(options: argparse.Namespace) -> dict[str, Any]:
+    import torch
+
+    from bench.gpu.flops import product_flops_per_second
+    from bench.gpu.results import digest_of_sources, versions
+    from revlm.model.utilization import peak_flops_per_second
+
+    device = torch.device(options.device)
+    head = {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "device": torch.cuda.get_device_name(device) if options.device == "cuda" else "CPU",
+        "versions": versions(),
+        "sources": digest_of_sources(_REPOSITORY),
+        "d_model": options.d_model,
+        "layers": options.layers,
+        "product_flops_per_second": product_flops_per_second(device),
+        "peak_flops_per_second": peak_flops_per_second(device, "bf16"),
+    }
+    if options.device == "cuda":
+        torch.cuda.empty_cache()
+    return head
+
+
+def _checked_separately(head: dict[str, Any], seconds: float, options: argparse.Namespace) -> int:
+    """Runs the checks, and writes their number into the head; returns an exit code."""
+    command = [*_command(options), "--check"]
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        print(f"{sys.argv[0]}: the checks of the kernels were not done in {seconds:,.0f} s", file=sys.stderr)
+        return 1
+    print(done.stdout, end="", flush=True)
+    if done.returncode == 0:
+        head["checks"] = len(done.stdout.splitlines())
+    return done.returncode
 
 
 def _checked_here(device: str) -> int:
@@ -140,12 +175,12 @@ def _checked_here(device: str) -> int:
     return int(wrong > 0)
 
 
-def _measured_separately(system: str, tokens: int, seconds: float, options: argparse.Namespace) -> dict[str, Any]:
-    command = [*_command(options), "--cell", f"{system}:{tokens}"]
+def _measured_separately(part: dict[str, Any], seconds: float, options: argparse.Namespace) -> dict[str, Any]:
+    command = [*_command(options), "--part", json.dumps(part)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
-        return {"status": "out_of_time", "cause": f"not done in the {seconds:,.0f} s that were left"}
+        return {"status": "out_of_time", "cause": f"not done in {seconds:,.0f} s"}
     if done.returncode == 0:
         result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return result
@@ -153,38 +188,38 @@ def _measured_separately(system: str, tokens: int, seconds: float, options: argp
     return {"status": "failed", "cause": f"exit code {done.returncode}: {last}"}
 
 
-def _measured_here(cell: str, options: argparse.Namespace) -> dict[str, Any]:
+def _measured_here(values: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
-    from bench.gpu.step import measure
+    from bench.gpu.plan import Part
+    from bench.gpu.worker import WORKS
+    from bench.shape import Shape
 
-    system, tokens = cell.split(":")
+    part, width = Part(**values), options.d_model
+    shape = Shape(
+        part.tokens,
+        layers=options.layers,
+        d_model=width,
+        heads=max(1, width // 64),
+        d_ff=4 * width,
+        rounds=part.rounds,
+        window=part.window,
+        documents=part.documents,
+    )
     try:
-        return {"status": "done", **measure(system, _shape(int(tokens), options), torch.device(options.device))}
+        return {"status": "done", **WORKS[part.work](part.system, shape, torch.device(options.device))}
     except torch.OutOfMemoryError as error:
         return {"status": "out_of_memory", "cause": str(error).partition("\n")[0]}
 
 
-def _shape(tokens: int, options: argparse.Namespace) -> Any:
-    from bench.shape import Shape
-
-    width = options.d_model
-    return Shape(tokens, layers=options.layers, d_model=width, heads=max(1, width // 64), d_ff=4 * width)
+def _outcome(result: dict[str, Any]) -> str:
+    return str(result.get("cause") or (f"{result['seconds']:.3f} s" if "seconds" in result else result["status"]))
 
 
 def _command(options: argparse.Namespace) -> list[str]:
     given = ("device", "d_model", "layers")
     named = [word for key in given for word in (f"--{key.replace('_', '-')}", str(getattr(options, key)))]
     return [sys.executable, str(Path(__file__)), *named]
-
-
-def _version(module: str) -> str | None:
-    from importlib import metadata
-
-    try:
-        return metadata.version(module)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 if __name__ == "__main__":

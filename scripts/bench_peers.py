@@ -30,10 +30,11 @@ from revlm.text import human_bytes
 _MEMORY_SHARE = 0.9
 # A whole number of chunks for every system, also in the warm-up.
 _SMALLEST_LENGTH = 256
+_CHOICES = tuple(name for name, system in SYSTEMS.items() if system.on_cpu)
 
 
 def main(
-    systems: Annotated[str, typer.Option(help="Systems, comma-separated.")] = ",".join(SYSTEMS),
+    systems: Annotated[str, typer.Option(help="Systems, comma-separated.")] = ",".join(_CHOICES),
     precisions: Annotated[
         str, typer.Option(help="bf16 is autocast: over revlm's whole step, over the forward pass of the others.")
     ] = ",".join(PRECISIONS),
@@ -52,7 +53,7 @@ def main(
 ) -> None:
     """Measure revlm and its peers; write JSON and pictures, print tables."""
     suite = Suite(
-        systems=words(systems, tuple(SYSTEMS), "--systems"),
+        systems=words(systems, _CHOICES, "--systems"),
         precisions=words(precisions, PRECISIONS, "--precisions"),
         lengths=numbers(lengths, "--lengths"),
         layers=numbers(layers, "--layers"),

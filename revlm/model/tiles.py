@@ -169,7 +169,7 @@ class SublayerPass:
         return [gradient for stage in stages.values() for gradient in stage.summed()]
 
     def random_state(self) -> RandomState:
-        """Returns the state of the generators that dropout draws from."""
+        """Returns the state of PyTorch's generators, from which modules of users may draw, such as adapters."""
         on_device = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
         return torch.get_rng_state(), on_device
 

@@ -32,12 +32,14 @@ def measure_rates(*, matrix: int = _MATRIX, copy_bytes: int = _COPY_BYTES) -> Ra
     return Rates(products, 2 * copy_bytes / min(timed(partial(target.copy_, source), _TRIES)))
 
 
-def timed(work: Callable[[], object], repeats: int) -> list[float]:
-    """Returns the seconds of each repetition, after one warm-up."""
+def timed(work: Callable[[], object], repeats: int, wait: Callable[[], object] = lambda: None) -> list[float]:
+    """Returns the seconds of each repetition, after one warm-up; `wait` waits for queued work."""
     work()
     seconds = []
     for _ in range(repeats):
+        wait()
         start = time.perf_counter()
         work()
+        wait()
         seconds.append(time.perf_counter() - start)
     return seconds

@@ -1,6 +1,7 @@
 """The model and the example that every system receives."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -11,7 +12,10 @@ _RANK_OFFSET = 2.7
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of an example and of the model; `window` is what others call the chunk or bucket size."""
+    """The sizes of an example and of the model; `window` is what others call the chunk or bucket size.
+
+    The documents of an example are equally long, or nearly so.
+    """
 
     tokens: int
     layers: int = 6
@@ -21,6 +25,18 @@ class Shape:
     vocabulary: int = 2048
     rounds: int = 4
     window: int = 64
+    documents: int = 1
+
+    @property
+    def document_tokens(self) -> list[int]:
+        """The tokens of each document."""
+        bounds = [document * self.tokens // self.documents for document in range(self.documents + 1)]
+        return [stop - start for start, stop in pairwise(bounds)]
+
+    def document_ids(self, device: torch.device) -> Tensor:
+        """Returns the number of each token's document, [tokens]."""
+        numbers, lengths = torch.arange(self.documents), torch.tensor(self.document_tokens)
+        return numbers.repeat_interleave(lengths).to(device)
 
     @property
     def head_dim(self) -> int:

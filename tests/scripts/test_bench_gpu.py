@@ -36,23 +36,44 @@ def test_wrong_use_is_told(
     assert words in capsys.readouterr().err
 
 
-def test_a_missing_package_is_named_with_the_command_that_brings_it(tmp_path: Path) -> None:
+def test_a_missing_package_is_named_with_the_commands_that_bring_it() -> None:
     """In a Python without any packages."""
     done = subprocess.run([sys.executable, "-I", "-S", str(SCRIPT)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    assert "pip install torch numpy jaxtyping pydantic pyyaml" in done.stderr
+    assert "pip install torch numpy jaxtyping pydantic pyyaml (without a network, first pip download" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_nothing_but_the_named_packages_is_imported() -> None:
+    """The imports of every work, where any other package that revlm uses cannot be imported."""
+    code = f"""
+import sys
+sys.path[:0] = [{str(SCRIPT.parent)!r}, {str(SCRIPT.parent.parent)!r}]
+for name in ("typer", "rich", "datasets", "pyarrow", "psutil", "scipy", "lxml", "safetensors", "sentencepiece",
+             "huggingface_hub", "transformers", "matplotlib", "jinja2", "PIL", "datasketch", "charset_normalizer"):
+    sys.modules[name] = None
+import bench_gpu, bench.gpu.correctness, bench.gpu.results, bench.gpu.summary, bench.gpu.worker, revlm.model.utilization
+for system in bench.gpu.worker.SYSTEMS:
+    if bench.gpu.worker.SYSTEMS[system].requires in ("revlm", "torch"):
+        bench.gpu.worker.SYSTEMS[system].load()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.slow
-def test_on_a_cpu_it_can_be_tried_out(tmp_path: Path) -> None:
-    sizes = ("--d-model", "64", "--layers", "2", "--lengths", "256,512,1073741824")
-    done = run_script("--device", "cpu", *sizes, "--seconds", "600", "--output", str(tmp_path))
+def test_on_a_cpu_it_can_be_tried_out_and_resumes(tmp_path: Path) -> None:
+    sizes = ("--d-model", "64", "--layers", "1", "--lengths", "256,1073741824", "--detail-tokens", "128")
+    arguments = ("--device", "cpu", *sizes, "--seconds", "850", "--part-seconds", "850", "--output", str(tmp_path))
+    done = run_script(*arguments)
     assert done.returncode == 0, done.stderr
     content = json.loads((tmp_path / "gpu.json").read_text())
-    assert {row["status"] for row in content["rows"][:6]} == {"done"}
-    assert {row["status"] for row in content["rows"][6:]} == {"left_out"}
-    assert " 0 s are left" not in done.stdout
-    assert done.stdout.count("right  ") == 16
+    statuses = [row["result"]["status"] for row in content["results"]]
+    assert (set(statuses[:-4]), statuses[-4], set(statuses[-3:])) == ({"done"}, "failed", {"left_out"}), done.stderr
+    assert "does not support backward on CPU" in content["results"][-4]["result"]["cause"]
+    assert done.stdout.count("right  ") == content["head"]["checks"] == 16
     for name in ("gpu-speed.png", "gpu-memory.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    again = run_script(*arguments, "--seconds", "20")
+    assert "right  " not in again.stdout
+    assert json.loads((tmp_path / "gpu.json").read_text())["results"][:-4] == content["results"][:-4]

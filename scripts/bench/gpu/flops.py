@@ -3,26 +3,30 @@
 import time
 
 import torch
+from torch import nn
 
 from bench.shape import Shape
+from revlm.model import RevLM, training_flops
 
 _PRODUCT_SIZE = {"cuda": 8192, "cpu": 1024}
 
 
-def model_flops(shape: Shape, system: str) -> int:
-    """Returns the FLOPs of one example, forward and backward; recomputation to save memory counts once.
+def model_flops(shape: Shape, system: str, model: nn.Module) -> int:
+    """Returns the FLOPs of one example, forward and backward; recomputation to save memory does not count.
 
-    They are the products of tokens with weights, and the pairs of exact attention. The pairs of hash attention are left
-    out, since their number depends on the buckets, so revlm's utilization is a lower bound.
+    As `revlm.model.training_flops` counts them, also for exact attention, whose queries have all earlier keys of their
+    document: fused attention without a document mask has one document.
     """
-    width, tokens = shape.d_model, shape.tokens
+    if isinstance(model, RevLM):
+        return training_flops(model, shape.document_tokens)
+    width, lengths = shape.d_model, shape.document_tokens if system == "flex" else [shape.tokens]
     weights = shape.layers * (4 * width**2 + 2 * width * shape.d_ff) + width * shape.vocabulary
-    pairs = shape.layers * tokens * (tokens + 1) // 2 if system == "exact" else 0
-    return 3 * (2 * tokens * weights + 2 * 2 * width * pairs)
+    pairs = sum(tokens * (tokens + 1) // 2 for tokens in lengths)
+    return 6 * weights * shape.tokens + 12 * width * shape.layers * pairs
 
 
 def product_flops_per_second(device: torch.device) -> float:
-    """Returns the rate of a large product of bfloat16 matrices, the base of utilization."""
+    """Returns the rate of a large product of bfloat16 matrices."""
     size = _PRODUCT_SIZE[device.type]
     a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
     best = float("inf")

@@ -3,6 +3,7 @@
 FLOPs and bytes are the least that the definition needs: a query attends to a full window in every round, an input is
 read once and a result written once (in attention once per round, whose order differs), weights stay in the cache. So
 the share of the machine's rates that an operation reaches shows its headroom, whatever its implementation does.
+The parts are prepared on PyTorch's default device.
 """
 
 from collections.abc import Iterator

@@ -44,7 +44,8 @@ def parts(shape: Shape) -> Iterator[Part]:
 
 def rotations(shape: Shape) -> Tensor:
     """Returns the random directions of one layer in one step."""
-    return draw_rotations(0, 0, 0, shape.heads, shape.head_dim, _n_buckets(shape))
+    drawn = draw_rotations(0, 0, 0, shape.heads, shape.head_dim, _n_buckets(shape))
+    return drawn.to(torch.get_default_device())
 
 
 def unit_keys(shape: Shape) -> Tensor:

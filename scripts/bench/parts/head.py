@@ -35,13 +35,17 @@ def parts(shape: Shape) -> Iterator[Part]:
 
 
 def _model(shape: Shape) -> RevLM:
-    return RevLM(recipe_of(shape), vocab_size=shape.vocabulary, seed=0)
+    with torch.device("cpu"):  # weights and examples are drawn there
+        model = RevLM(recipe_of(shape), vocab_size=shape.vocabulary, seed=0)
+    return model.to(torch.get_default_device())
 
 
 def _loss(shape: Shape) -> Work:
     hidden = torch.randn(shape.tokens, shape.d_model, requires_grad=True)
     weight = torch.randn(shape.vocabulary, shape.d_model).mul_(0.02).requires_grad_()
-    _, targets = random_example(shape, 0)
+    with torch.device("cpu"):
+        _, targets = random_example(shape, 0)
+    targets = targets.to(hidden.device)
     return lambda: torch.autograd.grad(linear_cross_entropy(hidden, weight, targets), (hidden, weight))
 
 

@@ -89,7 +89,11 @@ def _twice(
 
 def _tiles(shape: Shape, *, differentiable: bool) -> list[Tensor]:
     x = torch.randn(shape.tokens, shape.d_model)
-    return [tile.requires_grad_(differentiable) for tile in x.split(tile_tokens(recipe_of(shape), "auto", "cpu"))]
+    return [tile.requires_grad_(differentiable) for tile in x.split(_tile_tokens(shape))]
+
+
+def _tile_tokens(shape: Shape) -> int:
+    return tile_tokens(recipe_of(shape), "auto", torch.get_default_device().type)
 
 
 def _forward(shape: Shape, module: nn.Module) -> Work:
@@ -145,9 +149,9 @@ def _projections(shape: Shape) -> nn.Module:
 
 
 def _fixed_point(shape: Shape, precision: str, sign: str) -> Work:
-    fixed = FixedPoint(_FRACTION_BITS, torch.device("cpu"))
+    fixed = FixedPoint(_FRACTION_BITS, torch.get_default_device())
     stream = torch.zeros(shape.tokens, shape.d_model, dtype=torch.int32)
-    tile = tile_tokens(recipe_of(shape), "auto", "cpu")
+    tile = _tile_tokens(shape)
     increments = torch.randn(shape.tokens, shape.d_model).mul_(2.0**-6).to(DTYPES[precision]).split(tile)
     change = {"add": fixed.add_, "subtract": fixed.subtract_}[sign]
 

@@ -16,7 +16,8 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 class System(NamedTuple):
     """How a system is built: `module` has `build(shape, **options)`; `requires` is the required package.
 
-    `caches_casts` says whether autocast caches cast weights: PyTorch's default, which revlm disables.
+    `caches_casts` says whether autocast caches cast weights: PyTorch's default, which revlm disables. `on_cpu` is false
+    for what needs a GPU to be fast.
     """
 
     label: str
@@ -24,6 +25,7 @@ class System(NamedTuple):
     requires: str
     options: dict[str, Any]
     caches_casts: bool = True
+    on_cpu: bool = True
 
     def load(self) -> Callable[[Shape], tuple[nn.Module, Loss]]:
         """Imports the system's module; returns the function that builds it."""
@@ -43,4 +45,5 @@ SYSTEMS = {
     "transformers": System("Reformer of transformers", "transformers_reformer", "transformers", {}),
     "reformer-pytorch": System("reformer-pytorch", "reformer_pytorch_lm", "reformer_pytorch", {}),
     "exact": System("exact attention, checkpointed", "exact", "torch", {}),
+    "flex": System("flex_attention, checkpointed", "exact", "torch", {"document_mask": True}, on_cpu=False),
 }

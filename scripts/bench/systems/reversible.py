@@ -1,6 +1,6 @@
 """revlm as in training: with hashes drawn for the step, and a check of the streams' range."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.shape import Shape
 from bench.systems import Loss
@@ -24,7 +24,7 @@ def recipe_of(shape: Shape, *, reversible: bool = True) -> ModelRecipe:
     )
 
 
-def build(shape: Shape, *, reversible: bool, device_kind: str = "cpu") -> tuple[nn.Module, Loss]:
+def build(shape: Shape, *, reversible: bool, device_kind: str = "cpu") -> tuple[RevLM, Loss]:
     """Returns the model and its loss; the heap is configured as in `revlm train`."""
     keep_large_blocks_apart()
     recipe = recipe_of(shape, reversible=reversible)
@@ -32,7 +32,9 @@ def build(shape: Shape, *, reversible: bool, device_kind: str = "cpu") -> tuple[
     model = RevLM(recipe, vocab_size=shape.vocabulary, seed=0, tile=tile)
 
     def loss(inputs: Tensor, targets: Tensor) -> Tensor:
-        nats = model.loss(model(inputs, step=0), targets)
+        # The warm-up of other lengths is one document.
+        document_ids = shape.document_ids(inputs.device) if len(inputs) == shape.tokens else None
+        nats = model.loss(model(inputs, document_ids, step=0), targets)
         assert model.fixed is not None
         model.fixed.check_range()
         return nats / targets.shape[0]

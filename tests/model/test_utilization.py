@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from revlm.model.utilization import bf16_peak_of, peak_flops_per_second
 from revlm.records import Step, read_journal
-from revlm.training.utilization import bf16_peak_of, peak_flops_per_second
 from tests.tiny_run import write_run
 
 
