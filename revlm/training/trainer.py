@@ -14,6 +14,7 @@ from revlm.corpus.examples.corpus import StreamState
 from revlm.errors import Interrupted, StorageError
 from revlm.model import RevLM, tile_tokens, training_flops
 from revlm.model.precision import autocast
+from revlm.model.utilization import peak_flops_per_second
 from revlm.ops.heap import return_freed_memory
 from revlm.recipe import Recipe
 from revlm.runs import Checkpoint, MemoryMeter, Start
@@ -29,7 +30,6 @@ from revlm.training.schedule import Schedule
 from revlm.training.settings import OPERATIONS, changes, decides_examples, hashes_alike, operations_on, settings_of
 from revlm.training.starting import load_start
 from revlm.training.step import Record, Totals, TrainStep
-from revlm.model.utilization import peak_flops_per_second
 from revlm.training.validation import Validator
 
 Stop = Callable[[], str | None]

@@ -6,7 +6,7 @@ No positions: the hash layers have none either.
 
 from collections.abc import Callable
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -78,4 +78,5 @@ def _flex(shape: Shape, inputs: Tensor) -> Attend:
 
     on_gpu = device.type == "cuda"
     mask = create_block_mask(sees, None, None, tokens, tokens, device=device, _compile=on_gpu)
-    return partial(torch.compile(flex_attention, dynamic=False) if on_gpu else flex_attention, block_mask=mask)
+    attend: Any = torch.compile(flex_attention, dynamic=False) if on_gpu else flex_attention
+    return partial(attend, block_mask=mask)
