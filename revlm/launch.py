@@ -5,6 +5,7 @@ Does not import torch.
 
 import os
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -76,6 +77,18 @@ def launch_of(environment: Mapping[str, str]) -> Launch:
             "torchrun or srun"
         ) from None
     return ALONE
+
+
+def local_ranks(ranks: int) -> list[dict[str, str]]:
+    """Returns the environment of each of several ranks on this machine, for processes started without torchrun."""
+    if ranks == 1:
+        return [dict(os.environ)]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {"WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    variables = [common | {"RANK": rank, "LOCAL_RANK": rank} for rank in range(ranks)]
+    return [os.environ | {name: str(value) for name, value in each.items()} for each in variables]
 
 
 def first_host(node_list: str) -> str:

@@ -19,7 +19,7 @@ from revlm import __version__
 from revlm.cli.options import STYLE
 from revlm.cli.terminal.failures import failure_of
 from revlm.cli.terminal.streams import guarded_streams
-from revlm.errors import RankError, UsageError
+from revlm.errors import RankError, RemoteRankError, UsageError
 from revlm.imports import safe_path_in_children
 from revlm.launch import launch_of
 
@@ -107,13 +107,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failure = failure_of(error)
             if failure.sentence:
                 print(f"revlm: {_rank_prefix()}{failure.sentence}", file=sys.stderr)
-            if isinstance(error, RankError):
+            if isinstance(error, RankError | RemoteRankError):
                 _end_without_threads(failure.exit_code)
             return failure.exit_code
 
 
 def _end_without_threads(exit_code: int) -> NoReturn:
-    """Ends the process at once: the interpreter would wait for threads of gloo, which may wait for a lost rank."""
+    """Ends the process at once: threads of `torch.distributed` may still wait for the rank that failed."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(exit_code)

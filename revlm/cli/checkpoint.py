@@ -73,7 +73,7 @@ def verify_command(run: Run = None, as_json: AsJson = False) -> None:
         raise StorageError(f"no checkpoint in {folder}: train the run first with `revlm train`")
     checkpoint = load_checkpoint(list_checkpoints(folder)[-1], groups=())
     fingerprint = Tokenizer.load(folder.path).fingerprint
-    require_own(folder, load_own_recipe(folder), fingerprint, checkpoint.step, checkpoint.state)
+    require_own(folder, load_own_recipe(folder), fingerprint, checkpoint)
 
 
 @app.command("export")

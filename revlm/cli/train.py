@@ -26,11 +26,13 @@ def train(
     SIGTERM, SIGINT (Ctrl-C), SIGHUP, SIGUSR1 and SIGUSR2 save a checkpoint and end with exit code 75: run the same
     command again to resume.
 
-    Under torchrun and srun, each rank trains on its share of the train.gradient_accumulation_steps examples of a step.
+    Under torchrun and srun, each rank trains on its share of the train.gradient_accumulation_steps examples of a step;
+    with train.sequence_parallel=P, P ranks share each example.
 
     Examples:
       revlm train demo train.max_steps=10
       torchrun --nproc-per-node 2 -m revlm train demo train.gradient_accumulation_steps=2
+      torchrun --nproc-per-node 4 -m revlm train demo train.sequence_parallel=4
     """
     import os
 

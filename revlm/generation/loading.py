@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from revlm.corpus import Tokenizer, open_tokenizer
 from revlm.errors import StorageError
 from revlm.model import RevLM, tile_tokens
 from revlm.recipe import Data, Recipe, Train
+from revlm.recipe import Model as ModelRecipe
 from revlm.runs import (
     RunFolder,
     checkpoint_path,
@@ -22,6 +24,7 @@ from revlm.runs import (
     load_own_recipe,
     newest_checkpoint,
     require_own,
+    trained_settings,
 )
 
 
@@ -72,7 +75,7 @@ def load_model(
     tokenizer_place = _tokenizer_place(folder, recipe)
     tokenizer = open_tokenizer(tokenizer_place)
     checkpoint = load_checkpoint(path, groups=["model"])
-    require_own(folder, recipe, tokenizer.fingerprint, checkpoint.step, checkpoint.state)
+    require_own(folder, recipe, tokenizer.fingerprint, checkpoint)
     try:
         model = _model(recipe, tokenizer.vocab_size, checkpoint.tensors["model"], chosen)
     except RuntimeError as error:
@@ -80,7 +83,7 @@ def load_model(
             f"{path} holds another model than {folder.recipe} and the tokenizer in {tokenizer_place} describe: "
             "restore the run's own recipe and tokenizer"
         ) from error
-    fingerprint = checkpoint.state["settings"]["corpus"]
+    fingerprint = trained_settings(checkpoint)["corpus"]
     return TrainedModel(model, tokenizer, recipe, checkpoint.step, fingerprint, tokenizer_place)
 
 
@@ -95,13 +98,16 @@ def _load_exported(folder: Path, device: torch.device, step: int | None) -> Trai
             f"the tokenizer in {folder} is not the one that the model was trained with: restore it, or export the "
             "checkpoint again"
         )
-    recipe = Recipe(
-        output_dir=folder,
-        seed=exported.seed,
-        model=exported.model,
-        data=Data(path=folder, seq_len=exported.seq_len),
-        train=Train.model_validate({"precision": exported.precision}),
-    )
+    try:
+        recipe = Recipe(
+            output_dir=folder,
+            seed=exported.seed,
+            model=exported.model,
+            data=Data(path=folder, seq_len=exported.seq_len),
+            train=Train.model_validate({"precision": exported.precision}),
+        )
+    except ValidationError as error:
+        raise StorageError(f"{folder} holds a model with settings that cannot be: export it again") from error
     try:
         model = _model(recipe, exported.vocab_size, tensors, device)
     except RuntimeError as error:
@@ -114,9 +120,27 @@ def _load_exported(folder: Path, device: torch.device, step: int | None) -> Trai
 def _model(recipe: Recipe, vocab_size: int, weights: Mapping[str, Tensor], device: torch.device) -> RevLM:
     """Returns the model of a recipe with its weights, ready to use; RuntimeError if the weights are of another one."""
     tile = tile_tokens(recipe.model, recipe.train.tile, device.type)
-    model = RevLM(recipe.model, vocab_size=vocab_size, seed=recipe.seed, tile=tile)
+
+    def new() -> RevLM:
+        return RevLM(recipe.model, vocab_size=vocab_size, seed=recipe.seed, tile=tile)
+
+    _require_same_shapes(recipe.model, new, weights)
+    model = new()
     model.load_state_dict(weights)
     return model.to(device).eval()
+
+
+def _require_same_shapes(model: ModelRecipe, new: Callable[[], RevLM], weights: Mapping[str, Tensor]) -> None:
+    """Raises RuntimeError if weights are of another model than `new` returns, before its memory is taken.
+
+    A recipe from someone else may describe a model of any size.
+    """
+    if model.n_layers > len(weights):
+        raise RuntimeError("fewer weights than layers")
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in new().state_dict().items()}
+    if shapes != {name: tensor.shape for name, tensor in weights.items()}:
+        raise RuntimeError("weights of other names or shapes")
 
 
 def _tokenizer_place(folder: RunFolder, recipe: Recipe) -> Path:

@@ -1,11 +1,14 @@
 """Exports a checkpoint as a folder that `from_pretrained` opens."""
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers.utils import logging
 
 from revlm.errors import StorageError
@@ -15,9 +18,11 @@ from revlm.huggingface.configuration import RevlmConfig
 from revlm.huggingface.modeling import RevlmForCausalLM
 from revlm.huggingface.tokenization import RevlmTokenizer, padding_id, silent_ids
 from revlm.runs import ExportedModel
-from revlm.storage import Folder, require_free_space, staged_folder, storage_errors, sync_file
+from revlm.runs.checkpoint import os_error
+from revlm.storage import Folder, require_free_space, staged_folder, storage_errors, sync_file, unfinished_name
 
 _CARD = "README.md"
+_WRITTEN = ("*.json", "*.safetensors", "modeling_revlm.py", "tokenizer.model", _CARD)
 _OTHER_BYTES = 1 << 22  # tokenizer, configuration and card
 
 
@@ -56,14 +61,40 @@ def export_model(
     with storage_errors(f"writing {target}"), Folder(target.absolute().parent) as parent:
         weight_bytes = sum(tensor.nbytes for tensor in trained.model.state_dict().values())
         require_free_space(parent.path, weight_bytes + _OTHER_BYTES, f"the model {target}", "give another folder")
+        _remove_abandoned(parent, target.name)
         with staged_folder(parent, target.name) as folder:
-            with _no_progress_bars():
+            fcntl.flock(folder.descriptor, fcntl.LOCK_EX)  # so that no other export takes it for abandoned
+            with _no_progress_bars(), _system_errors(target):
                 model.save_pretrained(folder.path)
             RevlmTokenizer(tokenizer=tokenizer).save_pretrained(folder.path)
             folder.write_new(_CARD, card.encode())
             for name in folder.names():
                 sync_file(folder.path / name)
     return target
+
+
+def _remove_abandoned(parent: Folder, name: str) -> None:
+    """Removes what killed exports to the same folder left; files of others stay."""
+    for found in parent.names():
+        if unfinished_name(found) != name or parent.kind(found) != "folder":
+            continue
+        with parent.inside(found) as staging:
+            try:
+                fcntl.flock(staging.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue  # that export is still running
+            for file in staging.names():
+                if staging.kind(file) == "file" and any(fnmatch(file, pattern) for pattern in _WRITTEN):
+                    staging.remove(file)
+        parent.remove_empty(found)
+
+
+@contextmanager
+def _system_errors(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except SafetensorError as error:
+        raise os_error(error, target) from error
 
 
 @contextmanager

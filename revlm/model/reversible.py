@@ -21,6 +21,7 @@ from revlm.model.parts.sublayer import Sublayer
 from revlm.model.sequence import SINGLE, SequenceGroup
 from revlm.model.tiles import Gradients, Kept, SublayerPass, sublayer_parameters
 from revlm.ops.fixed_point import FixedPoint
+from revlm.ops.heap import copy_in_huge_pages, hold_in_huge_pages
 
 
 class ReversibleStack(nn.Module):
@@ -35,11 +36,17 @@ class ReversibleStack(nn.Module):
         self.fraction_bits, self.reversible, self.tile = fraction_bits, reversible, tile
 
     def forward(
-        self, embedding: Float[Tensor, "tokens d_model"], context: Context, sequence: SequenceGroup = SINGLE
+        self,
+        embedding: Float[Tensor, "tokens d_model"],
+        context: Context,
+        sequence: SequenceGroup = SINGLE,
+        *,
+        may_overwrite: bool = False,
     ) -> tuple[Float[Tensor, "tokens d_model"], FixedPoint]:
         """Returns the sum of the two final streams, and the `FixedPoint` that tracks their range.
 
-        `embedding` has the tokens of this rank of the `sequence`, `context` is that of all tokens.
+        `embedding` has the tokens of this rank of the `sequence`, `context` is that of all tokens. With `may_overwrite`
+        the backward pass may write over the gradient of the sum, which nothing else may hold then.
         """
         fixed = FixedPoint(self.fraction_bits, embedding.device)
         sublayers = [layer for layer in self.sublayers if isinstance(layer, Sublayer)]
@@ -50,7 +57,8 @@ class ReversibleStack(nn.Module):
         ]
         # Checked here: inside the Function gradients are off, and `needs_input_grad` is true even under `no_grad`.
         differentiable = torch.is_grad_enabled()
-        return _Stack.apply(passes, fixed, self.reversible, differentiable, embedding, *parameters), fixed
+        options = (self.reversible, differentiable, may_overwrite)
+        return _Stack.apply(passes, fixed, *options, embedding, *parameters), fixed
 
 
 class _Stack(torch.autograd.Function):
@@ -61,18 +69,19 @@ class _Stack(torch.autograd.Function):
         fixed: FixedPoint,
         reversible: bool,
         differentiable: bool,
+        may_overwrite: bool,
         embedding: Tensor,
         *parameters: Tensor,
     ) -> Tensor:
-        first = torch.zeros_like(embedding, dtype=torch.int32)
+        first = hold_in_huge_pages(torch.zeros_like(embedding, dtype=torch.int32))
         fixed.add_(first, embedding)
         checksum = fixed.checksum(first) if reversible and differentiable else None
-        streams = [first, first.clone()]
+        streams = [first, copy_in_huge_pages(first)]
         keep = not reversible and differentiable and any(ctx.needs_input_grad)
         kept = [each.add_(streams[1 - turn % 2], streams[turn % 2], keep=keep) for turn, each in enumerate(passes)]
         ctx.passes, ctx.kept, ctx.reversible = passes, kept, reversible
         ctx.streams = streams if reversible else None
-        ctx.checksum = checksum
+        ctx.checksum, ctx.may_overwrite = checksum, may_overwrite
         out = fixed.to_float(streams[0], embedding.dtype).add_(fixed.to_float(streams[1], embedding.dtype))
         return out.add_(fixed.poison().to(out.dtype))
 
@@ -85,7 +94,8 @@ class _Stack(torch.autograd.Function):
         kept: list[Kept | None] = ctx.kept
         streams: list[Tensor] | None = ctx.streams
         ctx.passes = ctx.kept = ctx.streams = None
-        d_streams = [d_out.clone(), d_out.clone()]
+        over = ctx.may_overwrite and d_out.is_contiguous()
+        d_streams = [d_out if over else copy_in_huge_pages(d_out), copy_in_huge_pages(d_out)]
         gradients: list[Gradients] = []
         random_state = passes[0].random_state() if passes else None
         try:
@@ -102,7 +112,7 @@ class _Stack(torch.autograd.Function):
         if streams is not None:
             _require_reversal(streams, ctx.checksum)
         d_parameters = [gradient for of_sublayer in reversed(gradients) for gradient in of_sublayer]
-        return None, None, None, None, d_streams[0].add_(d_streams[1]), *d_parameters
+        return None, None, None, None, None, d_streams[0].add_(d_streams[1]), *d_parameters
 
 
 def _require_reversal(streams: list[Tensor], checksum: Tensor) -> None:

@@ -120,7 +120,8 @@ class RevLM(nn.Module):
                 "can distinguish: lower data.seq_len or model.n_buckets"
             )
         own = inputs[sequence.own(len(inputs))]
-        streams, self.fixed = self.stack(self.embedding(own.long()), context, sequence)
+        # The gradient of the streams is the norm's own, which nothing else holds.
+        streams, self.fixed = self.stack(self.embedding(own.long()), context, sequence, may_overwrite=True)
         return self.norm(streams)
 
     def loss(self, hidden: Float[Tensor, "tokens d_model"], targets: Int[Tensor, "tokens"]) -> Float[Tensor, ""]:

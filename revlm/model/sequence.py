@@ -17,6 +17,7 @@ from torch import Tensor
 
 from revlm.model.parts.context import Context
 from revlm.model.parts.sublayer import Mix
+from revlm.ops.heap import hold_in_huge_pages
 
 AllToAll = Callable[[Tensor, Tensor, list[int], list[int]], object]
 """Exchanges contiguous tensors with all ranks, as `torch.distributed.all_to_all_single` does: output, input, and the
@@ -144,7 +145,7 @@ class _TokensForHeads(Exchange):
     def _to_heads(self, x: Tensor) -> Tensor:
         """Returns all tokens of this rank's heads, from all heads of its tokens."""
         heads, own, *rest = x.shape
-        out = x.new_empty(heads // self._ranks, sum(self._lengths), *rest)
+        out = hold_in_huge_pages(x.new_empty(heads // self._ranks, sum(self._lengths), *rest))
         for head, given in zip(out, x.split(self._ranks), strict=True):
             self._all_to_all(head, given.reshape(self._ranks * own, *rest), self._lengths, [own] * self._ranks)
         return out
@@ -152,7 +153,7 @@ class _TokensForHeads(Exchange):
     def _to_tokens(self, x: Tensor) -> Tensor:
         """Returns all heads of this rank's tokens, from all tokens of its heads."""
         heads, _, *rest = x.shape
-        out = x.new_empty(heads * self._ranks, self._own, *rest)
+        out = hold_in_huge_pages(x.new_empty(heads * self._ranks, self._own, *rest))
         for head, taken in zip(x, out.split(self._ranks), strict=True):
             self._all_to_all(taken.flatten(0, 1), head.contiguous(), [self._own] * self._ranks, self._lengths)
         return out

@@ -18,7 +18,7 @@ from revlm.model.parts.dropout import Draw
 from revlm.model.parts.sublayer import Sublayer
 from revlm.model.sequence import SINGLE, SequenceGroup
 from revlm.ops.fixed_point import FixedPoint
-from revlm.ops.heap import return_freed_memory
+from revlm.ops.heap import hold_in_huge_pages, return_freed_memory
 
 Gradients = list[Tensor]
 RandomState = tuple[Tensor, Tensor | None]
@@ -34,18 +34,22 @@ def sublayer_parameters(sublayer: Sublayer) -> Iterator[nn.Parameter]:
 class _Stage:
     """A part of a sublayer with its own parameter tensors, which share the module's storage but not its hooks.
 
-    Hooks of users and of data-parallel wrappers apply to the sum over all tiles, which the stack returns.
+    Hooks of users and of data-parallel wrappers apply to the sum over all tiles, which the stack returns. Matrices of
+    linear maps are cast to the dtype of products once, where autocast would cast them for every tile.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, product: torch.dtype | None) -> None:
+        """`product` is autocast's dtype, None where it is off."""
         self.module = module
-        self.parameters = {
-            name: value.detach().requires_grad_(value.requires_grad) for name, value in module.named_parameters()
-        }
-        self.gradients = {
-            name: torch.zeros_like(value, dtype=torch.promote_types(value.dtype, torch.float32))
-            for name, value in self.parameters.items()
-        }
+        linear = {f"{name}.weight" for name, part in module.named_modules() if type(part) is nn.Linear}
+        self.parameters: dict[str, Tensor] = {}
+        self.gradients: dict[str, Tensor] = {}
+        self.dtypes = {name: value.dtype for name, value in module.named_parameters()}
+        for name, value in module.named_parameters():
+            casts = product is not None and name in linear and value.dtype == torch.float32
+            used = value.detach().to(product) if casts else value.detach()
+            self.parameters[name] = used.requires_grad_(value.requires_grad)
+            self.gradients[name] = torch.zeros_like(value, dtype=torch.promote_types(value.dtype, torch.float32))
 
     def __call__(self, *arguments: object, **options: object) -> tuple[Tensor, ...]:
         """Returns the stage's results, always as a tuple."""
@@ -66,8 +70,8 @@ class _Stage:
 
     def summed(self) -> Iterator[Tensor]:
         """Yields the accumulated gradient of each parameter, in the parameter's dtype."""
-        for name, value in self.parameters.items():
-            yield self.gradients[name].to(value.dtype)
+        for name, dtype in self.dtypes.items():
+            yield self.gradients[name].to(dtype)
 
 
 @dataclass
@@ -151,7 +155,7 @@ class SublayerPass:
                     assert streams is not None
                     read, mixed = self._mixed(stages, streams[0], None, differentiable=True)
                 own = self.exchange.scatter(mixed.detach())
-                d_own = torch.empty_like(own)
+                d_own = hold_in_huge_pages(torch.empty_like(own))
             self._backward_of_write(stages["write"], streams, kept, own, d_own, d_source, d_target)
             if mixed is not None and d_own is not None:
                 own = None
@@ -165,7 +169,7 @@ class SublayerPass:
         return [gradient for stage in stages.values() for gradient in stage.summed()]
 
     def random_state(self) -> RandomState:
-        """Returns the state of the generators that dropout draws from."""
+        """Returns the state of PyTorch's generators, from which modules of users may draw, such as adapters."""
         on_device = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
         return torch.get_rng_state(), on_device
 
@@ -177,7 +181,9 @@ class SublayerPass:
 
     def _stages(self) -> dict[str, _Stage]:
         named = {"read": self.sublayer.read, "mix": self.sublayer.mix, "write": self.sublayer.write}
-        return {name: _Stage(module) for name, module in named.items() if module is not None}
+        _, dtype, enabled = self._autocast
+        product = dtype if enabled else None
+        return {name: _Stage(module, product) for name, module in named.items() if module is not None}
 
     def _replayed_autocast(self) -> AbstractContextManager[None]:
         kind, dtype, enabled = self._autocast
@@ -209,7 +215,7 @@ class SublayerPass:
 
     def _write_input(self, source: Tensor | None, mixed: Tensor | None, span: slice) -> Tensor:
         if mixed is not None:
-            return mixed[:, span].clone()
+            return mixed[:, span]
         assert source is not None
         return self.fixed.to_float(source[span], self.dtype)
 
@@ -226,7 +232,8 @@ class SublayerPass:
             if kept is not None:
                 kept.read.append((x, parts))
             if not whole:
-                whole = [part.new_empty(part.shape[0], source.shape[0], *part.shape[2:]) for part in parts]
+                shapes = [(part.shape[0], source.shape[0], *part.shape[2:]) for part in parts]
+                whole = [hold_in_huge_pages(part.new_empty(*shape)) for part, shape in zip(parts, shapes, strict=True)]
             for each, part in zip(whole, parts, strict=True):
                 each[:, span] = part.detach()
         whole = self.exchange.gather(whole)

@@ -147,7 +147,8 @@ class _MicroBatch:
 
     def _stack_backward(self) -> None:
         sizes, ledger = self.sizes, self.ledger
-        with ledger.held("stream_gradients", 2 * sizes.hidden_bytes):
+        # The gradient of the streams' sum becomes that of one of them.
+        with ledger.held("stream_gradients", sizes.hidden_bytes):
             for kind in reversed(sizes.kinds):
                 if sizes.reversible:
                     ledger.allocate("gradients", FULL_BYTES * sizes.feed_forward_weights.total)
@@ -189,7 +190,7 @@ class _MicroBatch:
 
     def _graphs(self, stage: StageMemory) -> int:
         """Returns the bytes of the stored graphs of all tiles, in proportion to the tokens."""
-        return stage.graph * self.sizes.tokens // self.sizes.tile_tokens
+        return (stage.graph - stage.casts) * self.sizes.tokens // self.sizes.tile_tokens + stage.casts
 
     def _stale(self, stage: StageMemory) -> int:
         """Returns the bytes that the previous tile leaves while the next one is computed."""

@@ -19,7 +19,7 @@ from revlm.runs.inventory import (
 from revlm.runs.journal import Journal
 from revlm.runs.machine import MemoryLimit, choose_device, memory_limit, memory_limit_bytes
 from revlm.runs.memory import MemoryMeter
-from revlm.runs.own import load_own_recipe, require_own
+from revlm.runs.own import load_own_recipe, require_own, trained_settings
 from revlm.runs.snapshot import memory_snapshot_on_failure
 from revlm.runs.start import Start, read_start
 from revlm.runs.trackers import Trackers, require_trackers
@@ -58,5 +58,6 @@ __all__ = [
     "require_trackers",
     "save_checkpoint",
     "step_of",
+    "trained_settings",
     "verify_checkpoint",
 ]

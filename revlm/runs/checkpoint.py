@@ -118,7 +118,7 @@ def load_checkpoint(path: str | PathLike[str], groups: Collection[str] | None = 
 
     with storage_errors(f"reading the checkpoint {path}"):
         with Folder(path, through_links=False) as folder:
-            manifest, state = read_manifest(folder), json.loads(folder.read(STATE))
+            manifest, state = read_manifest(folder), _object(folder.read(STATE), path / STATE)
         files = [path / name for name in names_of(manifest, groups) if name != STATE]
         try:
             tensors = {file.stem: load_file(file) for file in files}
@@ -127,17 +127,28 @@ def load_checkpoint(path: str | PathLike[str], groups: Collection[str] | None = 
     return Checkpoint(path, manifest["step"], tensors, state)
 
 
+def _object(content: bytes, path: Path) -> dict[str, Any]:
+    """Returns the JSON object in a file of a checkpoint, which may be forged although its digest is right."""
+    try:
+        values = json.loads(content)
+        if isinstance(values, dict):
+            return values
+    except (ValueError, RecursionError):
+        pass
+    raise StorageError(f"{path} is no JSON object: use another checkpoint")
+
+
 def _write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:
     from safetensors.torch import save_file
 
     try:
         save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, path)
     except SafetensorError as error:
-        raise _os_error(error, path) from error
+        raise os_error(error, path) from error
     sync_file(path)
 
 
-def _os_error(error: SafetensorError, path: Path) -> OSError:
+def os_error(error: SafetensorError, path: Path) -> OSError:
     """The system error behind a SafetensorError, which keeps only its text."""
     code = re.search(r"(?:os error|code:) (\d+)", str(error))
     return OSError(int(code[1]) if code else 0, str(error), str(path))

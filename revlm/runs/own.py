@@ -1,11 +1,16 @@
-"""Checks that a run folder's recipe and tokenizer are those that its checkpoints were trained with."""
+"""The settings that a checkpoint was trained with, and whether a run folder's recipe and tokenizer are those."""
 
+import functools
+import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import TypeAdapter
 
 from revlm.errors import StorageError
 from revlm.recipe import Recipe, load_recipe
 from revlm.recipe.section import Section
+from revlm.runs.checkpoint import Checkpoint
 from revlm.runs.folder import RunFolder
 from revlm.storage import Folder, is_sealed, storage_errors
 
@@ -18,6 +23,8 @@ _FREE = {
     "lr_scheduler": set[str](),
     "train": {"start_from", "device", "tile", "sequence_parallel", "on_nonfinite", "max_skipped"},
 }
+_FINGERPRINTS = ("corpus", "tokenizer")
+_REQUIRED = (*_FINGERPRINTS, "model.n_buckets", "model.n_rounds")
 
 
 def settings_of_recipe(recipe: Recipe) -> dict[str, Any]:
@@ -43,20 +50,49 @@ def load_own_recipe(folder: RunFolder) -> Recipe:
     return load_recipe(folder.recipe)
 
 
-def foreign_settings(recipe: Recipe, tokenizer_sha256: str, state: Mapping[str, Any]) -> list[str]:
-    """Returns a phrase for the tokenizer and each model key that differ from a checkpoint's state."""
-    settings = state.get("settings")
+def trained_settings(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Returns the settings that a checkpoint was trained with, by key, as JSON values.
+
+    Raises:
+        StorageError: it has none, or one of them is no value of its key.
+    """
+    settings = checkpoint.state.get("settings")
     if not isinstance(settings, dict):
-        return ["it has no settings"]
+        raise StorageError(f"{checkpoint.path} is not a checkpoint of a training run: use another one")
+    for key, kind in _kinds_of_settings().items():
+        try:
+            if key in settings or key in _REQUIRED:
+                kind.validate_json(json.dumps(settings.get(key)))
+        except (ValueError, RecursionError) as error:
+            raise StorageError(f"{checkpoint.path} was trained with no {key} that can be: use another one") from error
+    return settings
+
+
+@functools.cache
+def _kinds_of_settings() -> dict[str, TypeAdapter[Any]]:
+    """Returns what the settings may be, as the recipe declares it."""
+    kinds: dict[str, Any] = dict.fromkeys(_FINGERPRINTS, TypeAdapter(str))
+    for name in _FREE:
+        section = Recipe.model_fields[name].annotation
+        assert isinstance(section, type)
+        assert issubclass(section, Section)
+        for key, field in section.model_fields.items():
+            kind: Any = Annotated[(field.annotation, field, *field.metadata)]
+            kinds[f"{name}.{key}"] = TypeAdapter(kind)
+    return kinds
+
+
+def foreign_settings(recipe: Recipe, tokenizer_sha256: str, settings: Mapping[str, Any]) -> list[str]:
+    """Returns a phrase for the tokenizer and each model key that differ from a checkpoint's settings."""
     own = {key: value for key, value in settings_of_recipe(recipe).items() if key.startswith("model.") or key == "seed"}
     own["tokenizer"] = tokenizer_sha256
     return [f"another {key}" for key, value in own.items() if settings.get(key) != value]
 
 
-def require_own(folder: RunFolder, recipe: Recipe, tokenizer_sha256: str, step: int, state: Mapping[str, Any]) -> None:
+def require_own(folder: RunFolder, recipe: Recipe, tokenizer_sha256: str, checkpoint: Checkpoint) -> None:
     """Raises StorageError if a run's recipe or tokenizer is not the one that its checkpoint was trained with."""
-    if foreign := foreign_settings(recipe, tokenizer_sha256, state):
+    if foreign := foreign_settings(recipe, tokenizer_sha256, trained_settings(checkpoint)):
         raise StorageError(
-            f"recipe and tokenizer in {folder} are not those that its checkpoint of step {step} was trained with "
-            f"({', '.join(foreign)}): restore the run's own {folder.recipe.name} and tokenizer"
+            f"recipe and tokenizer in {folder} are not those that its checkpoint of step {checkpoint.step} was trained "
+            f"with ({', '.join(foreign)}): restore the run's own {folder.recipe.name} and tokenizer"
         )

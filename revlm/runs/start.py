@@ -13,7 +13,7 @@ from revlm.runs.checkpoint import load_checkpoint
 from revlm.runs.exported import is_exported, load_exported
 from revlm.runs.folder import RunFolder
 from revlm.runs.inventory import newest_checkpoint
-from revlm.runs.own import settings_of_section
+from revlm.runs.own import settings_of_section, trained_settings
 from revlm.storage import digest_of_json
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def require_another_run(recipe: Recipe) -> None:
 def _exported(path: Path) -> Start:
     exported, weights = load_exported(path)
     settings = settings_of_section("model", exported.model)
-    return Start(path, exported.step, weights, settings, exported.tokenizer_sha256, path)
+    return Start(path, exported.step, _with_embedding(weights, path), settings, exported.tokenizer_sha256, path)
 
 
 def _newest(path: Path, message: Callable[[str], object]) -> Path:
@@ -113,9 +113,14 @@ def _newest(path: Path, message: Callable[[str], object]) -> Path:
 
 def _of_checkpoint(path: Path) -> Start:
     checkpoint = load_checkpoint(path, groups=["model"])
-    settings, weights = checkpoint.state.get("settings"), checkpoint.tensors["model"]
-    if not isinstance(settings, dict) or "tokenizer" not in settings or _EMBEDDING not in weights:
-        raise StorageError(f"{path} is not a checkpoint of a model: set train.start_from to a run")
+    settings, weights = trained_settings(checkpoint), _with_embedding(checkpoint.tensors["model"], path)
     place = path.absolute()
     of_run = place.parent.parent if place.parent.name == CHECKPOINTS else place
     return Start(path, checkpoint.step, weights, settings, settings["tokenizer"], of_run)
+
+
+def _with_embedding(weights: "Mapping[str, Tensor]", path: Path) -> "Mapping[str, Tensor]":
+    """Returns the weights; raises StorageError if they have no embedding of a vocabulary."""
+    if _EMBEDDING not in weights or weights[_EMBEDDING].dim() != 2:
+        raise StorageError(f"{path} holds no weights of a model: set train.start_from to a run")
+    return weights

@@ -23,6 +23,7 @@ from revlm.errors import StorageError
 _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # O_NONBLOCK: opening a FIFO does not wait
 _STAGING_NAME = re.compile(r"\.(.+)\.[0-9a-f]{16}\.staging", re.DOTALL)
 _CHUNK_BYTES = 1 << 20
+_READ_BYTES = 256 << 20  # of a file that is held in memory; those of revlm are a few megabytes at most
 
 
 class Folder:
@@ -90,9 +91,12 @@ class Folder:
         return descriptor
 
     def read(self, name: str) -> bytes:
-        """The content of a file."""
+        """The content of a file; raises StorageError for one that is far larger than those of revlm."""
         with os.fdopen(self.open(name), "rb") as file:
-            return file.read()
+            content = file.read(_READ_BYTES + 1)
+        if len(content) > _READ_BYTES:
+            raise StorageError(f"{self.path / name} is larger than {_READ_BYTES:,} bytes: restore it from a copy")
+        return content
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """The content of a file, in pieces of at most a megabyte."""

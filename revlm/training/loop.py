@@ -27,6 +27,7 @@ from revlm.runs import (
     require_trackers,
     save_checkpoint,
     step_of,
+    trained_settings,
 )
 from revlm.storage import FolderLock
 from revlm.training.checkpoint_schedule import CheckpointSchedule
@@ -150,7 +151,7 @@ def _resume(trainer: Trainer, folder: RunFolder, message: Message, allow_change:
     changed = ranks.run_on_all(lambda: trainer.load(checkpoint, allow_change=allow_change))
     ranks.run_on_rank0(lambda: end_save(folder, trainer.step, options.keep_last, options.keep_every))
     message(_resume_message(trainer, folder))
-    before = Schedule.of_settings(checkpoint.state["settings"])
+    before = Schedule.of_settings(trained_settings(checkpoint))
     if before is not None and (notice := jump_notice(before, Schedule.of(trainer.recipe), trainer.step)):
         message(notice)
     if changed:

@@ -6,10 +6,8 @@ JSON to standard output. With `train.sequence_parallel` there are so many proces
 
 import json
 import os
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -18,7 +16,7 @@ import torch
 from revlm.corpus import Example
 from revlm.errors import ResourceError, UsageError
 from revlm.imports import python_module
-from revlm.launch import launch_of
+from revlm.launch import launch_of, local_ranks
 from revlm.model import RevLM, resolve_model, tile_tokens
 from revlm.ops.heap import keep_large_blocks_apart, return_freed_memory
 from revlm.recipe import Recipe
@@ -44,7 +42,7 @@ def measure_step(recipe: Recipe, vocab_size: int) -> dict[str, int]:
     """
     ranks = recipe.train.sequence_parallel
     command, started = python_module("revlm.training.measurement", vocab_size), list[subprocess.Popen[str]]()
-    for environment in [os.environ] if ranks == 1 else _environments(ranks):
+    for environment in local_ranks(ranks):
         started.append(
             subprocess.Popen(
                 command,
@@ -67,17 +65,6 @@ def measure_step(recipe: Recipe, vocab_size: int) -> dict[str, int]:
     return measured
 
 
-def _environments(ranks: int) -> Iterator[dict[str, str]]:
-    """Yields the environment of each of several ranks on this machine."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = {"WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    for rank in range(ranks):
-        variables = common | {"RANK": rank, "LOCAL_RANK": rank}
-        yield os.environ | {name: str(value) for name, value in variables.items()}
-
-
 def _measure_here(recipe: Recipe, vocab_size: int) -> dict[str, int] | None:
     with join_ranks(launch_of(os.environ), recipe.train.sequence_parallel) as ranks:
         return _measure_on(ranks, recipe, vocab_size)
@@ -98,7 +85,7 @@ def _measure_on(ranks: Ranks, recipe: Recipe, vocab_size: int) -> dict[str, int]
     largest = dict.fromkeys(PHASES, 0)
     for step in range(STEPS):
         meter.start_step()
-        sampled = [_random_example(tokens, vocab_size, step * examples + number) for number in range(examples)]
+        sampled = [random_example(tokens, vocab_size, step * examples + number) for number in range(examples)]
         train_step.update(sampled, step * examples, Totals.of(sampled, ranks), recipe.optimizer.lr)
         return_freed_memory()
         if step > 0:
@@ -109,7 +96,7 @@ def _measure_on(ranks: Ranks, recipe: Recipe, vocab_size: int) -> dict[str, int]
     return {phase: max(each[phase] for each in of_ranks) for phase in PHASES}
 
 
-def _random_example(tokens: int, vocab_size: int, seed: int) -> Example:
+def random_example(tokens: int, vocab_size: int, seed: int) -> Example:
     """An example that is the same on every rank."""
     generator = torch.Generator().manual_seed(seed)
     inputs, targets = torch.randint(0, vocab_size, (2, tokens), dtype=torch.int32, generator=generator).numpy()

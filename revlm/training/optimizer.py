@@ -12,11 +12,16 @@ import torch._dynamo  # optimizers import it when created: imported here, it doe
 from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 
+from revlm.errors import StorageError
 from revlm.model import RevLM
 from revlm.recipe import Recipe
 from revlm.training.ranks import Ranks
 
 _MUON_MOMENTUM = 0.95
+# What the optimizers keep of a parameter.
+_STEP = "step"
+_ADAMW, _MUON = (_STEP, "exp_avg", "exp_avg_sq"), ("momentum_buffer",)
+_KEYS = (*_ADAMW, *_MUON)
 
 
 def make_optimizer(model: RevLM, recipe: Recipe, ranks: Ranks) -> Optimizer:
@@ -44,7 +49,12 @@ def optimizer_state(optimizer: Optimizer, model: nn.Module, ranks: Ranks) -> dic
 
 
 def restore_optimizer(optimizer: Optimizer, model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Restores what `optimizer_state` returned; a sharded optimizer takes its own part of it."""
+    """Restores what `optimizer_state` returned; a sharded optimizer takes its own part of it.
+
+    Raises:
+        StorageError: it is not such a state: fused kernels read beyond the end of a tensor that is too small.
+    """
+    _require_fit(model, state)
     own = _own(optimizer)
     parameters = {parameter for group in own.param_groups for parameter in group["params"]}
     for name, parameter in model.named_parameters():
@@ -54,6 +64,21 @@ def restore_optimizer(optimizer: Optimizer, model: nn.Module, state: Mapping[str
                 for key, value in state.items()
                 if key.rpartition(".")[0] == name
             }
+
+
+def _require_fit(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    parameters, found = dict(model.named_parameters()), set()
+    for name, value in state.items():
+        of, _, key = name.rpartition(".")
+        shape = torch.Size() if key == _STEP else parameters[of].shape if of in parameters else None
+        if key in _KEYS and value.shape == shape and value.dtype == torch.float32:
+            found.add((of, key))
+    whole = {(of, key) for of, _ in found for key in (_MUON if (of, *_MUON) in found else _ADAMW)}
+    if len(found) != len(state) or found != whole:
+        raise StorageError(
+            "the optimizer's state in the checkpoint does not fit the weights: restore the checkpoint, or resume from "
+            "another one"
+        )
 
 
 def _own(optimizer: Optimizer) -> Optimizer:

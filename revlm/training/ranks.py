@@ -40,8 +40,11 @@ class Ranks:
         data_rank, data_size: the number of these ranks' group, and the number of groups; each has examples of its own.
     """
 
-    def __init__(self, launch: Launch = ALONE, sequence: SequenceGroup = SINGLE) -> None:
+    def __init__(self, launch: Launch = ALONE) -> None:
         self.launch, self.rank, self.world_size = launch, launch.rank, launch.world_size
+        self._set_sequence(SINGLE)
+
+    def _set_sequence(self, sequence: SequenceGroup) -> None:
         self.sequence = sequence
         self.data_rank, self.data_size = self.rank // sequence.size, self.world_size // sequence.size
 

@@ -16,7 +16,7 @@ from revlm.model import resolve_model
 from revlm.model.precision import multiplies_bf16
 from revlm.recipe import Data, Recipe, Stream, Train, load_recipe
 from revlm.recipe import Model as ModelRecipe
-from revlm.runs import RunFolder, Start, list_checkpoints, load_checkpoint, read_start
+from revlm.runs import RunFolder, Start, list_checkpoints, load_checkpoint, read_start, trained_settings
 from revlm.runs.start import require_another_run
 from revlm.training.ranks import Ranks
 from revlm.training.settings import require_same_on_ranks
@@ -51,8 +51,7 @@ def _stored_settings(run: Path) -> dict[str, Any]:
     """The settings in the newest checkpoint whose state is undamaged; empty if there is none."""
     for path in reversed(list_checkpoints(run)):
         with suppress(StorageError):  # newest_checkpoint reports it
-            settings: dict[str, Any] = load_checkpoint(path, groups=()).state["settings"]
-            return settings
+            return trained_settings(load_checkpoint(path, groups=()))
     return {}
 
 

@@ -17,7 +17,7 @@ from revlm.model.precision import autocast
 from revlm.model.utilization import peak_flops_per_second
 from revlm.ops.heap import return_freed_memory
 from revlm.recipe import Recipe
-from revlm.runs import Checkpoint, MemoryMeter, Start
+from revlm.runs import Checkpoint, MemoryMeter, Start, trained_settings
 from revlm.training.nonfinite import NonFinite, require_skippable
 from revlm.training.optimizer import (
     make_optimizer,
@@ -159,20 +159,26 @@ class Trainer:
         Raises:
             StorageError: a setting has changed without `allow_change`, or the weights no longer fit the model.
         """
-        changed = changes(checkpoint.state["settings"], self._settings)
+        changed = changes(trained_settings(checkpoint), self._settings)
         phrases = {key: f"{key}: {change}" for key, change in changed.items()}
         self._require_compatible(checkpoint, [phrases[key] for key in changed if key != OPERATIONS], allow_change)
         self.model.load_state_dict(checkpoint.tensors["model"])
         restore_optimizer(self.optimizer, self.model, checkpoint.tensors["optimizer"])
         self.examples.close()
-        place = None if any(map(decides_examples, changed)) else checkpoint.state["corpus"]
+        place = None if any(map(decides_examples, changed)) else _place_of(checkpoint)
         self.examples = self._loader(place, checkpoint.step)
-        counters = checkpoint.state.get("counters", {})  # older checkpoints had none, and had skipped nothing
-        self.trained_tokens, self.skipped_steps = counters.get("trained_tokens", 0), counters.get("skipped_steps", 0)
+        self.trained_tokens, self.skipped_steps = (
+            _count(checkpoint, name) for name in ("trained_tokens", "skipped_steps")
+        )
         random = checkpoint.tensors["random"]
-        torch.set_rng_state(random["cpu"])
-        if self.device.type == "cuda" and "cuda" in random:
-            torch.cuda.set_rng_state(random["cuda"], self.device)
+        try:
+            torch.set_rng_state(random["cpu"])
+            if self.device.type == "cuda" and "cuda" in random:
+                torch.cuda.set_rng_state(random["cuda"], self.device)
+        except (KeyError, RuntimeError, TypeError) as error:
+            raise StorageError(
+                f"{checkpoint.path} holds no state of random numbers: resume from another one"
+            ) from error
         self.step, self.started_from = checkpoint.step, checkpoint.state.get("started_from")
         self._record_state()
         return list(phrases.values())
@@ -202,7 +208,7 @@ class Trainer:
         listed = "; ".join(changed)
         old, new = checkpoint.tensors["model"], self.model.state_dict()
         fit = {name: tensor.shape for name, tensor in old.items()} == {name: each.shape for name, each in new.items()}
-        if not fit or not hashes_alike(checkpoint.state["settings"], self._settings):
+        if not fit or not hashes_alike(trained_settings(checkpoint), self._settings):
             raise StorageError(
                 f"the weights of {checkpoint.path} no longer fit the model ({listed}): restore the old values of model "
                 "and tokenizer, or give another output_dir for a new run"
@@ -239,3 +245,20 @@ class Trainer:
         self._random = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             self._random["cuda"] = torch.cuda.get_rng_state(self.device)
+
+
+def _count(checkpoint: Checkpoint, name: str) -> int:
+    """Returns one of a checkpoint's counters."""
+    counters = checkpoint.state.get("counters")
+    count = counters.get(name) if isinstance(counters, dict) else None
+    if type(count) is not int or not 0 <= count < 1 << 63:
+        raise StorageError(f"{checkpoint.path} has no count of {name} that can be: resume from another one")
+    return count
+
+
+def _place_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Returns a checkpoint's position in the corpus; its own keys are the loader's to check."""
+    place = checkpoint.state.get("corpus")
+    if not isinstance(place, dict):
+        raise StorageError(f"{checkpoint.path} has no position in the corpus: resume from another one")
+    return place

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from signal import SIG_DFL, SIGHUP
+from signal import signal as set_signal
 from typing import Any
 
 from revlm.corpus.store import spool
@@ -69,6 +71,7 @@ def _run(folder: Path, arguments: list[str], point: int | None, signal: Mapping[
     """What is known of a run of the command line that came to its end."""
     spool.COMMIT_BYTES = 1  # tokenizing writes every document down by itself
     kill = None if point is None else KillAt(point)
+    set_signal(SIGHUP, SIG_DFL)  # ignored where `nohup` started the tests
     sent = SignalAt(**signal) if signal else None
     began = time.monotonic()
     code = command(folder, *arguments)

@@ -13,8 +13,9 @@ import pytest
 
 from revlm.runs import list_checkpoints
 from tests.faults.forks import Copies
-from tests.faults.test_faults_of_ranks import QUICK, run, said
+from tests.faults.test_faults_of_ranks import QUICK, run, said, start
 from tests.faults.training import assert_undisturbed, outcome, write_recipe
+from tests.several import ends_of_ranks
 
 SHARED = (QUICK, "train.sequence_parallel=2", "evaluate.every=0")
 SECONDS = 60.0
@@ -69,11 +70,11 @@ def stop() -> None:
 
 def impatient(act: Callable[[], None] = lambda: None) -> None:
     """Waits seconds instead of most of a minute."""
-    from revlm.training import process_group
+    from revlm.training import waiting
 
-    process_group._SILENT_SECONDS = 6.0
-    process_group._EXCHANGE_SECONDS = 4.0
-    process_group._EXCHANGE_PER_COMPUTATION = 0
+    waiting._SILENT_SECONDS = 6.0
+    waiting._EXCHANGE_SECONDS = 4.0
+    waiting._EXCHANGE_PER_COMPUTATION = 0
     act()
 
 
@@ -96,7 +97,8 @@ def test_an_error_inside_a_pass_ends_both_and_is_said_once(
     assert time.monotonic() - start < SECONDS
 
 
-@pytest.mark.parametrize("place", ["forward", pytest.param("backward", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["forward", "backward"])
 def test_a_kill_inside_a_pass_is_noticed_and_the_same_command_goes_on(
     copies: Copies, expected: dict[str, Any], place: str
 ) -> None:
@@ -149,9 +151,9 @@ def test_a_rank_that_is_far_behind_or_hangs_is_named(copies: Copies, act: Callab
 def wait_for_ever(before: Callable[[], None]) -> None:
     """Waits for a rank that is slow: only whether it reports counts."""
     before()
-    from revlm.training import process_group
+    from revlm.training import waiting
 
-    process_group._EXCHANGE_SECONDS = 1000.0
+    waiting._EXCHANGE_SECONDS = 1000.0
 
 
 @pytest.mark.slow
@@ -159,6 +161,13 @@ def test_four_ranks_end_where_one_of_a_group_fails(copies: Copies) -> None:
     ended = run(copies.make("four"), *SHARED, ranks=4, rank=2, before=partial(at, "forward", 3, fail))
     assert [each.code for each in ended] == [1] * 4, ended
     assert said(ended) == [line for line in said(ended) if line.startswith("revlm: rank 2: unexpected ValueError")]
+
+
+def test_ranks_that_want_groups_of_other_sizes_are_refused_once(copies: Copies) -> None:
+    here = copies.make("sizes")
+    ended = ends_of_ranks(2, start, [(here, (f"train.sequence_parallel={rank + 1}",), None) for rank in range(2)])
+    assert [each.code or each.value for each in ended] == [2, 2]
+    assert said(ended) == ["revlm: the ranks differ in train.sequence_parallel (1, 2): give every rank the same recipe"]
 
 
 def test_groups_that_do_not_fit_are_refused_once(copies: Copies) -> None:

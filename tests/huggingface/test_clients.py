@@ -7,6 +7,8 @@ import torch
 
 from revlm.generation import load_model
 from revlm.huggingface import RevlmForCausalLM, RevlmTokenizer
+from tests.huggingface.conftest import LAYERS
+from tests.tiny_run import write_run
 
 TEXTS = ["the old clerk walked slowly home", "a frozen river at night", "along the river"] * 8
 
@@ -49,6 +51,11 @@ def test_trainer_fine_tunes_and_revlm_opens_the_result(
     assert losses[-1] < losses[0] - 0.5
     opened = load_model(tmp_path).model.state_dict()
     assert all(torch.equal(value, opened[name]) for name, value in model.model.state_dict().items())
+    going_on = write_run(
+        tmp_path / "going-on", *LAYERS, f"train.start_from={tmp_path}", "optimizer.lr=1e-8", "train.max_steps=1"
+    )
+    learned = load_model(going_on).model.state_dict()
+    assert all(torch.allclose(value, opened[name], atol=1e-6) for name, value in learned.items())
 
 
 def test_lora_learns_on_every_linear_map(exported: Path, tokenizer: RevlmTokenizer, tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
@@ -16,6 +18,7 @@ from revlm.huggingface.card import model_card
 from revlm.model import RevLM
 from revlm.model.kinds.lsh import HashAttention
 from revlm.runs import is_exported
+from revlm.storage import digest_of_json
 from tests.tiny_run import write_run
 
 IDS = torch.tensor([[256, *b"The old clerk walked"]])
@@ -25,6 +28,51 @@ IDS = torch.tensor([[256, *b"The old clerk walked"]])
 def copy(exported: Path, tmp_path: Path) -> Path:
     """An exported folder that a test may damage."""
     return shutil.copytree(exported, tmp_path / "copy")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        *({"precision": "x"}, {"seed": -1}, {"seq_len": 10**30}, {"vocab_size": 10**30}, {"vocab_size": 300}),
+        *({"model": {"d_model": 1 << 16}}, {"model": {"d_ff": 1 << 20}}, {"model": {"n_layers": 1 << 20}}),
+    ],
+    ids=str,
+)
+def test_forged_values(copy: Path, values: dict[str, Any]) -> None:
+    """Although their digest is right; a model of any size takes no memory before its weights are found to be others."""
+    config = json.loads((copy / "config.json").read_text())
+    section = config["revlm"] | values | {"model": config["revlm"]["model"] | values.get("model", {})}
+    del section["sha256"]
+    digest = digest_of_json(json.loads(json.dumps(section, sort_keys=True)))
+    (copy / "config.json").write_text(json.dumps(config | {"revlm": section | {"sha256": digest}}))
+    with pytest.raises(StorageError, match=r"^(?!.* changed since).* export (it|the checkpoint) again"):
+        load_model(copy, "cpu")
+
+
+def test_values_that_no_digest_has(copy: Path) -> None:
+    (copy / "config.json").write_text('{"revlm": {"sha256": "0", "step": NaN}}')
+    with pytest.raises(StorageError, match="changed since it was written"):
+        load_model(copy, "cpu")
+
+
+def test_a_full_disk_and_a_kill_leave_nothing(
+    trained: TrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, foreign = tmp_path / f".new.{'0' * 16}.staging", tmp_path / f".new.{'1' * 16}.staging"
+    for folder in (own, foreign):
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"")
+    (foreign / "mine.txt").write_text("")
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RevlmForCausalLM, "save_pretrained", fail)
+        with pytest.raises(StorageError, match=r"disk full while writing .*new"):
+            export_model(trained, "runs/x", tmp_path / "new", "unknown")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [foreign.name]
+    assert [path.name for path in foreign.iterdir()] == ["mine.txt"]
 
 
 @torch.no_grad()

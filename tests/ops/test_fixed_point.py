@@ -53,6 +53,8 @@ def test_compiled_or_not_the_streams_are_the_same(size: int, dtype: torch.dtype)
     for each, stream in zip(fixed, streams, strict=True):
         each.subtract_(stream, second)
     assert torch.equal(*streams)
+    for kind in (torch.float32, torch.float64, torch.bfloat16):
+        assert torch.equal(*(each.to_float(stream, kind) for each, stream in zip(fixed, streams, strict=True)))
     fixed[0].subtract_(streams[0], first)
     assert torch.equal(streams[0], torch.arange(size, dtype=torch.int32) - size // 2)
 

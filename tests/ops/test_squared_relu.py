@@ -1,5 +1,8 @@
+import pytest
 import torch
 
+from revlm.ops import backends
+from revlm.ops.compiled import library
 from revlm.ops.squared_relu import squared_relu
 
 
@@ -15,3 +18,23 @@ def test_without_gradients_it_is_the_same_bits_and_leaves_its_input() -> None:
     with torch.no_grad():
         assert torch.equal(squared_relu(x), expected)
     assert torch.equal(x, before)
+
+
+@pytest.mark.skipif(not library.is_available(), reason="there is no C++ compiler")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(0, 3), (1, 1), (7, 33), (1100, 1024)])
+def test_compiled_it_is_the_same_bits(shape: tuple[int, int], dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, d_out = (torch.randn(shape, generator=generator).to(dtype) for _ in range(2))
+    x.view(-1)[:1] = torch.nan
+
+    def found(backend: str, d_out: torch.Tensor) -> list[torch.Tensor]:
+        given = x.clone().requires_grad_()
+        with backends.using(backend):
+            out = squared_relu(given)
+        return [out.detach(), *torch.autograd.grad(out, given, d_out)]
+
+    for gradient in (d_out, d_out.T.contiguous().T):
+        for one, other in zip(found("pytorch", gradient), found("compiled", gradient), strict=True):
+            assert torch.equal(one.isnan(), other.isnan())
+            assert torch.equal(one.nan_to_num(), other.nan_to_num())

@@ -44,6 +44,18 @@ def test_a_job_that_is_signalled_ends_with_the_weights_of_an_undisturbed_run(clu
     assert_undisturbed(outcome(cluster.folder), outcome(undisturbed), said)
 
 
+@pytest.mark.slow
+def test_the_tasks_of_a_job_share_each_example(cluster: Cluster, tmp_path: Path) -> None:
+    undisturbed = write_recipe(tmp_path / "undisturbed")
+    train = ("train", "recipe.yaml", "train.sequence_parallel=2")
+    ended = ends_of_ranks(2, command, [(undisturbed, *train)] * 2)
+    assert [each.value for each in ended] == [0, 0], ended
+    fill(cluster.folder)
+    job = cluster.submit("--ntasks=2", TRAIN, *train[1:])
+    assert cluster.ended(job)["JobState"] == "COMPLETED", log(cluster, job)
+    assert_undisturbed(outcome(cluster.folder), outcome(undisturbed), log(cluster, job))
+
+
 @pytest.mark.parametrize(
     ("exit_code", "tries", "starts"), [pytest.param(75, "2", 2, marks=pytest.mark.slow), (5, "9", 1)]
 )

@@ -97,3 +97,13 @@ def test_what_a_killed_write_left_goes_with_the_next_and_what_is_foreign_or_in_w
     with Folder(tmp_path) as folder:
         folder.remove_unfinished()
         assert folder.names() == [".file.12.staging", ".staging-file", "file"]
+
+
+def test_an_endless_file_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("revlm.storage.folder._READ_BYTES", 1000)
+    write_file(tmp_path / "state.json", b" " * 1001)
+    with Folder(tmp_path) as folder, pytest.raises(StorageError, match=r"state.json is larger than 1,000 bytes"):
+        folder.read("state.json")
+    replace_file(tmp_path / "state.json", b" " * 1000)
+    with Folder(tmp_path) as folder:
+        assert len(folder.read("state.json")) == 1000

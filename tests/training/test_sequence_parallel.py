@@ -112,6 +112,7 @@ def test_a_run_that_goes_on_gives_the_same_bits(folder: Path) -> None:
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 
+@pytest.mark.slow
 def test_evaluation_and_examples_of_fewer_tokens_than_ranks(folder: Path) -> None:
     """Documents that are shorter than the ranks are many belong to the first of them."""
     short = folder / "short"
@@ -128,3 +129,15 @@ def test_evaluation_and_examples_of_fewer_tokens_than_ranks(folder: Path) -> Non
         [(records, _), *_] = on_ranks(ranks, trained, shared_recipe(short / f"run {ranks}", ranks, *options))
         losses.append([record["loss"] for record in records])
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_ranks_start_from_the_weights_of_another_run(folder: Path) -> None:
+    options = ("train.max_steps=1", "evaluate.every=0")
+    on_ranks(1, trained, shared_recipe(folder / "before", 1, *options))
+    losses = []
+    for ranks in (1, 2):
+        recipe = shared_recipe(folder / f"from {ranks}", ranks, f"train.start_from={folder / 'before'}", *options)
+        [(records, _), *_] = on_ranks(ranks, trained, recipe)
+        losses.append(records[0]["loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)

@@ -36,8 +36,11 @@ def memory(sizes: LayerSizes, matrices: int) -> StageMemory:
     return stage_memory(
         sizes,
         matrices=matrices,
-        # Squaring holds three [tile, d_ff] tensors.
-        forward=max(4 * d + 3 * p * f, adding_bytes(sizes, 4 * d + (1 + sizes.dropout) * p * d + kept)),
+        # Squaring holds two [tile, d_ff] tensors; PyTorch's operations hold another one.
+        forward=max(
+            4 * d + (2 if sizes.compiled else 3) * p * f,
+            adding_bytes(sizes, 4 * d + (1 + sizes.dropout) * p * d + kept),
+        ),
         left=(4 + p) * d,
         # The stream, the normed stream, two [tile, d_ff] tensors, the increment.
         graph=4 * d + p * d + 2 * p * f + p * d + kept,

@@ -123,13 +123,13 @@ def memory_of_reading(sizes: LayerSizes, matrices: int) -> StageMemory:
 def memory_of_writing(sizes: LayerSizes, matrices: int) -> StageMemory:
     """Returns the bytes of a tile of `WriteHeads`; `matrices` is the number of weights of its matrices."""
     d, p = sizes.d_model, sizes.product_bytes
-    # The heads, the joined heads, the increment, and one byte for whether each number stays.
-    graph = 3 * p * d + (d if sizes.dropout else 0)
+    # The joined heads, the increment, and one byte for whether each number stays.
+    graph = 2 * p * d + (d if sizes.dropout else 0)
     return stage_memory(
         sizes,
         matrices=matrices,
         forward=adding_bytes(sizes, graph + sizes.dropout * p * d),
-        left=2 * p * d,
+        left=p * d,
         graph=graph,
         backward=2 * p * d,
     )

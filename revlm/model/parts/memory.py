@@ -95,14 +95,16 @@ class StageMemory(NamedTuple):
     """Bytes of one tile of a token-wise stage.
 
     `forward` is the peak without a graph, `left` what variables still hold after the tiles, `graph` what a graph keeps,
-    including its results, and `backward` the peak besides the graph during differentiation. Of graph and backward
-    together, `of_weights` is the part of casts and gradients of weights, `wide` that of [tile, d_ff] tensors.
+    including its results, and `backward` the peak besides the graph during differentiation. Of the graph, `casts` is
+    the part of cast weights, which all tiles share; of graph and backward together, `of_weights` is that of casts and
+    gradients of weights, `wide` that of [tile, d_ff] tensors.
     """
 
     forward: int
     left: int
     graph: int
     backward: int
+    casts: int
     of_weights: int
     wide: int = 0
 
@@ -172,6 +174,7 @@ def stage_memory(
         left=tile * left,
         graph=tile * graph + casts,
         backward=tile * backward + gradients,
+        casts=casts,
         of_weights=casts + gradients,
         wide=tile * wide,
     )

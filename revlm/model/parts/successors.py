@@ -3,9 +3,12 @@
 Hash layers and exact attention share them, so that they differ only in which keys a query finds.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from revlm.model.parts.cache import Cache
 from revlm.model.parts.context import Context
@@ -37,10 +40,10 @@ class ReadKeysValues(Read):
 
     def forward(self, x: Float[Tensor, "longer_tile d_model"], context: Context, span: slice) -> tuple[Tensor, Tensor]:
         """Returns k, v [heads, tile, head_dim]."""
-        length, normed = span.stop - span.start, self.norm(x)
-        k, v = self.own(normed[:length])
+        own, following = _OwnAndFollowing.apply(self.norm(x), span.stop - span.start)
+        k, v = self.own(own)
         if self.successor is not None:
-            v = self.with_successors(v, self._following(normed, context, span))
+            v = self.with_successors(v, self._following(following, context, span))
         return unit_heads(k, self.n_heads, v.dtype), split_heads(v, self.n_heads)
 
     def own(self, normed: Float[Tensor, "tile d_model"]) -> tuple[Tensor, Tensor]:
@@ -60,15 +63,32 @@ class ReadKeysValues(Read):
 
     @staticmethod
     def _following(
-        normed: Float[Tensor, "longer_tile d_model"], context: Context, span: slice
+        following: Float[Tensor, "tile_or_less d_model"], context: Context, span: slice
     ) -> Float[Tensor, "tile d_model"]:
         """Returns the token after each one, zero after the last one of a document."""
-        following = normed[1:]
         if not context.ends_within(span):
             return following
         document_ids = context.document_ids[span.start : span.stop + 1]
         continues = (document_ids[1:] == document_ids[:-1])[:, None]
         return nn.functional.pad(following * continues, (0, 0, 0, span.stop - span.start - len(following)))
+
+
+class _OwnAndFollowing(torch.autograd.Function):
+    """The first `length` rows and those from the second on, whose gradients are added in one pass without padding."""
+
+    @staticmethod
+    def forward(ctx: Any, normed: Tensor, length: int) -> tuple[Tensor, Tensor]:
+        ctx.rows, ctx.length = len(normed), length
+        return normed[:length], normed[1:]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_own: Tensor, d_following: Tensor) -> tuple[Tensor, None]:
+        d_normed = d_own.new_empty(ctx.rows, *d_own.shape[1:])
+        d_normed[: ctx.length] = d_own
+        d_normed[ctx.length :] = 0
+        d_normed[1:] += d_following
+        return d_normed, None
 
 
 class SuccessorCache(Cache):

@@ -270,11 +270,11 @@ class Backward {
             if (place < segment.start) {
                 Real* const boundary = boundary_row(segment, place);
                 for (long d = 0; d < head_dim_; ++d) boundary[d] = keys.d_k[at + d] * scale;
-                std::copy_n(&keys.d_v[at], head_dim_, boundary + head_dim_);
+                std::copy_n(keys.d_v + at, head_dim_, boundary + head_dim_);
             } else if (packed) {
                 const int64_t token = scene.token()[place];
-                join(sum_k[token], &keys.d_k[at], scale);
-                join(sum_v[token], &keys.d_v[at]);
+                join(sum_k[token], keys.d_k + at, scale);
+                join(sum_v[token], keys.d_v + at);
             }
         }
         space.retired = std::max(space.retired, until);

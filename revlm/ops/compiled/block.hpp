@@ -173,10 +173,10 @@ class Block {
     // Which queries of a vector see a key in this round but in no earlier one, as a function of the key.
     ALWAYS_INLINE auto visibility(long vector) const {
         // Copies, since the compiler reloads members after every store.
-        return [lowest = &lowest_[vector * n], width = &width_[vector * n], at = &keys.at[0], stride = stride,
-                capacity = keys.capacity, last = round_](long key) -> Mask<Real> {
+        return [lowest = &lowest_[vector * n], width = &width_[vector * n], at = keys.at, stride = stride,
+                room = keys.room, last = round_](long key) -> Mask<Real> {
             const auto in_window = [&](long round) {
-                const auto place = typename Simd<Real>::Unsigned(at[round * capacity + key]);
+                const auto place = typename Simd<Real>::Unsigned(at[round * room + key]);
                 return is_less(Unsigneds<Real>(place - load<Unsigneds<Real>>(lowest + round * stride)),
                                load<Unsigneds<Real>>(width + round * stride));
             };

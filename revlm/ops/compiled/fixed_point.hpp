@@ -1,4 +1,5 @@
-// Adds increments, rounded to the grid, to an integer stream, and tracks the largest magnitudes of both.
+// Adds increments, rounded to the grid, to an integer stream, and tracks the largest magnitudes of both; returns streams
+// as floating-point numbers.
 #pragma once
 
 #include <cmath>
@@ -62,4 +63,36 @@ class AddToStream {
     const Addition& problem_;
     const float factor_;
     std::mutex watching_;
+};
+
+// The fields are those of `Conversion` in `structures.py`, in the same order.
+struct Conversion {
+    int64_t elements, threads;
+    const int32_t* stream;
+    float* out;
+    double step;  // of the grid
+};
+
+// out = stream * step
+class StreamAsFloat {
+    // Starting a thread takes as long as processing this many elements.
+    static constexpr long elements_of_task = 1 << 20;
+
+   public:
+    explicit StreamAsFloat(const Conversion& problem) : problem_(problem) {}
+
+    void run() {
+        const long elements = problem_.elements;
+        parallel(problem_.threads, (elements + elements_of_task - 1) / elements_of_task, [&](long, long task) {
+            const long start = task * elements_of_task, size = std::min(elements_of_task, elements - start);
+            convert(problem_.stream + start, size, float(problem_.step), problem_.out + start);
+        });
+    }
+
+   private:
+    static void convert(const int32_t* __restrict stream, long size, float step, float* __restrict out) {
+        for (long i = 0; i < size; ++i) out[i] = float(stream[i]) * step;
+    }
+
+    const Conversion& problem_;
 };

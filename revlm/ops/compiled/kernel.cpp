@@ -10,6 +10,7 @@
 #include "hashing.hpp"
 #include "normalization.hpp"
 #include "one_token.hpp"
+#include "squared_relu.hpp"
 
 namespace {
 
@@ -49,6 +50,7 @@ int64_t size_of(const char* name) {
         {"Hash", sizeof(Hash)},           {"Normalization", sizeof(Normalization)},
         {"Addition", sizeof(Addition)},   {"CrossEntropy", sizeof(CrossEntropy)},
         {"HashToken", sizeof(HashToken)}, {"LocalToken", sizeof(LocalToken)},
+        {"Conversion", sizeof(Conversion)}, {"SquaredReLU", sizeof(SquaredReLU)},
     };
     const auto found = sizes.find(name);
     return found == sizes.end() ? 0 : found->second;
@@ -81,4 +83,8 @@ int cross_entropy_bfloat16(const CrossEntropy* problem) { return run<SoftmaxGrad
 
 int add_to_stream_float32(const Addition* problem) { return run<AddToStream<float>>(problem); }
 int add_to_stream_bfloat16(const Addition* problem) { return run<AddToStream<BFloat16>>(problem); }
+int stream_as_float32(const Conversion* problem) { return run<StreamAsFloat>(problem); }
+
+int squared_relu_float32(const SquaredReLU* problem) { return run<Squaring<float>>(problem); }
+int squared_relu_bfloat16(const SquaredReLU* problem) { return run<Squaring<BFloat16>>(problem); }
 }

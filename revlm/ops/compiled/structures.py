@@ -93,6 +93,18 @@ class Addition(ctypes.Structure):
     ]
 
 
+class Conversion(ctypes.Structure):
+    """A stream as floating-point numbers, in fixed_point.hpp."""
+
+    _fields_ = [*_numbers("elements", "threads"), *_addresses("stream", "out"), ("step", ctypes.c_double)]
+
+
+class SquaredReLU(ctypes.Structure):
+    """The squared ReLU, or its gradient, in squared_relu.hpp."""
+
+    _fields_ = [*_numbers("elements", "threads"), *_addresses("x", "d_out", "out")]
+
+
 class HashToken(ctypes.Structure):
     """One token of a hash layer, in one_token.hpp."""
 
@@ -121,7 +133,9 @@ SIZES = {
     "Tensor": ctypes.sizeof(StridedTensor),
     **{
         structure.__name__: ctypes.sizeof(structure)
-        for structure in (Problem, Hash, Normalization, CrossEntropy, Addition, HashToken, LocalToken)
+        for structure in (
+            *(Problem, Hash, Normalization, CrossEntropy, Addition, Conversion, SquaredReLU, HashToken, LocalToken),
+        )
     },
 }
 """The size of each structure in bytes, by its name in C++."""

@@ -56,9 +56,7 @@ class FixedPoint:
 
     def to_float(self, stream: Int[Tensor, "*shape"], dtype: torch.dtype) -> Float[Tensor, "*shape"]:
         """Returns a stream as floating-point numbers."""
-        if dtype == torch.float16:  # the integers may exceed float16's range
-            return stream.float().mul_(2.0**-self.fraction_bits).to(dtype)
-        return stream.to(dtype).mul_(2.0**-self.fraction_bits)
+        return self._quick.to_float(stream, dtype)
 
     @staticmethod
     def checksum(stream: Int[Tensor, "*shape"]) -> Int[Tensor, ""]:

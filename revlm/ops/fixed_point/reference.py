@@ -28,6 +28,12 @@ class Streams:
             lowest, highest = (end.long() for end in stream.aminmax())
             self._stream = torch.maximum(self._stream, torch.maximum(-lowest, highest))
 
+    def to_float(self, stream: Int[Tensor, "*shape"], dtype: torch.dtype) -> Float[Tensor, "*shape"]:
+        """Returns a stream as floating-point numbers."""
+        if dtype == torch.float16:  # the integers may exceed float16's range
+            return stream.float().mul_(2.0**-self._fraction_bits).to(dtype)
+        return stream.to(dtype).mul_(2.0**-self._fraction_bits)
+
     def watched(self) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
         """Returns the largest magnitude of any increment, not finite once one was not, and of any stream."""
         return self._increment, self._stream

@@ -78,5 +78,5 @@ def _flex(shape: Shape, inputs: Tensor) -> Attend:
 
     on_gpu = device.type == "cuda"
     mask = create_block_mask(sees, None, None, tokens, tokens, device=device, _compile=on_gpu)
-    attend: Any = torch.compile(flex_attention, dynamic=False) if on_gpu else flex_attention
-    return partial(attend, block_mask=mask)
+    attention = cast(Callable[..., Any], torch.compile(flex_attention, dynamic=False) if on_gpu else flex_attention)
+    return partial(attention, block_mask=mask)

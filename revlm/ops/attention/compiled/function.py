@@ -24,6 +24,7 @@ from torch.autograd.function import once_differentiable
 from revlm.ops.attention.arguments import Arguments, Options
 from revlm.ops.compiled import library
 from revlm.ops.compiled.structures import Problem, StridedTensor
+from revlm.ops.heap import hold_in_huge_pages
 
 _NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float64: "float64"}
 
@@ -81,7 +82,7 @@ class _CompiledAttention(torch.autograd.Function):
         q, k, v = None if q is None else _rows_contiguous(q), _rows_contiguous(k), _rows_contiguous(v)
         scale, sink = scale.contiguous(), None if sink is None else sink.contiguous()
         queries = k if q is None else q
-        out = torch.empty(queries.shape, dtype=k.dtype)
+        out = hold_in_huge_pages(torch.empty(queries.shape, dtype=k.dtype))
         log_sum_exp = torch.empty(queries.shape[:2], dtype=scale.dtype)
         given = {"q": q, "k": k, "v": v, "bucket": bucket, "scale": scale, "sink": sink}
         ctx.options = options
@@ -98,7 +99,11 @@ class _CompiledAttention(torch.autograd.Function):
         # In float32 with a single round, gradients are summed in place while the inputs are still read.
         over = ctx.options.may_overwrite and (bucket.shape[1] > 1 or k.dtype != scale.dtype)
         gradients = {
-            f"d_{name}": None if of is None else of.detach() if over else torch.empty(of.shape, dtype=of.dtype)
+            f"d_{name}": None
+            if of is None
+            else of.detach()
+            if over
+            else hold_in_huge_pages(torch.empty(of.shape, dtype=of.dtype))
             for name, of in (("q", q), ("k", k), ("v", v))
         }
         gradients |= {"d_scale": torch.zeros_like(scale), "d_sink": None if sink is None else torch.zeros_like(sink)}
