@@ -1,15 +1,18 @@
 """RevLM: a language model of whole documents on a reversible stack."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from revlm.errors import UsageError
 from revlm.model.kinds import KINDS
-from revlm.model.parts.context import Context, LayerStatistics
+from revlm.model.parts.context import Context, LayerStatistics, read_statistics
 from revlm.model.parts.dropout import seed_of
 from revlm.model.parts.feed_forward import FeedForward
 from revlm.model.parts.norm import RMSNorm
+from revlm.model.parts.rotations import RotationsAhead
 from revlm.model.parts.sublayer import Sublayer, Write
 from revlm.model.reversible import ReversibleStack
 from revlm.model.sequence import SINGLE, SequenceGroup
@@ -34,7 +37,6 @@ class RevLM(nn.Module):
 
     Attributes:
         fixed: after a forward pass, the `FixedPoint` that tracks the range of its streams.
-        statistics: after a forward pass with `with_statistics`, the statistics of each hash layer by its number.
     """
 
     def __init__(self, recipe: ModelRecipe, *, vocab_size: int, seed: int, tile: int | str = "auto") -> None:
@@ -59,13 +61,21 @@ class RevLM(nn.Module):
         for layer in self.hash_layers:
             self.register_buffer(f"rotations_{layer}", self._rotations(layer, None))
         self.fixed: FixedPoint | None = None
-        self.statistics: dict[int, LayerStatistics] = {}
+        self._statistics: dict[int, Tensor] = {}
+        self._read_statistics: dict[int, LayerStatistics] | None = None
         self._initialize()
 
     @property
     def hash_layers(self) -> tuple[int, ...]:
         """The indices of the hash layers."""
         return tuple(layer for layer, kind in enumerate(self.kinds) if KINDS[kind].hashes)
+
+    @property
+    def statistics(self) -> dict[int, LayerStatistics]:
+        """After a forward pass with `with_statistics`, those of each hash layer by its number; read when asked for."""
+        if self._read_statistics is None:
+            self._read_statistics = read_statistics(self._statistics)
+        return self._read_statistics
 
     def attention(self, layer: int) -> Sublayer:
         """Returns the attention sublayer of a layer."""
@@ -95,21 +105,20 @@ class RevLM(nn.Module):
             raise UsageError("inputs holds no token: give an example of at least one")
         if document_ids is None:
             document_ids = torch.zeros_like(inputs)
-        n_buckets = max(buckets_of_rounds(self.recipe))
-        if (int(document_ids.max()) + 1) * n_buckets >= 2**31:
-            raise UsageError(
-                f"an example of {int(document_ids.max()) + 1:,} documents is more than {n_buckets} buckets "
-                "can distinguish: lower data.seq_len or model.n_buckets"
-            )
-        self.statistics = {}
-        drawn = step if self.training else None
+        drawn, self._statistics, self._read_statistics = step if self.training else None, {}, None
         context = Context(
             document_ids=document_ids,
-            rotations=lambda layer: self._current_rotations(layer, drawn),
-            statistics=self.statistics if with_statistics else None,
+            rotations=self._rotations_of_pass(drawn),
+            statistics=self._statistics if with_statistics else None,
             dropout_seed=self._dropout_seed(drawn),
             heads=sequence.heads,
         )
+        n_buckets = max(buckets_of_rounds(self.recipe))
+        if context.n_document_numbers * n_buckets >= 2**31:
+            raise UsageError(
+                f"an example of {context.n_document_numbers:,} documents is more than {n_buckets} buckets "
+                "can distinguish: lower data.seq_len or model.n_buckets"
+            )
         own = inputs[sequence.own(len(inputs))]
         # The gradient of the streams is the norm's own, which nothing else holds.
         streams, self.fixed = self.stack(self.embedding(own.long()), context, sequence, may_overwrite=True)
@@ -134,10 +143,14 @@ class RevLM(nn.Module):
             return None
         return int(torch.randint(2**62, ())) if step is None else seed_of(self.seed, step)
 
-    def _current_rotations(self, layer: int, step: int | None) -> Tensor:
+    def _rotations_of_pass(self, step: int | None) -> Callable[[int], Tensor]:
+        """Returns what gives a pass the rotations of a layer; on a CPU they are drawn each time, so none are kept."""
         if step is None:
-            return self.get_buffer(f"rotations_{layer}")
-        return self._rotations(layer, step).to(self.embedding.weight.device)
+            return lambda layer: self.get_buffer(f"rotations_{layer}")
+        device = self.embedding.weight.device
+        if device.type == "cpu":
+            return lambda layer: self._rotations(layer, step)
+        return RotationsAhead(lambda layer: self._rotations(layer, step), self.hash_layers, device)
 
     def _rotations(self, layer: int, step: int | None) -> Tensor:
         recipe = self.recipe

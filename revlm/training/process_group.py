@@ -20,6 +20,7 @@ from revlm.errors import RankError, RemoteRankError, UsageError, exit_code_of
 from revlm.launch import Launch
 from revlm.model.sequence import SINGLE, ParallelSequenceGroup
 from revlm.runs import choose_device
+from revlm.training.gpus import agreed_gpu, gpu_of
 from revlm.training.gradients import sum_gradients
 from revlm.training.ranks import AgreedError, Ranks
 from revlm.training.waiting import LONGEST_WAIT, PeerFailed, Waiting, broken_connections, lost
@@ -46,7 +47,10 @@ class _ProcessGroupRanks(Ranks):
             # torchrun keeps the store when it restarts all ranks; it still holds the addresses of those that ended.
             store = dist.PrefixStore(f"attempt {launch.attempt}", store)
             backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-            dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=LONGEST_WAIT)
+            gpu = agreed_gpu(gpu_of(launch), dist.PrefixStore("GPUs", store), rank, world_size)
+            dist.init_process_group(
+                backend, store=store, rank=rank, world_size=world_size, timeout=LONGEST_WAIT, device_id=gpu
+            )
             self._watch = Watch(dist.PrefixStore("watch", store), rank, world_size)
             self._control = dist.new_group(backend="gloo", timeout=LONGEST_WAIT)
             dist.barrier(self._control)

@@ -138,9 +138,9 @@ class TrainStep:
                 loss = self._model.loss(hidden, targets)
             fixed = self._model.fixed
             assert fixed is not None
-            fixed.check_range()
+            range_ = fixed.check_range()
             uses = [{"layer": layer, **vars(use)} for layer, use in sorted(self._model.statistics.items())]
-            own = _Part(float(loss.detach()), fixed.largest(), fixed.is_finite(), uses)
+            own = _Part(float(loss.detach()), range_.largest, range_.is_finite, uses)
         whole = [_Part(*each) for each in self._ranks.gather_in_sequence(own)]
         nats = sum(part.nats for part in whole)
         if not math.isfinite(nats):

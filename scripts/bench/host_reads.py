@@ -1,9 +1,9 @@
 """Counts the times that the host reads what a device computed, each of which waits for the device."""
 
+import functools
 from collections import Counter
-from typing import Any
+from typing import Any, Self
 
-import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -26,6 +26,24 @@ class HostReads(TorchDispatchMode):
         """The number of reads."""
         return self.by_operation.total()
 
+    def __enter__(self) -> Self:
+        """Starts to count; what a list is made of, on a CPU, no mode sees."""
+        original = Tensor.tolist
+
+        @functools.wraps(original)
+        def tolist(tensor: Tensor) -> object:
+            self.by_operation["tolist"] += tensor.device.type == "cpu"
+            return original(tensor)
+
+        setattr(Tensor, "tolist", tolist)  # noqa: B010
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        """Stops."""
+        super().__exit__(*error)
+        del Tensor.tolist  # that of the class below
+
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
@@ -33,7 +51,7 @@ class HostReads(TorchDispatchMode):
         result = function(*args, **(kwargs or {}))
         name = function.__name__.partition(".")[0]
         copies = isinstance(result, Tensor) and result.device.type == "cpu" and any(map(_is_on_cuda, args))
-        if copies or (name in _READING and function is not torch.ops.aten.repeat_interleave.self_int):
+        if copies or (name in _READING and "output_size" not in (kwargs or {})):
             self.by_operation[name] += 1
         return result
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from revlm.model.kinds.kind import Kind
 from revlm.model.parts import hashed_keys
-from revlm.model.parts.context import Context, LayerStatistics
+from revlm.model.parts.context import Context
 from revlm.model.parts.flops import flops_of_pairs, pairs_in_window
 from revlm.model.parts.hashed_keys import hash_with_previous, with_previous
 from revlm.model.parts.heads import Rotary, Temperature, WriteHeads, memory_of_writing
@@ -62,7 +62,8 @@ class HashAttention(Mix):
             may_overwrite=True,
         )
         if context.statistics is not None and self.layer not in context.statistics:
-            context.statistics[self.layer] = self._statistics(bucket, log_sum_exp, sink)
+            n_numbers = context.n_document_numbers * max(self.n_buckets)
+            context.statistics[self.layer] = self._statistics(bucket, log_sum_exp, sink, n_numbers)
         return out
 
     def buckets(
@@ -82,9 +83,11 @@ class HashAttention(Mix):
         bucket: Int[Tensor, "heads rounds tokens"],
         log_sum_exp: Float[Tensor, "heads tokens"],
         sink: Float[Tensor, "heads"],
-    ) -> LayerStatistics:
-        sink_share = float(torch.exp(sink[:, None] - log_sum_exp).mean())
-        return LayerStatistics(*bucket_statistics(bucket, self.window), sink_share)
+        n_numbers: int,
+    ) -> Float[Tensor, "3"]:
+        """Returns the numbers of `LayerStatistics`."""
+        sink_share = torch.exp(sink[:, None] - log_sum_exp).mean()
+        return torch.stack([*bucket_statistics(bucket, self.window, n_numbers), sink_share.double()])
 
 
 def layer(recipe: ModelRecipe, number: int) -> Sublayer:

@@ -1,7 +1,7 @@
 """What layers know about a pass besides the streams: documents, positions, rotations of the hashes."""
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -19,25 +19,38 @@ class LayerStatistics:
     sink_share: float
 
 
+def read_statistics(statistics: Mapping[int, Float[Tensor, "3"]]) -> dict[int, LayerStatistics]:
+    """Returns the statistics of each layer from the numbers on the device, which are read at once."""
+    if not statistics:
+        return {}
+    numbers = torch.stack(list(statistics.values())).tolist()
+    return {layer: LayerStatistics(*of_layer) for layer, of_layer in zip(statistics, numbers, strict=True)}
+
+
 @dataclass(frozen=True)
 class Context:
     """One pass over a sequence of consecutive documents that do not attend to each other.
 
     `document_ids` is the number of each token's document, different for adjacent documents; `rotations` returns the
     random directions of a hash layer, the same for each call in a pass. Where `statistics` is a dictionary, hash layers
-    store theirs in it. Without a `dropout_seed` nothing is dropped. `heads` are those whose attention a rank computes
-    where several ranks share the sequence (`revlm.model.sequence`).
+    store theirs in it, on the device in the order of `LayerStatistics`. Without a `dropout_seed` nothing is dropped.
+    `heads` are those whose attention a rank computes where several ranks share the sequence (`revlm.model.sequence`).
     """
 
     document_ids: Int[Tensor, "tokens"]
     rotations: Callable[[int], Float[Tensor, "heads head_dim directions"]]
-    statistics: dict[int, LayerStatistics] | None = None
+    statistics: dict[int, Float[Tensor, "3"]] | None = None
     dropout_seed: int | None = None
     heads: slice = field(default_factory=lambda: slice(None))
 
     def of(self, span: slice) -> "Context":
         """Returns the context of some of the tokens."""
         return replace(self, document_ids=self.document_ids[span])
+
+    @cached_property
+    def n_document_numbers(self) -> int:
+        """One more than the largest number of a document; read from the device."""
+        return int(self.document_ids.max()) + 1
 
     @cached_property
     def starts(self) -> Int[Tensor, "documents"]:
@@ -64,4 +77,6 @@ class Context:
         """The position of each token in its document, from 0."""
         device = self.document_ids.device
         lengths = torch.tensor([stop - start for start, stop in self.bounds], device=device)
-        return torch.arange(len(self.document_ids), device=device) - self.starts.repeat_interleave(lengths)
+        return torch.arange(len(self.document_ids), device=device) - self.starts.repeat_interleave(
+            lengths, output_size=len(self.document_ids)
+        )

@@ -147,7 +147,7 @@ def require_bucket_numbers(bucket: Tensor) -> None:
     require_tensor("bucket", bucket, _INTEGERS)
     if bucket.numel() == 0:
         return
-    smallest, largest = (int(end) for end in bucket.aminmax())
+    smallest, largest = torch.stack(bucket.aminmax()).tolist()  # one read of the device
     if smallest < 0 or largest >= _BUCKETS:
         raise UsageError(f"bucket holds numbers from {smallest} to {largest}: give numbers in 0..2^31-1")
 

@@ -5,6 +5,7 @@ largest magnitudes.
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -14,10 +15,22 @@ from revlm.errors import NonFiniteError
 from revlm.ops import backends
 from revlm.ops.fixed_point import reference
 
-__all__ = ["FixedPoint"]
+__all__ = ["FixedPoint", "StreamRange"]
 
 # Half the range of int32: the sum of a stream and an increment below it does not overflow.
 _LIMIT = 2**30
+
+
+class StreamRange(NamedTuple):
+    """The largest magnitude of any increment, not finite once one was not, and of any stream."""
+
+    largest_increment: float
+    largest: float
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every increment was finite."""
+        return math.isfinite(self.largest_increment)
 
 
 class FixedPoint:
@@ -58,25 +71,32 @@ class FixedPoint:
 
     def is_finite(self) -> bool:
         """Returns whether every increment was finite."""
-        return math.isfinite(float(self._watched()[0]))
+        return self._read().is_finite
 
     def largest(self) -> float:
         """Returns the largest magnitude that a stream has had."""
-        return float(self._watched()[1]) * 2.0**-self.fraction_bits
+        return self._read().largest
 
-    def check_range(self) -> None:
-        """Checks that no stream has neared the range of the grid.
+    def check_range(self) -> StreamRange:
+        """Returns the range of the streams, after checking that none has neared that of the grid.
 
         Raises:
             NonFiniteError: one has; the message names the recipe key that gives more range.
         """
-        largest = max(map(float, self._watched()))
-        if _LIMIT <= largest < float("inf"):
+        found = self._read()
+        largest = max(found.largest_increment, found.largest)
+        if _LIMIT * 2.0**-self.fraction_bits <= largest < float("inf"):
             raise NonFiniteError(
-                f"a residual stream reached {largest * 2.0**-self.fraction_bits:,.0f}, beyond the range of "
+                f"a residual stream reached {largest:,.0f}, beyond the range of "
                 f"{_LIMIT * 2.0**-self.fraction_bits:,.0f} that model.stream_fraction_bits: {self.fraction_bits} "
                 "leaves: lower it by 2 or more, or lower optimizer.lr"
             )
+        return found
+
+    def _read(self) -> StreamRange:
+        """Reads the range from the device, at once."""
+        numbers: list[float] = torch.stack([each.double() for each in self._watched()]).tolist()
+        return StreamRange(*(number * 2.0**-self.fraction_bits for number in numbers))
 
     def _backend(self, stream: Tensor, increment: Tensor) -> reference.Streams:
         return self._quick if self._quick.takes(stream, increment) else self._plain

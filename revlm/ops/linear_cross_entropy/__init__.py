@@ -30,7 +30,7 @@ def linear_cross_entropy(
         UsageError: a target is outside the vocabulary.
     """
     if targets.numel():
-        smallest, largest = (int(end) for end in targets.aminmax())
+        smallest, largest = torch.stack(targets.aminmax()).tolist()  # one read of the device
         if smallest < 0 or largest >= weight.shape[0]:
             raise UsageError(
                 f"targets are between {smallest} and {largest}, outside a vocabulary of {weight.shape[0]} tokens: "

@@ -44,6 +44,7 @@ SYSTEMS = {
     "revlm-stored": System("revlm, activations stored", "reversible", "revlm", _STORED, caches_casts=False),
     "transformers": System("Reformer of transformers", "transformers_reformer", "transformers", {}),
     "reformer-pytorch": System("reformer-pytorch", "reformer_pytorch_lm", "reformer_pytorch", {}),
+    "mblm": System("mblm", "mblm_lm", "mblm", {}),
     "exact": System("exact attention, checkpointed", "exact", "torch", {}),
     "flex": System("flex_attention, checkpointed", "exact", "torch", {"document_mask": True}, on_cpu=False),
 }

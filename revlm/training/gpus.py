@@ -1,0 +1,26 @@
+"""The GPU of a rank, before the ranks are connected."""
+
+from collections.abc import Callable
+
+import torch
+import torch.distributed as dist
+
+from revlm.launch import Launch
+
+
+def gpu_of(launch: Launch, count: Callable[[], int] = torch.cuda.device_count) -> torch.device | None:
+    """Returns the GPU of a rank on its machine, one a rank; None where there are fewer GPUs than ranks."""
+    gpus = count()
+    if launch.bound and gpus == 1:
+        return torch.device("cuda", 0)
+    return torch.device("cuda", launch.local_rank) if launch.local_world_size <= gpus else None
+
+
+def agreed_gpu(own: torch.device | None, store: dist.Store, rank: int, world_size: int) -> torch.device | None:
+    """Returns the rank's own GPU where every rank has one, else None; waits until all ranks have said so.
+
+    NCCL connects GPUs that `init_process_group` is told at once, and a rank without one would keep the others waiting.
+    """
+    keys = [f"GPU of {each}" for each in range(world_size)]
+    store.set(keys[rank], "" if own is None else str(own))
+    return own if all(bytes(store.get(key)) for key in keys) else None
