@@ -83,3 +83,20 @@ def test_the_checksum_changes_with_every_bit(shape: tuple[int, int]) -> None:
             changed = stream.clone()
             changed.view(-1)[place] ^= torch.tensor(1 << bit).int() if bit < 31 else -(2**31)
             assert FixedPoint.checksum(changed).item() != before
+
+
+@pytest.mark.parametrize("may_overwrite", [False, True])
+def test_only_where_it_may_the_gradient_of_the_sum_is_overwritten(may_overwrite: bool) -> None:
+    network = model()
+    inputs, document = example()
+    context = Context(document, lambda layer: network.get_buffer(f"rotations_{layer}"))
+    found = []
+    for over in (False, may_overwrite):
+        embedding = network.embedding(inputs).detach().requires_grad_()
+        out, _ = network.stack(embedding, context, may_overwrite=over)
+        d_out = torch.randn(out.shape, generator=torch.Generator().manual_seed(0))
+        given = d_out.clone()
+        out.backward(given)
+        assert torch.equal(given, d_out) is not over
+        found.append(embedding.grad)
+    assert torch.equal(*found)
