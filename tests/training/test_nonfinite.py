@@ -1,6 +1,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -38,10 +39,10 @@ def poison(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> P
         forward, loss, add = RevLM.forward, RevLM.loss, FixedPoint.add_
         bad = False
 
-        def watched(self: RevLM, inputs: torch.Tensor, document=None, *, step=None, with_statistics=False):
+        def watched(self: RevLM, inputs: torch.Tensor, document=None, *, step=None, **options: Any):
             nonlocal bad
             bad = self.training and step is not None and step % 2 == 1 and step // 2 + 1 in steps
-            return forward(self, inputs, document, step=step, with_statistics=with_statistics)
+            return forward(self, inputs, document, step=step, **options)
 
         def bad_loss(self: RevLM, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
             if bad and request.param == "gradient":
