@@ -86,7 +86,7 @@ def test_everything_can_be_asked_at_once_and_stays_for_the_report(
     out = capsys.readouterr().out
     for words in (
         "context",
-        "a rare context of 3 tokens",
+        "what followed a rare context (3 tokens)",
         "layer 1 (lsh)",
         "rounds of hashing",
         "best as many keys",

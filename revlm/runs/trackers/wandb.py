@@ -5,6 +5,7 @@ from the journal, under the same id: on the server it replaces the earlier data,
 """
 
 import os
+import re
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,12 +27,11 @@ _WAIT_SECONDS = 60.0  # for the server, when a run starts and when it ends
 
 
 class _Written(BaseModel):
-    """What wandb.json holds: the id of the run, and the folder of its file in wandb/."""
+    """What wandb.json holds: the id of the run."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     id: str = Field(pattern=r"^[0-9a-f]{32}$")
-    folder: str = Field(pattern=r"^(offline-)?run-[0-9_]+-[0-9a-f]{32}$")
 
 
 class Wandb:
@@ -41,22 +41,21 @@ class Wandb:
 
     def __init__(self, folder: RunFolder, recipe: Recipe, step: int) -> None:
         with Folder(folder.path) as opened, opened.inside(folder.wandb.name, create=True) as place:
-            earlier = None
+            run_id = uuid.uuid4().hex
             if opened.kind(folder.wandb_run.name) is not None:
-                earlier = _Written.model_validate_json(opened.read(folder.wandb_run.name))
+                run_id = _Written.model_validate_json(opened.read(folder.wandb_run.name)).id
+            self._place, self._earlier = folder.wandb, _folders_of(run_id, place)
             settings = _settings(folder.path)
             wandb.setup(settings)  # its own settings, before it reads those of the current folder
             self._run = wandb.init(
                 project=os.environ.get("WANDB_PROJECT", PROJECT),
                 name=folder.path.resolve().name,
-                id=earlier.id if earlier else uuid.uuid4().hex,
+                id=run_id,
                 config=recipe.model_dump(mode="json"),
                 settings=settings,
             )
-            written = _Written(id=self._run.id, folder=Path(self._run.settings.sync_dir).name)
-            replace_file(folder.wandb_run, json_bytes(written.model_dump()))
-            if earlier and earlier.folder != written.folder and place.kind(earlier.folder) is not None:
-                place.remove(earlier.folder)
+            replace_file(folder.wandb_run, json_bytes(_Written(id=run_id).model_dump()))
+        self._remove_earlier()
 
     def write(self, records: Sequence[Shown]) -> None:
         for record in records:
@@ -64,6 +63,21 @@ class Wandb:
 
     def close(self) -> None:
         self._run.finish()
+        self._remove_earlier()
+
+    def _remove_earlier(self) -> None:
+        """Removes the earlier files of this run.
+
+        The service of a process that was killed may still write, and makes its folder again; so once more at the end.
+        """
+        with Folder(self._place, through_links=False) as place:
+            for name in self._earlier:
+                if place.kind(name) is not None:
+                    place.remove(name)
+
+
+def _folders_of(run_id: str, place: Folder) -> list[str]:
+    return [name for name in place.names() if re.fullmatch(rf"(offline-)?run-[0-9_]+-{run_id}(-[0-9]+)?", name)]
 
 
 def _settings(root: Path) -> wandb.Settings:
