@@ -125,12 +125,14 @@ def compiled(launch: Launch, architecture: int, precision: str, head_dim: int, r
     signature, constants, attributes = {}, {}, {}
     for place, parameter in enumerate(launch.kernel.params):
         value = launch.arguments[parameter.name]
-        if parameter.is_constexpr or value is None or (isinstance(value, int) and value == 1):
+        is_count = parameter.do_not_specialize
+        if parameter.is_constexpr or value is None or (isinstance(value, int) and value == 1 and not is_count):
             signature[parameter.name], constants[parameter.name] = "constexpr", value
-        else:
-            signature[parameter.name] = _word(value)
-            if isinstance(value, Tensor) or (isinstance(value, int) and value % 16 == 0):
-                attributes[place,] = [["tt.divisibility", 16]]
+            continue
+        signature[parameter.name] = _word(value)
+        aligned = not parameter.do_not_specialize_on_alignment if isinstance(value, Tensor) else not is_count
+        if aligned and (isinstance(value, Tensor) or (isinstance(value, int) and value % 16 == 0)):
+            attributes[place,] = [["tt.divisibility", 16]]
     source = ASTSource(launch.kernel, signature, constants, attributes)
     kernel = triton.compile(source, target=GPUTarget("cuda", architecture, _WARP), options=launch.options)
     registers, stored, loaded = _usage(kernel.asm["ptx"], architecture)

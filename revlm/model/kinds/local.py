@@ -83,7 +83,7 @@ class LocalCache(Cache):
         device = mix.sink.device
         self._ring = torch.zeros(read.n_heads, 1, mix.window, 2, read.head_dim, dtype=dtype, device=device)
         self._tokens = 0
-        self._unmixed: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._unmixed: list[tuple[Tensor, ...]] = []
 
     def reserve(self, tokens: int) -> None:
         """Does nothing: the ring has a fixed size."""

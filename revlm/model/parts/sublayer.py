@@ -1,6 +1,7 @@
 """The parts of a residual sublayer, and which tokens each may see."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -68,7 +69,7 @@ class Write(nn.Module):
         """Returns the linear maps that write into the stream."""
         raise NotImplementedError
 
-    def forward(self, x: StreamTile | Tensor, draw: Draw | None = None) -> Float[Tensor, "tile d_model"]:
+    def forward(self, x: Any, draw: Draw | None = None) -> Float[Tensor, "tile d_model"]:
         """Returns the increment of a tile."""
         raise NotImplementedError
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from revlm.ops.normalization import UNIT_EPSILON
 from revlm.ops.triton.availability import on_device
-from revlm.ops.triton.launch import Launch, blocks
+from revlm.ops.triton.launch import Launch, blocks, kernel
 
 _DTYPES = (torch.float32, torch.bfloat16)
 _WIDEST = 2048
@@ -86,7 +86,7 @@ def _vector_blocks(heads: Tensor) -> int:
     return blocks(heads.shape[0] * heads.shape[1], _block(heads.shape[2]))
 
 
-@triton.jit
+@kernel
 @no_type_check
 def _split(
     x,
@@ -126,7 +126,7 @@ def _split(
     tl.store(y + y_at, value.to(y.dtype.element_ty), mask=inside)
 
 
-@triton.jit
+@kernel
 @no_type_check
 def _unit_gradients(
     x,

@@ -8,7 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from revlm.ops.triton.availability import on_device
-from revlm.ops.triton.launch import Launch, blocks
+from revlm.ops.triton.launch import Launch, blocks, kernel
 
 _DTYPES = (torch.float32, torch.bfloat16)
 _WIDEST = 4096  # the widest vector that a program holds in registers
@@ -80,7 +80,7 @@ def backward_launch(
     """Returns the launch of the backward pass; `parts` are each program's sums of the weight's gradient."""
     arguments = {**_arguments(x, weight, divisor, epsilon, step, d_y=d_y, d_x=d_x), "parts": parts, "ADD": add}
     # Adding in the kernel or after it gives the same bits as long as it does not multiply and add in one instruction.
-    return Launch(_normalize_gradients, (programs,), arguments, {"num_warps": 4, "enable_fp_fusion": False})
+    return Launch(_normalize_gradients, (programs,), arguments, {"num_warps": 8, "enable_fp_fusion": False})
 
 
 def _arguments(
@@ -116,7 +116,7 @@ def _row_blocks(x: Tensor) -> int:
     return blocks(x.shape[0] * x.shape[1], _block(x.shape[2]))
 
 
-@triton.jit
+@kernel
 @no_type_check
 def _normalize(
     x,
@@ -149,7 +149,7 @@ def _normalize(
     tl.store(y + y_at, unit.to(y.dtype.element_ty), mask=inside)
 
 
-@triton.jit
+@kernel
 @no_type_check
 def _normalize_gradients(
     x,

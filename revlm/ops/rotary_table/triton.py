@@ -4,12 +4,11 @@ import math
 from typing import no_type_check
 
 import torch
-import triton
 import triton.language as tl
 from torch import Tensor
 
 from revlm.ops.triton.availability import on_device
-from revlm.ops.triton.launch import Launch, blocks
+from revlm.ops.triton.launch import Launch, blocks, kernel
 
 _BLOCK = 256
 
@@ -34,7 +33,7 @@ def launch(position: Tensor, cosine: Tensor, sine: Tensor, base: float) -> Launc
         "position": position,
         "cosine": cosine,
         "sine": sine,
-        "elements": cosine.numel(),
+        "entries": cosine.numel(),
         "TURNS": 1 / (2 * math.pi),
         "OCTAVES": math.log2(base) / cosine.shape[1],
         "HALF": cosine.shape[1],
@@ -43,13 +42,13 @@ def launch(position: Tensor, cosine: Tensor, sine: Tensor, base: float) -> Launc
     return Launch(_table, (blocks(cosine.numel(), _BLOCK),), arguments, {"num_warps": 4})
 
 
-@triton.jit
+@kernel
 @no_type_check
 def _table(
     position,
     cosine,
     sine,
-    elements,
+    entries,
     TURNS: tl.constexpr,
     OCTAVES: tl.constexpr,
     HALF: tl.constexpr,
@@ -57,7 +56,7 @@ def _table(
 ):
     """Fills a block of both tables; whole turns are removed in float64, so that float32 is left for the rest."""
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = at < elements
+    inside = at < entries
     turns_of_one = tl.exp2((at % HALF).to(tl.float64) * -OCTAVES) * TURNS
     turns = tl.load(position + at // HALF, mask=inside, other=0).to(tl.float64) * turns_of_one
     angle = ((turns - tl.floor(turns + 0.5)) * 6.283185307179586).to(tl.float32)

@@ -3,13 +3,12 @@
 from typing import no_type_check
 
 import torch
-import triton
 import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
 
 from revlm.ops.triton.availability import on_device
-from revlm.ops.triton.launch import Launch, blocks
+from revlm.ops.triton.launch import Launch, blocks, kernel
 
 _BLOCK = 2048
 _DTYPES = (torch.float32, torch.bfloat16)
@@ -44,7 +43,7 @@ def launch(x: Tensor, d_out: Tensor | None, out: Tensor) -> Launch:
     return Launch(_squared_relu, (blocks(x.numel(), _BLOCK),), arguments, {"num_warps": 4})
 
 
-@triton.jit
+@kernel
 @no_type_check
 def _squared_relu(x, d_out, out, elements, BLOCK: tl.constexpr):
     """Processes a block of elements."""
