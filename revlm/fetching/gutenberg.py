@@ -7,12 +7,11 @@ import urllib.error
 from revlm.fetching.deadline import Deadline
 from revlm.fetching.download import download
 from revlm.fetching.failure import SourceFailure, escaped
-from revlm.gutenberg import title_of
+from revlm.gutenberg import TAIL_CHARACTERS, title_of
 
 GUTENBERG = "https://www.gutenberg.org"
 LARGEST_TEXT_BYTES = 64 * 2**20  # the longest novels have about 7 MB
-HEAD_CHARACTERS = 6_000
-TAIL_CHARACTERS = 40_000  # the licence at the end has about 20,000
+_BEGINNING_CHARACTERS = 6_000  # hold the title, and the start line in the forms in which texts are fetched today
 LONGEST_TITLE_CHARACTERS = 200
 _START = re.compile(r"start of (?:th(?:e|is) )?(?:copyrighted )?project gutenberg", re.IGNORECASE)
 # A tag or comment, which begins a web page; and tags that no plain text has before its start line.
@@ -66,7 +65,7 @@ def check_text(text: bytes, url: str, title: str | None) -> None:
         decoded = text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SourceFailure(f"{url} is not UTF-8 text (byte {error.start})") from None
-    head, tail = decoded[:HEAD_CHARACTERS], decoded[-TAIL_CHARACTERS:]
+    head, tail = decoded[:_BEGINNING_CHARACTERS], decoded[-TAIL_CHARACTERS:]
     start = _START.search(head)
     if _MARKUP.match(head.lstrip("\ufeff")) or _TAGS.search(head, 0, start.start() if start else len(head)):
         raise SourceFailure(f"{url} is a web page, not the text")
