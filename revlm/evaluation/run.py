@@ -27,7 +27,7 @@ def evaluate_run(
     options: ProbeOptions | None = None,
     earlier: Evaluation | None = None,
 ) -> Evaluation:
-    """Returns the evaluation of a run on the documents it held out, or on all documents of another token folder.
+    """Returns the evaluation of a run on the documents it held out, or on all documents of another token store.
 
     `progress` is called before each pass over a text. Results of an `earlier` evaluation of the same weights and
     documents are kept for probes that do not run this time.
