@@ -15,10 +15,9 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from revlm.errors import StorageError
+from revlm.storage.closing import Closing
 
 _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # O_NONBLOCK: opening a FIFO does not wait
 _STAGING_NAME = re.compile(r"\.(.+)\.[0-9a-f]{16}\.staging", re.DOTALL)
@@ -26,7 +25,7 @@ _CHUNK_BYTES = 1 << 20
 _READ_BYTES = 256 << 20  # the largest file that is read into memory; those of revlm have a few megabytes at most
 
 
-class Folder:
+class Folder(Closing):
     """An existing folder, for access to the names in it; a context manager. OSErrors pass through.
 
     Raises:
@@ -41,12 +40,8 @@ class Folder:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if through_links else os.O_NOFOLLOW)
         self.descriptor = os.open(path, flags)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Closes the folder; its path can still be opened again."""
         os.close(self.descriptor)
 
     def inside(self, name: str, *, create: bool = False) -> "Folder":

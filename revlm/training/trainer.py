@@ -3,8 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from revlm.model.utilization import peak_flops_per_second
 from revlm.ops.heap import return_freed_memory
 from revlm.recipe import Recipe
 from revlm.runs import Checkpoint, MemoryMeter, Start, trained_settings
+from revlm.storage import Closing
 from revlm.training.nonfinite import NonFinite, require_skippable
 from revlm.training.optimizer import (
     make_optimizer,
@@ -46,7 +46,7 @@ class Stopped(AgreedError):
         self.name = name
 
 
-class Trainer:
+class Trainer(Closing):
     """A model in training. After each complete step, `state` is everything that the next step depends on.
 
     As a context manager, it ends the threads that prepare examples.
@@ -73,12 +73,8 @@ class Trainer:
         self.examples = self._loader()
         self._record_state()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Ends the threads that prepare examples."""
         self.examples.close()
 
     def train_step(self) -> Record:

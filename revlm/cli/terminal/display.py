@@ -6,8 +6,7 @@ Everything goes to standard error. The records are those of `train(...)` and `me
 from collections import deque
 from collections.abc import Mapping
 from statistics import median
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,13 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 from revlm.cli.terminal.console import Terminal
+from revlm.storage import Closing
 from revlm.text import ABSENT, clock, human_bytes, human_flops_per_second, is_finite
 
 STEPS_FOR_TIME_LEFT = 20
 REFRESHES_PER_SECOND = 4
 
 
-class Display:
+class Display(Closing):
     """Displays the records of a training run; as a context manager, it starts and ends the live display.
 
     `logging_every` applies to plain lines: the first step, the last and every logging_every-th step are printed, or
@@ -48,14 +48,13 @@ class Display:
             redirect_stdout=False,
         )
 
-    def __enter__(self) -> "Display":
+    def __enter__(self) -> Self:
         if self._is_live:
             self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Ends the live display."""
         if self._is_live:
             self._live.stop()
 
