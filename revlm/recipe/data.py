@@ -116,7 +116,7 @@ class Data(Section):
     """tokenizer of a stream: a file, a folder that holds one, such as a token store or a run, or bytes; with binary, a
     document is a file of any format, byte for byte"""
     seq_len: SeqLen = 65536
-    """maximum tokens of one training example; with seq_len_schedule, the longest there"""
+    """maximum tokens of one training example; with seq_len_schedule, its longest length"""
     seq_len_schedule: SeqLenSchedule | None = None
     """pairs of steps done and the seq_len from then on, such as [[0, 8192], [300, 65536]]"""
     packing: Literal["whole", "fixed"] = "whole"
@@ -154,7 +154,7 @@ class Data(Section):
         return self
 
     def seq_len_after(self, steps: int) -> int:
-        """The maximum tokens of an example of the step that follows so many."""
+        """The maximum tokens of an example of the step that follows `steps` steps."""
         if self.seq_len_schedule is None:
             return self.seq_len
         return [seq_len for first, seq_len in self.seq_len_schedule if first <= steps][-1]

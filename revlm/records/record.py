@@ -1,6 +1,6 @@
 """The base of all records, and the numbers that a record can hold.
 
-Every number has a bound, so that whoever reads a record can add, draw and print it without a check of its own.
+Every number has a bound, so that readers of a record can add, draw and print it without further checks.
 """
 
 from typing import Annotated, TypeVar

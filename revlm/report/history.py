@@ -1,7 +1,7 @@
 """Everything a report knows about a run, read from its folder alone.
 
-A run may still go on, and may have been killed in the middle of a line. The journal and the recipe must be whole; any
-other file that cannot be read is left out, and `History.notes` says so.
+A run may still be training, and may have been killed in the middle of a line. The journal and the recipe must be
+intact; any other file that cannot be read is left out, and `History.notes` says so.
 """
 
 import re
@@ -236,7 +236,9 @@ def read_history(folder: Path) -> History:
         steps_were = "1 step was" if journal.skipped == 1 else f"{journal.skipped:,} steps were"
         notes.append(f"{steps_were} passed over without an update, the first at {journal.first_skipped:,}: not finite.")
     if len(sampled) > SAMPLED_STEPS:
-        notes.append(f"Samples are of the newest {SAMPLED_STEPS} of {len(sampled):,} steps; the others lie in samples.")
+        notes.append(
+            f"Samples are of the newest {SAMPLED_STEPS} of {len(sampled):,} steps; the folder samples has the others."
+        )
     recipe_text = _recipe_text(recipe_file) if has_recipe else None
     samples = [_optional(partial(read_samples, file), file, notes) for file in sampled[-SAMPLED_STEPS:]]
     environment = folder / ENVIRONMENT

@@ -1,4 +1,4 @@
-"""What befalls one of several ranks ends all of them, said once, and the same command goes on."""
+"""A failure or a signal on one of several ranks ends all of them with one message, and the same command resumes."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What befalls one of the ranks that share an example, while the others wait for it, ends all of them by its name."""
+"""A failure of a rank that shares an example, while the others wait for it, ends all of them with its name."""
 
 import os
 import signal

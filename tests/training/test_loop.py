@@ -82,7 +82,7 @@ def _no_loader_is_left() -> Iterator[None]:
 
 
 def begin_again(out: Path) -> None:
-    """Takes back from a run folder all that says that it was trained in."""
+    """Removes every sign of training from a run folder."""
     shutil.rmtree(out / "checkpoints")
     for name in ("checkpoints.json", "metrics.jsonl"):
         (out / name).unlink()
@@ -131,9 +131,9 @@ def test_another_model_is_refused_with_what_differs(recipe_file: Path, tokens: P
         list(train(recipe(recipe_file, tokens, out, "model.d_ff=64")))
 
 
-@pytest.mark.parametrize("heeded", [1, 3, 9, 12, 14, 30])
+@pytest.mark.parametrize("stop_at_call", [1, 3, 9, 12, 14, 30])
 def test_a_run_stopped_at_any_moment_ends_with_the_weights_and_records_of_an_undisturbed_one(
-    recipe_file: Path, tokens: Path, undisturbed: Path, tmp_path: Path, heeded: int
+    recipe_file: Path, tokens: Path, undisturbed: Path, tmp_path: Path, stop_at_call: int
 ) -> None:
     disturbed = tmp_path / "disturbed"
     asked = 0
@@ -141,7 +141,7 @@ def test_a_run_stopped_at_any_moment_ends_with_the_weights_and_records_of_an_und
     def stop() -> str | None:
         nonlocal asked
         asked += 1
-        return "SIGTERM" if asked >= heeded else None
+        return "SIGTERM" if asked >= stop_at_call else None
 
     with pytest.raises(Interrupted, match=r"SIGTERM.*run the same command again"):
         list(train(recipe(recipe_file, tokens, disturbed), stop=stop))
@@ -275,7 +275,7 @@ def test_a_stream_stopped_and_loaded_otherwise_ends_with_the_same_weights(
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("where", ["training", "evaluating"])
-def test_a_stop_is_heeded_within_a_long_read_and_the_run_goes_on(
+def test_a_stop_interrupts_a_long_read_and_the_run_resumes(
     recipe_file: Path, tmp_path: Path, where: str, workers: int
 ) -> None:
     """Texts, and blank lines behind them that take as many reads as there are questions for a stop."""

@@ -107,7 +107,7 @@ def _hide(
         needle = generator.choice(vocabulary, size=_NEEDLE)
         place = (before_the_end + number) * _SLOT
         tokens[place : place + _NEEDLE] = without[place : place + _NEEDLE] = needle
-        hidden_at = place - slot * _SLOT - _NEEDLE  # in the last quarter of a slot: no repetition lies there
+        hidden_at = place - slot * _SLOT - _NEEDLE  # in the last quarter of a slot, where no repetition is
         tokens[hidden_at : hidden_at + _NEEDLE] = needle
         places.setdefault(slot * _SLOT, []).append(place)
     return _Hidden(tokens, without, places)
