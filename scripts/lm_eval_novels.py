@@ -24,7 +24,7 @@ from revlm.evaluation import evaluate_run
 from revlm.generation import load_model
 
 ROLLING, LAST_WORD = "novels_rolling", "novels_last_word"
-MOST_DIFFERENCE = 0.001  # bits per byte
+MAX_DIFFERENCE = 0.001  # bits per byte
 _PASSAGE_WORDS = 100
 _WORD = re.compile(r"\w+$")
 _TASKS: dict[str, dict[str, Any]] = {
@@ -76,8 +76,8 @@ def main(
     print(
         f"last word: {results[LAST_WORD]['acc,none']:.2%} right, perplexity {results[LAST_WORD]['perplexity,none']:.1f}"
     )
-    if abs(own - theirs) > MOST_DIFFERENCE:
-        raise RevlmError(f"they differ by {abs(own - theirs):.5f} bits per byte, more than {MOST_DIFFERENCE}")
+    if abs(own - theirs) > MAX_DIFFERENCE:
+        raise RevlmError(f"they differ by {abs(own - theirs):.5f} bits per byte, more than {MAX_DIFFERENCE}")
 
 
 def write_tasks(folder: Path, documents: list[str], passages: int) -> None:

@@ -54,7 +54,13 @@ def verify_command(run: Run = None, as_json: AsJson = False) -> None:
     """
     from revlm.corpus import Tokenizer
     from revlm.errors import StorageError
-    from revlm.runs import list_checkpoints, load_checkpoint, load_own_recipe, require_own, verify_checkpoint
+    from revlm.runs import (
+        list_checkpoints,
+        load_checkpoint,
+        load_run_recipe,
+        require_matching_checkpoint,
+        verify_checkpoint,
+    )
 
     folder = _open(run)
     found = {str(path): verify_checkpoint(path) for path in list_checkpoints(folder)}
@@ -73,7 +79,7 @@ def verify_command(run: Run = None, as_json: AsJson = False) -> None:
         raise StorageError(f"no checkpoint in {folder}: train the run first with `revlm train`")
     checkpoint = load_checkpoint(list_checkpoints(folder)[-1], groups=())
     fingerprint = Tokenizer.load(folder.path).fingerprint
-    require_own(folder, load_own_recipe(folder), fingerprint, checkpoint)
+    require_matching_checkpoint(folder, load_run_recipe(folder), fingerprint, checkpoint)
 
 
 @app.command("export")

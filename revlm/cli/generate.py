@@ -148,10 +148,10 @@ def generate(
             _write(png_of(sample_pictures(generator, trained.tokenizer, beginning)), output)
         elif given is None or interactive:
             from revlm.cli.terminal.interactive import write_in_turns
-            from revlm.generation import beyond_training
+            from revlm.generation import long_prompt_notice
 
             n_given = len(given.tokens(trained.tokenizer)) if given is not None else 0
-            if notice := beyond_training(n_given, trained.recipe):
+            if notice := long_prompt_notice(n_given, trained.recipe):
                 _print_message(notice)
             write_in_turns(generator, trained.tokenizer, given, stop, max_tokens)
         elif output is not None or not (is_text or as_json):
@@ -191,10 +191,10 @@ def _sample(
     """Samples and returns the continuations; prints the first while it is sampled, then the others under headings."""
     from revlm.cli.terminal.progress import PrefillProgress
     from revlm.cli.terminal.streams import print_content
-    from revlm.generation import Sample, beyond_training, draw_samples
+    from revlm.generation import Sample, draw_samples, long_prompt_notice
 
     tokens = prompt.tokens(trained.tokenizer)
-    if notice := beyond_training(len(tokens), trained.recipe):
+    if notice := long_prompt_notice(len(tokens), trained.recipe):
         _print_message(notice)
     with PrefillProgress() as progress:
         generator.append(tokens, progress.show)

@@ -44,7 +44,7 @@ def evaluate_run(
     if corpus.tokenizer.fingerprint != trained.tokenizer.fingerprint:
         raise DataError(
             f"{corpus.name} was made with another tokenizer than the run's: run `revlm tokenize` on its texts with "
-            f"--tokenizer {trained.tokenizer_place}"
+            f"--tokenizer {trained.tokenizer_folder}"
         )
     if data is None:
         _require_that_of_the_run(trained, corpus)
@@ -132,7 +132,7 @@ def _data(trained: TrainedModel, data: str | PathLike[str] | None) -> Data:
     if data is not None:
         return of_run.model_copy(update={"path": Path(data), "stream": None, "tokenizer": None, "validation": 0.0})
     if of_run.stream is not None:
-        return of_run.model_copy(update={"tokenizer": trained.tokenizer_place})
+        return of_run.model_copy(update={"tokenizer": trained.tokenizer_folder})
     return of_run
 
 

@@ -6,7 +6,7 @@ import urllib.error
 
 from revlm.fetching.deadline import Deadline
 from revlm.fetching.download import download
-from revlm.fetching.failure import SourceFailure, printable
+from revlm.fetching.failure import SourceFailure, escaped
 from revlm.gutenberg import title_of
 
 GUTENBERG = "https://www.gutenberg.org"
@@ -57,7 +57,7 @@ def text_paths(number: str) -> list[str]:
 def header_title(text: bytes) -> str | None:
     """Returns the title that the front matter names, or None."""
     title = title_of(text.decode("utf-8-sig", errors="replace").removeprefix("\ufeff"))
-    return printable(title, LONGEST_TITLE_CHARACTERS) if title else None
+    return escaped(title, LONGEST_TITLE_CHARACTERS) if title else None
 
 
 def check_text(text: bytes, url: str, title: str | None) -> None:

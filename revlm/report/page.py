@@ -22,7 +22,7 @@ from revlm.text import figure_text, human_bytes
 
 POSITIONS = "positions"
 _PLANNED = "Below: what was measured in that step, and what was planned for it, by category, before anything ran."
-_MOST_RECIPE = 100_000
+_MAX_RECIPE = 100_000
 
 
 class Section(NamedTuple):
@@ -51,7 +51,7 @@ def run_page(history: History) -> str:
             _hash_layers(history),
             _throughput(history),
         ],
-        recipe=recipe if recipe is None or len(recipe) <= _MOST_RECIPE else recipe[:_MOST_RECIPE] + "…",
+        recipe=recipe if recipe is None or len(recipe) <= _MAX_RECIPE else recipe[:_MAX_RECIPE] + "…",
     )
 
 

@@ -1,4 +1,4 @@
-"""An open folder: names are looked up only in it, symbolic links in it are not followed, staging names are random.
+"""An open folder: names are resolved only inside it, symbolic links in it are not followed, staging names are random.
 
 A run folder or token store may come from someone else, or be writable by others, so what a name in it leads to is not
 trusted. The path of the folder itself is the user's own, and may contain symbolic links.
@@ -24,7 +24,7 @@ _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # O_NONBLOCK: opening a
 _STAGING_NAME = re.compile(r"\.(.+)\.[0-9a-f]{16}\.staging", re.DOTALL)
 _NAME_BYTES = 255 - len(".") - len(".0123456789abcdef.previous")  # of a name that is part of a longer one
 _CHUNK_BYTES = 1 << 20
-_READ_BYTES = 256 << 20  # of a file that is held in memory; those of revlm are a few megabytes at most
+_READ_BYTES = 256 << 20  # the largest file that is read into memory; those of revlm have a few megabytes at most
 
 
 class Folder:
@@ -92,7 +92,7 @@ class Folder:
         return descriptor
 
     def read(self, name: str) -> bytes:
-        """The content of a file; raises StorageError for one that is far larger than those of revlm."""
+        """The content of a file; raises StorageError if it is far larger than any that revlm writes."""
         with os.fdopen(self.open(name), "rb") as file:
             content = file.read(_READ_BYTES + 1)
         if len(content) > _READ_BYTES:
@@ -128,7 +128,7 @@ class Folder:
     def replace(self, name: str, content: bytes | Iterable[bytes]) -> None:
         """Replaces a file atomically: a reader, even after a power cut, sees all of the old content or all of the new.
 
-        A symbolic link of that name is replaced, not followed. Staging files that killed calls for the same name left
+        A symbolic link of that name is replaced, not followed. Staging files that killed calls left for the same name
         are removed.
         """
         self.remove_unfinished(name)

@@ -1,4 +1,4 @@
-"""Puts new folders in place, also where one exists, so that a kill at any moment loses neither.
+"""Puts a new folder in place of an existing one, or of none, so that a kill at any moment loses neither.
 
 Files that revlm did not write are never removed.
 """
@@ -44,7 +44,7 @@ def staged_folder(parent: Folder, name: str, *, replace: bool = False) -> Iterat
 
 
 def require_replaceable(place: Path, ours: Ours) -> None:
-    """Raises StorageError if `place` exists and is neither an empty folder nor one that revlm may replace."""
+    """Raises StorageError if `place` exists and is neither an empty folder nor a folder that revlm wrote alone."""
     if not place.is_symlink() and not place.exists():
         return
     if place.is_dir() and not place.is_symlink():

@@ -76,7 +76,7 @@ def test_a_grid_of_colours() -> None:
         ("sized", ["--picture", "none.png", "--output", "a.png"], 3, "the picture none.png cannot be read: no such"),
         ("sized", ["--picture", "bad.png", "--output", "a.png"], 3, "the picture bad.png is not a PNG, JPEG or WebP"),
         ("sized", ["--prompt", "x"], 2, "is a model of pictures: give --output FILE.png"),
-        ("free", ["--output", "a.png"], 2, "the model was trained on pictures of their own sizes"),
+        ("free", ["--output", "a.png"], 2, "the model was trained on pictures of several sizes"),
         ("text", ["--picture", "0.png", "--output", "a.png"], 2, "is not a model of pictures: give --prompt TEXT"),
     ],
 )

@@ -130,7 +130,7 @@ def test_a_kill_while_a_checkpoint_is_saved_is_noticed(copies: Copies, expected:
     ("act", "cause"),
     [
         (partial(time.sleep, 20), "the others have waited 4 s for its part of an example"),
-        (stop, "no sign of it for 6 s"),
+        (stop, "no report for 6 s"),
     ],
     ids=["slow", "stopped"],
 )

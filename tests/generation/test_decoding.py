@@ -126,7 +126,7 @@ def test_what_cannot_be_is_refused() -> None:
     decoder = Decoder(model)
     with pytest.raises(UsageError, match="no tokens"):
         decoder.extend(tokens(0))
-    with pytest.raises(UsageError, match="2 tokens for 1 samples"):
+    with pytest.raises(UsageError, match="there are 2 tokens for 1 samples"):
         decoder.step(tokens(2))
     with pytest.raises(UsageError, match="0 samples"):
         decoder.fork(0)

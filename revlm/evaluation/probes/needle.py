@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from revlm.evaluation.probes.probe import CONTEXT_LENGTHS, Probe, ProbeInput
 from revlm.evaluation.views import Chart, Line, Point, Table, left_out
-from revlm.records import Found, NeedleDistance, NeedleTest
+from revlm.records import NeedleDistance, NeedleScore, NeedleTest
 
 if TYPE_CHECKING:
     from revlm.evaluation.scorer import Numbers, Scorer, Tokens
@@ -77,7 +77,7 @@ def measure_needles(
                 scored[distance, there].append(_Scored(ranks, losses))
     size, chances = scorer.model.vocab_size, len(vocabulary)
     return NeedleTest(
-        chance=Found(accuracy=1 / chances, rank=(size + 1) / 2, loss=math.log(chances)),
+        chance=NeedleScore(accuracy=1 / chances, rank=(size + 1) / 2, loss=math.log(chances)),
         distances=[
             NeedleDistance(
                 distance=distance,
@@ -113,9 +113,9 @@ def _hide(
     return _Hidden(tokens, without, places)
 
 
-def _found(scored: Sequence[_Scored]) -> Found:
+def _found(scored: Sequence[_Scored]) -> NeedleScore:
     ranks, losses = (np.concatenate(parts) for parts in zip(*scored, strict=True))
-    return Found(accuracy=float((ranks == 1).mean()), rank=float(ranks.mean()), loss=float(losses.mean()))
+    return NeedleScore(accuracy=float((ranks == 1).mean()), rank=float(ranks.mean()), loss=float(losses.mean()))
 
 
 def _measure(given: ProbeInput) -> NeedleTest:

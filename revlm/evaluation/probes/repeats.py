@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from revlm.evaluation.scorer import Numbers, Scorer, Tokens
     from revlm.evaluation.texts import Text
 
-MOST_EARLIER = 3
+MAX_EARLIER = 3
 """A context is rare when no more earlier occurrences of it lie in its document."""
 LONGEST = 2**20
 """Tokens of a document that are scored; the rest of a longer one is left out."""
@@ -60,13 +60,13 @@ def measure_repeats(
             by_bin[number].append(losses[repeats[bins == number]])
     return Repeats(
         context=context,
-        most_earlier=MOST_EARLIER,
+        most_earlier=MAX_EARLIER,
         total=_pooled(whole),
         distances=[_of_bin(number, by_bin[number]) for number in sorted(by_bin)],
     )
 
 
-def distances_of_repeats(tokens: Tokens, context: int, most_earlier: int = MOST_EARLIER) -> NDArray[np.int64]:
+def distances_of_repeats(tokens: Tokens, context: int, most_earlier: int = MAX_EARLIER) -> NDArray[np.int64]:
     """Returns for each token how far back it last completed its context, [tokens].
 
     0 where the `context` tokens before it came never before, or more than `most_earlier` times, or were followed by

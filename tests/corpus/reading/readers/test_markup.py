@@ -110,7 +110,7 @@ def test_a_stop_is_heeded_within_a_chapter() -> None:
 
 
 def test_a_document_of_too_many_elements_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("revlm.corpus.reading.readers.markup._MOST_ELEMENTS", 6)
+    monkeypatch.setattr("revlm.corpus.reading.readers.markup._MAX_ELEMENTS", 6)
     assert Markup("<html><body><p>a</p><p>b</p><p>c<br/></p></body></html>", PLAIN_READING).text == "a\n\nb\n\nc"
     for ill_formed in ("", "<p>"):
         with pytest.raises(MarkupError, match="more than 6 elements"):
