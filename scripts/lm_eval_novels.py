@@ -1,4 +1,4 @@
-"""Judges an exported model by lm-evaluation-harness on novels, and compares with `revlm evaluate`.
+"""Scores an exported model with lm-evaluation-harness on novels, and compares with `revlm evaluate`.
 
     pip install 'revlm[huggingface]' lm-eval accelerate
     scripts/lm_eval_novels.py data/texts/northanger-abbey.txt --model novels-model --output /tmp/lm-eval
@@ -52,7 +52,7 @@ def main(
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder to create for tasks and results.")],
     passages: Annotated[int, typer.Option(min=1, help="Passages of novels_last_word, at most.")] = 100,
 ) -> None:
-    """Judge a model by lm-evaluation-harness, and compare with revlm; exit code 1 where they differ."""
+    """Score a model with lm-evaluation-harness, and compare with revlm; exit code 1 if the scores differ."""
     if output.exists():
         raise UsageError(f"{output} exists: give the name of a new folder")
     output.mkdir(parents=True)

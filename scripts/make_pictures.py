@@ -3,9 +3,9 @@
     scripts/make_pictures.py -o data/pictures-png
     revlm tokenize data/pictures-png -o data/pictures --tokenizer pixels
 
-The tile is random in each picture, so that its first occurrence cannot be predicted and every later one can, by whoever
-remembers it. Prints the bits per dimension of the PNG files, which their pixels alone are compared with. The same
-options and seed give the same pixels.
+The tile is random in each picture, so its first occurrence cannot be predicted, and a model that remembers it predicts
+every later one. Prints the bits per dimension of the PNG files, for comparison. The same options and seed give the same
+pixels.
 """
 
 from io import BytesIO

@@ -63,7 +63,7 @@ def train(
     a run resumes even if its recipe, tokenizer or tokens differ from those of its checkpoint.
 
     Raises:
-        DataError: a token folder is incomplete, or a file in it has changed since it was written.
+        DataError: a token store is incomplete, or a file in it has changed since it was written.
         RemoteRankError: another rank failed; that rank raises its own error.
         Interrupted: a stop was requested; the same call resumes. On several ranks, only rank 0 raises it.
         NonFiniteError: a loss, a gradient or a stream is not finite.
@@ -135,7 +135,7 @@ def _train(
 
 
 def _require_undamaged_tokens(recipe: Recipe, ranks: Ranks, stop: Stop) -> None:
-    """Verifies the token folders, once on each machine."""
+    """Verifies the token stores, once on each machine."""
     for tokens in recipe.data.paths if ranks.is_local_rank0 else ():
         require_undamaged(tokens, lambda n_bytes, name: _raise_if_stopped(stop))
 

@@ -69,7 +69,7 @@ def test_a_grid_of_colours() -> None:
     [
         ("sized", ["--picture", "0.png"], 2, "--picture completes a picture into a PNG file"),
         ("sized", ["--picture", "0.png", "--output", "a.jpg"], 2, "--picture completes a picture into a PNG file"),
-        ("sized", ["--output", "a.png", "--rows", "2"], 2, "--rows says how much of a picture is given"),
+        ("sized", ["--output", "a.png", "--rows", "2"], 2, "--rows needs a picture"),
         ("sized", ["--picture", "0.png", "--rows", "6", "--output", "a.png"], 2, "leaves nothing to complete of 0.png"),
         ("sized", ["--picture", "0.png", "--prompt", "x", "--output", "a.png"], 2, "--prompt cannot be combined with"),
         ("sized", ["--picture", "0.png", "--json", "--output", "a.png"], 2, "--json cannot be combined with --picture"),

@@ -14,17 +14,11 @@ import pytest
 from revlm.runs import list_checkpoints
 from tests.faults.forks import Copies
 from tests.faults.test_faults_of_ranks import QUICK, run, said, start
-from tests.faults.training import assert_undisturbed, outcome, write_recipe
+from tests.faults.training import assert_undisturbed, outcome
 from tests.several import ends_of_ranks
 
 SHARED = (QUICK, "train.sequence_parallel=2", "evaluate.every=0")
 SECONDS = 60.0
-
-
-@pytest.fixture(scope="module")
-def copies(tmp_path_factory: pytest.TempPathFactory) -> Copies:
-    place = tmp_path_factory.mktemp("groups")
-    return Copies(write_recipe(place / "before"), place / "copies")
 
 
 @pytest.fixture(scope="module")

@@ -7,17 +7,11 @@ from revlm.runs import list_checkpoints, read_journal, verify_checkpoint
 from tests.faults import forks
 from tests.faults.forks import Copies
 from tests.faults.points import PLACES
-from tests.faults.training import TRAIN, assert_undisturbed, outcome, write_recipe
+from tests.faults.training import TRAIN, assert_undisturbed, outcome
 
 CALLS = {"loading": 5, "forward": 5, "backward": 5, "update": 3, "evaluation": 7, "sampling": 2, "saving": 4}
 """Which call of a place, where not the first: in the midst of a step, of the evaluation after step 3, of a save."""
 MAX_SECONDS = 30.0
-
-
-@pytest.fixture(scope="module")
-def copies(tmp_path_factory: pytest.TempPathFactory) -> Copies:
-    place = tmp_path_factory.mktemp("signalled")
-    return Copies(write_recipe(place / "before"), place / "copies")
 
 
 @pytest.fixture(scope="module")

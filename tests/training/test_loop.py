@@ -184,6 +184,17 @@ def other_tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store
 
 
+def assert_same_run(undisturbed: Path, interrupted: Path) -> None:
+    expected, found = final_weights(undisturbed), final_weights(interrupted)
+    for name, weight in expected.items():
+        assert torch.equal(weight, found[name]), name
+    losses = [
+        [(record["step"], record["loss"]) for record in read_journal(RunFolder.open(run).metrics)]
+        for run in (undisturbed, interrupted)
+    ]
+    assert losses[0] == losses[1]
+
+
 @pytest.mark.parametrize("weights", [None, (1, 3)])
 def test_a_mixture_stopped_and_loaded_otherwise_ends_with_the_same_weights(
     recipe_file: Path, tokens: Path, other_tokens: Path, tmp_path: Path, weights: tuple[int, int] | None
@@ -193,18 +204,14 @@ def test_a_mixture_stopped_and_loaded_otherwise_ends_with_the_same_weights(
     override = f"data.path={json.dumps(mixed)}"
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     said: list[str] = []
-    undisturbed = list(train(recipe(recipe_file, tokens, whole, override, "data.workers=0"), said.append))
+    list(train(recipe(recipe_file, tokens, whole, override, "data.workers=0"), said.append))
     assert said[0].startswith("the targets are a mixture: ")
     stopped = train(recipe(recipe_file, tokens, parts, override, "data.workers=3"))
     assert next(record for record in stopped if record["step"] == 6)
     assert [thread.name for thread in threading.enumerate()].count("loader") == 3
     stopped.close()
     list(train(recipe(recipe_file, tokens, parts, override, "data.workers=1")))
-    for name, weight in final_weights(whole).items():
-        assert torch.equal(weight, final_weights(parts)[name]), name
-    assert [(r["step"], r["loss"]) for r in read_journal(RunFolder.open(parts).metrics)] == [
-        (r["step"], r["loss"]) for r in undisturbed
-    ]
+    assert_same_run(whole, parts)
     assert load_recipe(RunFolder.open(parts).recipe).data.weights == weights
     with pytest.raises(StorageError, match="corpus"):
         list(train(recipe(recipe_file, tokens, parts, "train.max_steps=13")))
@@ -260,11 +267,7 @@ def test_a_stream_stopped_and_loaded_otherwise_ends_with_the_same_weights(
     assert next(record for record in stopped if record["step"] == 6)
     stopped.close()
     list(train(streamed(recipe_file, texts, parts, override, "data.workers=1")))
-    for name, weight in final_weights(whole).items():
-        assert torch.equal(weight, final_weights(parts)[name]), name
-    assert [(r["step"], r["loss"]) for r in read_journal(RunFolder.open(parts).metrics)] == [
-        (r["step"], r["loss"]) for r in undisturbed
-    ]
+    assert_same_run(whole, parts)
     (texts / "03.txt").write_text("another text")
     with pytest.raises(StorageError, match=r"\(corpus: \w+ -> \w+;"):
         list(train(streamed(recipe_file, texts, parts, override, "train.max_steps=13")))

@@ -186,10 +186,10 @@ class Display:
 
 
 def _facts(*facts: tuple[str, str]) -> Text:
-    """Names in dim style, each before its value."""
+    """One line of values, each after its name in dim style."""
     line = Text()
-    for place, (name, value) in enumerate(facts):
-        line.append("   " if place else "").append(f"{name} ", style="dim").append(value)
+    for index, (name, value) in enumerate(facts):
+        line.append("   " if index else "").append(f"{name} ", style="dim").append(value)
     return line
 
 
@@ -200,7 +200,7 @@ def _number(record: Mapping[str, Any], key: str, form: str, width: int = 0) -> s
 
 
 def _snippet(record: Mapping[str, Any], width: int) -> str:
-    """The start of a sample on one line, prompt first; of a picture what it completes."""
+    """The start of a sample on one line, prompt first; for a picture, what it completes."""
     prompt, text = record.get("prompt", ""), record.get("text", "")
     if picture := record.get("picture"):
         return f"picture {prompt}, rows from {picture['rows'] + 1}: `revlm report` shows it"

@@ -52,7 +52,7 @@ class _Bar:
 
 
 class PrefillProgress(_Bar):
-    """Shows processed tokens and the time left; nothing for a prompt that takes one block."""
+    """Shows processed tokens and the time left; nothing for a prompt of a single block."""
 
     def __init__(self) -> None:
         columns = (TextColumn("prompt"), BarColumn(), MofNCompleteColumn(), TextColumn("tokens"), TimeRemainingColumn())

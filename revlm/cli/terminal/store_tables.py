@@ -13,8 +13,8 @@ from revlm.cli.terminal.console import Terminal, print_line, print_table
 from revlm.corpus.store import LengthBin, StoreContents, StoreFolder, StoreSummary
 
 BAR_WIDTH = 24
-MAX_LINES = 20  # of the list of duplicates, and of the list of skipped files
-MAX_ROWS = 100  # nobody reads more documents; documents.jsonl has all of them
+MAX_LINES = 20  # of each list of duplicates or skipped files
+MAX_ROWS = 100  # of the table of documents; documents.jsonl has all of them
 
 
 def print_summary(summary: StoreSummary, as_json: bool) -> None:
