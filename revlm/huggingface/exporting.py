@@ -19,7 +19,15 @@ from revlm.huggingface.modeling import RevlmForCausalLM
 from revlm.huggingface.tokenization import RevlmTokenizer, padding_id, silent_ids
 from revlm.runs import ExportedModel
 from revlm.runs.checkpoint import os_error
-from revlm.storage import Folder, require_free_space, staged_folder, storage_errors, sync_file, unfinished_name
+from revlm.storage import (
+    Folder,
+    require_free_space,
+    short_name,
+    staged_folder,
+    storage_errors,
+    sync_file,
+    unfinished_name,
+)
 
 _CARD = "README.md"
 _WRITTEN = ("*.json", "*.safetensors", "modeling_revlm.py", "tokenizer.model", _CARD)
@@ -76,7 +84,7 @@ def export_model(
 def _remove_abandoned(parent: Folder, name: str) -> None:
     """Removes the files that killed exports to the same folder left, and no other files."""
     for found in parent.names():
-        if unfinished_name(found) != name or parent.kind(found) != "folder":
+        if unfinished_name(found) != short_name(name) or parent.kind(found) != "folder":
             continue
         with parent.inside(found) as staging:
             try:

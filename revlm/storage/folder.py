@@ -21,6 +21,7 @@ from revlm.storage.closing import Closing
 
 _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # O_NONBLOCK: opening a FIFO does not wait
 _STAGING_NAME = re.compile(r"\.(.+)\.[0-9a-f]{16}\.staging", re.DOTALL)
+_NAME_BYTES = 255 - len(".") - len(".0123456789abcdef.previous")  # of a name that is part of a longer one
 _CHUNK_BYTES = 1 << 20
 _READ_BYTES = 256 << 20  # the largest file that is read into memory; those of revlm have a few megabytes at most
 
@@ -163,7 +164,7 @@ class Folder(Closing):
         """Removes staging files that killed calls of `replace` left, for one name or all, except those in use."""
         for found in self.names():
             unfinished = unfinished_name(found)
-            if unfinished is not None and name in (None, unfinished):
+            if unfinished is not None and (name is None or unfinished == short_name(name)):
                 self._remove_abandoned(found)
 
     def sync(self) -> None:
@@ -217,11 +218,17 @@ class Folder(Closing):
 
 def staging_name(name: str) -> str:
     """A random, unpredictable staging name for `name`, see `unfinished_name`."""
-    return f".{name}.{secrets.token_hex(8)}.staging"
+    return f".{short_name(name)}.{secrets.token_hex(8)}.staging"
+
+
+def short_name(name: str) -> str:
+    """The name, or a digest of it if the name is too long to be part of a longer name."""
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= _NAME_BYTES else hashlib.sha256(encoded).hexdigest()
 
 
 def unfinished_name(name: str) -> str | None:
-    """The name that a staging name stands for; None if it is not a staging name."""
+    """The name, as `short_name` gives it, that a staging name stands for; None if it is not a staging name."""
     match = _STAGING_NAME.fullmatch(name)
     return match[1] if match else None
 

@@ -88,6 +88,15 @@ def test_a_token_takes_two_vectors_in_each_layer_but_local_ones(precision: str, 
     assert 4_000 * a_token <= decoder.cache_bytes - constant <= (4_000 + 1) * a_token * 9 / 8 + a_token
 
 
+def test_a_local_layer_holds_no_more_than_the_text() -> None:
+    model = network(("local",), n_layers=1, window=2**24)
+    decoder = Decoder(model)
+    decoder.extend(tokens(100))
+    for _ in range(3):
+        decoder.step(torch.zeros(1, dtype=torch.int64))
+    assert decoder.cache_bytes <= 2 * 103 * 2 * 32 * 4
+
+
 def test_samples_take_their_own_tokens_and_rings_only() -> None:
     model = network(("local", "lsh"))
     decoder = Decoder(model)
