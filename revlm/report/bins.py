@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 MOST = 2048
 """Bins are joined in pairs when there are more than twice as many: no picture is as wide."""
-_MOST_NUMBERS = 1 << 20
+_MAX_NUMBERS = 1 << 20
 """Of a kind, in all columns: where there are thousands of columns, there are fewer bins."""
 _FOLDED_AT_ONCE = 1024  # records; a power of two
 _NOTHING = np.array([0.0, 0.0, np.nan, np.nan])[:, None, None]
@@ -60,7 +60,7 @@ class Bins:
         self._bins.append(folded)
         self._new = []
         self._n_bins += folded.shape[1]
-        most = min(2 * MOST, max(2, _MOST_NUMBERS // len(self._place)))
+        most = min(2 * MOST, max(2, _MAX_NUMBERS // len(self._place)))
         while self._n_bins > most:
             self._bins, self._width = [_in_pairs(np.concatenate(self._bins, axis=1))], self._width * 2
             self._n_bins = self._bins[0].shape[1]

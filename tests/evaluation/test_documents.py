@@ -119,5 +119,5 @@ def test_tokens_that_have_changed_since_are_refused(trained: TrainedModel) -> No
 def test_a_run_that_held_nothing_out_asks_for_data(trained: TrainedModel) -> None:
     recipe = trained.recipe
     nothing = recipe.model_copy(update={"data": recipe.data.model_copy(update={"validation": 0.0})})
-    with pytest.raises(DataError, match="held nothing out"):
+    with pytest.raises(DataError, match="held out no documents"):
         evaluate_run(trained._replace(recipe=nothing))

@@ -120,7 +120,7 @@ def test_an_index_that_names_no_such_file_is_refused(
         pypi_files(f"calm-sea==1#sha256={SHA256}", ["data/a.txt"], soon())
 
 
-def test_the_next_index_is_asked_and_no_index_is_heeded(
+def test_the_next_index_is_asked_and_no_index_is_respected(
     library: Library, registries: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", f"file:///nowhere {library.url}/more/")

@@ -6,8 +6,7 @@ Everything goes to standard error. The records are those of `train(...)` and `me
 from collections import deque
 from collections.abc import Mapping
 from statistics import median
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,13 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 from revlm.cli.terminal.console import Terminal
+from revlm.storage import Closing
 from revlm.text import ABSENT, clock, human_bytes, human_flops_per_second, is_finite
 
 STEPS_FOR_TIME_LEFT = 20
 REFRESHES_PER_SECOND = 4
 
 
-class Display:
+class Display(Closing):
     """Displays the records of a training run; as a context manager, it starts and ends the live display.
 
     `logging_every` applies to plain lines: the first step, the last and every logging_every-th step are printed, or
@@ -48,14 +48,13 @@ class Display:
             redirect_stdout=False,
         )
 
-    def __enter__(self) -> "Display":
+    def __enter__(self) -> Self:
         if self._is_live:
             self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Ends the live display."""
         if self._is_live:
             self._live.stop()
 
@@ -186,10 +185,10 @@ class Display:
 
 
 def _facts(*facts: tuple[str, str]) -> Text:
-    """Names in dim style, each before its value."""
+    """One line of values, each after its name in dim style."""
     line = Text()
-    for place, (name, value) in enumerate(facts):
-        line.append("   " if place else "").append(f"{name} ", style="dim").append(value)
+    for index, (name, value) in enumerate(facts):
+        line.append("   " if index else "").append(f"{name} ", style="dim").append(value)
     return line
 
 
@@ -200,7 +199,7 @@ def _number(record: Mapping[str, Any], key: str, form: str, width: int = 0) -> s
 
 
 def _snippet(record: Mapping[str, Any], width: int) -> str:
-    """The start of a sample on one line, prompt first; of a picture what it completes."""
+    """The start of a sample on one line, prompt first; for a picture, what it completes."""
     prompt, text = record.get("prompt", ""), record.get("text", "")
     if picture := record.get("picture"):
         return f"picture {prompt}, rows from {picture['rows'] + 1}: `revlm report` shows it"

@@ -28,7 +28,7 @@ from revlm.corpus.reading.refusing import Skipped
 from revlm.errors import DataError
 from tests.corpus.reading.readers.parquet_footers import change_somewhere, with_footer
 
-MOST_SECONDS, MOST_BYTES = 30, 1 << 30
+MAX_SECONDS, MAX_BYTES = 30, 1 << 30
 SNIPPETS = (
     b"<", b">", b"&", b"&a;", b"]]>", b"<![CDATA[", b"<!--", b"<!DOCTYPE a [<!ENTITY a '&a;&a;'>", b"<svg><text>",
     b"<math>", b"</head>", b"<title>", b"<ruby><rt>", b"<mfrac><mi>", b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\xe9",
@@ -209,8 +209,8 @@ def require_bounds(kinds: list[str], count: int) -> None:
     for kind, (tried, slowest, peak_bytes) in found.items():
         print(f"{kind}: {tried:,} files, the slowest {slowest:.2f} s, at most {peak_bytes / 2**20:,.0f} MiB")
         assert tried >= count // 2, kind  # hypothesis ends early where it has tried all there is
-        assert slowest < MOST_SECONDS, kind
-        assert peak_bytes < MOST_BYTES, kind
+        assert slowest < MAX_SECONDS, kind
+        assert peak_bytes < MAX_BYTES, kind
 
 
 def test_some_damaged_files_are_read_or_named() -> None:
