@@ -28,8 +28,9 @@ _PRELOADED = [
     "revlm.report.files",
     "tests.several",
     "tests.faults.forks",
-    # What a training run imports when it first needs it: each fork would do so again.
+    # What a run or a test imports when it first needs it: each fork would do so again.
     "psutil",
+    "pytest",
     "safetensors.torch",
     "torch.nn.modules.linear_cross_entropy",
     "revlm.cli.terminal.signals",

@@ -119,8 +119,9 @@ class Data(Section):
     """maximum tokens of one training example; with seq_len_schedule, its longest length"""
     seq_len_schedule: SeqLenSchedule | None = None
     """pairs of steps done and the seq_len from then on, such as [[0, 8192], [300, 65536]]"""
-    packing: Literal["whole", "fixed"] = "whole"
-    """whole: an example is a document, or several short ones; fixed: every example has seq_len tokens"""
+    packing: Literal["whole", "interleaved", "fixed"] = "whole"
+    """whole: an example is a document, or several short ones; interleaved: the same, and documents longer than seq_len
+    take turns instead of following each other; fixed: every example has seq_len tokens"""
     validation: Share = 0.05
     """share of each folder's tokens that is held out for validation, as whole documents if it has several; of a
     stream, about that share of its documents"""
@@ -151,6 +152,8 @@ class Data(Section):
             raise ValueError("should have a tokenizer for its stream: a token store, a tokenizer file, or bytes")
         if self.stream is None and self.tokenizer is not None:
             raise ValueError("should have no tokenizer together with path: token stores hold their own")
+        if self.stream is not None and self.packing == "interleaved":
+            raise ValueError("should have packing whole or fixed with a stream, which keeps the order of its texts")
         return self
 
     def seq_len_after(self, steps: int) -> int:

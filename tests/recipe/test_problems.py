@@ -9,7 +9,7 @@ def test_all_errors_are_reported_at_once_with_suggestions(write):
     assert str(path) in message
     assert "8 problems" in message
     for part in (
-        "data.packing: should be 'whole' or 'fixed', not 'half'",
+        "data.packing: should be 'whole', 'interleaved' or 'fixed', not 'half'",
         "model.widnow: unknown key, did you mean model.window?",
         "model.d_model: should be a valid integer, not 'wide'",
         "lr: unknown key, did you mean optimizer.lr?",

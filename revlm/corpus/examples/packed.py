@@ -132,7 +132,7 @@ class PackedCorpus(Corpus):
 
 
 class TrainingStream(CorpusStream):
-    """The endless training examples of a store; the state is the place and the length of its examples."""
+    """The endless training examples of a store; the state is the position and the length of its examples."""
 
     def __init__(self, corpus: PackedCorpus, state: StreamState | None) -> None:
         self._corpus = corpus

@@ -12,7 +12,7 @@ of the earlier examples (`Cut`), so a position in an epoch stays a few numbers.
 import hashlib
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, count, islice
 from typing import NamedTuple
 
@@ -51,8 +51,8 @@ class Cut(NamedTuple):
 class EpochPosition(NamedTuple):
     """A position in a stream of examples: the next is the one numbered `next_example` of those that begin in `epoch`.
 
-    `earlier` are the examples of other lengths before: with `whole` packing those of the epoch, with `fixed` packing
-    those since the first epoch. Examples are numbered from 0 again after them.
+    `earlier` are the examples of other lengths before: those since the first epoch with `fixed` packing, else
+    those of the epoch. Examples are numbered from 0 again after them.
     """
 
     epoch: int
@@ -86,13 +86,33 @@ def plan_whole(spans_of: EpochSpans, seq_len: int, epoch: int, earlier: Sequence
     share examples by best fit: each, in order, joins the example with the least room that still holds it, or begins
     one. Examples are ordered by their last piece, so the pieces of a document stay in order, too.
     """
+    return _after_earlier(_pack_whole, spans_of, seq_len, epoch, earlier)
+
+
+def plan_interleaved(spans_of: EpochSpans, seq_len: int, epoch: int, earlier: Sequence[Cut] = ()) -> EpochExamples:
+    """Returns the examples of `plan_whole` in another order: documents take turns.
+
+    The pieces of each document, still in order, are spread evenly over the examples, those of different documents at
+    different distances from the beginning. An example that several documents share has the latest of their positions.
+    """
+    return _after_earlier(_pack_interleaved, spans_of, seq_len, epoch, earlier)
+
+
+def _after_earlier(
+    pack: Callable[[Sequence[Span], int], EpochExamples],
+    spans_of: EpochSpans,
+    seq_len: int,
+    epoch: int,
+    earlier: Sequence[Cut],
+) -> EpochExamples:
+    """Packs the documents of an epoch, or what earlier examples left of them."""
     rest = spans_of(epoch)
     for cut in earlier:
-        rest = _joined(_pack_whole(rest, cut.seq_len)[cut.examples :])
-    return _pack_whole(rest, seq_len)
+        rest = _joined(pack(rest, cut.seq_len)[cut.examples :])
+    return pack(rest, seq_len)
 
 
-def _pack_whole(documents: Iterable[Span], seq_len: int) -> EpochExamples:
+def _pack_whole(documents: Sequence[Span], seq_len: int) -> EpochExamples:
     examples: dict[int, list[Span]] = {}
     rooms: list[tuple[int, int]] = []  # room left and number of each example that is not full, sorted
     for document in documents:
@@ -105,6 +125,18 @@ def _pack_whole(documents: Iterable[Span], seq_len: int) -> EpochExamples:
             if room > piece.tokens:
                 insort(rooms, (room - piece.tokens, number))
     return [tuple(example) for example in examples.values()]
+
+
+def _pack_interleaved(documents: Sequence[Span], seq_len: int) -> EpochExamples:
+    # The i-th of a document's n pieces, counted from 0, stands at (i + offset) / n of the epoch; offsets differ.
+    starts = {span.document: (span.start, -(-span.tokens // seq_len)) for span in documents}
+    offsets = {span.document: (rank + 0.5) / len(documents) for rank, span in enumerate(documents)}
+
+    def position(piece: Span) -> float:
+        start, pieces = starts[piece.document]
+        return ((piece.start - start) // seq_len + offsets[piece.document]) / pieces
+
+    return sorted(_pack_whole(documents, seq_len), key=lambda example: max(map(position, example)))
 
 
 def _joined(examples: EpochExamples) -> list[Span]:
@@ -155,14 +187,16 @@ def _with_cut(earlier: tuple[Cut, ...], seq_len: int, examples: int) -> tuple[Cu
     return (*earlier, Cut(seq_len, examples)) if examples else earlier
 
 
+_WHOLE = Packing(
+    plan_whole,
+    lambda position: EpochPosition(position.epoch + 1, 0),
+    _recut_whole,
+    lambda epoch_tokens, seq_len, epoch: 0,
+    min,
+)
 PACKINGS: dict[str, Packing] = {
-    "whole": Packing(
-        plan_whole,
-        lambda position: EpochPosition(position.epoch + 1, 0),
-        _recut_whole,
-        lambda epoch_tokens, seq_len, epoch: 0,
-        min,
-    ),
+    "whole": _WHOLE,
+    "interleaved": replace(_WHOLE, plan=plan_interleaved),
     "fixed": Packing(
         plan_fixed,
         lambda position: EpochPosition(position.epoch + 1, 0, position.earlier),
