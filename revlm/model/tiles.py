@@ -17,7 +17,7 @@ from revlm.model.parts.context import Context
 from revlm.model.parts.dropout import Draw
 from revlm.model.parts.sublayer import Sublayer
 from revlm.model.sequence import SINGLE, SequenceGroup
-from revlm.ops.fixed_point import FixedPoint
+from revlm.ops.fixed_point import FixedPoint, StreamTile
 from revlm.ops.heap import LARGE_BLOCK_BYTES, hold_in_huge_pages, return_freed_memory
 
 Gradients = list[Tensor]
@@ -40,7 +40,7 @@ class _Stage:
 
     def __init__(self, module: nn.Module, product: torch.dtype | None) -> None:
         """`product` is autocast's dtype, None where it is off."""
-        self.module = module
+        self.module, self.product = module, product
         linear = {f"{name}.weight" for name, part in module.named_modules() if type(part) is nn.Linear}
         self.parameters: dict[str, Tensor] = {}
         self.gradients: dict[str, Tensor] = {}
@@ -58,14 +58,13 @@ class _Stage:
 
     def backward(
         self, outputs: tuple[Tensor, ...], inputs: tuple[Tensor, ...], d_outputs: tuple[Tensor, ...]
-    ) -> tuple[Tensor, ...]:
-        """Accumulates the gradients of the parameters; returns those of the inputs."""
+    ) -> tuple[Tensor | None, ...]:
+        """Accumulates the gradients of the parameters; returns those of the inputs, None where there is none."""
         learned = {name: value for name, value in self.parameters.items() if value.requires_grad}
-        gradients = torch.autograd.grad(
-            outputs, (*inputs, *learned.values()), d_outputs, allow_unused=True, materialize_grads=True
-        )
+        gradients = torch.autograd.grad(outputs, (*inputs, *learned.values()), d_outputs, allow_unused=True)
         for name, gradient in zip(learned, gradients[len(inputs) :], strict=True):
-            self.gradients[name].add_(gradient)
+            if gradient is not None:
+                self.gradients[name].add_(gradient)
         return gradients[: len(inputs)]
 
     def summed(self) -> Iterator[Tensor]:
@@ -79,9 +78,9 @@ class Kept:
     """The graphs of one sublayer, stored from the forward to the backward pass (the stored mode)."""
 
     stages: dict[str, _Stage]
-    read: list[tuple[Tensor, tuple[Tensor, ...]]] = field(default_factory=list)
+    read: list[tuple[StreamTile | Tensor, tuple[Tensor, ...]]] = field(default_factory=list)
     mixed: tuple[list[Tensor], Tensor] | None = None
-    write: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    write: list[tuple[StreamTile | Tensor, Tensor]] = field(default_factory=list)
 
 
 class SublayerPass:
@@ -121,7 +120,7 @@ class SublayerPass:
             if self.sublayer.mix is not None:
                 mixed = self.exchange.scatter(self._mixed(stages, source, kept, differentiable=keep)[1].detach())
             for span in self.spans:
-                x = self._write_input(source, mixed, span).requires_grad_(keep)
+                x = self._write_input(source, mixed, span, differentiable=keep, kept=keep)
                 (increment,) = stages["write"](x, self._draw(span))
                 self.fixed.add_(target[span], increment)
                 if kept is not None:
@@ -163,9 +162,10 @@ class SublayerPass:
                 del d_own
                 differentiable = tuple(each for each in read if each.requires_grad)
                 self._trim_heap(read)
-                d_read = list(stages["mix"].backward((mixed,), differentiable, (d_mixed,)))
-                del read, mixed, d_mixed, differentiable
-                self._backward_of_read(stages["read"], streams, kept, self.exchange.scatter_gradient(d_read), d_source)
+                d_read = stages["mix"].backward((mixed,), differentiable, (d_mixed,))
+                d_all = [_given(gradient, of) for gradient, of in zip(d_read, differentiable, strict=True)]
+                del read, mixed, d_mixed, differentiable, d_read
+                self._backward_of_read(stages["read"], streams, kept, self.exchange.scatter_gradient(d_all), d_source)
         return [gradient for stage in stages.values() for gradient in stage.summed()]
 
     def random_state(self) -> RandomState:
@@ -210,35 +210,40 @@ class SublayerPass:
         seed = self.context.dropout_seed
         return None if seed is None else Draw(seed, self.number, self.first + span.start)
 
-    def _read_input(self, source: Tensor, span: slice, after: Tensor) -> Tensor:
+    def _read_input(
+        self, source: Tensor, span: slice, after: Tensor, *, differentiable: bool, kept: bool
+    ) -> StreamTile | Tensor:
         rows = source[span.start : span.stop + self._lookahead]
         if span.stop == len(source) and len(after):
             rows = torch.cat([rows, after])
-        return self.fixed.to_float(rows, self.dtype)
+        return self._input(rows, differentiable=differentiable, kept=kept)
 
-    def _write_input(self, source: Tensor | None, mixed: Tensor | None, span: slice) -> Tensor:
+    def _write_input(
+        self, source: Tensor | None, mixed: Tensor | None, span: slice, *, differentiable: bool, kept: bool = False
+    ) -> StreamTile | Tensor:
         if mixed is not None:
-            return mixed[:, span]
+            return mixed[:, span].requires_grad_(differentiable)
         assert source is not None
-        return self.fixed.to_float(source[span], self.dtype)
+        return self._input(source[span], differentiable=differentiable, kept=kept)
+
+    def _input(self, rows: Tensor, *, differentiable: bool, kept: bool) -> StreamTile | Tensor:
+        """Returns some tokens of a stream for a layer; for a kept graph their values, as the stream changes."""
+        if kept:
+            return self.fixed.to_float(rows, self.dtype).requires_grad_(differentiable)
+        return self.fixed.tile(rows, self.dtype, differentiable=differentiable)
 
     def _mixed(
         self, stages: dict[str, _Stage], source: Tensor, kept: Kept | None, *, differentiable: bool
     ) -> tuple[list[Tensor], Tensor]:
         """Returns the tensors that attention reads, from a whole stream, and their mix."""
-        whole: list[Tensor] = []
         after = self.sequence.rows_after(source, self._lookahead, self.tokens)
+        whole = self._whole(stages["read"])
         for span in self.spans:
             with torch.set_grad_enabled(kept is not None):
-                x = self._read_input(source, span, after).requires_grad_(kept is not None)
-                parts = stages["read"](x, self.context, self._global(span))
+                x = self._read_input(source, span, after, differentiable=kept is not None, kept=kept is not None)
+                parts = stages["read"](x, self.context, self._global(span), [each[:, span] for each in whole])
             if kept is not None:
                 kept.read.append((x, parts))
-            if not whole:
-                shapes = [(part.shape[0], source.shape[0], *part.shape[2:]) for part in parts]
-                whole = [hold_in_huge_pages(part.new_empty(*shape)) for part, shape in zip(parts, shapes, strict=True)]
-            for each, part in zip(whole, parts, strict=True):
-                each[:, span] = part.detach()
         whole = self.exchange.gather(whole)
         for each in whole:
             each.requires_grad_(differentiable and each.is_floating_point())
@@ -248,6 +253,14 @@ class SublayerPass:
         if kept is not None:
             kept.mixed = whole, mixed
         return whole, mixed
+
+    def _whole(self, stage: _Stage) -> list[Tensor]:
+        """Returns memory for all that a stage reads."""
+        read = self.sublayer.read
+        assert read is not None
+        shape = read.n_heads, self.spans[-1].stop, read.head_dim
+        dtype = self.dtype if stage.product is None else stage.product
+        return [hold_in_huge_pages(torch.empty(shape, dtype=dtype, device=self.device)) for _ in range(read.results)]
 
     def _backward_of_write(
         self,
@@ -264,14 +277,17 @@ class SublayerPass:
                 x, increment = kept.write[index]
             else:
                 assert streams is not None
-                x = self._write_input(streams[0], mixed, span).requires_grad_()
+                x = self._write_input(streams[0], mixed, span, differentiable=True)
                 (increment,) = stage(x, self._draw(span))
                 self.fixed.subtract_(streams[1][span], increment)
-            (d_x,) = stage.backward((increment,), (x,), (d_target[span].to(increment.dtype),))
-            if d_mixed is None:
-                d_source[span] += d_x
+            gradient = d_target[span].to(increment.dtype)
+            if mixed is None:
+                self._backward_into(stage, (increment,), x, (gradient,), d_source[span])
             else:
-                d_mixed[:, span] = d_x
+                assert isinstance(x, Tensor)
+                assert d_mixed is not None
+                (d_x,) = stage.backward((increment,), (x,), (gradient,))
+                d_mixed[:, span] = 0 if d_x is None else d_x
 
     def _backward_of_read(
         self,
@@ -289,11 +305,34 @@ class SublayerPass:
                 x, parts = kept.read[index]
             else:
                 assert streams is not None
-                x = self._read_input(streams[0], span, after).requires_grad_()
-                parts = stage(x, self.context, self._global(span))
-            outputs = tuple(part for part in parts if part.requires_grad)
-            (d_x,) = stage.backward(outputs, (x,), tuple(each[:, span] for each in d_read))
-            own = d_source[span.start : span.start + d_x.shape[0]]
-            own += d_x[: len(own)]
-            d_after = d_x[len(own) :]
+                x = self._read_input(streams[0], span, after, differentiable=True, kept=False)
+                parts = stage(x, self.context, self._global(span), only_graph=True)
+            own = d_source[span.start : span.stop + self._lookahead]
+            d_rows = own
+            if beyond := len(x) - len(own):  # rows of the rank after this one
+                d_rows = torch.cat([own, own.new_zeros(beyond, *own.shape[1:])])
+            self._backward_into(stage, parts, x, tuple(each[:, span] for each in d_read), d_rows)
+            if d_rows is not own:
+                own.copy_(d_rows[: len(own)])
+                d_after = d_rows[len(own) :]
         self.sequence.add_gradient_of_rows_after(d_after, d_source, self._lookahead, self.tokens)
+
+    @staticmethod
+    def _backward_into(
+        stage: _Stage,
+        outputs: tuple[Tensor, ...],
+        x: StreamTile | Tensor,
+        d_outputs: tuple[Tensor, ...],
+        d_x: Float[Tensor, "tile d_model"],
+    ) -> None:
+        """Adds the gradient of a stage's input, tokens of a stream, to `d_x`."""
+        if isinstance(x, StreamTile):
+            x.gradient = d_x  # to which the norm that reads the tile adds
+        (gradient,) = stage.backward(outputs, (x.leaf if isinstance(x, StreamTile) else x,), d_outputs)
+        if gradient is not None:
+            d_x += gradient
+
+
+def _given(gradient: Tensor | None, of: Tensor) -> Tensor:
+    """Returns a gradient, zeros where there is none."""
+    return torch.zeros_like(of) if gradient is None else gradient

@@ -38,6 +38,7 @@ from revlm.training.run_log import RunLog, open_run_log
 from revlm.training.schedule import Schedule, jump_notice
 from revlm.training.settings import require_same_checkpoint, require_same_settings
 from revlm.training.trainer import Record, Stop, Stopped, Trainer
+from revlm.training.warm_up import warm_up
 
 Message = Callable[[str], object]
 
@@ -107,6 +108,7 @@ def _train(
             Trainer(recipe, corpus, ranks, device, meter, stop) as trainer,
         ):
             _start(trainer, start, message)
+            _warm_up(trainer, message)
             try:
                 yield trainer.train_step()
             except Stopped as stopped:
@@ -131,6 +133,7 @@ def _train(
             ranks.open_on_rank0(lambda: open_run_log(trackers, folder, recipe, trainer.step, message)) as log,
             memory_snapshot_on_failure(snapshot),
         ):
+            _warm_up(trainer, message)
             yield from _records(trainer, folder, lock, log, checkpoint_schedule)
 
 
@@ -164,6 +167,12 @@ def _start(trainer: Trainer, start: Start | None, message: Message) -> None:
     if start is not None:
         trainer.ranks.run_on_all(lambda: trainer.start_from(start))
         message(f"starting from the weights of {start.path}, trained for {start.step:,} steps")
+
+
+def _warm_up(trainer: Trainer, message: Message) -> None:
+    """Compiles, on every rank, the kernels of the steps ahead."""
+    if trainer.step < trainer.recipe.train.max_steps:
+        trainer.ranks.run_on_all(lambda: warm_up(trainer.model, trainer.recipe.train.precision, message))
 
 
 def _resume_message(trainer: Trainer, folder: RunFolder) -> str:

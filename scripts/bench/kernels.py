@@ -59,7 +59,6 @@ def launches(head_dim: int, dtype: torch.dtype, rounds: int) -> list[Launch]:
     from revlm.ops.attention.triton.key_gradients import key_launch
     from revlm.ops.attention.triton.order import SortedOrder, order_launch
     from revlm.ops.attention.triton.query_gradients import query_launch
-    from revlm.ops.fixed_point.triton import Streams
     from revlm.ops.hashing.rotations import directions_of, rounds_alike
     from revlm.ops.hashing.triton import hash_launch
 
@@ -83,18 +82,37 @@ def launches(head_dim: int, dtype: torch.dtype, rounds: int) -> list[Launch]:
         key_launch(given, sums, sums, round_=round_, add_to_d_k=True),
         order_launch(order.token, sorted_token, order, 64),
         hash_launch(k, rotations, order.token, alike),
-        *_norms(empty(_TOKENS, 512), empty(_TOKENS, 512, dtype=dtype)),
-        Streams(20, k.device).launch(empty(_TOKENS, 512, dtype=torch.int32), empty(_TOKENS, 512, dtype=dtype), 1),
+        *_token_wise(head_dim, dtype),
     ]
 
 
-def _norms(x: Tensor, y: Tensor) -> list[Launch]:
-    from revlm.ops.normalization.triton import backward_launch, forward_launch
+def _token_wise(head_dim: int, dtype: torch.dtype) -> list[Launch]:
+    from revlm.ops.fixed_point.triton import Streams
+    from revlm.ops.heads import triton as heads
+    from revlm.ops.normalization import triton as normalization
+    from revlm.ops.rotary_table import triton as rotary_table
+    from revlm.ops.squared_relu import triton as squared_relu
 
-    x, y, weight = x[:, None], y[:, None], x[0]
+    def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.empty(shape, dtype=dtype, device="meta")
+
+    d_model = _ROWS * head_dim
+    stream, gradient = empty(_TOKENS, 1, d_model, dtype=torch.int32), empty(_TOKENS, 1, d_model)
+    weight, increment = empty(d_model), empty(_TOKENS, d_model, dtype=dtype)
+    projected, of_heads = empty(_TOKENS, 3 * d_model, dtype=dtype), empty(_ROWS, _TOKENS, head_dim, dtype=dtype)
+    part, tables = projected[:, :d_model], (empty(_TOKENS, head_dim // 2), empty(_TOKENS, head_dim // 2))
+    wide, normed = empty(_TOKENS, 4 * d_model, dtype=dtype), increment[:, None]
+    programs, step = 1024, 2.0**-20
     return [
-        forward_launch(x, y, weight, 512, 1e-6),
-        backward_launch(x, y, x, weight, x[:1024, 0], 512, 1e-6, 1024),
+        normalization.forward_launch(stream, normed, weight, d_model, 1e-6, step),
+        normalization.backward_launch(
+            *(stream, normed, gradient, weight, gradient[:programs, 0], d_model, 1e-6, programs), step=step, add=True
+        ),
+        heads.forward_launch(part, of_heads, is_unit=True, rotary=tables),
+        heads.backward_launch(part, of_heads, part, tables),
+        rotary_table.launch(empty(_TOKENS, dtype=torch.int64), *tables, 10_000.0),
+        squared_relu.launch(wide, wide, wide),
+        Streams(20, wide.device).launch(stream[:, 0], increment, 1),
     ]
 
 
@@ -107,12 +125,14 @@ def compiled(launch: Launch, architecture: int, precision: str, head_dim: int, r
     signature, constants, attributes = {}, {}, {}
     for place, parameter in enumerate(launch.kernel.params):
         value = launch.arguments[parameter.name]
-        if parameter.is_constexpr or value is None or (isinstance(value, int) and value == 1):
+        is_count = parameter.do_not_specialize
+        if parameter.is_constexpr or value is None or (isinstance(value, int) and value == 1 and not is_count):
             signature[parameter.name], constants[parameter.name] = "constexpr", value
-        else:
-            signature[parameter.name] = _word(value)
-            if isinstance(value, Tensor) or (isinstance(value, int) and value % 16 == 0):
-                attributes[place,] = [["tt.divisibility", 16]]
+            continue
+        signature[parameter.name] = _word(value)
+        aligned = not parameter.do_not_specialize_on_alignment if isinstance(value, Tensor) else not is_count
+        if aligned and (isinstance(value, Tensor) or (isinstance(value, int) and value % 16 == 0)):
+            attributes[place,] = [["tt.divisibility", 16]]
     source = ASTSource(launch.kernel, signature, constants, attributes)
     kernel = triton.compile(source, target=GPUTarget("cuda", architecture, _WARP), options=launch.options)
     registers, stored, loaded = _usage(kernel.asm["ptx"], architecture)

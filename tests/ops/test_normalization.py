@@ -6,6 +6,7 @@ from torch.nn.functional import rms_norm as torch_rms_norm
 
 from revlm.ops import backends
 from revlm.ops.compiled import library
+from revlm.ops.fixed_point import FixedPoint
 from revlm.ops.normalization import rms_norm, unit_heads
 from revlm.ops.triton import availability
 
@@ -106,3 +107,42 @@ def test_a_kernel_takes_what_it_was_made_for() -> None:
     for refused in (x.double(), x[:0], x.transpose(0, 2), torch.ones(1, 1, 5000)):
         assert not takes(refused, weight, torch.float32)
     assert not takes(x, weight.double(), torch.float32)
+
+
+@pytest.mark.parametrize("backend", ["pytorch", "compiled", "triton"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_norm_of_a_stream_is_that_of_its_values(backend: str, dtype: torch.dtype) -> None:
+    """The same bits, also of the gradient that it adds where the stream's lies."""
+    available = {"pytorch": True, "compiled": library.is_available(), "triton": availability.is_available()}
+    if not available[backend]:
+        pytest.skip(f"there is no {backend}")
+    weight, d_out = randn(36).float(), randn(37, 36).to(dtype)
+    numbers = (randn(37, 36) * 2**20).int()
+    with backends.using(backend):
+        fixed = FixedPoint(20, numbers.device)
+        x, learned = fixed.to_float(numbers, torch.float32).requires_grad_(), weight.clone().requires_grad_()
+        plain = rms_norm(x, learned, dtype)
+        d_x, d_weight = torch.autograd.grad(plain, (x, learned), d_out)
+        for into in (None, torch.ones(37, 36)):
+            tile = fixed.tile(numbers, torch.float32, differentiable=True)
+            tile.gradient = into
+            found = rms_norm(tile, learned, dtype)
+            assert torch.equal(found, plain)
+            with torch.no_grad():
+                assert torch.equal(rms_norm(tile, learned, dtype), plain)
+            d_leaf, d_learned = torch.autograd.grad(found, (tile.leaf, learned), d_out, allow_unused=True)
+            assert torch.equal(d_learned, d_weight)
+            if into is None:
+                assert torch.equal(d_leaf, d_x)
+            else:
+                assert d_leaf is None
+                assert torch.equal(into, 1 + d_x)
+
+
+def test_a_layer_may_read_a_stream_as_a_tensor() -> None:
+    fixed = FixedPoint(20, torch.device("cpu"))
+    tile = fixed.tile(torch.tensor([[2**20, -(2**19)]], dtype=torch.int32), torch.float64, differentiable=True)
+    values = tile.to_float()
+    assert values.tolist() == [[1.0, -0.5]]
+    (gradient,) = torch.autograd.grad(values.square().sum(), tile.leaf)
+    assert gradient.tolist() == [[2.0, -1.0]]

@@ -19,6 +19,10 @@ KERNELS = {
     "hash",
     "normalize",
     "normalize_gradients",
+    "split",
+    "unit_gradients",
+    "table",
+    "squared_relu",
     "add",
 }
 

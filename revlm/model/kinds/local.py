@@ -86,7 +86,7 @@ class LocalCache(Cache):
         device = mix.sink.device
         self._ring = torch.zeros(read.n_heads, 1, 0, 2, read.head_dim, dtype=dtype, device=device)
         self._tokens = 0
-        self._unmixed: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._unmixed: list[tuple[Tensor, ...]] = []
 
     def reserve(self, tokens: int) -> None:
         """Gives the ring room for `tokens` more tokens, or for a window of them."""

@@ -7,6 +7,7 @@ from revlm.model.parts.dropout import Draw, Dropout
 from revlm.model.parts.memory import LayerSizes, StageMemory, adding_bytes, stage_memory
 from revlm.model.parts.norm import RMSNorm
 from revlm.model.parts.sublayer import Write
+from revlm.ops.fixed_point import StreamTile
 from revlm.ops.squared_relu import squared_relu
 
 
@@ -24,7 +25,9 @@ class FeedForward(Write):
         """Returns the linear map that writes into the stream."""
         return (self.narrow,)
 
-    def forward(self, x: Float[Tensor, "tile d_model"], draw: Draw | None = None) -> Float[Tensor, "tile d_model"]:
+    def forward(
+        self, x: StreamTile | Float[Tensor, "tile d_model"], draw: Draw | None = None
+    ) -> Float[Tensor, "tile d_model"]:
         """Returns the increment of a tile of the stream."""
         return self.dropout(self.narrow(squared_relu(self.widen(self.norm(x)))), draw)
 
@@ -38,10 +41,11 @@ def memory(sizes: LayerSizes, matrices: int) -> StageMemory:
         matrices=matrices,
         # Squaring holds two [tile, d_ff] tensors; PyTorch's operations hold another one.
         forward=max(
-            4 * d + (2 if sizes.compiled else 3) * p * f,
-            adding_bytes(sizes, 4 * d + (1 + sizes.dropout) * p * d + kept),
+            (4 + p) * d,
+            (2 if sizes.compiled else 3) * p * f,
+            adding_bytes(sizes, (1 + sizes.dropout) * p * d + kept),
         ),
-        left=(4 + p) * d,
+        left=p * d,
         # The stream, the normed stream, two [tile, d_ff] tensors, the increment.
         graph=4 * d + p * d + 2 * p * f + p * d + kept,
         backward=2 * p * f + p * d,

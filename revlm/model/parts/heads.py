@@ -1,6 +1,7 @@
 """Parts of all kinds of attention: heads, unit vectors, rotary positions, the learned temperature, the output."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,16 +13,12 @@ from revlm.model.parts.dropout import Draw, Dropout
 from revlm.model.parts.memory import LayerSizes, StageMemory, adding_bytes, stage_memory
 from revlm.model.parts.norm import RMSNorm
 from revlm.model.parts.sublayer import Read, Write
-from revlm.ops.normalization import unit_heads
+from revlm.ops.fixed_point import StreamTile
+from revlm.ops.heads import split_heads
+from revlm.ops.rotary_table import rotary_table
 
 # Unit vectors have logits between -scale and scale; the softmax over a window of 64 needs about this much.
 _INITIAL_SCALE = 10.0
-_ROTARY_BASE = 10_000.0
-
-
-def split_heads(x: Float[Tensor, "tile d_model"], n_heads: int) -> Float[Tensor, "heads tile head_dim"]:
-    """Returns each token's heads, with the heads as the first axis."""
-    return x.unflatten(-1, (n_heads, -1)).transpose(0, 1)
 
 
 @dataclass(frozen=True)
@@ -33,23 +30,12 @@ class Rotary:
 
     @classmethod
     def of(cls, position: Int[Tensor, "tile"], head_dim: int, dtype: torch.dtype) -> "Rotary":
-        """Returns the rotary embeddings of positions (Su et al., arXiv 2104.09864, section 3.2), in `dtype`.
-
-        Angles are float64: at a million tokens float32 would be off by a sixteenth of a radian.
-        """
-        half = head_dim // 2
-        frequency = _ROTARY_BASE ** (-torch.arange(half, device=position.device, dtype=torch.float64) / half)
-        angle = position[:, None] * frequency
-        return cls(angle.cos().to(dtype), angle.sin().to(dtype))
+        """Returns the rotary embeddings of positions, in `dtype`; see `revlm.ops.rotary_table`."""
+        return cls(*rotary_table(position, head_dim, dtype))
 
     def of_span(self, span: slice) -> "Rotary":
         """Returns the embeddings of a span of the positions."""
         return Rotary(self.cosine[span], self.sine[span])
-
-    def rotate(self, x: Float[Tensor, "heads tile head_dim"]) -> Float[Tensor, "heads tile head_dim"]:
-        """Returns vectors rotated by their positions."""
-        first, second = x.chunk(2, dim=-1)
-        return torch.cat([first * self.cosine - second * self.sine, first * self.sine + second * self.cosine], dim=-1)
 
 
 class Temperature(nn.Module):
@@ -67,23 +53,39 @@ class Temperature(nn.Module):
 class ReadQueriesKeysValues(Read):
     """Separate projections: queries and keys of unit length with rotary positions, and values."""
 
+    results = 3
+
     def __init__(self, d_model: int, n_heads: int) -> None:
         super().__init__()
         self.n_heads, self.head_dim = n_heads, d_model // n_heads
         self.norm = RMSNorm(d_model)
         self.project = nn.Linear(d_model, 3 * d_model, bias=False)
 
-    def forward(self, x: Float[Tensor, "tile d_model"], context: Context, span: slice) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self,
+        x: StreamTile | Float[Tensor, "_ d_model"],
+        context: Context,
+        span: slice,
+        into: Sequence[Tensor] | None = None,
+        *,
+        only_graph: bool = False,
+    ) -> tuple[Tensor, ...]:
         """Returns q, k, v [heads, tile, head_dim]."""
-        in_full = torch.promote_types(x.dtype, torch.float32)
-        return self.at(x, Rotary.of(context.position[span], self.head_dim, in_full))
+        rotary = Rotary.of(context.position[span], self.head_dim, torch.promote_types(x.dtype, torch.float32))
+        return self.at(x, rotary, into, only_graph=only_graph)
 
-    def at(self, x: Float[Tensor, "tile d_model"], rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
+    def at(
+        self,
+        x: StreamTile | Float[Tensor, "tile d_model"],
+        rotary: Rotary,
+        into: Sequence[Tensor] | None = None,
+        *,
+        only_graph: bool = False,
+    ) -> tuple[Tensor, ...]:
         """Returns q, k, v [heads, tile, head_dim] of tokens at the positions of `rotary`."""
-        q, k, v = self.project(self.norm(x)).chunk(3, dim=-1)
-        in_full = torch.promote_types(v.dtype, torch.float32)
-        q, k = (rotary.rotate(unit_heads(part, self.n_heads, in_full)).to(v.dtype) for part in (q, k))
-        return q, k, split_heads(v, self.n_heads)
+        projected, table = self.project(self.norm(x)), (rotary.cosine, rotary.sine)
+        width = self.n_heads * self.head_dim
+        return split_heads([projected], self.n_heads, width, units=2, rotary=table, into=into, only_graph=only_graph)
 
 
 class WriteHeads(Write):
@@ -111,12 +113,12 @@ def memory_of_reading(sizes: LayerSizes, matrices: int) -> StageMemory:
     return stage_memory(
         sizes,
         matrices=matrices,
-        # While keys are rotated: the projection, queries, keys, their products with cosines and sines, the result.
-        forward=4 * d + 3 * p * d + p * d + (4 + 6 + 4) * d + angles,
-        left=4 * d + 3 * p * d + 2 * p * d,
-        # The stream, the normed stream, the projection, the rotary embeddings, queries and keys.
-        graph=4 * d + p * d + 3 * p * d + angles + 2 * p * d,
-        backward=(22 if p == 4 else 20) * d,
+        # The projection, and one part of it while it is rotated: unit vectors, and products with cosines and sines.
+        forward=max((4 + p) * d, 3 * p * d + 12 * d + angles),
+        left=0,
+        # The values of the stream, the normed stream, the projection, the rotary embeddings.
+        graph=4 * d + p * d + 3 * p * d + angles,
+        backward=(20 if p == 4 else 18) * d,
     )
 
 

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from revlm.ops.fixed_point import StreamTile
 from revlm.ops.normalization import rms_norm
 
 
@@ -15,7 +16,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(d_model))
         self.for_products = for_products
 
-    def forward(self, x: Float[Tensor, "tile d_model"]) -> Float[Tensor, "tile d_model"]:
+    def forward(self, x: StreamTile | Float[Tensor, "tile d_model"]) -> Float[Tensor, "tile d_model"]:
         """Returns the normalized tokens, under autocast in its dtype where `for_products` is set."""
         device = x.device.type
         products = self.for_products and torch.is_autocast_enabled(device)

@@ -1,23 +1,45 @@
 """The parts of a residual sublayer, and which tokens each may see."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from revlm.model.parts.context import Context
 from revlm.model.parts.dropout import Draw
+from revlm.ops.fixed_point import StreamTile
 
 
 class Read(nn.Module):
     """A token-wise projection of the stream into the tensors that a sublayer mixes.
 
     Its input is a tile of the stream, `lookahead` tokens longer than the `span` of its output (except at the end of the
-    sequence). It returns tensors with the tokens of the span in dimension 1. It must not draw random numbers.
+    sequence). It returns tensors [heads, tile, head_dim] with the tokens of the span. It must not draw random numbers.
+
+    Attributes:
+        results: the number of tensors that it returns.
     """
 
     lookahead = 0
+    results: int
+    n_heads: int
+    head_dim: int
 
-    def forward(self, x: Float[Tensor, "longer_tile d_model"], context: Context, span: slice) -> tuple[Tensor, ...]:
-        """Returns the tensors to mix, for the positions of the span."""
+    def forward(
+        self,
+        x: StreamTile | Float[Tensor, "_ d_model"],
+        context: Context,
+        span: slice,
+        into: Sequence[Tensor] | None = None,
+        *,
+        only_graph: bool = False,
+    ) -> tuple[Float[Tensor, "heads tile head_dim"], ...]:
+        """Returns the tensors to mix, for the positions of the span.
+
+        They are written `into` some tensors where these are given; those returned then serve gradients alone, and
+        their values may be anything, as with `only_graph`.
+        """
         raise NotImplementedError
 
 
@@ -47,7 +69,7 @@ class Write(nn.Module):
         """Returns the linear maps that write into the stream."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor, draw: Draw | None = None) -> Float[Tensor, "tile d_model"]:
+    def forward(self, x: Any, draw: Draw | None = None) -> Float[Tensor, "tile d_model"]:
         """Returns the increment of a tile."""
         raise NotImplementedError
 

@@ -3,6 +3,7 @@
 Hash layers and exact attention share them, so that they differ only in which keys a query finds.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,12 +13,13 @@ from torch.autograd.function import once_differentiable
 
 from revlm.model.parts.cache import Cache
 from revlm.model.parts.context import Context
-from revlm.model.parts.heads import Rotary, split_heads
+from revlm.model.parts.heads import Rotary
 from revlm.model.parts.keys_values import KeysValues
 from revlm.model.parts.memory import LayerSizes, StageMemory, normalizing_bytes, stage_memory
 from revlm.model.parts.norm import RMSNorm
 from revlm.model.parts.sublayer import Read
-from revlm.ops.normalization import unit_heads
+from revlm.ops.fixed_point import StreamTile
+from revlm.ops.heads import split_heads
 from revlm.recipe import Model as ModelRecipe
 
 
@@ -29,7 +31,7 @@ class ReadKeysValues(Read):
     document has no successor.
     """
 
-    lookahead = 1
+    lookahead, results = 1, 2
 
     def __init__(self, recipe: ModelRecipe) -> None:
         super().__init__()
@@ -38,13 +40,30 @@ class ReadKeysValues(Read):
         self.project = nn.Linear(recipe.d_model, 2 * recipe.d_model, bias=False)
         self.successor = nn.Linear(recipe.d_model, recipe.d_model, bias=False) if recipe.successor_values else None
 
-    def forward(self, x: Float[Tensor, "longer_tile d_model"], context: Context, span: slice) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        x: StreamTile | Float[Tensor, "_ d_model"],
+        context: Context,
+        span: slice,
+        into: Sequence[Tensor] | None = None,
+        *,
+        only_graph: bool = False,
+    ) -> tuple[Tensor, ...]:
         """Returns k, v [heads, tile, head_dim]."""
         own, following = _OwnAndFollowing.apply(self.norm(x), span.stop - span.start)
-        k, v = self.own(own)
-        if self.successor is not None:
-            v = self.with_successors(v, self._following(following, context, span))
-        return unit_heads(k, self.n_heads, v.dtype), split_heads(v, self.n_heads)
+        if self.successor is None:
+            projections = [self.project(own)]
+        else:
+            k, v = self.own(own)
+            projections = [k, self.with_successors(v, self._following(following, context, span))]
+        return self.heads(projections, into, only_graph=only_graph)
+
+    def heads(
+        self, projections: Sequence[Tensor], into: Sequence[Tensor] | None = None, *, only_graph: bool = False
+    ) -> tuple[Tensor, ...]:
+        """Returns k, of unit length, and v [heads, tile, head_dim] from both side by side, or from each of the two."""
+        width = self.n_heads * self.head_dim
+        return split_heads(projections, self.n_heads, width, units=1, into=into, only_graph=only_graph)
 
     def own(self, normed: Float[Tensor, "tile d_model"]) -> tuple[Tensor, Tensor]:
         """Returns the keys, not normalized, and the values without successors of normed tokens, [tile, d_model]."""
@@ -125,8 +144,8 @@ class SuccessorCache(Cache):
         self, k: Float[Tensor, "new d_model"], v: Float[Tensor, "new d_model"]
     ) -> Float[Tensor, "heads new head_dim"]:
         """Caches new tokens; returns their keys, which are also their queries."""
-        unit = unit_heads(k, self._read.n_heads, v.dtype)
-        self._kept.append(unit, split_heads(v, self._read.n_heads))
+        unit, values = self._read.heads([k, v])
+        self._kept.append(unit, values)
         return unit
 
     def _complete_latest(self, following: Float[Tensor, "samples d_model"]) -> None:
@@ -141,14 +160,13 @@ def memory_of_reading_keys(sizes: LayerSizes, matrices: int) -> StageMemory:
     d, p = sizes.d_model, sizes.product_bytes
     # Values with successors are a new tensor; without them they are a view of the projection.
     summed = p * d if sizes.successor_values else 0
-    # The stream, the normed stream, the projection, the values, the keys.
-    graph = 4 * d + p * d + 2 * p * d + summed + p * d
     return stage_memory(
         sizes,
         matrices=matrices,
-        forward=graph,
-        left=4 * d + p * d + (summed or 2 * p * d),
-        graph=graph,
-        backward=(16 if p == 4 else 12) * d,
+        forward=max((4 + p) * d, p * d + 2 * p * d + summed),
+        left=0,
+        # The values of the stream, the normed stream, the projection, the values with successors.
+        graph=4 * d + p * d + 2 * p * d + summed,
+        backward=(20 if p == 4 else 12) * d,
         extra=normalizing_bytes(sizes),
     )

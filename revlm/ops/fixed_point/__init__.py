@@ -5,17 +5,18 @@ largest magnitudes.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from revlm.errors import NonFiniteError
 from revlm.ops import backends
 from revlm.ops.fixed_point import reference
 
-__all__ = ["FixedPoint", "StreamRange"]
+__all__ = ["FixedPoint", "StreamRange", "StreamTile"]
 
 # Half the range of int32: the sum of a stream and an increment below it does not overflow.
 _LIMIT = 2**30
@@ -57,6 +58,12 @@ class FixedPoint:
     def to_float(self, stream: Int[Tensor, "*shape"], dtype: torch.dtype) -> Float[Tensor, "*shape"]:
         """Returns a stream as floating-point numbers."""
         return self._quick.to_float(stream, dtype)
+
+    def tile(
+        self, numbers: Int[Tensor, "tile d_model"], dtype: torch.dtype, *, differentiable: bool = False
+    ) -> "StreamTile":
+        """Returns some tokens of a stream as the input of a layer; `dtype` is that of their values."""
+        return StreamTile(self, numbers, dtype, differentiable=differentiable)
 
     @staticmethod
     def checksum(stream: Int[Tensor, "*shape"]) -> Int[Tensor, ""]:
@@ -108,3 +115,50 @@ class FixedPoint:
         pairs = zip(self._plain.watched(), self._quick.watched(), strict=True)
         increment, stream = (torch.maximum(*pair) for pair in pairs)
         return increment, stream
+
+
+class StreamTile:
+    """Some tokens of a stream as the input of a layer; norms read the integers and convert them on the way.
+
+    Attributes:
+        numbers: the integers [tile, d_model], in steps of `step`.
+        dtype: the dtype of the values.
+        leaf: stands for the values in a graph, whose gradient is that of the values; it takes no memory.
+        gradient: the tensor to which a norm adds the gradient of the values, which the leaf then lacks; None: nowhere.
+    """
+
+    def __init__(
+        self, fixed: FixedPoint, numbers: Int[Tensor, "tile d_model"], dtype: torch.dtype, *, differentiable: bool
+    ) -> None:
+        self._fixed, self.numbers, self.dtype = fixed, numbers, dtype
+        self.step = 2.0**-fixed.fraction_bits
+        self.leaf = numbers.new_empty((), dtype=dtype).expand(numbers.shape).requires_grad_(differentiable)
+        self.gradient: Float[Tensor, "tile d_model"] | None = None
+
+    def __len__(self) -> int:
+        """Returns the number of tokens."""
+        return len(self.numbers)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the numbers."""
+        return self.numbers.device
+
+    def values(self) -> Float[Tensor, "tile d_model"]:
+        """Returns the values as a tensor, outside of any graph."""
+        return self._fixed.to_float(self.numbers, self.dtype)
+
+    def to_float(self) -> Float[Tensor, "tile d_model"]:
+        """Returns the values as a tensor in the graph, for a layer other than a norm."""
+        return _Values.apply(self.leaf, self)
+
+
+class _Values(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, leaf: Tensor, tile: StreamTile) -> Tensor:
+        return tile.values()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_values: Tensor) -> tuple[Tensor, None]:
+        return d_values, None

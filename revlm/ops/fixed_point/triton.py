@@ -3,13 +3,12 @@
 from typing import no_type_check
 
 import torch
-import triton
 import triton.language as tl
 from torch import Tensor
 
 from revlm.ops.fixed_point import reference
 from revlm.ops.triton.availability import on_device
-from revlm.ops.triton.launch import Launch
+from revlm.ops.triton.launch import Launch, kernel
 
 _BLOCK = 1024
 _PROGRAMS = 2048
@@ -64,7 +63,7 @@ class Streams(reference.Streams):
         return self._increment.max().double(), stream
 
 
-@triton.jit
+@kernel
 @no_type_check
 def _add(
     stream,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from revlm.ops.hashing.rotations import RoundsAlike, rounds_alike
 from revlm.ops.triton.availability import on_device
-from revlm.ops.triton.launch import Launch, blocks, padded
+from revlm.ops.triton.launch import Launch, blocks, kernel, padded
 from revlm.ops.triton.product import product
 
 _BLOCK = 64
@@ -63,7 +63,7 @@ def hash_launch(x: Tensor, rotations: Tensor, bucket: Tensor, run: RoundsAlike) 
     return Launch(_hash, (blocks(tokens, _BLOCK), heads), arguments, {"num_warps": 4, "num_stages": 1})
 
 
-@triton.jit
+@kernel
 @no_type_check
 def _hash(
     x,

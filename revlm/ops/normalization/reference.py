@@ -7,6 +7,11 @@ TILE = {"cpu": 1024, "cuda": 65536}
 """Tokens processed at a time, by kind of device: few enough for the CPU's cache, enough to occupy CUDA's kernels."""
 
 
+def takes(x: Tensor, weight: Tensor | None, dtype: torch.dtype) -> bool:
+    """Returns whether the backend supports these inputs: any floating-point numbers."""
+    return x.is_floating_point()
+
+
 def normalize(x: Tensor, weight: Tensor | None, out: Tensor, divisor: int, epsilon: float) -> None:
     """Fills `out` [groups, tokens, width] from x [tokens, groups, width]."""
     size = _tile(x)

@@ -1,5 +1,7 @@
 """A kernel launch as a value: it can be run, or compiled ahead of time for another GPU."""
 
+import inspect
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -8,6 +10,25 @@ import triton.language as tl
 
 SUM_TYPES = {torch.float32: tl.float32, torch.float64: tl.float64}
 """Triton's dtype for each dtype of sums."""
+
+
+# What depends on the number of tokens, so that a kernel compiled for one example serves every other one. Strides and
+# numbers of elements stay specialized, without which loads are not of whole vectors; they are multiples of widths.
+_COUNTS = {"tokens", "queries", "vectors", "entries", "rounds", "all_rounds", "row_rounds", "reach", "steps"}
+_READ_ONE_BY_ONE = {
+    *("scale", "sink", "log_sum_exp", "delta", "d_scale", "position"),
+    *("bucket", "sorted_bucket", "sorted_token", "token", "place", "first", "last"),
+}
+
+
+def kernel(function: Callable[..., None]) -> Any:
+    """Compiles a kernel whose variants do not depend on the number of tokens or of documents."""
+    parameters = inspect.signature(function).parameters
+    return triton.jit(
+        function,
+        do_not_specialize=[name for name in parameters if name in _COUNTS],
+        do_not_specialize_on_alignment=[name for name in parameters if name in _READ_ONE_BY_ONE],
+    )
 
 
 class Launch(NamedTuple):
@@ -21,6 +42,20 @@ class Launch(NamedTuple):
     def run(self) -> None:
         """Queues the kernel on the current device."""
         self.kernel[self.grid](**self.arguments, **self.options)
+
+    def specialized(self) -> tuple[object, ...]:
+        """Returns what Triton compiles a variant of the kernel for: constants, types, and multiples of 16."""
+        found: list[object] = [self.kernel.fn.__name__, *sorted(self.options.items())]
+        for name, parameter in inspect.signature(self.kernel.fn).parameters.items():
+            value = self.arguments[name]
+            if parameter.annotation is tl.constexpr or value is None:
+                found.append(value)
+            elif isinstance(value, torch.Tensor):
+                found.append((value.dtype, name in _READ_ONE_BY_ONE or value.data_ptr() % 16 == 0))
+            elif isinstance(value, int):
+                is_long = not -(2**31) <= value < 2**31
+                found.append((is_long, name in _COUNTS or (value == 1, value % 16 == 0)))
+        return tuple(found)
 
 
 def blocks(size: int, block: int) -> int:

@@ -2,7 +2,6 @@
 
 from typing import no_type_check
 
-import triton
 import triton.language as tl
 from torch import Tensor
 
@@ -10,7 +9,7 @@ from revlm.ops.attention.triton.gathering import queries_at, vectors
 from revlm.ops.attention.triton.order import SortedOrder
 from revlm.ops.attention.triton.tiling import forward_tiling
 from revlm.ops.attention.triton.windows import LN_2, LOG2_E, seen_first_in_this_round
-from revlm.ops.triton.launch import SUM_TYPES, Launch, blocks, padded
+from revlm.ops.triton.launch import SUM_TYPES, Launch, blocks, kernel, padded
 from revlm.ops.triton.product import product
 
 
@@ -69,7 +68,7 @@ def forward_launch(
     return Launch(_forward, (blocks(tokens, tiling.queries), rows), arguments, tiling.options)
 
 
-@triton.jit
+@kernel
 @no_type_check
 def _forward(
     q,

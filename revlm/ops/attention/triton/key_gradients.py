@@ -2,7 +2,6 @@
 
 from typing import no_type_check
 
-import triton
 import triton.language as tl
 from torch import Tensor
 
@@ -10,7 +9,7 @@ from revlm.ops.attention.triton.backward import Given
 from revlm.ops.attention.triton.gathering import queries_at, vectors
 from revlm.ops.attention.triton.tiling import key_tiling
 from revlm.ops.attention.triton.windows import LOG2_E, seen_first_in_this_round
-from revlm.ops.triton.launch import Launch, blocks
+from revlm.ops.triton.launch import Launch, blocks, kernel
 from revlm.ops.triton.product import product
 
 
@@ -34,7 +33,7 @@ def key_launch(given: Given, d_k: Tensor, d_v: Tensor, *, round_: int, add_to_d_
     return Launch(_key_gradients, (blocks(tokens, tiling.keys), rows), arguments, tiling.options)
 
 
-@triton.jit
+@kernel
 @no_type_check
 def _key_gradients(
     q,

@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from typing import NamedTuple, no_type_check
 
 import torch
-import triton
 import triton.language as tl
 from jaxtyping import Int
 from torch import Tensor
 
-from revlm.ops.triton.launch import Launch, blocks
+from revlm.ops.triton.launch import Launch, blocks, kernel
 
 _BLOCK = 256
 
@@ -69,7 +68,7 @@ def order_launch(sorted_bucket: Tensor, sorted_token: Tensor, order: SortedOrder
     return Launch(_order, (sorted_bucket.shape[0] * sorted_bucket.shape[1] * blocks(tokens, _BLOCK),), arguments, {})
 
 
-@triton.jit
+@kernel
 @no_type_check
 def _order(sorted_bucket, sorted_token, token, place, first, last, tokens, reach, steps, BLOCK: tl.constexpr):
     """Finds both window bounds for a block of places by bisection, since a bucket's places are contiguous."""
