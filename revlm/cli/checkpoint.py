@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from revlm.cli.options import PATH, STYLE, AsJson, Run, Step
+from revlm.cli.options import PATH, STYLE, AsJson, Run, Step, open_run
 from revlm.cli.terminal.streams import print_json, print_message
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def list_command(run: Run = None, as_json: AsJson = False) -> None:
     from revlm.runs import list_checkpoints
 
     rows = []
-    for path in list_checkpoints(_open(run)):
+    for path in list_checkpoints(open_run(run)):
         with suppress(FileNotFoundError):  # a training run has just pruned it
             rows.append({"path": str(path), "bytes": sum(file.stat().st_size for file in path.iterdir())})
     if as_json:
@@ -62,7 +62,7 @@ def verify_command(run: Run = None, as_json: AsJson = False) -> None:
         verify_checkpoint,
     )
 
-    folder = _open(run)
+    folder = open_run(run)
     found = {str(path): verify_checkpoint(path) for path in list_checkpoints(folder)}
     if as_json:
         print_json({"checkpoints": found}, indent=2)
@@ -120,7 +120,7 @@ def export_command(
     assert written is not None
     if layout not in _FORMATS:
         raise UsageError(f"--format is {layout!r}: give one of {', '.join(_FORMATS)}")
-    folder = _open(run)
+    folder = open_run(run)
     if layout == "huggingface":
         typer.echo(_export_for_huggingface(folder, written, step, licence))
         return
@@ -145,7 +145,7 @@ def prune_command(
     """
     from revlm.runs import prune_to_intact
 
-    folder = _open(run)
+    folder = open_run(run)
     with folder.lock():
         removed = [str(path) for path in prune_to_intact(folder, keep_last, keep_every)]
     typer.echo(json.dumps({"removed": removed}, indent=2) if as_json else "\n".join(removed or ["nothing to remove"]))
@@ -163,9 +163,3 @@ def _export_for_huggingface(folder: "RunFolder", target: Path, step: int | None,
             "`pip install 'revlm[huggingface]'`"
         ) from error
     return export_model(load_model(folder, "cpu", step, print_message), folder, target, licence)
-
-
-def _open(run: Path | None) -> "RunFolder":
-    from revlm.runs import RunFolder, newest_run
-
-    return newest_run() if run is None else RunFolder.open(run)

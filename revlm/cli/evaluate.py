@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from revlm.cli.options import PATH, AsJson, Device, Run
+from revlm.cli.options import PATH, AsJson, Device, Run, open_run
 from revlm.cli.terminal.streams import print_json, print_message
 from revlm.evaluation.probes import PROBES
 
@@ -48,7 +48,7 @@ def evaluate(
     from revlm.evaluation import ProbeOptions, evaluate_run
     from revlm.generation import load_model
     from revlm.records import Evaluation, read_record
-    from revlm.runs import RunFolder, is_exported, newest_run
+    from revlm.runs import RunFolder, is_exported
 
     asked = [name for name in PROBES if everything or probes[name]]
     options = ProbeOptions(frozenset(asked), _lengths(lengths), samples, tokens, seed, repeat_context)
@@ -57,7 +57,7 @@ def evaluate(
             raise UsageError(f"{run} is an exported model, which names no held-out documents: give --data DIR")
         folder = RunFolder(run)
     else:
-        folder = newest_run() if run is None else RunFolder.open(run)
+        folder = open_run(run)
     trained = load_model(folder, device)
     earlier = None
     try:

@@ -101,31 +101,27 @@ class Display(Closing):
 
     def _step_line(self) -> str:
         step = self._step
-        return "  ".join(
-            [
-                f"step       {self._step_of_total(step)}",
-                f"loss {_number(step, 'loss', '.3f', 6)}",
-                f"bits/byte {_number(step, 'bits_per_byte', '.3f', 6)}",
-                f"lr {_number(step, 'learning_rate', '.1e', 7)}",
-                f"grad {_number(step, 'grad_norm', '.2f', 5)}",
-                f"{_number(step, 'tokens_per_second', ',.0f', 7)} tok/s",
-                f"{human_flops_per_second(step.get('model_flops_per_second')):>12}",
-                *([f"mfu {_number(step, 'mfu', '.0%', 3)}"] if "mfu" in step else []),
-                f"mem {self._memory_now():>7} (peak {human_bytes(self._peak_bytes):>7})",
-                f"left {clock(self._seconds_left)}",
-            ]
+        return self._line(
+            "step",
+            step,
+            f"lr {_number(step, 'learning_rate', '.1e', 7)}",
+            f"grad {_number(step, 'grad_norm', '.2f', 5)}",
+            f"{_number(step, 'tokens_per_second', ',.0f', 7)} tok/s",
+            f"{human_flops_per_second(step.get('model_flops_per_second')):>12}",
+            *([f"mfu {_number(step, 'mfu', '.0%', 3)}"] if "mfu" in step else []),
+            f"mem {self._memory_now():>7} (peak {human_bytes(self._peak_bytes):>7})",
+            f"left {clock(self._seconds_left)}",
         )
 
     def _evaluation_line(self) -> str:
-        evaluation = self._evaluation
-        return "  ".join(
-            [
-                f"evaluation {self._step_of_total(evaluation)}",
-                f"loss {_number(evaluation, 'loss', '.3f', 6)}",
-                f"bits/byte {_number(evaluation, 'bits_per_byte', '.3f', 6)}",
-                f"{_number(evaluation, 'tokens', ',.0f')} tokens held out",
-            ]
-        )
+        tokens = _number(self._evaluation, "tokens", ",.0f")
+        return self._line("evaluation", self._evaluation, f"{tokens} tokens held out")
+
+    def _line(self, kind: str, record: Mapping[str, Any], *others: str) -> str:
+        """One plain line: kind and step of a record, its losses, and other figures."""
+        loss, bits_per_byte = (_number(record, key, ".3f", 6) for key in ("loss", "bits_per_byte"))
+        beginning = f"{kind:<10} {self._step_of_total(record)}"
+        return "  ".join([beginning, f"loss {loss}", f"bits/byte {bits_per_byte}", *others])
 
     def _memory_now(self) -> str:
         """Memory at the end of the step: the peak of the optimizer phase."""

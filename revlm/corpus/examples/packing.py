@@ -6,7 +6,7 @@ the piece). Every target is in exactly one piece, so for each packing and any ep
 targets of the epoch's examples + carried to the next epoch's first example + held out.
 
 Where `seq_len` changes, the tokens that no example has had yet are packed again. Which they are follows from the counts
-of the earlier examples (`Cut`), so a place in an epoch stays a few numbers.
+of the earlier examples (`Cut`), so a position in an epoch stays a few numbers.
 """
 
 import hashlib
@@ -48,8 +48,8 @@ class Cut(NamedTuple):
     examples: int
 
 
-class Place(NamedTuple):
-    """A place in a stream of examples: the next is the one numbered `next_example` of those that begin in `epoch`.
+class EpochPosition(NamedTuple):
+    """A position in a stream of examples: the next is the one numbered `next_example` of those that begin in `epoch`.
 
     `earlier` are the examples of other lengths before: those since the first epoch with `fixed` packing, else
     those of the epoch. Examples are numbered from 0 again after them.
@@ -66,15 +66,15 @@ class Packing:
 
     Attributes:
         plan: the examples that begin in an epoch, given its number and the earlier examples of other lengths.
-        next_epoch: the place at the beginning of the next epoch.
-        recut: the same place, in examples of another length than `seq_len`; `epoch_tokens` are those of an epoch.
+        next_epoch: the position at the beginning of the next epoch.
+        recut: the same position, in examples of another length than `seq_len`; `epoch_tokens` are those of an epoch.
         carried_tokens: the tokens carried over at the end of an epoch, where the length never changed.
         longest_example: the tokens of the longest example.
     """
 
     plan: Callable[[EpochSpans, int, int, Sequence[Cut]], EpochExamples]
-    next_epoch: Callable[[Place], Place]
-    recut: Callable[[Place, int, int], Place]
+    next_epoch: Callable[[EpochPosition], EpochPosition]
+    recut: Callable[[EpochPosition, int, int], EpochPosition]
     carried_tokens: Callable[[int, int, int], int]
     longest_example: Callable[[int, int], int]
 
@@ -172,15 +172,15 @@ def _tokens_of(earlier: Sequence[Cut]) -> int:
     return sum(cut.seq_len * cut.examples for cut in earlier)
 
 
-def _recut_whole(place: Place, seq_len: int, epoch_tokens: int) -> Place:
-    return Place(place.epoch, 0, _with_cut(place.earlier, seq_len, place.next_example))
+def _recut_whole(position: EpochPosition, seq_len: int, epoch_tokens: int) -> EpochPosition:
+    return EpochPosition(position.epoch, 0, _with_cut(position.earlier, seq_len, position.next_example))
 
 
-def _recut_fixed(place: Place, seq_len: int, epoch_tokens: int) -> Place:
-    begun_earlier = _begun_earlier(place.epoch, epoch_tokens, seq_len, place.earlier)
-    done_tokens = (place.epoch - 1) * epoch_tokens + begun_earlier + place.next_example * seq_len
-    examples = (done_tokens - _tokens_of(place.earlier)) // seq_len
-    return Place(done_tokens // epoch_tokens + 1, 0, _with_cut(place.earlier, seq_len, examples))
+def _recut_fixed(position: EpochPosition, seq_len: int, epoch_tokens: int) -> EpochPosition:
+    begun_earlier = _begun_earlier(position.epoch, epoch_tokens, seq_len, position.earlier)
+    done_tokens = (position.epoch - 1) * epoch_tokens + begun_earlier + position.next_example * seq_len
+    examples = (done_tokens - _tokens_of(position.earlier)) // seq_len
+    return EpochPosition(done_tokens // epoch_tokens + 1, 0, _with_cut(position.earlier, seq_len, examples))
 
 
 def _with_cut(earlier: tuple[Cut, ...], seq_len: int, examples: int) -> tuple[Cut, ...]:
@@ -189,7 +189,7 @@ def _with_cut(earlier: tuple[Cut, ...], seq_len: int, examples: int) -> tuple[Cu
 
 _WHOLE = Packing(
     plan_whole,
-    lambda place: Place(place.epoch + 1, 0),
+    lambda position: EpochPosition(position.epoch + 1, 0),
     _recut_whole,
     lambda epoch_tokens, seq_len, epoch: 0,
     min,
@@ -199,7 +199,7 @@ PACKINGS: dict[str, Packing] = {
     "interleaved": replace(_WHOLE, plan=plan_interleaved),
     "fixed": Packing(
         plan_fixed,
-        lambda place: Place(place.epoch + 1, 0, place.earlier),
+        lambda position: EpochPosition(position.epoch + 1, 0, position.earlier),
         _recut_fixed,
         lambda epoch_tokens, seq_len, epoch: epoch * epoch_tokens % seq_len,
         lambda epoch_tokens, seq_len: seq_len,

@@ -44,7 +44,7 @@ class Wandb:
             run_id = uuid.uuid4().hex
             if opened.kind(folder.wandb_run.name) is not None:
                 run_id = _Written.model_validate_json(opened.read(folder.wandb_run.name)).id
-            self._place, self._earlier = folder.wandb, _folders_of(run_id, place)
+            self._folder, self._earlier = folder.wandb, _folders_of(run_id, place)
             settings = _settings(folder.path)
             wandb.setup(settings)  # our settings first: else it reads those of the current folder
             self._run = wandb.init(
@@ -71,7 +71,7 @@ class Wandb:
         The wandb service of a killed process may still be writing and create its folder again, so this runs again at
         the end.
         """
-        with Folder(self._place, through_links=False) as place:
+        with Folder(self._folder, through_links=False) as place:
             for name in self._earlier:
                 if place.kind(name) is not None:
                     place.remove(name)

@@ -25,7 +25,7 @@ _PIECE_BYTES = 1 << 18
 # The modes of Pillow with at most 8 bits a channel whose colours need no profile.
 _KNOWN_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA"}
 _SCAN = b"\xff\xda"
-_MOST_SCANS = 100  # progressive files have about ten; a few bytes make a decoder pass over all pixels once more
+_MAX_SCANS = 100  # progressive files have about ten; a few bytes make a decoder pass over all pixels once more
 _PNG_DEPTH_AT = 24  # the bit depth in the IHDR chunk, which comes first
 
 
@@ -85,8 +85,8 @@ def _require_usable(path: Path, file: IO[bytes], picture: "Image.Image", reading
     # A JPEG with a second picture, such as a preview, is the first one.
     if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
         raise UnusableFileError(path, "is animated", "save one of its pictures as a file")
-    if picture.format in ("JPEG", "MPO") and _scans(file) > _MOST_SCANS:
-        reason = f"has more than {_MOST_SCANS} scans, each of which passes over all its pixels"
+    if picture.format in ("JPEG", "MPO") and _scans(file) > _MAX_SCANS:
+        reason = f"has more than {_MAX_SCANS} scans, each of which passes over all its pixels"
         raise UnusableFileError(path, reason, "save it again")
     if _has_16_bits(file, picture):
         raise UnusableFileError(path, "has 16 bits a channel", "save it with 8")
