@@ -4,7 +4,7 @@
     scripts/bench_huggingface.py --run runs/novels --text data/texts/novels/moby-dick.txt
 
 The model is that of a recipe with random weights, or of a run. Both decode greedily after the same context, in turn,
-one token at a time. What counts is processor time on one thread, so that other work on the machine changes little.
+one token at a time. Processor time on one thread is measured, on which other work on the machine has little effect.
 """
 
 import tempfile

@@ -3,10 +3,10 @@
     scripts/bench_quality.py data/novels --seconds 135
     scripts/bench_quality.py data/novels --tokens 2457600
 
-Every model trains in a process of its own, in one thread, on the same novels, and is judged by its bits per byte of the
-same text of novels that the seed holds out. The time is that of the processor, so other work on the machine does not
-count, although it slows every model down. `mblm` takes part where it is installed: `pip install mblm==0.4.2`. Where a
-run was interrupted, the same command goes on.
+Every model trains in its own process, in one thread, on the same novels, and is scored in bits per byte on the same
+held-out text, which the seed chooses. Processor time counts, so other work on the machine does not, although it slows
+every model down. `mblm` takes part if it is installed: `pip install mblm==0.4.2`. The same command resumes an
+interrupted comparison.
 """
 
 import json
@@ -28,7 +28,7 @@ from revlm.text import human_duration
 
 
 def main(
-    store: Annotated[Path, typer.Argument(help="Token folder of `revlm tokenize`.")],
+    store: Annotated[Path, typer.Argument(help="Token store of `revlm tokenize`.")],
     rivals: Annotated[str, typer.Option(help="Models, comma-separated.")] = ",".join(RIVALS),
     seeds: Annotated[str, typer.Option(help="Seeds of weights and of held-out novels, comma-separated.")] = "42,43,44",
     seconds: Annotated[float | None, typer.Option(help="Seconds of processor time for each; default: 135.")] = None,

@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 scripts/bench_ranks.py RECIPE --ranks 1,2 --tokens 131072 --repeats 2 KEY=VALUE ...
 
-For each number of ranks, so many processes of this machine train on random tokens; numbers alternate, so that all see
-the same load. Of the last step: its time, the processor time of the busiest rank (which does not depend on what else
-runs), and the peak memory of a rank beyond what it held before the model.
+For each number of ranks, that many processes of this machine train on random tokens; the numbers alternate, so that all
+see the same load. Prints for the last step its time, the processor time of the busiest rank (which does not depend on
+other work), and the peak memory of a rank beyond what it held before the model.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Compares `revlm plan` with measured steps of recipes that cover all that determines memory, in separate processes.
+"""Compares `revlm plan` with measured steps, for recipes that vary everything that determines memory.
 
 A plan is good if each phase of the step is within 10% or 32 MiB of the measurement, excluding what the process held
 before there was a model. The exit code is 1 if one is not.

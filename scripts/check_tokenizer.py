@@ -2,7 +2,7 @@
 
     scripts/check_tokenizer.py data/texts/novels --model novels-model
 
-Every text is encoded by both, decoded again, and its offsets are held against the text.
+Every text is encoded by both and decoded again, and the offsets are checked against the text.
 """
 
 from pathlib import Path

@@ -3,8 +3,8 @@
     scripts/genome_repeats.py runs/genome runs/genome-local --repeats data/texts/genome/repeats.tsv
 
 The last bases of the chromosome are scored in one pass; by default those held out from training. A repeat
-counts where its source lies within them too, from its 33rd base on: before that nobody can know that it is one. Its
-distance is that from the source. A token of several bases counts where all of them lie in a repeat.
+counts if its source is within them too, and from its 33rd base on, since its first bases cannot be recognized as a
+repeat. Its distance is that from the source. A token of several bases counts if all of them are in a repeat.
 """
 
 import csv

@@ -1,4 +1,4 @@
-"""Judges an exported model by lm-evaluation-harness on novels, and compares with `revlm evaluate`.
+"""Scores an exported model with lm-evaluation-harness on novels, and compares with `revlm evaluate`.
 
     pip install 'revlm[huggingface]' lm-eval accelerate
     scripts/lm_eval_novels.py data/texts/northanger-abbey.txt --model novels-model --output /tmp/lm-eval
@@ -24,7 +24,7 @@ from revlm.evaluation import evaluate_run
 from revlm.generation import load_model
 
 ROLLING, LAST_WORD = "novels_rolling", "novels_last_word"
-MOST_DIFFERENCE = 0.001  # bits per byte
+MAX_DIFFERENCE = 0.001  # bits per byte
 _PASSAGE_WORDS = 100
 _WORD = re.compile(r"\w+$")
 _TASKS: dict[str, dict[str, Any]] = {
@@ -52,7 +52,7 @@ def main(
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder to create for tasks and results.")],
     passages: Annotated[int, typer.Option(min=1, help="Passages of novels_last_word, at most.")] = 100,
 ) -> None:
-    """Judge a model by lm-evaluation-harness, and compare with revlm; exit code 1 where they differ."""
+    """Score a model with lm-evaluation-harness, and compare with revlm; exit code 1 if the scores differ."""
     if output.exists():
         raise UsageError(f"{output} exists: give the name of a new folder")
     output.mkdir(parents=True)
@@ -76,8 +76,8 @@ def main(
     print(
         f"last word: {results[LAST_WORD]['acc,none']:.2%} right, perplexity {results[LAST_WORD]['perplexity,none']:.1f}"
     )
-    if abs(own - theirs) > MOST_DIFFERENCE:
-        raise RevlmError(f"they differ by {abs(own - theirs):.5f} bits per byte, more than {MOST_DIFFERENCE}")
+    if abs(own - theirs) > MAX_DIFFERENCE:
+        raise RevlmError(f"they differ by {abs(own - theirs):.5f} bits per byte, more than {MAX_DIFFERENCE}")
 
 
 def write_tasks(folder: Path, documents: list[str], passages: int) -> None:

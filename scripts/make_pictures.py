@@ -3,9 +3,9 @@
     scripts/make_pictures.py -o data/pictures-png
     revlm tokenize data/pictures-png -o data/pictures --tokenizer pixels
 
-The tile is random in each picture, so that its first occurrence cannot be predicted and every later one can, by whoever
-remembers it. Prints the bits per dimension of the PNG files, which their pixels alone are compared with. The same
-options and seed give the same pixels.
+The tile is random in each picture, so its first occurrence cannot be predicted, and a model that remembers it predicts
+every later one. Prints the bits per dimension of the PNG files, for comparison. The same options and seed give the same
+pixels.
 """
 
 from io import BytesIO
@@ -22,7 +22,7 @@ from revlm.storage import replace_file, storage_errors
 
 _TILE_PIXELS = 8
 _SHADES = 16  # of the 256 values, evenly spaced
-_MOST_SHAPES = 3
+_MAX_SHAPES = 3
 
 
 def wallpaper(generator: np.random.Generator, size: int) -> Pixels:
@@ -33,7 +33,7 @@ def wallpaper(generator: np.random.Generator, size: int) -> Pixels:
     down, right = generator.integers(0, _TILE_PIXELS, 2)
     pixels = np.tile(tile, (repeats, repeats))[down : down + size, right : right + size].copy()
     rows, columns = np.mgrid[:size, :size]
-    for _ in range(generator.integers(0, _MOST_SHAPES, endpoint=True)):
+    for _ in range(generator.integers(0, _MAX_SHAPES, endpoint=True)):
         row, column = generator.integers(0, size, 2)
         radius = generator.integers(size // 16 + 1, size // 5 + 2)
         is_disc = generator.random() < 0.5

@@ -46,7 +46,7 @@ class Facts:
 
     @staticmethod
     def fitting(tokens: int, density: float, most: "Facts") -> "Facts":
-        """Returns as many of `most` as this share of a document has room for, a third of it for each sort."""
+        """Returns the facts of `most` that fit into this share of a document, a third of it for each kind."""
         room = tokens * density / 3
         return Facts(
             pairs=min(most.pairs, max(4, int(room / _PAIR_TOKENS))),

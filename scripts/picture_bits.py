@@ -19,7 +19,7 @@ from revlm.corpus import open_corpus
 from revlm.errors import DataError
 from revlm.pictures import Pixels, pixels_of
 from revlm.records import Evaluation, read_record
-from revlm.runs import RunFolder, load_own_recipe
+from revlm.runs import RunFolder, load_run_recipe
 
 _FORMATS: dict[str, dict[str, Any]] = {
     "PNG": {"format": "PNG", "optimize": True},
@@ -29,7 +29,7 @@ _FORMATS: dict[str, dict[str, Any]] = {
 
 def held_out_pictures(run_folder: Path) -> list[Pixels]:
     """Returns the pictures that a run held out; raises DataError where its documents are no whole pictures."""
-    recipe = load_own_recipe(RunFolder.open(run_folder))
+    recipe = load_run_recipe(RunFolder.open(run_folder))
     corpus = open_corpus(recipe.data, recipe.seed)
     documents = [
         np.concatenate([piece.targets for _, piece in pieces]) for _, pieces in corpus.documents(held_out=True)

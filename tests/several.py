@@ -28,6 +28,16 @@ _PRELOADED = [
     "revlm.report.files",
     "tests.several",
     "tests.faults.forks",
+    # What a run or a test imports when it first needs it: each fork would do so again.
+    "psutil",
+    "pytest",
+    "safetensors.torch",
+    "torch.nn.modules.linear_cross_entropy",
+    "revlm.cli.terminal.signals",
+    "revlm.ops.fixed_point.compiled",
+    "revlm.ops.normalization.compiled",
+    "revlm.ops.squared_relu.compiled",
+    "tests.before_forks",
 ]
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from revlm.cli.options import PATH, STYLE, AsJson, Run, Step
-from revlm.cli.terminal.streams import print_json
+from revlm.cli.options import PATH, STYLE, AsJson, Run, Step, open_run
+from revlm.cli.terminal.streams import print_json, print_message
 
 if TYPE_CHECKING:
     from revlm.runs import RunFolder
@@ -31,7 +31,7 @@ def list_command(run: Run = None, as_json: AsJson = False) -> None:
     from revlm.runs import list_checkpoints
 
     rows = []
-    for path in list_checkpoints(_open(run)):
+    for path in list_checkpoints(open_run(run)):
         with suppress(FileNotFoundError):  # a training run has just pruned it
             rows.append({"path": str(path), "bytes": sum(file.stat().st_size for file in path.iterdir())})
     if as_json:
@@ -40,7 +40,7 @@ def list_command(run: Run = None, as_json: AsJson = False) -> None:
     for row in rows:
         typer.echo(f"{row['path']}  {row['bytes']:>15,} bytes")
     if not rows:
-        typer.echo("no checkpoint yet", err=True)
+        print_message("no checkpoint yet")
 
 
 @app.command("verify")
@@ -54,9 +54,15 @@ def verify_command(run: Run = None, as_json: AsJson = False) -> None:
     """
     from revlm.corpus import Tokenizer
     from revlm.errors import StorageError
-    from revlm.runs import list_checkpoints, load_checkpoint, load_own_recipe, require_own, verify_checkpoint
+    from revlm.runs import (
+        list_checkpoints,
+        load_checkpoint,
+        load_run_recipe,
+        require_matching_checkpoint,
+        verify_checkpoint,
+    )
 
-    folder = _open(run)
+    folder = open_run(run)
     found = {str(path): verify_checkpoint(path) for path in list_checkpoints(folder)}
     if as_json:
         print_json({"checkpoints": found}, indent=2)
@@ -73,7 +79,7 @@ def verify_command(run: Run = None, as_json: AsJson = False) -> None:
         raise StorageError(f"no checkpoint in {folder}: train the run first with `revlm train`")
     checkpoint = load_checkpoint(list_checkpoints(folder)[-1], groups=())
     fingerprint = Tokenizer.load(folder.path).fingerprint
-    require_own(folder, load_own_recipe(folder), fingerprint, checkpoint)
+    require_matching_checkpoint(folder, load_run_recipe(folder), fingerprint, checkpoint)
 
 
 @app.command("export")
@@ -110,18 +116,18 @@ def export_command(
 
     if (target is None) == (output is None):
         raise UsageError("the target is missing or given twice: give one new file or folder, as in -o TARGET")
-    place = target if output is None else output
-    assert place is not None
+    written = target if output is None else output
+    assert written is not None
     if layout not in _FORMATS:
         raise UsageError(f"--format is {layout!r}: give one of {', '.join(_FORMATS)}")
-    folder = _open(run)
+    folder = open_run(run)
     if layout == "huggingface":
-        typer.echo(_export_for_huggingface(folder, place, step, licence))
+        typer.echo(_export_for_huggingface(folder, written, step, licence))
         return
-    path = newest_checkpoint(folder, report=_print_message) if step is None else checkpoint_path(folder, step)
+    path = newest_checkpoint(folder, report=print_message) if step is None else checkpoint_path(folder, step)
     if path is None:
         raise StorageError(f"no checkpoint in {folder}: train the run first with `revlm train`")
-    typer.echo(export_weights(path, place))
+    typer.echo(export_weights(path, written))
 
 
 @app.command("prune")
@@ -139,7 +145,7 @@ def prune_command(
     """
     from revlm.runs import prune_to_intact
 
-    folder = _open(run)
+    folder = open_run(run)
     with folder.lock():
         removed = [str(path) for path in prune_to_intact(folder, keep_last, keep_every)]
     typer.echo(json.dumps({"removed": removed}, indent=2) if as_json else "\n".join(removed or ["nothing to remove"]))
@@ -156,14 +162,4 @@ def _export_for_huggingface(folder: "RunFolder", target: Path, step: int | None,
             f"--format huggingface needs transformers, which cannot be imported ({error}): "
             "`pip install 'revlm[huggingface]'`"
         ) from error
-    return export_model(load_model(folder, "cpu", step, _print_message), folder, target, licence)
-
-
-def _print_message(text: str) -> None:
-    typer.echo(text, err=True)
-
-
-def _open(run: Path | None) -> "RunFolder":
-    from revlm.runs import RunFolder, newest_run
-
-    return newest_run() if run is None else RunFolder.open(run)
+    return export_model(load_model(folder, "cpu", step, print_message), folder, target, licence)

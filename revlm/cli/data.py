@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from revlm.cli.options import PATH, STYLE, AsJson, Deduplicate, Verify
+from revlm.cli.terminal.streams import print_message
 
 if TYPE_CHECKING:
     from revlm.corpus.store import TokenStore
@@ -103,7 +104,7 @@ def _verify(folder: Path, as_json: bool) -> None:
     with TokenizeProgress() as bar:
         damage = find_damage(folder, bar.show)
     if not damage:
-        typer.echo(f"{folder}: intact, every file and every document's text has its sha256", err=True)
+        print_message(f"{folder}: intact, every file and every document's text has its sha256")
         return
     if as_json:
         documents = [{"document": number, "title": title} for number, title in damage.documents]

@@ -1,4 +1,4 @@
-"""`revlm evaluate`: bits per byte of held-out documents, loss by position, and what the probes find in the model."""
+"""`revlm evaluate`: bits per byte of held-out documents, loss by position, and the probes."""
 
 import inspect
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from revlm.cli.options import PATH, AsJson, Device, Run
-from revlm.cli.terminal.streams import print_json
+from revlm.cli.options import PATH, AsJson, Device, Run, open_run
+from revlm.cli.terminal.streams import print_json, print_message
 from revlm.evaluation.probes import PROBES
 
 
@@ -16,7 +16,7 @@ def evaluate(
     data: Annotated[
         Path | None, typer.Option(metavar="DIR", **PATH, help="Score all documents of this token store instead.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Run all of these probes.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Run all probes.")] = False,
     lengths: Annotated[
         str,
         typer.Option("--context-lengths", metavar="N,N,...", help="Context lengths and needle distances in tokens."),
@@ -37,10 +37,9 @@ def evaluate(
 ) -> None:
     """Score a trained model on the documents that its run held out: nats per token and bits per byte.
 
-    Every token is scored once, with the text before it in its document; a document longer than data.seq_len is scored
-    in pieces of that length. RUN/evaluation.json has the results, with every document, for `revlm report`; the table
-    shows the first documents. Results of other probes from earlier evaluations are kept while the model and the
-    documents are unchanged.
+    Every token is scored once, given the text before it in its document; a document longer than data.seq_len is scored
+    in pieces of that length. The table shows the first documents; RUN/evaluation.json has all of them, and `revlm
+    report` draws it. It also keeps the results of probes that ran earlier on the same model and documents.
 
     Example: revlm evaluate --run runs/novels --all
     """
@@ -49,10 +48,7 @@ def evaluate(
     from revlm.evaluation import ProbeOptions, evaluate_run
     from revlm.generation import load_model
     from revlm.records import Evaluation, read_record
-    from revlm.runs import RunFolder, is_exported, newest_run
-
-    def tell(message: str) -> None:
-        typer.echo(message, err=True)
+    from revlm.runs import RunFolder, is_exported
 
     asked = [name for name in PROBES if everything or probes[name]]
     options = ProbeOptions(frozenset(asked), _lengths(lengths), samples, tokens, seed, repeat_context)
@@ -61,14 +57,14 @@ def evaluate(
             raise UsageError(f"{run} is an exported model, which names no held-out documents: give --data DIR")
         folder = RunFolder(run)
     else:
-        folder = newest_run() if run is None else RunFolder.open(run)
+        folder = open_run(run)
     trained = load_model(folder, device)
     earlier = None
     try:
         earlier = read_record(Evaluation, folder.evaluation) if folder.evaluation.exists() else None
     except StorageError as error:
-        tell(f"{error}; what it holds is replaced")
-    evaluation = evaluate_run(trained, data, tell, options, earlier)
+        print_message(f"{error}; this evaluation replaces it")
+    evaluation = evaluate_run(trained, data, print_message, options, earlier)
     record = evaluation.model_dump(mode="json", exclude_unset=True)
     try:
         if as_json:
@@ -76,9 +72,9 @@ def evaluate(
         else:
             typer.echo(f"{folder}, step {trained.step:,}, on {evaluation.data}")
             print_tables(evaluation, asked)
-    finally:  # what took minutes outlasts a reader that leaves, such as `head`
+    finally:  # also if the reader of the output has left, such as `head`
         folder.write_evaluation(record)
-    tell(f"wrote {folder.evaluation}: `revlm report {folder}` draws it")
+    print_message(f"wrote {folder.evaluation}: `revlm report {folder}` draws it")
 
 
 def _with_probe_options() -> inspect.Signature:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from revlm.cli.options import PATH, AsJson
-from revlm.cli.terminal.streams import print_json
+from revlm.cli.terminal.streams import print_json, print_message
 
 if TYPE_CHECKING:
     from revlm.fetching import Fetched, Title
@@ -60,7 +60,7 @@ def fetch(
         try:
             fetched.append(
                 fetch_title(
-                    name, output, mirror=mirror, timeout_seconds=timeout or TIMEOUT_SECONDS, report=_print_message
+                    name, output, mirror=mirror, timeout_seconds=timeout or TIMEOUT_SECONDS, report=print_message
                 )
             )
         except DataError as error:
@@ -68,11 +68,7 @@ def fetch(
     _print_fetched(fetched, as_json)
     if failures:
         raise DataError("; ".join(failures))
-    _print_message(f"next: revlm tokenize {output}")
-
-
-def _print_message(message: str) -> None:
-    typer.echo(message, err=True)
+    print_message(f"next: revlm tokenize {output}")
 
 
 def _print_fetched(fetched: "list[Fetched]", as_json: bool) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from revlm.cli.options import PATH, Device, Run, Step
-from revlm.cli.terminal.streams import print_json
+from revlm.cli.terminal.streams import print_json, print_message
 from revlm.errors import ResourceError, UsageError, is_out_of_memory
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def generate(
     ] = None,
     rows: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Rows of --picture that are given; default: the upper half."),
+        typer.Option(metavar="N", min=1, help="Number of rows of --picture to keep; default: the upper half."),
     ] = None,
     output: Annotated[
         Path | None,
@@ -111,21 +111,21 @@ def generate(
                 f"--prompt-file {STANDARD_INPUT}": str(prompt_file) == STANDARD_INPUT,
             }
         )
-    given_besides = {"--prompt": prompt is not None, "--prompt-file": prompt_file is not None, "--stop": bool(stop)}
+    text_options = {"--prompt": prompt is not None, "--prompt-file": prompt_file is not None, "--stop": bool(stop)}
     as_picture = picture is not None or (
-        output is not None and output.suffix.lower() == ".png" and not any(given_besides.values())
+        output is not None and output.suffix.lower() == ".png" and not any(text_options.values())
     )
-    _require_picture_use(picture, rows, output, {**given_besides, "--interactive": interactive, "--json": as_json})
+    _require_picture_use(picture, rows, output, {**text_options, "--interactive": interactive, "--json": as_json})
     if output is not None:
         if as_json:
-            raise UsageError("--json goes to standard output and --output takes its place: leave one out")
+            raise UsageError("--json writes to standard output and --output to a file: leave one of them out")
         _require_file(output)
     if samples > 1 and temperature == 0:
-        _print_message(f"at temperature 0 all {samples} samples are the same")
+        print_message(f"at temperature 0 all {samples} samples are the same")
     is_without = as_picture or (interactive and prompt is None and prompt_file is None)
     source = None if is_without else read_prompt(prompt, prompt_file)
     folder = newest_run().path if run is None else run
-    trained = load_model(folder, device, step, _print_message)
+    trained = load_model(folder, device, step, print_message)
     kind = trained.tokenizer.document_kind
     if as_picture != (kind == "picture"):
         raise UsageError(
@@ -135,8 +135,8 @@ def generate(
         )
     is_text = kind == "text"
     if samples > 1 and not as_picture and (output is not None or not (is_text or as_json or interactive)):
-        raise UsageError("several samples cannot be told apart in one file or as bytes: give --json instead, or fewer")
-    given = source and source.prompt(trained.tokenizer, _print_message)
+        raise UsageError("several samples cannot be separated in one file or as bytes: give --json, or --samples 1")
+    given = source and source.prompt(trained.tokenizer, print_message)
     generator = TextGenerator(trained.model, trained.tokenizer, sampling, seed, range(samples))
     with _out_of_memory_explained(samples):
         if as_picture:
@@ -144,15 +144,15 @@ def generate(
             from revlm.pictures import document_bytes, png_of
 
             beginning = picture_prompt(trained.tokenizer, picture, rows)
-            _print_message(f"sampling {document_bytes(beginning) - len(beginning):,} values of each picture")
+            print_message(f"sampling {document_bytes(beginning) - len(beginning):,} values of each picture")
             _write(png_of(sample_pictures(generator, trained.tokenizer, beginning)), output)
         elif given is None or interactive:
             from revlm.cli.terminal.interactive import write_in_turns
-            from revlm.generation import beyond_training
+            from revlm.generation import long_prompt_notice
 
             n_given = len(given.tokens(trained.tokenizer)) if given is not None else 0
-            if notice := beyond_training(n_given, trained.recipe):
-                _print_message(notice)
+            if notice := long_prompt_notice(n_given, trained.recipe):
+                print_message(notice)
             write_in_turns(generator, trained.tokenizer, given, stop, max_tokens)
         elif output is not None or not (is_text or as_json):
             [sample] = _sample(generator, trained, given, stop, max_tokens, is_printed=False)
@@ -176,7 +176,7 @@ def generate(
             _sample(generator, trained, given, stop, max_tokens, is_printed=True)
     if generator.decoding.tokens:
         prompt_text = _throughput_text(generator.prefill, _prompt_tokens(generator))
-        _print_message(f"prompt: {prompt_text}; generated: {_throughput_text(generator.decoding)}")
+        print_message(f"prompt: {prompt_text}; generated: {_throughput_text(generator.decoding)}")
 
 
 def _sample(
@@ -191,11 +191,11 @@ def _sample(
     """Samples and returns the continuations; prints the first while it is sampled, then the others under headings."""
     from revlm.cli.terminal.progress import PrefillProgress
     from revlm.cli.terminal.streams import print_content
-    from revlm.generation import Sample, beyond_training, draw_samples
+    from revlm.generation import Sample, draw_samples, long_prompt_notice
 
     tokens = prompt.tokens(trained.tokenizer)
-    if notice := beyond_training(len(tokens), trained.recipe):
-        _print_message(notice)
+    if notice := long_prompt_notice(len(tokens), trained.recipe):
+        print_message(notice)
     with PrefillProgress() as progress:
         generator.append(tokens, progress.show)
     samples = [Sample(trained.tokenizer, stop) for _ in range(generator.samples)]
@@ -217,15 +217,15 @@ def _sample(
     return samples
 
 
-def _require_picture_use(picture: Path | None, rows: int | None, output: Path | None, besides: dict[str, bool]) -> None:
-    """Raises UsageError for options that a picture is not completed with."""
+def _require_picture_use(picture: Path | None, rows: int | None, output: Path | None, others: dict[str, bool]) -> None:
+    """Raises UsageError for options that do not go with --picture, or that it needs."""
     if rows is not None and picture is None:
-        raise UsageError("--rows says how much of a picture is given: give the picture with --picture FILE")
+        raise UsageError("--rows needs a picture: give one with --picture FILE")
     if picture is None:
         return
     if output is None or output.suffix.lower() != ".png":
         raise UsageError("--picture completes a picture into a PNG file: give its name with --output FILE.png")
-    for option, is_given in besides.items():
+    for option, is_given in others.items():
         if is_given:
             raise UsageError(f"{option} cannot be combined with --picture: leave one out")
 
@@ -248,7 +248,7 @@ def _write(content: bytes, output: Path | None) -> None:
         return
     with storage_errors(f"writing {output}"):
         replace_file(Path(os.path.realpath(output)), content)
-    _print_message(f"{output}: {len(content):,} bytes")
+    print_message(f"{output}: {len(content):,} bytes")
 
 
 def _print_heading(number: int, samples: int) -> None:
@@ -294,7 +294,3 @@ def _throughput_text(throughput: "Throughput", tokens: int | None = None) -> str
 
     counted = plural(throughput.tokens if tokens is None else tokens, "token")
     return f"{counted} in {throughput.seconds:.2f} s, {throughput.tokens_per_second or 0:,.1f} tokens/s"
-
-
-def _print_message(text: str) -> None:
-    typer.echo(text, err=True)

@@ -1,11 +1,14 @@
 """Options and arguments that several commands share."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from revlm.storage.paths import user_path, user_text
+
+if TYPE_CHECKING:
+    from revlm.runs import RunFolder
 
 
 def _path(text: str | Path) -> Path:
@@ -48,3 +51,10 @@ Deduplicate = Annotated[
 Verify = Annotated[
     bool, typer.Option("--verify", help="Verify the sha256 of every document's text, not only of every file.")
 ]
+
+
+def open_run(run: Path | None) -> "RunFolder":
+    """The run of the option `Run`; raises StorageError if there is none."""
+    from revlm.runs import RunFolder, newest_run
+
+    return newest_run() if run is None else RunFolder.open(run)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from revlm.cli.options import PATH, AsJson, Overrides, RecipeName
-from revlm.cli.terminal.streams import print_json
+from revlm.cli.terminal.streams import print_json, print_message
 from revlm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def plan(
         )
     loaded = load_recipe(recipe, overrides or [])
     is_begun = bool(list_checkpoints(loaded.output_dir))
-    start = None if is_begun else read_start(loaded, lambda text: typer.echo(text, err=True))
+    start = None if is_begun else read_start(loaded, print_message)
     chosen_vocab_size = vocab_size or (_vocab_size(loaded) if start is None else start.vocab_size)
     if sweep is not None:
         _run_sweep(recipe, overrides or [], sweep, chosen_vocab_size, output, measure, as_json, start)
@@ -80,18 +80,15 @@ def _vocab_size(recipe: "Recipe") -> int:
 
     if recipe.data.tokenizer is not None:
         return open_tokenizer(recipe.data.tokenizer).vocab_size
-    path = recipe.data.paths[0]  # all token folders share one tokenizer
+    path = recipe.data.paths[0]  # all token stores share one tokenizer
     if path.exists():
         return read_manifest(path).tokenizer.vocab_size
-    typer.echo(
-        f"no tokens in {path} yet: assuming a vocabulary of {DEFAULT_VOCAB_SIZE:,} (--vocab-size)",
-        err=True,
-    )
+    print_message(f"no tokens in {path} yet: assuming a vocabulary of {DEFAULT_VOCAB_SIZE:,} (--vocab-size)")
     return DEFAULT_VOCAB_SIZE
 
 
 def _describe(recipe: "Recipe", vocab_size: int, measure: bool, start: "Start | None" = None) -> dict[str, Any]:
-    """The JSON object of one plan; with `measure`, also the peaks of real steps. `start` gives its buckets."""
+    """The JSON object of one plan; with `measure`, also the peaks of real steps. `start` decides the buckets."""
     from revlm.model.precision import resolve_precision
     from revlm.planning import fit_plan
     from revlm.training.resolving import with_stored_buckets
@@ -131,15 +128,15 @@ def _measured(recipe: "Recipe", vocab_size: int, fitted: "FittedPlan") -> dict[s
 
     tokens, limit = fitted.plan.seq_len, fitted.limit
     if recipe.train.device.startswith("cuda") and not torch.cuda.is_available():
-        typer.echo("not measured: this machine has no CUDA device", err=True)
+        print_message("not measured: this machine has no CUDA device")
         return None
     if limit is not None and not fitted.fits:
         room = f"{human_bytes(limit.size_bytes)} that {limit.owner}"
-        typer.echo(f"not measured: {tokens:,} tokens do not fit into the {room}", err=True)
+        print_message(f"not measured: {tokens:,} tokens do not fit into the {room}")
         return None
     from revlm.training.measurement import measure_step
 
-    typer.echo(f"measuring steps of {tokens:,} tokens, {recipe.model.n_layers} layers ...", err=True)
+    print_message(f"measuring steps of {tokens:,} tokens, {recipe.model.n_layers} layers ...")
     return measure_step(recipe, vocab_size)
 
 
@@ -153,7 +150,7 @@ def _run_sweep(
     as_json: bool,
     start: "Start | None" = None,
 ) -> None:
-    """Prints plans of one key over several values, reversible and stored; plots them to `output` if given."""
+    """Prints the plans for several values of one key, reversible and stored; plots them to `output` if given."""
     from revlm.cli.terminal.plan_tables import MODES, print_sweep
     from revlm.recipe import load_recipe
 
@@ -176,7 +173,7 @@ def _run_sweep(
     if output is not None:
         _plot_sweep(key, rows, output)
         if not as_json:
-            typer.echo(f"wrote {output}", err=True)
+            print_message(f"wrote {output}")
 
 
 def _parse_sweep(sweep: str) -> tuple[str, list[int]]:

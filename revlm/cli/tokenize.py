@@ -147,7 +147,7 @@ def tokenize(
     from revlm.corpus import tokenize_corpus
     from revlm.corpus.reading.sources import open_source
 
-    part = None if shard is None else _parsed(shard)
+    part = None if shard is None else _parse_shard(shard)
     reading: dict[str, Any] = {
         "errors": errors,
         "text_column": text_column,
@@ -163,20 +163,20 @@ def tokenize(
             max_line_bytes=max_line_bytes,
         ),
     }
-    of_no_text = {"--binary": binary, "--size": size, "--grey": grey}
+    not_for_text = {"--binary": binary, "--size": size, "--grey": grey}
     training: dict[str, Any] = {"vocab_size": vocab_size, "character_coverage": character_coverage}
     if show_removed:
         if as_json:
             raise UsageError("--show-removed prints text, not JSON: leave --json out")
         _refuse(
-            {**of_no_text, "--tokenizer pixels": tokenizer == "pixels"},
-            "--show-removed shows how texts are cleaned, and bytes and pictures are not",
+            {**not_for_text, "--tokenizer pixels": tokenizer == "pixels"},
+            "--show-removed shows the cleaning of texts; bytes and pictures are not cleaned",
         )
         _print_removed(open_source(corpus, **reading, shard=part))
         return
     if only_tokenizer:
         _refuse(
-            {"--tokenizer": tokenizer, **of_no_text, "--shard": shard, "--deduplicate": deduplicate},
+            {"--tokenizer": tokenizer, **not_for_text, "--shard": shard, "--deduplicate": deduplicate},
             "--only-tokenizer trains a tokenizer on the whole corpus and stores no tokens",
         )
         folder = output_dir or default_output(corpus, "-tokenizer")
@@ -204,23 +204,23 @@ def tokenize(
     print_summary(summary, as_json)
 
 
-def default_output(corpus: str, addition: str = "") -> Path:
+def default_output(corpus: str, suffix: str = "") -> Path:
     """`data/<name of CORPUS>` plus a suffix. The name is that of a folder, of a file without its extension, of a hub
     dataset without its owner, or of the folder that a pattern starts in."""
     from revlm.corpus.reading.corpus_files import folder_of_pattern, is_pattern
     from revlm.corpus.reading.standard_input import STANDARD_INPUT
 
     if corpus == STANDARD_INPUT:
-        return Path("data") / f"standard-input{addition}"
+        return Path("data") / f"standard-input{suffix}"
     corpus = corpus.replace("\0", "")  # no file name has a NUL; opening the corpus reports it
     if is_pattern(corpus):
         corpus = str(folder_of_pattern(corpus))
     resolved = Path(corpus.removeprefix("hf:")).resolve()
     name = resolved.name if os.path.isdir(resolved) else resolved.stem
-    return Path("data") / ((name or "corpus") + addition)
+    return Path("data") / ((name or "corpus") + suffix)
 
 
-def _parsed(shard: str) -> tuple[int, int]:
+def _parse_shard(shard: str) -> tuple[int, int]:
     numbers = re.fullmatch(r"(\d+)/(\d+)", shard, re.ASCII)
     if numbers is None:
         raise UsageError(

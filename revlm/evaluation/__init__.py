@@ -1,12 +1,12 @@
-"""How well a model predicts text that it was not trained on, and what each part of it contributes.
+"""Measures how well a model predicts text that it was not trained on, and what each part of it contributes.
 
-    held_out     the score of an example, as training measures it
+    held_out     the score of an example, as validation during training computes it
     documents    the score of a document, and losses by the position in it
-    run          a run scored on the documents that it held out, and asked by the probes
+    run          scores a run on its held-out documents, and runs the probes
     probes       one file a probe, all in the table `PROBES`: its option, measurement, tables and charts
     views        tables and charts as plain data, which `cli` prints and `report` draws; torch is not needed for these
 
-Names are resolved when they are first used: who only wants the table of probes does not load torch.
+Names are resolved when they are first used, so that the table of probes can be imported without torch.
 """
 
 from importlib import import_module

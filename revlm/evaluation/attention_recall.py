@@ -1,9 +1,9 @@
-"""What the buckets find: the share of exact attention's weight that lies on the keys a hash layer looks at.
+"""Recall of hash attention: the share of exact attention's weight on the keys that a hash layer attends to.
 
-For a query at position t of a document, exact attention gives each earlier position s of it the weight softmax over all
-s < t of `scale * <k[t], k[s]>`: the layer's own queries, keys and scale, without window and sink. `found` is the weight
-on S(t), the keys in the windows of the query's buckets; `best` is the weight on as many keys, chosen best; `chance`
-that on as many keys drawn at random, which is their share of the earlier positions.
+For a query at position t of a document, exact attention weighs the earlier positions s by the softmax over all s < t of
+`scale * <k[t], k[s]>`, with the layer's own queries, keys and scale, without window and sink. `found` is the weight on
+S(t), the keys in the windows of the query's buckets; `best` is the weight on the best choice of as many keys; `chance`
+is the expected weight on as many random keys, which is their share of the earlier positions.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,9 +20,9 @@ from revlm.model import Context, RevLM
 from revlm.model.kinds.lsh import HashAttention
 from revlm.records import LayerRecall, Recall
 
-# Of a layer on one text: each is a row of all the tokens, for every head.
+# Queries that are drawn from a text; each needs a row of weights over all tokens for every head.
 QUERIES = 128
-# Weights that exist at one time: 16 MiB in float32.
+# Weights in memory at one time: 16 MiB in float32.
 _CHUNK_ELEMENTS = 2**22
 
 
@@ -42,10 +42,10 @@ def measure_recall(
         if len(text) < 2 or not sampled:
             continue
         progress(f"recall: {text.title}")
-        places = 1 + generator.choice(len(text) - 1, size=min(queries, len(text) - 1), replace=False)
-        n_queries += len(places)
-        position = torch.from_numpy(np.sort(places)).to(scorer.device)
-        handles = [_watch(scorer.model, layer, position, found) for layer, found in sampled.items()]
+        drawn = 1 + generator.choice(len(text) - 1, size=min(queries, len(text) - 1), replace=False)
+        n_queries += len(drawn)
+        position = torch.from_numpy(np.sort(drawn)).to(scorer.device)
+        handles = [_record_recall(scorer.model, layer, position, found) for layer, found in sampled.items()]
         try:
             scorer.hidden(text.inputs(len(text)))
         finally:
@@ -60,10 +60,10 @@ def measure_recall(
     return Recall(queries=n_queries, tokens=sum(map(len, texts)), layers=layers)
 
 
-def _watch(model: RevLM, layer: int, position: Int[Tensor, "queries"], found: list[Tensor]) -> Any:
-    """Adds to `found` what the layer's buckets find in its next forward pass; returns the hook's handle."""
+def _record_recall(model: RevLM, layer: int, position: Int[Tensor, "queries"], found: list[Tensor]) -> Any:
+    """Adds the layer's recall in its next forward pass to `found`; returns the hook's handle."""
 
-    def look(mix: nn.Module, read: tuple[Tensor, ...], options: dict[str, Any]) -> None:
+    def record(mix: nn.Module, read: tuple[Tensor, ...], options: dict[str, Any]) -> None:
         assert isinstance(mix, HashAttention)
         k, context = read[0].detach(), options["context"]
         assert isinstance(context, Context)
@@ -73,7 +73,7 @@ def _watch(model: RevLM, layer: int, position: Int[Tensor, "queries"], found: li
 
     mix = model.attention(layer).mix
     assert mix is not None
-    return mix.register_forward_pre_hook(look, with_kwargs=True)
+    return mix.register_forward_pre_hook(record, with_kwargs=True)
 
 
 def recall_of_queries(
@@ -83,12 +83,12 @@ def recall_of_queries(
     window: int,
     scale: float,
 ) -> Float[Tensor, "4 queries"]:
-    """Returns (found, best, chance, keys) of queries of one head of one document; positions are at least 1."""
+    """Returns (found, best, chance, keys) for queries of one head in one document; positions are at least 1."""
     rows = max(1, _CHUNK_ELEMENTS // k.shape[0])
     parts = []
     with torch.autocast(k.device.type, enabled=False):
         for chunk in position.split(rows):
-            seen = _looked_at(bucket, chunk, window)
+            seen = _seen_keys(bucket, chunk, window)
             earlier = torch.arange(k.shape[0], device=k.device) < chunk[:, None]
             weight = (scale * (k[chunk] @ k.T)).masked_fill(~earlier, -torch.inf).softmax(dim=-1)
             keys = seen.sum(dim=-1)
@@ -98,10 +98,10 @@ def recall_of_queries(
     return torch.cat(parts, dim=1)
 
 
-def _looked_at(
+def _seen_keys(
     bucket: Int[Tensor, "rounds tokens"], position: Int[Tensor, "queries"], window: int
 ) -> Bool[Tensor, "queries tokens"]:
-    """Returns which positions lie in S(t): the `window` latest earlier ones of the bucket, in any round."""
+    """Returns which positions are in S(t): in some round, among the `window` latest earlier ones of the bucket."""
     earlier = torch.arange(bucket.shape[1], device=bucket.device) < position[:, None]
     seen = torch.zeros_like(earlier)
     for of_round in bucket:

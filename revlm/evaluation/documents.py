@@ -38,7 +38,7 @@ class PositionLosses:
                 self.tokens[number] += high - low + 1
 
     def bins(self) -> Iterator[tuple[int, int, int, float]]:
-        """Yields the first and the last position of each bin that is not empty, its tokens and its nats a token."""
+        """Yields the first and last position of each nonempty bin, its number of tokens and its nats a token."""
         for number, (nats, tokens) in enumerate(zip(self.nats, self.tokens, strict=True)):
             if tokens:
                 yield 2**number, 2 ** (number + 1) - 1, tokens, nats / tokens
@@ -54,9 +54,9 @@ def score_document(
 ) -> Score:
     """Returns the score of one document, and adds the losses of its tokens by their position.
 
-    A piece is where it begins in the document and an example of it alone. Every token is scored once; it sees what
-    comes before it in its piece, and nothing else. `header_bytes` begin the document; tokens are bytes where there are
-    any.
+    `pieces` yields the offset of each piece in the document, in tokens, and an example that holds only that piece.
+    Every token is scored once, given the tokens before it in its piece. `header_bytes` is the size of a picture's
+    header at the beginning of the document, where each token is a byte.
     """
     device = model.head_weight.device
     nats, tokens, size, in_header = 0.0, 0, 0, 0

@@ -13,7 +13,7 @@ from revlm.corpus import Example
 from revlm.model import RevLM, evaluating
 from revlm.model.sequence import SINGLE, SequenceGroup
 
-# Tokens whose logits exist at one time.
+# Tokens whose logits are in memory at one time.
 TILE = 2048
 
 
@@ -21,7 +21,7 @@ TILE = 2048
 class Score:
     """A sum of cross-entropies in nats, and the number of targets, bytes and documents.
 
-    `header_bytes` are those of the bytes that describe a picture, and are none of its values.
+    `header_bytes` of the bytes are headers of pictures, which are not pixel values.
     """
 
     nats: float = 0.0
@@ -51,7 +51,7 @@ class Score:
 
     @property
     def bits_per_dimension(self) -> float:
-        """Bits per value of pictures: those of the headers count, as they do in a file, but headers have no values."""
+        """Bits per pixel value: the bits of headers count, as they do in a file, but headers have no pixel values."""
         return self.nats / math.log(2) / max(self.bytes - self.header_bytes, 1)
 
 
@@ -59,7 +59,7 @@ class Score:
 def token_losses(
     model: RevLM, hidden: Float[Tensor, "tokens d_model"], targets: Int[Tensor, "tokens"]
 ) -> Float[Tensor, "tokens"]:
-    """Returns the cross-entropy of each target in nats, float32; only the logits of a tile of tokens exist."""
+    """Returns the cross-entropy of each target in nats, float32; only the logits of one tile are in memory."""
     losses = [
         torch.nn.functional.cross_entropy(model.logits(rows).float(), target.long(), reduction="none")
         for rows, target in zip(hidden.split(TILE), targets.split(TILE), strict=True)
@@ -70,7 +70,7 @@ def token_losses(
 def score_example(
     model: RevLM, example: Example, autocast: AbstractContextManager[None], sequence: SequenceGroup = SINGLE
 ) -> Score:
-    """Returns the score of one example; where the ranks of a `sequence` share it, with the nats of this rank's part."""
+    """Returns the score of one example; if ranks share it, with the nats of this rank's part only."""
     device = model.head_weight.device
     parts = (example.inputs, example.targets[sequence.own(len(example))], example.document_ids)
     inputs, targets, document_ids = (torch.from_numpy(part).to(device) for part in parts)

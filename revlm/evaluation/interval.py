@@ -11,7 +11,7 @@ CONFIDENCE = 0.95
 def mean_interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
     """Returns Student's 95% interval of the mean of independent values; None for fewer than two.
 
-    Exact for normal values. Few documents are the usual case, and there the quantile is what makes it wide.
+    It is exact for normally distributed values. There are usually few documents, for which the quantile is large.
     """
     if len(values) < 2:
         return None
@@ -22,8 +22,9 @@ def mean_interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
 def pooled_interval(sums: NDArray[np.float64], counts: NDArray[np.int64]) -> tuple[float, float] | None:
     """Returns the 95% interval of `sums.sum() / counts.sum()`, a mean over the items of documents; None for one.
 
-    Documents are drawn, not items: it is the linearized interval of a ratio (Cochran, Sampling Techniques, section
-    6.3) with Student's quantile, and equals `mean_interval` of the documents' means where all have as many items.
+    The documents are the sample, not the items: this is the linearized interval of a ratio (Cochran, Sampling
+    Techniques, section 6.3) with Student's quantile. It equals `mean_interval` of the documents' means if all documents
+    have the same number of items.
     """
     if len(sums) < 2:
         return None
@@ -34,7 +35,7 @@ def pooled_interval(sums: NDArray[np.float64], counts: NDArray[np.int64]) -> tup
 
 
 def _quantile(documents: int) -> float:
-    """Student's quantile for a mean over so many documents."""
-    from scipy.special import stdtrit  # takes a quarter of a second, for help and for reports without an evaluation too
+    """Student's quantile for a mean over this number of documents."""
+    from scipy.special import stdtrit  # takes 0.25 s, which `--help` would take too
 
     return float(stdtrit(documents - 1, (1 + CONFIDENCE) / 2))

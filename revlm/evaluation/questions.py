@@ -1,7 +1,8 @@
-"""Questions at the end of a document about what was stated in it: how they are written, and where their answers lie.
+"""Questions at the end of a document about facts stated in it: their format, and the positions of their answers.
 
-`scripts/make_recall_corpus.py` writes such documents, the probe `answers` reads them. After the last mark `QUESTION`
-the document asks what it stated before, in the same words; a key is one symbol, and so is each part of a value:
+`scripts/make_recall_corpus.py` writes such documents, and the probe `answers` reads them. After the last sign
+`QUESTION`, the document asks for the facts in the words that stated them; a key is one symbol, and so is each part of a
+value:
 
     kind      stated                         asked
     passkey   The pass key is 71432.         The pass key is 71432.
@@ -30,7 +31,7 @@ _ASKED = re.compile(
 
 
 class Question(NamedTuple):
-    """A question of a document: `start` to `stop` are the bytes of its answer, `stated` those where it was stated."""
+    """A question of a document: its answer is bytes `start` to `stop`, and the fact is stated at byte `stated`."""
 
     kind: str
     start: int
@@ -39,12 +40,12 @@ class Question(NamedTuple):
 
 
 def passkey(value: int) -> str:
-    """Returns the statement, and question, of a pass key."""
+    """Returns the sentence that states a pass key, and also asks for it."""
     return f"{_PASSKEY}{value}."
 
 
 def questions_of(document: bytes) -> Iterator[Question]:
-    """Yields the questions of a document in UTF-8 whose answers were stated; none where it asks nothing."""
+    """Yields the questions of a document in UTF-8 whose answers it states; none if it asks nothing."""
     begin = document.rfind(QUESTION.encode())
     if begin < 0:
         return

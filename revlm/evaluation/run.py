@@ -27,14 +27,14 @@ def evaluate_run(
     options: ProbeOptions | None = None,
     earlier: Evaluation | None = None,
 ) -> Evaluation:
-    """Returns the evaluation of a run on the documents it held out, or on all documents of another token folder.
+    """Returns the evaluation of a run on the documents it held out, or on all documents of another token store.
 
-    `progress` is told of each pass over a text before it is made. The results of probes that an `earlier` evaluation of
-    the same weights and documents has, and this one is not asked for, are kept.
+    `progress` is called before each pass over a text. Results of an `earlier` evaluation of the same weights and
+    documents are kept for probes that do not run this time.
 
     Raises:
-        DataError: nothing was held out; the run's tokens have changed or are damaged; or the folder has another
-            tokenizer.
+        DataError: nothing was held out; the run's tokens have changed or are damaged; or the folder was made with
+            another tokenizer.
         NonFiniteError: the loss is not finite.
     """
     options = options or ProbeOptions()
@@ -44,10 +44,10 @@ def evaluate_run(
     if corpus.tokenizer.fingerprint != trained.tokenizer.fingerprint:
         raise DataError(
             f"{corpus.name} was made with another tokenizer than the run's: run `revlm tokenize` on its texts with "
-            f"--tokenizer {trained.tokenizer_place}"
+            f"--tokenizer {trained.tokenizer_folder}"
         )
     if data is None:
-        _require_that_of_the_run(trained, corpus)
+        _require_corpus_of_run(trained, corpus)
     precision = autocast(recipe.train.precision, trained.device)
     by_position = PositionLosses()
     is_of_pictures = trained.tokenizer.document_kind == "picture"
@@ -56,16 +56,16 @@ def evaluate_run(
     sample = TextSample(options.samples, options.seed)
     for title, pieces in corpus.documents(held_out=data is None):
         progress(f"scoring {title}")
-        watched = sample.watch(title, pieces)
-        scored.append((title, score_document(trained.model, watched, precision, by_position, header_bytes)))
+        collected = sample.collect(title, pieces)
+        scored.append((title, score_document(trained.model, collected, precision, by_position, header_bytes)))
         if not math.isfinite(scored[-1][1].nats):
             raise NonFiniteError(
-                f"the loss on {title!r} is not finite with the weights of step {trained.step:,}: look at them with "
-                "`revlm checkpoint verify`, and train on from an earlier checkpoint"
+                f"the loss on {title!r} is not finite with the weights of step {trained.step:,}: verify them with "
+                "`revlm checkpoint verify`, and resume training from an earlier checkpoint"
             )
     if not scored:
         raise DataError(
-            f"the run held nothing out (data.validation is {recipe.data.validation:g}): "
+            f"the run held out no documents (data.validation is {recipe.data.validation:g}): "
             "give --data DIR with other tokens"
         )
     given = ProbeInput(
@@ -112,9 +112,9 @@ def _score(score: Score, is_of_pictures: bool) -> dict[str, Any]:
 
 
 def _kept(earlier: Evaluation | None, later: Evaluation) -> dict[str, Any]:
-    """The results of an earlier evaluation of the same weights on the same documents.
+    """The results of probes in an earlier evaluation, if it is of the same weights and documents.
 
-    Losses may differ by what rounding does.
+    The total losses may differ by rounding.
     """
     if (
         earlier is None
@@ -132,13 +132,13 @@ def _data(trained: TrainedModel, data: str | PathLike[str] | None) -> Data:
     if data is not None:
         return of_run.model_copy(update={"path": Path(data), "stream": None, "tokenizer": None, "validation": 0.0})
     if of_run.stream is not None:
-        return of_run.model_copy(update={"tokenizer": trained.tokenizer_place})
+        return of_run.model_copy(update={"tokenizer": trained.tokenizer_folder})
     return of_run
 
 
-def _require_that_of_the_run(trained: TrainedModel, corpus: Corpus) -> None:
+def _require_corpus_of_run(trained: TrainedModel, corpus: Corpus) -> None:
     if corpus.fingerprint != trained.corpus_fingerprint:
         raise DataError(
-            f"{corpus.name} is not what the run was trained on, so what was held out is not known: "
-            "put its tokens or texts back, or give --data DIR"
+            f"{corpus.name} has changed since the run was trained, so its held-out documents are not known: "
+            "restore its tokens or texts, or give --data DIR"
         )

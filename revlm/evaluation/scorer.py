@@ -1,4 +1,4 @@
-"""A model as probes use it: hidden states, and losses of chosen positions."""
+"""A model with the functions that probes need: hidden states, and losses at chosen positions."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model with its training precision."""
+    """A model with the precision of its training."""
 
     model: RevLM
     autocast: AbstractContextManager[None]
@@ -44,7 +44,7 @@ class Scorer:
     def ranks(self, hidden: Float[Tensor, "targets d_model"], targets: Tokens) -> NDArray[np.int64]:
         """Returns how many tokens are at least as likely as each target, itself included: 1 where it is predicted.
 
-        A token that is as likely counts against the target, so a model that likes all tokens equally predicts none.
+        Ties count against the target, so a model that considers all tokens equally likely predicts none.
         """
         expected = torch.from_numpy(targets).to(self.device).long()[:, None]
         ranks = []

@@ -1,4 +1,4 @@
-"""Temporary changes of a model: attention set to zero, or another number of hashing rounds."""
+"""Temporary changes to a model: attention set to zero, or another number of hashing rounds."""
 
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,7 +14,7 @@ from revlm.ops.hashing import directions_of, draw_rotations
 
 @contextmanager
 def attention_set_to_zero(model: RevLM, layers: Collection[int]) -> Iterator[None]:
-    """For a block, the increments of these layers' attention are zero, as if their last projections were."""
+    """Sets the output of these layers' attention to zero for the block."""
     with ExitStack() as hooks:
         for layer in layers:
             handle = model.attention(layer).write.register_forward_hook(_zeros)
@@ -24,10 +24,10 @@ def attention_set_to_zero(model: RevLM, layers: Collection[int]) -> Iterator[Non
 
 @contextmanager
 def rounds_of_hashing(model: RevLM, rounds: int) -> Iterator[None]:
-    """For a block, the hash layers hash in so many rounds: the first of those saved, and beyond them new ones.
+    """Makes the hash layers use `rounds` rounds for the block: the first of the saved ones, and further ones if needed.
 
-    A round's rotations depend on (seed, layer, head, round) alone, so more rounds extend the first ones unchanged. New
-    rounds have the numbers of buckets of the saved ones, over and over.
+    A round's rotations depend only on (seed, layer, head, round), so further rounds leave the saved ones unchanged.
+    Their numbers of buckets repeat those of the saved rounds in turn.
     """
     with ExitStack() as changes:
         for layer in model.hash_layers:

@@ -26,18 +26,18 @@ class Text:
 
 
 class TextSample:
-    """At most `size` of the documents that it is shown; each is as likely to stay, and a seed always keeps the same.
+    """A random sample of at most `size` documents, each equally likely; the same seed draws the same sample.
 
-    Each document draws a number of its own, and those with the smallest stay (after Vitter's reservoirs, ACM TOMS
-    11(1), 1985); no more than one document beside them is in memory.
+    Each document draws a number, and those with the smallest numbers stay (after Vitter's reservoir sampling, ACM TOMS
+    11(1), 1985). At most one document beside the sample is in memory.
     """
 
     def __init__(self, size: int, seed: int) -> None:
         self._size, self._generator = size, np.random.default_rng(seed)
         self._kept: list[tuple[float, Text]] = []
 
-    def watch(self, title: str, pieces: Iterable[tuple[int, Example]]) -> Iterator[tuple[int, Example]]:
-        """Yields the pieces of a document unchanged, and offers it to the sample at its end."""
+    def collect(self, title: str, pieces: Iterable[tuple[int, Example]]) -> Iterator[tuple[int, Example]]:
+        """Yields the pieces of a document unchanged, and offers the document to the sample at its end."""
         parts: list[Tokens] = []
         before = 0
         for start, example in pieces:
@@ -70,8 +70,8 @@ def beginnings(texts: Iterable[Text], longest: int, tokens: int) -> list[Text]:
 
 
 def vocabulary_of(texts: Iterable[Text]) -> Tokens:
-    """Returns the tokens that occur in texts, ascending.
+    """Returns the tokens that occur in texts, in ascending order.
 
-    Random tokens are drawn from these: a model knows nothing of tokens that its corpus never had.
+    Probes draw random tokens from these, because a model has learned nothing about tokens that its corpus lacks.
     """
     return np.unique(np.concatenate([text.tokens for text in texts]))

@@ -9,7 +9,7 @@ Row = Sequence[str]
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose first column has names and whose other columns have numbers; rules separate its sections."""
+    """A table with names in the first column and numbers in the others; lines separate its sections."""
 
     columns: Row
     sections: Sequence[Sequence[Row]]
@@ -19,7 +19,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Point:
-    """A value, its position along the axis (None: after all others) and its interval; hollow if it has less weight."""
+    """A value, its position along the axis (None: after all others) and its interval; hollow: from few tokens."""
 
     along: int | None
     height: float
@@ -39,16 +39,18 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines over an axis of powers or of even steps.
+    """Lines over a horizontal axis.
 
     Attributes:
-        caption: what the heights are.
-        below: what the axis along is.
-        levels: heights that are drawn across, with their names.
-        marks: places along the axis that are marked.
-        tick_every: the factor from one tick of an axis of powers to the next.
-        heights_from: zero, or around the values.
-        least: the least end of heights from zero, so that rounding is not blown up to a curve.
+        caption: the label of the values.
+        below: the label of the horizontal axis.
+        levels: values drawn as horizontal lines, with their names.
+        marks: positions along the horizontal axis that are marked.
+        along: whether the horizontal axis has powers, or the points in even steps.
+        tick_every: the factor between two ticks of an axis of powers.
+        heights_from: whether the vertical axis begins at zero, or around the values.
+        least: the smallest end of a vertical axis from zero, so that rounding does not look like a curve.
+        percent: whether the values are shares.
         ordered: whether the lines have an order, which their colours show.
     """
 
@@ -88,5 +90,5 @@ Panel = Chart | Bars
 
 
 def left_out(titles: Sequence[str]) -> str:
-    """The documents that were too short for anything, as the end of a sentence."""
+    """The titles of documents that were too short, as the end of a sentence."""
     return f"; too short: {', '.join(titles)}" if titles else ""

@@ -1,4 +1,4 @@
-"""Limits the time of a source and turns whatever it raises into a SourceFailure."""
+"""Limits the time of a source, and turns any exception that it raises into a SourceFailure."""
 
 import threading
 import time

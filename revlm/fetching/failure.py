@@ -8,10 +8,10 @@ class SourceFailure(Exception):
     """
 
     def __init__(self, reason: str) -> None:
-        super().__init__(printable(reason))
+        super().__init__(escaped(reason))
 
 
-def printable(text: str, longest: int = 500) -> str:
+def escaped(text: str, longest: int = 500) -> str:
     """Returns a text with unprintable characters escaped, which a terminal might interpret, truncated to `longest`."""
     shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text[:longest])
     return shown + ("..." if len(text) > longest else "")

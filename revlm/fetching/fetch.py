@@ -1,4 +1,4 @@
-"""Fetches a title from the first of its sources that delivers it, and verifies it."""
+"""Fetches a title from its first source that works, and verifies it."""
 
 import hashlib
 from collections.abc import Callable
@@ -89,5 +89,5 @@ def _checked_digest(text: bytes, source: Source, report: Callable[[str], None]) 
         difference = f"the text's sha256 is {sha256} and the recorded one {source.sha256}"
         if source.kind != "gutenberg":
             raise SourceFailure(difference)
-        report(f"warning: {source} differs from the recorded issue: {difference}")
+        report(f"warning: {source} has changed since its sha256 was recorded: {difference}")
     return sha256

@@ -6,16 +6,15 @@ import urllib.error
 
 from revlm.fetching.deadline import Deadline
 from revlm.fetching.download import download
-from revlm.fetching.failure import SourceFailure, printable
-from revlm.gutenberg import title_of
+from revlm.fetching.failure import SourceFailure, escaped
+from revlm.gutenberg import TAIL_CHARACTERS, title_of
 
 GUTENBERG = "https://www.gutenberg.org"
 LARGEST_TEXT_BYTES = 64 * 2**20  # the longest novels have about 7 MB
-HEAD_CHARACTERS = 6_000
-TAIL_CHARACTERS = 40_000  # the licence at the end has about 20,000
+_BEGINNING_CHARACTERS = 6_000  # a text that the site serves today has its title and its start line within these
 LONGEST_TITLE_CHARACTERS = 200
 _START = re.compile(r"start of (?:th(?:e|is) )?(?:copyrighted )?project gutenberg", re.IGNORECASE)
-# A tag or comment, which begins a web page; and tags that no plain text has before its start line.
+# A web page begins with a tag or a comment, and has tags that no plain text has before its start line.
 _MARKUP = re.compile(r"\s*<[!?/a-z]", re.IGNORECASE)
 _TAGS = re.compile(
     r"<(?:!doctype|\?xml|/?(?:html|head|body|title|meta|link|script|style|div|p|br|hr|table|a|h[1-6]|pre|span|center"
@@ -57,7 +56,7 @@ def text_paths(number: str) -> list[str]:
 def header_title(text: bytes) -> str | None:
     """Returns the title that the front matter names, or None."""
     title = title_of(text.decode("utf-8-sig", errors="replace").removeprefix("\ufeff"))
-    return printable(title, LONGEST_TITLE_CHARACTERS) if title else None
+    return escaped(title, LONGEST_TITLE_CHARACTERS) if title else None
 
 
 def check_text(text: bytes, url: str, title: str | None) -> None:
@@ -66,7 +65,7 @@ def check_text(text: bytes, url: str, title: str | None) -> None:
         decoded = text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SourceFailure(f"{url} is not UTF-8 text (byte {error.start})") from None
-    head, tail = decoded[:HEAD_CHARACTERS], decoded[-TAIL_CHARACTERS:]
+    head, tail = decoded[:_BEGINNING_CHARACTERS], decoded[-TAIL_CHARACTERS:]
     start = _START.search(head)
     if _MARKUP.match(head.lstrip("\ufeff")) or _TAGS.search(head, 0, start.start() if start else len(head)):
         raise SourceFailure(f"{url} is a web page, not the text")
@@ -77,7 +76,7 @@ def check_text(text: bytes, url: str, title: str | None) -> None:
         other = header_title(text) or "something else"
         raise SourceFailure(f"{url} is {other!r}, not {title!r}")
     if start and not re.search(r"end of (?:the |this )?(?:copyrighted )?project gutenberg", tail, re.IGNORECASE):
-        raise SourceFailure(f"{url} is truncated: the mark at the end of the text is missing")
+        raise SourceFailure(f"{url} is truncated: the line at the end of the text is missing")
 
 
 def _mentions(text: str, title: str) -> bool:

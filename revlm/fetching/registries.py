@@ -143,7 +143,7 @@ def _require_integrity(archive: bytes, integrity: str, digest: str, address: str
         if kind in _INTEGRITIES:
             found = base64.b64encode(_INTEGRITIES[kind](archive).digest()).decode()
             if found != expected.partition("?")[0]:
-                raise SourceFailure(f"{address} is not what its registry announces: its {kind} differs")
+                raise SourceFailure(f"{address} does not match the {kind} digest that its registry announces")
 
 
 def _is_web(address: str) -> bool:

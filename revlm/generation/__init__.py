@@ -1,7 +1,7 @@
 """Loads trained models and generates texts, bytes and pictures with them."""
 
 from revlm.generation.decoding import Decoder
-from revlm.generation.generate import beyond_training, continue_bytes, continue_text, generate, generate_bytes
+from revlm.generation.generate import continue_bytes, continue_text, generate, generate_bytes, long_prompt_notice
 from revlm.generation.loading import TrainedModel, load_model
 from revlm.generation.pictures import first_rows, generate_pictures, picture_prompt, sample_pictures
 from revlm.generation.samples import Sample, draw_samples
@@ -18,7 +18,6 @@ __all__ = [
     "TextStream",
     "Throughput",
     "TrainedModel",
-    "beyond_training",
     "continue_bytes",
     "continue_text",
     "draw_samples",
@@ -27,6 +26,7 @@ __all__ = [
     "generate_bytes",
     "generate_pictures",
     "load_model",
+    "long_prompt_notice",
     "picture_prompt",
     "sample_pictures",
 ]

@@ -22,8 +22,8 @@ from revlm.model.kinds.lsh import HashAttention
 class Agreement:
     """Tokens decoded one at a time, compared with one forward pass over the same tokens.
 
-    Losses are in nats per token. `other_hash_share` is the share of (layer, head, round, token) whose bucket differs, 0
-    without hash layers; `largest_logit_difference` includes the logits of such tokens.
+    Losses are in nats per token. `other_hash_share` is the share of hashes, one for each layer, head, round and token,
+    that differ; 0 without hash layers. `largest_logit_difference` includes the logits of tokens whose hashes differ.
     """
 
     tokens: int

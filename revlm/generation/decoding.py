@@ -27,8 +27,8 @@ class Decoder:
     def __init__(self, model: RevLM, *, precision: str = "fp32", block: int = _BLOCK) -> None:
         """Starts with an empty sequence; `precision` is that of the matrix products, as in train.precision.
 
-        With fp32 it is the model's own precision, even float64. `block` is the number of prompt tokens that are
-        prefilled at a time: it affects memory and speed, not the result.
+        With fp32, products have the precision of the model's weights, float64 included. `block` is the number of prompt
+        tokens that are prefilled at a time: it affects memory and speed, not the result.
 
         Raises:
             UsageError: the model is in training mode, or `precision` or `block` is invalid.
@@ -104,7 +104,7 @@ class Decoder:
             UsageError: there are several samples already, or `samples` is below 1.
         """
         if samples < 1:
-            raise UsageError(f"{samples} samples: give 1 or more")
+            raise UsageError(f"the number of samples is {samples}: give 1 or more")
         if self._stack.samples > 1:
             raise UsageError(f"there are {self._stack.samples} samples already: only a single sequence can be forked")
         if samples > 1:
@@ -118,5 +118,7 @@ class Decoder:
             UsageError: the numbers of tokens and samples differ.
         """
         if len(tokens) != self._stack.samples:
-            raise UsageError(f"{len(tokens)} tokens for {self._stack.samples} samples: give one for each")
+            raise UsageError(
+                f"there are {len(tokens)} tokens for {self._stack.samples} samples: give one token for each sample"
+            )
         return self._model.logits(self._stack.step(tokens))

@@ -1,4 +1,4 @@
-"""Text, or bytes, that continue a prompt."""
+"""Continues a prompt with text or bytes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from revlm.model import RevLM
 from revlm.recipe import Recipe
 
 
-def beyond_training(prompt_tokens: int, recipe: Recipe) -> str | None:
+def long_prompt_notice(prompt_tokens: int, recipe: Recipe) -> str | None:
     """Returns a sentence if a prompt is longer than every example that the model was trained on."""
     if prompt_tokens <= recipe.data.seq_len:
         return None
@@ -33,7 +33,7 @@ def continue_text(
     seed: int,
     stop: Sequence[str] = (),
 ) -> Iterator[str]:
-    """Yields, for each sampled token, the text that it completes, and at the end what was held back.
+    """Yields, for each sampled token, the text that it completes, and at the end the text that was held back.
 
     An empty prompt starts a new document. The text ends before the first of the `stop` texts in it.
 
@@ -104,11 +104,11 @@ def generate_bytes(
     seed: int = 0,
     device: str = "auto",
 ) -> Iterator[bytes]:
-    """Yields the continuation of bytes by a checkpoint of a run on bytes; see `generate`.
+    """Yields the bytes with which a run on bytes continues a prompt; otherwise like `generate`.
 
     Raises:
         StorageError, DataError, NonFiniteError: as for `generate`.
-        UsageError: there is no such device, or as for `continue_bytes`.
+        UsageError: the run is one on texts, or as for `generate`.
     """
     trained = load_model(run, device, step)
     yield from continue_bytes(

@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from revlm.corpus import Tokenizer, open_tokenizer
+from revlm.corpus import Tokenizer
 from revlm.errors import StorageError
 from revlm.model import RevLM, tile_tokens
 from revlm.recipe import Data, Recipe, Train
@@ -21,9 +21,9 @@ from revlm.runs import (
     is_exported,
     load_checkpoint,
     load_exported,
-    load_own_recipe,
+    load_run_recipe,
     newest_checkpoint,
-    require_own,
+    require_matching_checkpoint,
     trained_settings,
 )
 
@@ -31,8 +31,8 @@ from revlm.runs import (
 class TrainedModel(NamedTuple):
     """A run's model on its device, with its tokenizer and recipe.
 
-    `step` is the step of its weights; `corpus_fingerprint` identifies the tokens or texts it was trained on;
-    `tokenizer_place` is the folder that holds its tokenizer.
+    `step` is the training step of the weights; `corpus_fingerprint` identifies the tokens or texts that the model was
+    trained on; `tokenizer_folder` holds its tokenizer.
     """
 
     model: RevLM
@@ -40,7 +40,7 @@ class TrainedModel(NamedTuple):
     recipe: Recipe
     step: int
     corpus_fingerprint: str
-    tokenizer_place: Path
+    tokenizer_folder: Path
 
     @property
     def device(self) -> torch.device:
@@ -54,44 +54,43 @@ def load_model(
     step: int | None = None,
     message: Callable[[str], object] = lambda text: None,
 ) -> TrainedModel:
-    """Returns the model of a run's checkpoint of a step, by default the newest intact one; or an exported model.
+    """Returns the model of a run, from the checkpoint of `step` (default: the newest intact one), or an exported model.
 
-    `device` is auto, cpu, cuda or cuda:N; `message` is called with a sentence for each damaged checkpoint it skips.
+    `device` is auto, cpu, cuda or cuda:N; `message` receives a sentence for each damaged checkpoint that is skipped.
 
     Raises:
-        StorageError: there is no run, no intact checkpoint, none of that step, or it does not fit the run's recipe; or
-            a file of an exported model is missing or damaged.
-        DataError: an older run, without a tokenizer of its own, whose token folder is gone.
+        StorageError: there is no run, no intact checkpoint or none of that step; the checkpoint does not fit the run's
+            recipe; or a file of an exported model is missing or damaged.
+        DataError: the run has no readable tokenizer.
         UsageError: there is no such device.
     """
     chosen = choose_device(device, "--device")
     if is_exported(run):
         return _load_exported(Path(run), chosen, step)
     folder = RunFolder.open(run)
-    recipe = load_own_recipe(folder)
+    recipe = load_run_recipe(folder)
     path = newest_checkpoint(folder, message) if step is None else checkpoint_path(folder, step)
     if path is None:
         raise StorageError(f"{folder} has no intact checkpoint to load: resume it with `revlm train`")
-    tokenizer_place = _tokenizer_place(folder, recipe)
-    tokenizer = open_tokenizer(tokenizer_place)
+    tokenizer = Tokenizer.load(folder.path)
     checkpoint = load_checkpoint(path, groups=["model"])
-    require_own(folder, recipe, tokenizer.fingerprint, checkpoint)
+    require_matching_checkpoint(folder, recipe, tokenizer.fingerprint, checkpoint)
     try:
         model = _model(recipe, tokenizer.vocab_size, checkpoint.tensors["model"], chosen)
     except RuntimeError as error:
         raise StorageError(
-            f"{path} holds another model than {folder.recipe} and the tokenizer in {tokenizer_place} describe: "
+            f"the weights in {path} do not fit the model that {folder.recipe} and the tokenizer in {folder} describe: "
             "restore the run's own recipe and tokenizer"
         ) from error
     fingerprint = trained_settings(checkpoint)["corpus"]
-    return TrainedModel(model, tokenizer, recipe, checkpoint.step, fingerprint, tokenizer_place)
+    return TrainedModel(model, tokenizer, recipe, checkpoint.step, fingerprint, folder.path)
 
 
 def _load_exported(folder: Path, device: torch.device, step: int | None) -> TrainedModel:
-    """Returns the model that a checkpoint was exported to; its recipe is that of the run as far as it was exported."""
+    """Returns an exported model; its recipe has only the settings that the export keeps."""
     exported, tensors = load_exported(folder)
     if step not in (None, exported.step):
-        raise StorageError(f"{folder} holds the weights of step {exported.step} alone: leave out --step {step}")
+        raise StorageError(f"{folder} holds only the weights of step {exported.step}: leave --step {step} out")
     tokenizer = Tokenizer.load(folder)
     if tokenizer.fingerprint != exported.tokenizer_sha256:
         raise StorageError(
@@ -107,18 +106,18 @@ def _load_exported(folder: Path, device: torch.device, step: int | None) -> Trai
             train=Train.model_validate({"precision": exported.precision}),
         )
     except ValidationError as error:
-        raise StorageError(f"{folder} holds a model with settings that cannot be: export it again") from error
+        raise StorageError(f"the settings of the model in {folder} are invalid: export it again") from error
     try:
         model = _model(recipe, exported.vocab_size, tensors, device)
     except RuntimeError as error:
         raise StorageError(
-            f"the weights in {folder} are of another model than its config.json describes: export the checkpoint again"
+            f"the weights in {folder} do not fit the model that its config.json describes: export the checkpoint again"
         ) from error
     return TrainedModel(model, tokenizer, recipe, exported.step, exported.corpus, folder)
 
 
 def _model(recipe: Recipe, vocab_size: int, weights: Mapping[str, Tensor], device: torch.device) -> RevLM:
-    """Returns the model of a recipe with its weights, ready to use; RuntimeError if the weights are of another one."""
+    """Returns a recipe's model with these weights, in evaluation mode; RuntimeError if the weights do not fit it."""
     tile = tile_tokens(recipe.model, recipe.train.tile, device.type)
 
     def new() -> RevLM:
@@ -131,7 +130,7 @@ def _model(recipe: Recipe, vocab_size: int, weights: Mapping[str, Tensor], devic
 
 
 def _require_same_shapes(model: ModelRecipe, new: Callable[[], RevLM], weights: Mapping[str, Tensor]) -> None:
-    """Raises RuntimeError if weights are of another model than `new` returns, before its memory is taken.
+    """Raises RuntimeError if the weights do not fit the model that `new` returns, without allocating that model.
 
     A recipe from someone else may describe a model of any size.
     """
@@ -141,10 +140,3 @@ def _require_same_shapes(model: ModelRecipe, new: Callable[[], RevLM], weights: 
         shapes = {name: tensor.shape for name, tensor in new().state_dict().items()}
     if shapes != {name: tensor.shape for name, tensor in weights.items()}:
         raise RuntimeError("weights of other names or shapes")
-
-
-def _tokenizer_place(folder: RunFolder, recipe: Recipe) -> Path:
-    """The run folder, or the first token folder if the run has no tokenizer of its own; all folders share one."""
-    if Tokenizer.file_in(folder.path) is None and recipe.data.paths:
-        return recipe.data.paths[0]
-    return folder.path

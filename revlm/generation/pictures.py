@@ -1,4 +1,4 @@
-"""Whole pictures, and the lower rows of given ones, sampled value by value."""
+"""Samples whole pictures, or the lower rows of a given picture, value by value."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,14 +19,14 @@ def picture_prompt(tokenizer: Tokenizer, picture: Path | None = None, rows: int 
     The picture is scaled and converted like those of training.
 
     Raises:
-        UsageError: the file has no further rows, or there is none and the pictures of training were of several sizes.
+        UsageError: `rows` leaves nothing to complete, or there is no file and the training pictures had several sizes.
         DataError: the file is not a picture that can be read.
     """
     shape = tokenizer.pictures
     if picture is None:
         if shape.size is None:
             raise UsageError(
-                "the model was trained on pictures of their own sizes: give one to complete with --picture"
+                "the model was trained on pictures of several sizes: give a picture to complete with --picture"
             )
         return header_of(shape.size, shape.size, 1 if shape.is_grey else 3)
     document = picture_document(picture, shape)
@@ -51,7 +51,7 @@ def sample_pictures(
     `is_enough` is called before each value, and may raise to end the pictures early.
 
     Raises:
-        DataError: the prompt does not begin a picture.
+        DataError: the prompt is not the beginning of a picture.
         NonFiniteError: the model's logits are not finite.
     """
     missing = document_bytes(prompt) - len(prompt)
@@ -72,23 +72,23 @@ def generate_pictures(
     seed: int = 0,
     device: str = "auto",
 ) -> list[Pixels]:
-    """Returns pictures by a run's checkpoint, uint8 [height, width, channels] each.
+    """Returns pictures that a run's checkpoint samples, uint8 [height, width, channels] each.
 
-    They are whole ones, or those of a file of which the first `rows` are given, by default half of them. The checkpoint
-    is that of `step`, by default the newest intact one. `revlm.pictures.png_of` makes a PNG of them.
+    Without `picture`, every row is sampled; with it, the first `rows` of that file (default: half of them) are kept.
+    The checkpoint is that of `step`, by default the newest intact one. `revlm.pictures.png_of` turns them into a PNG.
 
     Raises:
         StorageError: the run has no such checkpoint, or it does not fit the run's recipe.
         DataError: the file is not a picture that can be read, or as for `load_model`.
-        UsageError: the run is not one on pictures, the file has no further rows, there is no file and the pictures of
-            training were of several sizes, there is no such device, or a number is out of range.
+        UsageError: the run is not one on pictures, `rows` leaves nothing to complete, there is no file and the
+            training pictures had several sizes, there is no such device, or a number is out of range.
         NonFiniteError: the model's logits are not finite.
     """
     if samples < 1:
         raise UsageError(f"samples is {samples}: give a number of pictures from 1")
     trained = load_model(run, device, step)
     if trained.tokenizer.document_kind != "picture":
-        raise UsageError(f"{run} is not a model of pictures: take a run on tokens of the tokenizer pixels")
+        raise UsageError(f"{run} is not a model of pictures: give a run on tokens of `--tokenizer pixels`")
     prompt = picture_prompt(trained.tokenizer, None if picture is None else Path(picture), rows)
     generator = TextGenerator(trained.model, trained.tokenizer, sampling or Sampling(), seed, range(samples))
     return sample_pictures(generator, trained.tokenizer, prompt)

@@ -1,4 +1,4 @@
-"""Several continuations of a prompt, each with the text that can be shown while it grows."""
+"""Several continuations of a prompt, and the text of each that can be shown while it grows."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -38,7 +38,7 @@ class Sample:
     def content(self) -> bytes:
         """Returns the bytes of its tokens, without those of the stop text that ended it.
 
-        For a model of bytes, whose tokens are one byte each: nothing follows the stop text then.
+        Only for a model of bytes: its tokens are one byte each, so nothing follows the stop text.
         """
         whole = b"".join(self._piece_bytes[drawn.token] for drawn in self._drawn)
         return whole.removesuffix((self._stream.stopped_by or "").encode())

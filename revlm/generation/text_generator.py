@@ -58,7 +58,7 @@ class TextGenerator:
     def __init__(
         self, model: RevLM, tokenizer: Tokenizer, sampling: Sampling, seed: int = 0, samples: Sequence[int] = (0,)
     ) -> None:
-        """`samples` are their numbers: a sample's text depends on its number, not on the others (up to rounding).
+        """`samples` are the samples' numbers: the text of a sample depends on its number, not on the other samples.
 
         Raises:
             UsageError: the seed is out of range.
@@ -85,10 +85,10 @@ class TextGenerator:
         progress: CountTokens = lambda done, total: None,
         is_enough: Callable[[], bool] = lambda: False,
     ) -> int:
-        """Appends given tokens, possibly none. With several samples, only before the first token is sampled.
+        """Appends given tokens, possibly none; with several samples, only before the first token is sampled.
 
-        Returns how many were appended: all, or those of the blocks before `is_enough`, which is called between blocks,
-        returned true.
+        Returns how many were appended. `is_enough` is called between blocks; once it returns true, the remaining blocks
+        are not appended.
 
         Raises:
             NonFiniteError: the logits are no longer finite.

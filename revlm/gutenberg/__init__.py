@@ -1,7 +1,7 @@
-"""Finds what Project Gutenberg adds to a text: its header with the title, notes, its licence.
+"""Finds the parts that Project Gutenberg adds to a text: a header with the title, notes, and the licence.
 
-    a text -> matter: the slices of front and back matter, the title, a line that is left inside
-           -> notes: how far the notes below a header reach
+    a text -> matter: the slices of front and back matter, the title, and a line that remains in the text
+           -> notes: the end of the notes below a header
 
 Nothing here removes anything: `corpus.reading.cleaning` cuts, and `fetching` reads the title.
 """

@@ -62,7 +62,7 @@ _REMAINING = re.compile(
     r"^[^\w\n]*The Project Gutenberg E-?(?:text|book) (?:of|,)\b.*$",
     _LINES,
 )
-# Longer stretches without a mention of Project Gutenberg end a licence.
+# A licence ends before a longer passage that does not mention Project Gutenberg.
 _GAP_CHARACTERS = 2_000
 _PROSE_CHARACTERS = 30
 
@@ -150,7 +150,7 @@ def _is_header(above: str) -> bool:
 
 
 def _begin_of_header(header: str) -> int:
-    """Returns where a header begins in a text that ends with it; what stands above is the user's own."""
+    """Returns where a header begins in a text that ends with it; the text above it is the user's own."""
     opening = _OPENING.search(header) or _TITLE.search(header)
     if not opening:
         return 0
@@ -217,7 +217,7 @@ def _is_heading_of(title: re.Match[str], mark: re.Match[str], text: str) -> bool
 
 
 def _end_of_back(text: str, offset: int) -> int:
-    """Returns the end of the licence that follows an end mark at `offset`, or 0 where something else follows.
+    """Returns the end of the licence that follows an end mark at `offset`, or 0 if something else follows.
 
     The user's own text below a licence is kept, with one of the newlines before it.
     """

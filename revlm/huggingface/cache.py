@@ -15,8 +15,7 @@ from revlm.model import RevLM
 class RevlmCache(Cache):
     """One decoder for each row of a batch. Rows differ in length: a masked column adds nothing to its row.
 
-    A batch can be noted without being decoded (`note`), since many callers never continue it; the first continuation
-    then decodes it.
+    `defer` stores a batch without decoding it, since many callers never continue it; the first continuation decodes it.
 
     Attributes:
         precision: that of the matrix products, as in train.precision.
@@ -26,36 +25,36 @@ class RevlmCache(Cache):
         super().__init__(layers=[])
         self._model, self.precision = model, product_precision(model)
         self._decoders: list[Decoder | None] = [None] * rows
-        self._noted: list[list[Tensor]] = [[] for _ in range(rows)]
+        self._deferred: list[list[Tensor]] = [[] for _ in range(rows)]
         # The hidden state of each row's latest token.
         self._last = [model.embedding.weight.new_zeros(1, model.recipe.d_model)] * rows
         self._columns = 0
 
-    def note(self, ids: Int[Tensor, "batch columns"], real: Bool[Tensor, "batch columns"]) -> None:
-        """Adds columns to the rows, to be decoded once the rows are continued."""
+    def defer(self, ids: Int[Tensor, "batch columns"], real: Bool[Tensor, "batch columns"]) -> None:
+        """Appends columns to the rows, to be decoded when the rows are continued."""
         self._columns += ids.shape[1]
-        for noted, row, of_row in zip(self._noted, ids, real, strict=True):
-            noted.append(row[of_row])
+        for deferred, row, of_row in zip(self._deferred, ids, real, strict=True):
+            deferred.append(row[of_row])
 
     def extend(
         self, ids: Int[Tensor, "batch columns"], real: Bool[Tensor, "batch columns"], keep: int
     ) -> Float[Tensor, "batch some d_model"]:
-        """Adds columns to the rows; returns the hidden states at the last `keep` of them.
+        """Appends columns to the rows; returns the hidden states at the last `keep` of them.
 
-        At a masked column it is that of the row's latest token, zero before its first.
+        A masked column has the hidden state of the row's latest token, or zeros before the row's first token.
         """
-        self.note(ids, real)
+        self.defer(ids, real)
         return torch.stack([self._of_row(row, of_row[ids.shape[1] - keep :]) for row, of_row in enumerate(real)])
 
     def _of_row(self, row: int, real: Bool[Tensor, "some"]) -> Float[Tensor, "some d_model"]:
-        """Returns the hidden states of a row at its last columns, after its noted tokens are decoded."""
-        [tokens] = noted if len(noted := self._noted[row]) == 1 else [torch.cat(noted)]
-        self._noted[row] = []
+        """Returns the hidden states of a row at its last columns, after its deferred tokens are decoded."""
+        [tokens] = deferred if len(deferred := self._deferred[row]) == 1 else [torch.cat(deferred)]
+        self._deferred[row] = []
         last, needed = self._last[row], int(real.sum())
         if (decoder := self._decoders[row]) is None:
             decoder = self._decoders[row] = Decoder(self._model, precision=self.precision)
         hidden, is_masked = last, needed < len(real)
-        kept = needed + is_masked  # with the one before the needed ones, for masked columns in front of them
+        kept = needed + is_masked  # masked columns in front of the needed ones show the state before those
         for block in decoder.extend_in_blocks(tokens):
             hidden = block if len(block) >= kept else torch.cat([hidden, block])[-kept:]
         self._last[row] = hidden[-1:] if len(hidden) == 1 else hidden[-1:].clone()
@@ -65,17 +64,17 @@ class RevlmCache(Cache):
 
     @property
     def is_linear(self) -> list[bool]:
-        """Of no layer: `generate` then passes only the new tokens on."""
+        """For each layer, whether it is linear attention: none is, so `generate` passes on only the new tokens."""
         return [False]
 
     @property
     def is_compileable(self) -> bool:
-        """False."""
+        """False: the decoding cache is not for `torch.compile`."""
         return False
 
     @property
     def is_croppable(self) -> bool:
-        """False: tokens cannot be taken back."""
+        """False: tokens cannot be removed."""
         return False
 
     @property
@@ -95,11 +94,11 @@ class RevlmCache(Cache):
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Raises UsageError: rows cannot be copied."""
-        raise UsageError("beam search needs copies of decoding caches, which revlm does not make: give num_beams=1")
+        raise UsageError("beam search copies decoding caches, which revlm does not support: give num_beams=1")
 
     def crop(self, *arguments: Any) -> None:
-        """Raises UsageError: tokens cannot be taken back."""
-        raise UsageError("tokens cannot be taken back from a decoding cache of revlm: start from an empty one")
+        """Raises UsageError: tokens cannot be removed."""
+        raise UsageError("tokens cannot be removed from a decoding cache of revlm: start from an empty one")
 
 
 def product_precision(model: RevLM) -> str:

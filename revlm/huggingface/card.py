@@ -18,21 +18,19 @@ from revlm.templates import template_environment
 from revlm.text import human_bytes, human_count, visible_text
 
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
-# The sections that decide the weights; paths of the machine stay out of what may become public.
+# The sections that decide the weights. Paths of this machine are left out, because a card may become public.
 _SECTIONS = ("seed", "model", "data", "optimizer", "lr_scheduler", "train")
 _PLACES = {"data": {"path", "stream", "tokenizer", "workers"}, "train": {"device", "start_from"}}
 
 
 def model_card(trained: TrainedModel, run: str | os.PathLike[str], licence: str) -> str:
-    """Returns the model card of a run's checkpoint; `licence` is an identifier of the hub's, such as apache-2.0.
+    """Returns the model card of a run's checkpoint; `licence` is a licence identifier of the hub, such as apache-2.0.
 
     Raises:
-        UsageError: `licence` is no such identifier.
+        UsageError: `licence` does not have the form of such an identifier.
     """
     if not _LICENCE.fullmatch(licence):
-        raise UsageError(
-            f"the licence {licence!r} is no identifier of the hub: give one such as apache-2.0, or unknown"
-        )
+        raise UsageError(f"{licence!r} is not a licence identifier of the hub: give one such as apache-2.0, or unknown")
     folder, recipe = RunFolder(Path(run)), trained.recipe
     environment = template_environment("revlm.huggingface", autoescape=False)
     environment.filters["count"] = human_count
@@ -70,7 +68,7 @@ def _facts(trained: TrainedModel, folder: RunFolder) -> Iterator[tuple[str, str]
         yield "held out in training", f"{validation.bits_per_byte:.4f} bits per byte at step {validation.step:,}"
     try:
         evaluation = read_record(Evaluation, folder.evaluation) if folder.evaluation.exists() else None
-    except StorageError:  # the card tells less; `revlm report` tells what is wrong with the file
+    except StorageError:  # the card leaves it out; `revlm report` says what is wrong with the file
         evaluation = None
     if evaluation is not None and evaluation.step == trained.step:
         total = evaluation.total
@@ -78,12 +76,12 @@ def _facts(trained: TrainedModel, folder: RunFolder) -> Iterator[tuple[str, str]
 
 
 def _start(folder: RunFolder) -> str | None:
-    """The name of the run or exported model that a run started from, and its step; None if it started from nothing."""
+    """The name and step of the run or exported model whose weights the run started from; None if there is none."""
     try:
         start = json.loads(read_file(folder.environment)).get(STARTED_FROM)
         path, step = Path(start["path"]), int(start["step"])
     except (StorageError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return None  # nothing tells of a start
+        return None
     is_checkpoint = step_of(path) is not None and path.parent.name == CHECKPOINTS
     return f"step {step:,} of {(path.parent.parent if is_checkpoint else path).name}"
 
@@ -101,5 +99,5 @@ def _recipe(recipe: Recipe) -> str:
 
 
 def _inline(text: str) -> str:
-    """Returns text for a heading or a cell of a table, where it is nothing but text."""
+    """Returns text escaped for a heading or a table cell, so that Markdown does not interpret it."""
     return re.sub(r"([\\`*_{}\[\]<>|])", r"\\\1", visible_text(text).replace("\n", " "))

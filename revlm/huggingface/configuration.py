@@ -27,7 +27,7 @@ def write_code(folder: str | os.PathLike[str]) -> None:
 
 
 class RevlmConfig(PreTrainedConfig):
-    """The configuration of a model: `exported` decides it, the usual names of transformers are read from it.
+    """The configuration of a model: `exported` decides it, and the usual names of transformers are derived from it.
 
     Attributes:
         revlm: the values of `exported` as JSON.
@@ -41,11 +41,11 @@ class RevlmConfig(PreTrainedConfig):
     use_cache: bool = True
 
     def __post_init__(self, **options: Any) -> None:
-        """Derives the names of transformers; those in config.json are for readers who do not know revlm.
+        """Derives the names of transformers; config.json has them for programs that do not know revlm.
 
         Raises:
-            StorageError: values that came from a file changed since they were written, or another version of revlm
-                wrote them.
+            StorageError: the values in the file changed after they were written, or another version of revlm wrote
+                them.
         """
         if self.revlm is None:  # transformers builds a configuration without arguments to learn the default values
             tiny = Model(d_model=16, n_layers=1, n_heads=1, d_ff=16, n_buckets=4)
@@ -76,8 +76,8 @@ class RevlmConfig(PreTrainedConfig):
 
     @property
     def exported(self) -> ExportedModel:
-        """What decides the model."""
-        # As JSON, since a list there may be a tuple here.
+        """The settings that decide the model."""
+        # Through JSON, because a list in JSON may be a tuple in the schema.
         return ExportedModel.model_validate_json(json.dumps(self.revlm))
 
     @exported.setter
@@ -92,7 +92,7 @@ class RevlmConfig(PreTrainedConfig):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike[str], *arguments: Any, **options: Any
     ) -> Any:
-        """Returns the configuration in a folder or of the hub, as transformers does; an error names the place."""
+        """Returns the configuration in a folder or on the hub, as transformers does; an error names the folder."""
         options.setdefault("name_or_path", str(pretrained_model_name_or_path))
         return super().from_pretrained(pretrained_model_name_or_path, *arguments, **options)
 

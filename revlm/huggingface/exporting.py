@@ -19,7 +19,15 @@ from revlm.huggingface.modeling import RevlmForCausalLM
 from revlm.huggingface.tokenization import RevlmTokenizer, padding_id, silent_ids
 from revlm.runs import ExportedModel
 from revlm.runs.checkpoint import os_error
-from revlm.storage import Folder, require_free_space, staged_folder, storage_errors, sync_file, unfinished_name
+from revlm.storage import (
+    Folder,
+    require_free_space,
+    short_name,
+    staged_folder,
+    storage_errors,
+    sync_file,
+    unfinished_name,
+)
 
 _CARD = "README.md"
 _WRITTEN = ("*.json", "*.safetensors", "modeling_revlm.py", "tokenizer.model", _CARD)
@@ -29,9 +37,9 @@ _OTHER_BYTES = 1 << 22  # tokenizer, configuration and card
 def export_model(
     trained: TrainedModel, run: str | os.PathLike[str], target: str | os.PathLike[str], licence: str
 ) -> Path:
-    """Writes a run's model to the new folder `target` and returns it; `licence` is an identifier of the hub's.
+    """Writes a run's model to the new folder `target` and returns it; `licence` is a licence identifier of the hub.
 
-    The folder gets its name once it is complete.
+    The folder is renamed to `target` once it is complete.
 
     Raises:
         StorageError: `target` exists, or it cannot be written.
@@ -63,7 +71,7 @@ def export_model(
         require_free_space(parent.path, weight_bytes + _OTHER_BYTES, f"the model {target}", "give another folder")
         _remove_abandoned(parent, target.name)
         with staged_folder(parent, target.name) as folder:
-            fcntl.flock(folder.descriptor, fcntl.LOCK_EX)  # so that no other export takes it for abandoned
+            fcntl.flock(folder.descriptor, fcntl.LOCK_EX)  # marks it as in use for other exports
             with _no_progress_bars(), _system_errors(target):
                 model.save_pretrained(folder.path)
             RevlmTokenizer(tokenizer=tokenizer).save_pretrained(folder.path)
@@ -74,9 +82,9 @@ def export_model(
 
 
 def _remove_abandoned(parent: Folder, name: str) -> None:
-    """Removes what killed exports to the same folder left; files of others stay."""
+    """Removes the files that killed exports to the same folder left, and no other files."""
     for found in parent.names():
-        if unfinished_name(found) != name or parent.kind(found) != "folder":
+        if unfinished_name(found) != short_name(name) or parent.kind(found) != "folder":
             continue
         with parent.inside(found) as staging:
             try:

@@ -23,16 +23,16 @@ from revlm.runs.exported import CONFIG, WEIGHTS, require_digest
 from revlm.storage import sha256_of
 
 _IGNORED = -100  # the label of a token that is no target, as everywhere in transformers
-# What other models take and this one must not ignore; anything else that reaches a model is of `generate`.
+# Arguments of other models that this one rejects rather than ignores; other unknown ones come from `generate`.
 _NOT_TAKEN = ("inputs_embeds", "position_ids", "token_type_ids", "output_attentions", "output_hidden_states")
 
 
 class RevlmForCausalLM(PreTrainedModel, GenerationMixin):
     """A model of revlm. The rows of a batch are documents of one sequence, so masked tokens cost nothing.
 
-    Weights are float32. With `dtype=torch.bfloat16` those of the linear maps are bfloat16 and products are computed in
-    it, as `train.precision: bf16` does; everything that a hash depends on beside them stays float32. Fine-tuning uses
-    the hashes of evaluation.
+    Weights are float32. With `dtype=torch.bfloat16`, the weights of linear layers are bfloat16 and products are
+    computed in bfloat16, as with `train.precision: bf16`; everything else that a hash depends on stays float32.
+    Fine-tuning uses the hashes of evaluation.
 
     Attributes:
         model: the `RevLM`.
@@ -67,32 +67,34 @@ class RevlmForCausalLM(PreTrainedModel, GenerationMixin):
     ) -> CausalLMOutputWithPast | tuple[Any, ...]:
         """Returns the logits of each token, the loss if there are labels, and a cache that can be continued.
 
-        `attention_mask` is 0 where a row has no token; with a cache, which may also be called `past_key_values`, it
-        covers the columns before. The logits at a masked column are those of the row's latest token, zero before its
-        first, so that a row can be continued wherever its padding stands. `logits_to_keep` is the number of last
-        columns whose logits are returned (0: all), or the columns themselves.
+        `attention_mask` is 0 where a row has no token; with a cache (also accepted as `past_key_values`), it covers the
+        cached columns too. The logits at a masked column are those of the row's latest token, or zero before its first
+        token, so a row can be continued wherever its padding is. `logits_to_keep` is the number of last columns whose
+        logits are returned (0: all), or the columns themselves.
 
-        The label of a token is the target of the token before it in its row, and -100 marks no target. The loss is the
-        sum of the targets' cross-entropies over their number, or over `num_items_in_batch`. In training mode it comes
-        without logits, which would take more memory than the whole step.
+        The label of a token is the target of the token before it in its row; -100 marks a token that is no target. The
+        loss is the sum of the targets' cross-entropies, divided by their number or by `num_items_in_batch`. In training
+        mode the loss comes without logits, which would take more memory than the whole step.
 
-        The cache returned without `use_cache` costs nothing until it is continued; with it, or in continuing, there
-        are no gradients.
+        Without `use_cache`, the returned cache costs nothing until it is continued. With `use_cache`, and when a cache
+        is continued, there are no gradients.
 
         Raises:
             UsageError: an argument has another shape or meaning.
         """
         cache = past_key_values if cache is None else cache
         if input_ids is None:
-            raise UsageError("the model takes input_ids, and there are none: give the ids of tokens")
+            raise UsageError("input_ids is missing: give the ids of tokens")
         if given := [name for name in _NOT_TAKEN if others.get(name) is not None and others[name] is not False]:
-            raise UsageError(f"the model takes no {', '.join(given)}: leave it out")
+            raise UsageError(f"revlm does not support {', '.join(given)}: leave it out")
         if cache is not None and not isinstance(cache, RevlmCache):
-            raise UsageError(f"a {type(cache).__name__} is no cache of revlm: give the one that the model returned")
+            raise UsageError(
+                f"a {type(cache).__name__} is not a cache of revlm: give the cache that the model returned"
+            )
         if self.model.embedding.weight.dtype not in (torch.float32, torch.float64):
             raise UsageError(
-                "the model was converted as a whole, and its hashes need float32: "
-                "load it with from_pretrained(..., dtype=torch.bfloat16)"
+                "all weights were converted to half precision, but hashes need float32: "
+                "load the model with from_pretrained(..., dtype=torch.bfloat16)"
             )
         if self._tiled_for != input_ids.device.type:
             self._tiled_for = input_ids.device.type
@@ -102,10 +104,10 @@ class RevlmForCausalLM(PreTrainedModel, GenerationMixin):
         loss = logits = None
         if cache is not None or use_cache:
             if labels is not None:
-                raise UsageError("the loss of labels needs gradients, which a cache does not have: leave one out")
+                raise UsageError("labels need gradients, which a cache does not have: leave one of them out")
             cache = RevlmCache(self.model, input_ids.shape[0]) if cache is None else cache
             keep = input_ids.shape[1] - int(columns.min()) if len(columns) else 0
-            # Switching every module twice takes a tenth of a small model's token.
+            # Changing the mode of every module twice would take a tenth of the time of a small model's token.
             with evaluating(self.model) if self.model.training else torch.no_grad():
                 hidden = cache.extend(input_ids, real, keep)[:, columns - (input_ids.shape[1] - keep)]
                 with self._products(cache.precision):
@@ -120,7 +122,7 @@ class RevlmForCausalLM(PreTrainedModel, GenerationMixin):
                     logits = self._logits(hidden, real, columns)
             if self.config.use_cache and use_cache is None and not self.training:
                 cache = RevlmCache(self.model, input_ids.shape[0])
-                cache.note(input_ids, real)
+                cache.defer(input_ids, real)
         output = CausalLMOutputWithPast(loss=loss, logits=logits, cache=cache)
         return output.to_tuple() if return_dict is False else output
 
@@ -156,7 +158,7 @@ class RevlmForCausalLM(PreTrainedModel, GenerationMixin):
 
     @contextmanager
     def _products(self, precision: str) -> Iterator[None]:
-        """Computes matrix products in bf16 where the weights are; an autocast of the caller's stays."""
+        """Computes matrix products in bf16 if the weights are bf16; otherwise keeps the caller's autocast."""
         if precision != "bf16":
             yield
             return
@@ -169,7 +171,7 @@ class RevlmForCausalLM(PreTrainedModel, GenerationMixin):
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Raises UsageError: the vocabulary is that of the tokenizer."""
-        raise UsageError("the vocabulary of a model of revlm is that of its tokenizer, and stays as it is")
+        raise UsageError("the vocabulary of a model of revlm cannot be changed: keep that of its tokenizer")
 
     def get_output_embeddings(self) -> nn.Linear | None:
         """Returns the output head; None where it shares the weights of the embedding."""
@@ -179,16 +181,17 @@ class RevlmForCausalLM(PreTrainedModel, GenerationMixin):
         """Does nothing: RevLM draws its own weights."""
 
     def _prepare_cache_for_generation(self, generation_config: Any, model_kwargs: dict[str, Any], *others: Any) -> None:
-        """Leaves it to `forward` to make its own kind of cache."""
+        """Creates no cache: `forward` creates one of its own kind."""
         if generation_config.cache_implementation is not None:
             raise UsageError("revlm decodes with a cache of its own: leave out cache_implementation")
 
     def _prepare_attention_mask_for_generation(
         self, inputs_tensor: Tensor, generation_config: Any, model_kwargs: dict[str, Any]
     ) -> Int[Tensor, "batch columns"]:
-        """Returns the mask of a batch that comes without one: padding counts, a begin token in front of text does not.
+        """Returns the mask for a batch without one: 0 at padding, 1 elsewhere.
 
-        The padding token may be the begin token, where a tokenizer has no other without text.
+        Where the padding token is the begin token, because the tokenizer has no other token without text, the begin
+        token right before the text is not padding.
         """
         padding = inputs_tensor == generation_config.pad_token_id
         if generation_config.pad_token_id == self.config.bos_token_id:
@@ -204,10 +207,10 @@ class RevlmForCausalLM(PreTrainedModel, GenerationMixin):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike[str], *arguments: Any, **options: Any
     ) -> Any:
-        """Returns the model in a folder or of the hub, as transformers does, once its weights are verified.
+        """Returns the model in a folder or on the hub, as transformers does, after verifying its weights.
 
         Raises:
-            StorageError: a file of weights is missing, damaged, or of another model.
+            StorageError: a file of weights is missing or damaged, or does not fit the model.
             UsageError: the dtype is neither float32 nor bfloat16.
         """
         dtype = options.get("dtype", options.get("torch_dtype"))
@@ -243,7 +246,7 @@ class RevlmForCausalLM(PreTrainedModel, GenerationMixin):
             raise UsageError("the weights are verified by config.json, written after them: call push_to_hub instead")
         super().save_pretrained(save_directory, *arguments, **options)
         if not (Path(save_directory) / CONFIG).exists():
-            return  # the adapter of a library alone
+            return  # only an adapter was saved, as peft does
         digests = {path.name: sha256_of(path) for path in sorted(Path(save_directory).glob(WEIGHTS))}
         self.config.exported = self.config.exported.model_copy(update={"weights_sha256": digests})
         self.config.save_pretrained(save_directory)

@@ -1,4 +1,4 @@
-"""A tokenizer of revlm as one of transformers."""
+"""A tokenizer of revlm with the interface of transformers."""
 
 import json
 import os
@@ -23,8 +23,8 @@ _OFFSETS = "offset_mapping"
 class RevlmTokenizer(PreTrainedTokenizer):
     """A lossless tokenizer: the ids of a text are those of `revlm tokenize`, behind a begin token.
 
-    The begin token stands before each document in training; `add_special_tokens=False` leaves it out. It has no text,
-    so decoding returns the text exactly, with or without `skip_special_tokens`. No text is taken for a special token.
+    In training the begin token precedes each document; `add_special_tokens=False` leaves it out. It has no text, so
+    decoding returns the text exactly, with or without `skip_special_tokens`. No text is parsed as a special token.
 
     Attributes:
         revlm: the tokenizer of revlm.
@@ -78,12 +78,12 @@ class RevlmTokenizer(PreTrainedTokenizer):
         return self.revlm.vocab_size
 
     def get_vocab(self) -> dict[str, int]:
-        """Returns the ids by their names: their text, or their bytes where these are no text or no single one."""
+        """Returns the id of each name. A name is the token's text, or its bytes if they are not text of its own."""
         return dict(self._ids)
 
     def _add_tokens(self, new_tokens: Sequence[str | AddedToken], special_tokens: bool = False) -> int:
         if new := [str(token) for token in new_tokens if str(token) not in self._ids]:
-            raise UsageError(f"the vocabulary of a model of revlm stays as it is: it cannot take {new[0]!r}")
+            raise UsageError(f"the vocabulary of a model of revlm cannot be changed: leave {new[0]!r} out")
         return int(super()._add_tokens(new_tokens, special_tokens=special_tokens))
 
     def _tokenize(self, text: str, **options: Any) -> list[str]:
@@ -126,7 +126,7 @@ class RevlmTokenizer(PreTrainedTokenizer):
         if not isinstance(text, str) or text_pair is not None:
             if return_offsets_mapping:
                 if text_pair is not None or not _is_batch_of_texts(text):
-                    raise UsageError("offsets are those of texts: give a text, or a list of texts without pairs")
+                    raise UsageError("offsets need plain texts: give a text, or a list of texts without pairs")
                 options["return_offsets_mapping"] = True  # for each text of the batch
             return super()._encode_plus(
                 text, text_pair, padding_strategy=padding_strategy, return_tensors=return_tensors, **padding, **options
@@ -139,7 +139,7 @@ class RevlmTokenizer(PreTrainedTokenizer):
         return BatchEncoding(padded, tensor_type=return_tensors, prepend_batch_axis=True)
 
     def _offsets(self, text: str, ids: Any, row: list[int]) -> list[tuple[int, int]]:
-        """Returns the span of characters of each id of a row; a token inside of a character has that character's."""
+        """Returns the span of characters of each id of a row; a part of a character has its whole span."""
         stops = np.cumsum(self.revlm.byte_lengths[ids])
         starts = stops - self.revlm.byte_lengths[ids]
         content = np.frombuffer(text.encode(), dtype=np.uint8)
@@ -172,7 +172,7 @@ class RevlmTokenizer(PreTrainedTokenizer):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike[str], *arguments: Any, **options: Any
     ) -> Any:
-        """Returns the tokenizer in a folder or of the hub.
+        """Returns the tokenizer in a folder or on the hub.
 
         Raises:
             StorageError: the model beside it was trained with another tokenizer.
@@ -198,12 +198,12 @@ def silent_ids(tokenizer: Tokenizer) -> list[int]:
 
 
 def padding_id(tokenizer: Tokenizer) -> int:
-    """Returns the id of padding: one without text that no text has, the begin token's where there is no other."""
+    """Returns the id for padding: a token without text, the begin token only if there is no other."""
     return next((token for token in silent_ids(tokenizer) if token != tokenizer.begin_id), tokenizer.begin_id)
 
 
 def _names(tokenizer: Tokenizer) -> list[str]:
-    """Returns a different name for each id: its text if it has one of its own."""
+    """Returns a unique name for each id: its text if no other id has the same text, else its bytes or a number."""
     names: dict[str, int] = {}
     for token, content in enumerate(tokenizer.piece_bytes):
         text = content.decode("utf-8", "replace")

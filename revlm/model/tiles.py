@@ -4,7 +4,7 @@ Tile bounds depend only on shapes and the recipe, so rebuilding a tile gives the
 tiles are summed in float32, in tile order.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
@@ -18,7 +18,7 @@ from revlm.model.parts.dropout import Draw
 from revlm.model.parts.sublayer import Sublayer
 from revlm.model.sequence import SINGLE, SequenceGroup
 from revlm.ops.fixed_point import FixedPoint, StreamTile
-from revlm.ops.heap import hold_in_huge_pages, return_freed_memory
+from revlm.ops.heap import LARGE_BLOCK_BYTES, hold_in_huge_pages, return_freed_memory
 
 Gradients = list[Tensor]
 RandomState = tuple[Tensor, Tensor | None]
@@ -161,7 +161,7 @@ class SublayerPass:
                 d_mixed = self.exchange.gather_gradient(d_own)
                 del d_own
                 differentiable = tuple(each for each in read if each.requires_grad)
-                self._trim_heap()
+                self._trim_heap(read)
                 d_read = stages["mix"].backward((mixed,), differentiable, (d_mixed,))
                 d_all = [_given(gradient, of) for gradient, of in zip(d_read, differentiable, strict=True)]
                 del read, mixed, d_mixed, differentiable, d_read
@@ -190,9 +190,12 @@ class SublayerPass:
         # Cast weights are not cached: the cache would carry graphs from one tile to the next.
         return torch.autocast(kind, dtype=dtype, enabled=enabled, cache_enabled=False)
 
-    def _trim_heap(self) -> None:
-        """Returns the heap memory that tiles freed, before attention over whole sequences reaches the peak."""
-        if self.device.type == "cpu":
+    def _trim_heap(self, whole: Sequence[Tensor]) -> None:
+        """Returns the heap memory that tiles freed, before attention over whole sequences reaches the peak.
+
+        Whole tensors that lie in the heap themselves take the freed memory, which then need not be mapped again.
+        """
+        if self.device.type == "cpu" and any(each.nbytes >= LARGE_BLOCK_BYTES for each in whole):
             return_freed_memory()
 
     @property
@@ -245,7 +248,7 @@ class SublayerPass:
         for each in whole:
             each.requires_grad_(differentiable and each.is_floating_point())
         if differentiable:
-            self._trim_heap()
+            self._trim_heap(whole)
         (mixed,) = stages["mix"](*whole, context=self.exchange.context(self.context))
         if kept is not None:
             kept.mixed = whole, mixed

@@ -15,14 +15,15 @@ PROCESS_BYTES = {"cpu": 375 * _MIB, "cuda": 512 * _MIB}
 """Bytes that a process holds before there is a model: on the CPU, Python and PyTorch (the `memory_baseline_bytes` of a
 run); on CUDA, the context, which PyTorch's allocator does not count."""
 
-# Code pages of the math libraries, first touched in a step, and their own buffers, larger in half precision (oneDNN);
-# on CUDA the workspace of cuBLAS.
+# Pages of the math libraries' code that a step touches first, and the libraries' buffers, larger in half precision
+# (oneDNN); on CUDA the workspace of cuBLAS.
 _LIBRARIES_BYTES = {("cpu", 4): 24 * _MIB, ("cpu", 2): 40 * _MIB, ("cuda", 4): 32 * _MIB, ("cuda", 2): 32 * _MIB}
 
 # The share of the temporary tensors of a stage's tiles that remains as holes in the heap. glibc does not reuse a hole
 # for an aligned allocation of the same size, since it searches for slightly more, unless the hole has merged with a
-# neighbour. In half precision smaller casts in between fill some holes. What each layer leaves among the tiles, such as
-# gradients of small weights, keeps holes from merging: at _HALF_OF_HOLES_LAYERS layers the share is half of the most.
+# neighbour. In half precision smaller casts in between fill some holes. Allocations that outlive a layer's tiles, such
+# as gradients of small weights, keep holes from merging, so the share grows with the number of layers; at
+# _HALF_OF_HOLES_LAYERS layers it is half of its limit.
 _TILE_HOLES = {4: 1.1, 2: 0.75}
 _HALF_OF_HOLES_LAYERS = 1.5
 
@@ -41,9 +42,9 @@ def categories_in_heap(sizes: Sizes) -> frozenset[str]:
 
 
 def tile_holes(sizes: Sizes, stage: StageMemory, backward: bool) -> int:
-    """Returns the bytes of freed heap memory while the tiles of a stage are computed.
+    """Returns the bytes of heap memory that are free but unusable while the tiles of a stage are computed.
 
-    They are the memory of the first tile that a second one, which may be shorter, cannot reuse.
+    The first tile leaves them, and the second tile, which may be shorter, cannot reuse them.
     """
     if "tiles" not in categories_in_heap(sizes):
         return 0
@@ -57,7 +58,7 @@ def tile_holes(sizes: Sizes, stage: StageMemory, backward: bool) -> int:
 
 
 def add_beside_tensors(ledger: Ledger, sizes: Sizes) -> None:
-    """Adds to each phase's peak what the replay does not count: libraries, and holes between stored activations."""
+    """Adds to each phase's peak the memory that the replay does not count: libraries, and holes among activations."""
     for peak in ledger.peaks.values():
         peak["libraries"] = _LIBRARIES_BYTES[sizes.device_kind, sizes.product_bytes]
         if sizes.device_kind == "cpu":

@@ -95,10 +95,11 @@ def require_memory(
 ) -> MemoryPlan:
     """Returns the plan of a run, after checking that it stays within `planning_limit`.
 
-    `longest_example` is the length in tokens of the longest example, where the corpus has none of `data.seq_len`.
+    `longest_example` is the number of tokens of the longest example, if all are shorter than `data.seq_len`.
 
     Raises:
-        ResourceError: it does not; the message names the largest category, and the longest examples that would fit.
+        ResourceError: the plan exceeds the limit; the message names the largest category, and the longest examples that
+            would fit.
     """
     if longest_example is not None:
         recipe = _with_seq_len(recipe, min(longest_example, recipe.data.seq_len))
@@ -122,7 +123,7 @@ def out_of_memory_explained(
     snapshot: Path | None = None,
     launch: Launch = ALONE,
 ) -> Iterator[None]:
-    """Turns an out-of-memory error inside the `with` block into one that says what to do.
+    """Turns an out-of-memory error in the block into a ResourceError with a remedy.
 
     `attainable_bytes` returns the memory that was available to the run when it ran out; the message names the
     `snapshot` where it exists.

@@ -25,8 +25,8 @@ CATEGORIES = {
 class Ledger:
     """Replays a step: tensors are allocated and freed in the order in which the code does so.
 
-    Freed heap memory stays resident until the heap is trimmed, and counts as `allocator`: a later tensor of the same
-    category reuses it, one of another category, and so of another size, seldom does.
+    Freed heap memory stays resident until the heap is trimmed, and counts as `allocator`. Later tensors of the same
+    category reuse it; those of other categories have other sizes and seldom do.
 
     Attributes:
         peaks: for each phase, the bytes of each category at the phase's peak.

@@ -1,4 +1,4 @@
-"""Plans a run's memory from its recipe alone."""
+"""Plans the memory of a run from its recipe alone."""
 
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 
 
 def plan_memory(recipe: Recipe, vocab_size: int, device: "torch.device | str", launch: Launch = ALONE) -> MemoryPlan:
-    """Returns the plan of a recipe's run from the recipe and the vocabulary size, for examples of the full seq_len.
-
-    It is the plan of one process of the launch.
-    """
+    """Returns the memory plan of one process of the launch, for examples of the full `data.seq_len`."""
     kind = str(device).partition(":")[0]
     sizes = sizes_of(recipe, vocab_size, kind, launch)
     ledger = replay_step(sizes, categories_in_heap(sizes), partial(tile_holes, sizes))

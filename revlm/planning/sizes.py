@@ -19,16 +19,15 @@ from revlm.recipe import LayerKind, Recipe
 from revlm.recipe import Model as ModelRecipe
 
 GRADIENT_BUFFER_BYTES = 25 * 2**20
-"""Gradients that ranks sum at once; PyTorch's `DistributedDataParallel` takes as many."""
+"""Bytes of gradients that ranks sum at once, as many as in PyTorch's `DistributedDataParallel`."""
 
 
 @dataclass(frozen=True)
 class Sizes(LayerSizes):
     """The sizes of a run: those of its layers, and counts of elements and layers.
 
-    `kinds` are the attention layers, in order; `examples_ahead` are prefetched examples in the device's memory.
-    `processes` is the number of ranks, at least those that share an example; each holds `optimizer_elements` of the
-    optimizer's state.
+    `kinds` are the attention layers, in order; `examples_ahead` is the number of prefetched examples in the device's
+    memory. `processes` is the number of ranks, at least that of the ranks that share an example.
     """
 
     vocab_size: int
@@ -72,14 +71,14 @@ class Sizes(LayerSizes):
 
     @property
     def loss_tile(self) -> int:
-        """The number of tokens whose logits exist at once."""
+        """The number of tokens whose logits are in memory at once."""
         return min(LOSS_TILE, self.tokens)
 
 
 def sizes_of(recipe: Recipe, vocab_size: int, device_kind: str, launch: Launch = ALONE) -> Sizes:
     """Returns the sizes of a run on "cpu" or "cuda", for examples of the full `data.seq_len`.
 
-    They are those of one process; with several, each has its share of a step's examples, and of an example's tokens.
+    They are the sizes of one process, which has its share of a step's examples and of an example's tokens.
     """
     ranks = recipe.train.sequence_parallel
     processes = max(launch.world_size, ranks)

@@ -201,12 +201,12 @@ class _MicroBatch:
         rebuilt = stage.graph + self._stale(stage) if self.sizes.reversible else 0
         self._tiles(stage, rebuilt + stage.backward, backward=True)
 
-    def _tiles(self, stage: StageMemory, most_bytes: int, *, backward: bool = False) -> None:
+    def _tiles(self, stage: StageMemory, max_bytes: int, *, backward: bool = False) -> None:
         """Counts the peak of a stage's tiles; the holes that a stage leaves stay until the heap is trimmed."""
         before = self._holes_of.get(stage, 0)
         self._holes_of[stage] = max(before, self.holes(stage, backward))
         self.ledger.allocate("allocator", self._holes_of[stage] - before)
-        self.ledger.transient("tiles", most_bytes)
+        self.ledger.transient("tiles", max_bytes)
 
     def _trim(self) -> None:
         self.ledger.free("allocator", sum(self._holes_of.values()))

@@ -1,4 +1,4 @@
-"""What a rank sends to others in a training step."""
+"""The bytes that a rank sends to others in a training step."""
 
 from revlm.model.kinds import KINDS
 from revlm.model.parts.memory import FULL_BYTES

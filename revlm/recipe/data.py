@@ -1,4 +1,4 @@
-"""The section `data`: token folders, or texts that are tokenized during training."""
+"""The section `data`: token stores, or texts that are tokenized during training."""
 
 from dataclasses import fields
 from itertools import pairwise
@@ -113,14 +113,15 @@ class Data(Section):
     """instead of path: a corpus that is tokenized during training, in its order, such as hf:owner/name; or a section
     {corpus: ..., split: ...}"""
     tokenizer: RecipePath | None = None
-    """tokenizer of a stream: a file, a folder that holds one, such as a token folder or a run, or bytes; with binary, a
+    """tokenizer of a stream: a file, a folder that holds one, such as a token store or a run, or bytes; with binary, a
     document is a file of any format, byte for byte"""
     seq_len: SeqLen = 65536
-    """maximum tokens of one training example; with seq_len_schedule, the longest there"""
+    """maximum tokens of one training example; with seq_len_schedule, its longest length"""
     seq_len_schedule: SeqLenSchedule | None = None
     """pairs of steps done and the seq_len from then on, such as [[0, 8192], [300, 65536]]"""
-    packing: Literal["whole", "fixed"] = "whole"
-    """whole: an example is a document, or several short ones; fixed: every example has seq_len tokens"""
+    packing: Literal["whole", "interleaved", "fixed"] = "whole"
+    """whole: an example is a document, or several short ones; interleaved: the same, and documents longer than seq_len
+    take turns instead of following each other; fixed: every example has seq_len tokens"""
     validation: Share = 0.05
     """share of each folder's tokens that is held out for validation, as whole documents if it has several; of a
     stream, about that share of its documents"""
@@ -146,15 +147,17 @@ class Data(Section):
     @model_validator(mode="after")
     def _tokens_or_texts(self) -> Self:
         if (self.path is None) == (self.stream is None):
-            raise ValueError("should have either path (a token folder) or stream (texts tokenized during training)")
+            raise ValueError("should have either path (a token store) or stream (texts tokenized during training)")
         if self.stream is not None and self.tokenizer is None:
-            raise ValueError("should have a tokenizer for its stream: a token folder, a tokenizer file, or bytes")
+            raise ValueError("should have a tokenizer for its stream: a token store, a tokenizer file, or bytes")
         if self.stream is None and self.tokenizer is not None:
-            raise ValueError("should have no tokenizer together with path: token folders hold their own")
+            raise ValueError("should have no tokenizer together with path: token stores hold their own")
+        if self.stream is not None and self.packing == "interleaved":
+            raise ValueError("should have packing whole or fixed with a stream, which keeps the order of its texts")
         return self
 
     def seq_len_after(self, steps: int) -> int:
-        """The maximum tokens of an example of the step that follows so many."""
+        """The maximum tokens of an example of the step that follows `steps` steps."""
         if self.seq_len_schedule is None:
             return self.seq_len
         return [seq_len for first, seq_len in self.seq_len_schedule if first <= steps][-1]
@@ -166,7 +169,7 @@ class Data(Section):
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The token folders; empty for a stream."""
+        """The token stores; empty for a stream."""
         if self.path is None:
             return ()
         if isinstance(self.path, Path):
@@ -175,7 +178,7 @@ class Data(Section):
 
     @property
     def weights(self) -> tuple[float, ...] | None:
-        """The weights of the token folders; None if none are given."""
+        """The weights of the token stores; None if none are given."""
         if self.path is None or isinstance(self.path, Path):
             return None
         return tuple(each.weight for each in self.path if isinstance(each, WeightedPath)) or None

@@ -17,7 +17,7 @@ from revlm.recipe.problems import problems_of
 from revlm.recipe.recipe import Recipe
 from revlm.recipe.yaml_text import read_yaml_file, yaml_problem
 
-MOST_LISTED = 20  # problems listed in one message
+MAX_LISTED = 20  # problems listed in one message
 
 
 def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -49,8 +49,8 @@ def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Reci
     except ValidationError as error:
         problems += [problem for problem in problems_of(error) if problem not in problems]
     if problems:
-        listed = problems[0] if len(problems) == 1 else "".join(f"\n  {problem}" for problem in problems[:MOST_LISTED])
-        listed += f"\n  and {len(problems) - MOST_LISTED:,} more" if len(problems) > MOST_LISTED else ""
+        listed = problems[0] if len(problems) == 1 else "".join(f"\n  {problem}" for problem in problems[:MAX_LISTED])
+        listed += f"\n  and {len(problems) - MAX_LISTED:,} more" if len(problems) > MAX_LISTED else ""
         count = "" if len(problems) == 1 else f"{len(problems)} problems:"
         raise UsageError(f"recipe {path}: {count}{listed}")
     return recipe

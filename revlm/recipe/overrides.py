@@ -7,14 +7,14 @@ import yaml
 
 from revlm.recipe.data import as_stream
 from revlm.recipe.problems import is_known, suggestion
-from revlm.recipe.yaml_text import MOST_DEPTH, read_yaml, shown, yaml_problem
+from revlm.recipe.yaml_text import MAX_DEPTH, read_yaml, shown, yaml_problem
 
 
 def apply_override(values: dict[str, Any], override: str) -> str | None:
     """Sets one `key=value` in the nested values; returns the problem with it, if any."""
     key, equals, text = override.partition("=")
     *sections, leaf = _parts(override)
-    if len(sections) >= MOST_DEPTH:
+    if len(sections) >= MAX_DEPTH:
         return f"{shown(key)}: unknown key, it has {len(sections) + 1:,} parts"
     if not equals or not all([*sections, leaf]):
         return f"override {shown(override)} should be key=value, such as train.max_steps=10"

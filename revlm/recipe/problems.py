@@ -10,14 +10,14 @@ from pydantic_core import ErrorDetails
 
 from revlm.recipe.data import FORMS
 from revlm.recipe.recipe import Recipe
-from revlm.recipe.yaml_text import MOST_SHOWN, shown
+from revlm.recipe.yaml_text import MAX_SHOWN, shown
 
-MOST_ERRORS = 1000  # of one recipe that are reported
+MAX_ERRORS = 1000  # of one recipe that are reported
 
 
 def problems_of(invalid: ValidationError) -> list[str]:
     """One line for each error, except for errors of a list's length that follow from errors inside it."""
-    errors = invalid.errors(include_url=False)[:MOST_ERRORS]
+    errors = invalid.errors(include_url=False)[:MAX_ERRORS]
     with_inner_errors = {error["loc"][:length] for error in errors for length in range(len(error["loc"]))}
     return [
         _problem(error) for error in errors if error["type"] != "too_short" or error["loc"] not in with_inner_errors
@@ -25,7 +25,7 @@ def problems_of(invalid: ValidationError) -> list[str]:
 
 
 def _problem(error: ErrorDetails) -> str:
-    key = ".".join(str(part) for part in error["loc"] if part not in FORMS)[:MOST_SHOWN]
+    key = ".".join(str(part) for part in error["loc"] if part not in FORMS)[:MAX_SHOWN]
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key{suggestion(key)}"
     if error["type"] == "missing":
@@ -40,7 +40,7 @@ def _problem(error: ErrorDetails) -> str:
         return f"{key}: should be true or false, not {shown(error['input'])}"
     if error["type"] == "tuple_type" and isinstance(error["input"], str):
         listed = ", ".join(part.strip() for part in error["input"].split(","))
-        return f"{key}: should be a list, not {shown(error['input'])}: write [{listed[:MOST_SHOWN]}]"
+        return f"{key}: should be a list, not {shown(error['input'])}: write [{listed[:MAX_SHOWN]}]"
     cause = re.sub(r"^(Input|String|Tuple|Value) ", "", error["msg"]).replace(" after validation", "")
     cause = cause.replace("a valid tuple", "a list")
     return f"{key}: {cause}" if ", not " in cause else f"{key}: {cause}, not {shown(error['input'])}"
@@ -48,7 +48,7 @@ def _problem(error: ErrorDetails) -> str:
 
 def suggestion(key: str) -> str:
     """`, did you mean ...?`: the key of that name in another section, else the nearest spelling."""
-    if len(key) >= MOST_SHOWN:
+    if len(key) >= MAX_SHOWN:
         return ", see `revlm recipes --schema`"
     by_leaf = {known.rsplit(".", 1)[-1]: known for known in reversed(_known_keys())}
     leaf = key.rsplit(".", 1)[-1]

@@ -48,7 +48,7 @@ class LearningRateScheduler(Section):
     warmup_steps: Every = 100
     """steps until the learning rate reaches optimizer.lr; 0: no warm-up"""
     decay_steps: Every = 100
-    """of wsd: steps of the decay at the end of the run; fewer if the warm-up leaves no room"""
+    """for wsd: steps of the decay at the end of the run; fewer if the warm-up leaves no room"""
     min_lr_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
     """the share of optimizer.lr that cosine and wsd decay to"""
 
@@ -57,8 +57,8 @@ class Train(Section):
     """The loop."""
 
     start_from: RecipePath | None = None
-    """run, checkpoint folder or exported folder whose weights, tokenizer and number of buckets the run starts with; a
-    checkpoint of its own goes before"""
+    """run, checkpoint folder or exported folder whose weights, tokenizer and number of buckets the run starts with;
+    ignored once the run has a checkpoint"""
     max_steps: Count = 2000
     """optimizer steps of the whole run"""
     gradient_accumulation_steps: Count = 1

@@ -10,14 +10,14 @@ from typing import Any
 
 import yaml
 
-MOST_CHARACTERS = 1 << 18
-MOST_VALUES = 20_000
-MOST_DEPTH = 32
-MOST_DIGITS = 40
-MOST_SHOWN = 200  # characters of a value in a message
+MAX_CHARACTERS = 1 << 18
+MAX_VALUES = 20_000
+MAX_DEPTH = 32
+MAX_DIGITS = 40
+MAX_SHOWN = 200  # characters of a value in a message
 _SHORT = Repr()
 _SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist, _SHORT.maxtuple = 4, 8, 8, 8
-_SHORT.maxstring = _SHORT.maxother = MOST_SHOWN
+_SHORT.maxstring = _SHORT.maxother = MAX_SHOWN
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -52,14 +52,14 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         self._depth += 1
-        if self._depth > MOST_DEPTH:
+        if self._depth > MAX_DEPTH:
             raise yaml.MarkedYAMLError(
-                problem=f"nested deeper than {MOST_DEPTH}", problem_mark=self.peek_event().start_mark
+                problem=f"nested deeper than {MAX_DEPTH}", problem_mark=self.peek_event().start_mark
             )
         self._nodes += 1
-        if self._nodes > MOST_VALUES:
+        if self._nodes > MAX_VALUES:
             raise yaml.MarkedYAMLError(
-                problem=f"more than {MOST_VALUES:,} values", problem_mark=self.peek_event().start_mark
+                problem=f"more than {MAX_VALUES:,} values", problem_mark=self.peek_event().start_mark
             )
         node = super().compose_node(parent, index)
         self._depth -= 1
@@ -76,9 +76,9 @@ class _Loader(yaml.SafeLoader):
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         """An integer: octal after 0o, hexadecimal after 0x, else decimal; underscores are allowed, as in 1_000."""
-        if len(node.value) > MOST_DIGITS:
+        if len(node.value) > MAX_DIGITS:
             raise yaml.MarkedYAMLError(
-                problem=f"a number of more than {MOST_DIGITS} digits", problem_mark=node.start_mark
+                problem=f"a number of more than {MAX_DIGITS} digits", problem_mark=node.start_mark
             )
         return int(node.value, {"0o": 8, "0x": 16}.get(node.value[:2], 10))
 
@@ -105,8 +105,8 @@ def read_yaml(text: str) -> Any:
     Raises yaml.YAMLError for invalid YAML and beyond limits on characters, depth, digits of a number and values; a
     value counts each time an alias refers to it. An alias of its own container is rejected.
     """
-    if len(text) > MOST_CHARACTERS:
-        raise yaml.YAMLError(f"longer than {MOST_CHARACTERS:,} characters")
+    if len(text) > MAX_CHARACTERS:
+        raise yaml.YAMLError(f"longer than {MAX_CHARACTERS:,} characters")
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
@@ -119,7 +119,7 @@ def read_yaml(text: str) -> Any:
     except MemoryError:
         raise
     except Exception as error:  # such as a tag !!int before something else
-        raise yaml.YAMLError(f"{type(error).__name__}: {str(error)[:MOST_SHOWN]}") from error
+        raise yaml.YAMLError(f"{type(error).__name__}: {str(error)[:MAX_SHOWN]}") from error
     finally:
         loader.dispose()
 
@@ -127,7 +127,7 @@ def read_yaml(text: str) -> Any:
 def read_yaml_file(path: Path) -> Any:
     """The value of a YAML file; yaml.YAMLError if it is not YAML in UTF-8, OSError if it cannot be read."""
     with path.open("rb") as file:
-        content = file.read(4 * MOST_CHARACTERS + 1)
+        content = file.read(4 * MAX_CHARACTERS + 1)
     try:
         return read_yaml(content.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -148,8 +148,8 @@ def _require_bounded(root: yaml.Node) -> None:
             items = node.value if isinstance(node, yaml.SequenceNode) else (each for pair in pairs for each in pair)
             sizes[id(node)] = 1 + sum(map(size, items))
             inside.discard(id(node))
-        if sizes[id(node)] > MOST_VALUES:
-            raise yaml.MarkedYAMLError(problem=f"more than {MOST_VALUES:,} values", problem_mark=node.start_mark)
+        if sizes[id(node)] > MAX_VALUES:
+            raise yaml.MarkedYAMLError(problem=f"more than {MAX_VALUES:,} values", problem_mark=node.start_mark)
         return sizes[id(node)]
 
     size(root)
@@ -176,4 +176,4 @@ def yaml_problem(error: yaml.YAMLError) -> str:
     """The problem with a YAML text, on one line, with its position."""
     mark = getattr(error, "problem_mark", None)
     place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    return place + " ".join(str(getattr(error, "problem", None) or error).split())[:MOST_SHOWN]
+    return place + " ".join(str(getattr(error, "problem", None) or error).split())[:MAX_SHOWN]

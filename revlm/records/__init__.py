@@ -7,7 +7,7 @@ declared here and nowhere else.
     plan        plan.json: `MemoryPlan`
     evaluation  evaluation.json: `Evaluation`, with the results of its probes
     files       the names of the files of a run folder
-    reading     from bytes to records; whatever the bytes are, one sentence names the file that cannot be read
+    reading     reads the files; an unreadable one raises one sentence that names it
 """
 
 from revlm.records.evaluation import DocumentScore, Evaluation, PositionLoss, Total
@@ -33,9 +33,9 @@ from revlm.records.probes import (
     CopyAccuracy,
     Copying,
     DistanceLoss,
-    Found,
     LayerRecall,
     NeedleDistance,
+    NeedleScore,
     NeedleTest,
     PooledLoss,
     Recall,
@@ -68,12 +68,12 @@ __all__ = [
     "DistanceLoss",
     "DocumentScore",
     "Evaluation",
-    "Found",
     "JournalRecord",
     "LayerRecall",
     "LayerUse",
     "MemoryPlan",
     "NeedleDistance",
+    "NeedleScore",
     "NeedleTest",
     "PooledLoss",
     "PositionLoss",

@@ -5,11 +5,11 @@ from pydantic import Field
 from revlm.records.probes import Ablations, Answers, ContextGain, Copying, NeedleTest, Recall, Repeats
 from revlm.records.record import Count, Many, Number, Positive, Record
 
-_MOST_BINS = 64  # positions double from bin to bin
+_MAX_BINS = 64  # positions double from bin to bin
 
 
 class Total(Record):
-    """The score over all documents; bits per dimension are those of pictures alone."""
+    """The score over all documents; only pictures have bits per dimension."""
 
     tokens: Count
     bytes: Count
@@ -23,7 +23,7 @@ class _Titled(Record):
 
 
 class DocumentScore(Total, _Titled):
-    """The score of one document, or of what was held out of one."""
+    """The score of one document, or of its held-out part."""
 
 
 class PositionLoss(Record):
@@ -47,7 +47,7 @@ class Evaluation(Record):
     seq_len: Positive
     total: Total
     documents: Many[DocumentScore]
-    positions: list[PositionLoss] = Field(max_length=_MOST_BINS)
+    positions: list[PositionLoss] = Field(max_length=_MAX_BINS)
     context: ContextGain | None = None
     repeats: Repeats | None = None
     ablations: Ablations | None = None
@@ -63,9 +63,9 @@ class Evaluation(Record):
 
     @property
     def second_piece(self) -> int | None:
-        """The position in the document at which second pieces begin; None where none does, or no document at its own.
+        """The position at which the second piece of a document begins; None if no document was scored in pieces.
 
-        What is held out of a single document is its end, whose pieces begin at any position.
+        Also None if only the end of a document was held out: its pieces begin at any position.
         """
         at_own = self.in_pieces and bool(self.positions) and self.positions[0].first == 1
         return self.seq_len + 1 if at_own else None

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from revlm.errors import DataError
 from revlm.pictures import Pixels, pixels_of
-from revlm.records.record import MOST_LAYERS, Count, Layer, Many, Number, Positive, Record
+from revlm.records.record import MAX_LAYERS, Count, Layer, Many, Number, Positive, Record
 
 PHASES = ("forward", "backward", "optimizer")
 """The phases of a step whose memory is measured."""
@@ -20,7 +20,7 @@ def peak_key(phase: str) -> str:
 
 
 class LayerUse(Record):
-    """How one hash layer used its buckets in one step; the descriptions are the captions of its picture."""
+    """How one hash layer used its buckets in one step; the descriptions are the captions in the report."""
 
     layer: Layer
     bucket_fill: Number | None = Field(description="share of the window that is filled")
@@ -31,9 +31,9 @@ class LayerUse(Record):
 class Step(Record):
     """One training step: sums over the step, losses in nats a token, memory in absolute bytes.
 
-    The keys after `memory_peak_bytes` are not in every record: memory beyond it is of CUDA alone, `skipped` and
-    `skipped_documents` are of a step without an update, and what follows them of a step with one. `mfu` is the share of
-    the peak of the GPUs that `model_flops_per_second` is, where the peak is known.
+    The keys after `memory_peak_bytes` are not in every record. Only CUDA has the next two; a step without an update has
+    `skipped` and `skipped_documents`, and a step with an update has the keys after them. `mfu` is
+    `model_flops_per_second` as a share of the GPUs' peak, where that is known.
     """
 
     event: Literal["step"]
@@ -63,7 +63,7 @@ class Step(Record):
     bucket_fill: Number | None = None
     empty_query_share: Number | None = None
     sink_share: Number | None = None
-    layers: list[LayerUse] = Field(default=[], max_length=MOST_LAYERS)
+    layers: list[LayerUse] = Field(default=[], max_length=MAX_LAYERS)
 
 
 class Validation(Record):
@@ -104,7 +104,7 @@ class SampledPicture(Record):
 
 
 class Sample(Record):
-    """What the model wrote after a prompt, or the picture that it completed, whose title or file is the prompt."""
+    """The text that continues a prompt, or the completed picture, whose title or file is then the prompt."""
 
     prompt: str
     text: str

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from revlm.records.record import MOST_ENTRIES, Count, Positive, Record
+from revlm.records.record import MAX_ENTRIES, Count, Positive, Record
 
 _Name = Annotated[str, Field(max_length=200)]
 
@@ -23,8 +23,8 @@ class MemoryPlan(Record):
 
     seq_len: Positive
     process_bytes: Count
-    peaks: dict[_Name, Annotated[dict[_Name, Count], Field(max_length=MOST_ENTRIES)]] = Field(max_length=MOST_ENTRIES)
-    categories: dict[_Name, _Name] = Field(max_length=MOST_ENTRIES)
+    peaks: dict[_Name, Annotated[dict[_Name, Count], Field(max_length=MAX_ENTRIES)]] = Field(max_length=MAX_ENTRIES)
+    categories: dict[_Name, _Name] = Field(max_length=MAX_ENTRIES)
     sequence_parallel: Positive
     sent_bytes: Count
 

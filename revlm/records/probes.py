@@ -1,18 +1,18 @@
-"""What the probes of `revlm evaluate` found, each under its own key of evaluation.json; losses are nats a token."""
+"""The results of the probes of `revlm evaluate`, each under its own key of evaluation.json; losses are nats a token."""
 
 from typing import Annotated
 
 from pydantic import Field
 
-from revlm.records.record import MOST_ENTRIES, MOST_LAYERS, Count, Layer, Many, Number, Positive, Record
+from revlm.records.record import MAX_ENTRIES, MAX_LAYERS, Count, Layer, Many, Number, Positive, Record
 
-_Layers = Annotated[list[Layer], Field(min_length=1, max_length=MOST_LAYERS)]
+_Layers = Annotated[list[Layer], Field(min_length=1, max_length=MAX_LAYERS)]
 
 
 class ContextLoss(Record):
-    """The loss with a context of so many tokens, or of all the text before (None): means over documents.
+    """The loss with a context of `context` tokens, or with all the text before (None), as a mean over documents.
 
-    `gain` is what the loss with the smallest context is above it, on the same targets of the same documents; `interval`
+    `gain` is the loss with the smallest context minus this loss, on the same targets of the same documents; `interval`
     is its 95% confidence interval over documents, None for one document. `seen` is the mean number of tokens before a
     target.
     """
@@ -29,12 +29,12 @@ class ContextLoss(Record):
 class ContextGain(Record):
     """The gain of each context over the smallest; `too_short` are the titles of documents too short for any context."""
 
-    lengths: list[ContextLoss] = Field(max_length=MOST_ENTRIES)
+    lengths: list[ContextLoss] = Field(max_length=MAX_ENTRIES)
     too_short: Many[str]
 
 
 class PooledLoss(Record):
-    """The loss of all tokens of some documents; its 95% confidence interval over documents, None for one document."""
+    """The loss of all tokens of some documents, and its 95% confidence interval over documents; None for one."""
 
     documents: Count
     tokens: Count
@@ -43,22 +43,23 @@ class PooledLoss(Record):
 
 
 class DistanceLoss(PooledLoss):
-    """The loss of the tokens that last completed their contexts between two distances in tokens ago."""
+    """The loss of repeated tokens whose last occurrence is `first` to `last` tokens back."""
 
     first: Positive
     last: Positive
 
 
 class Repeats(Record):
-    """Losses of tokens that complete a context of so many tokens as before, and of all tokens.
+    """The losses of repeated tokens by distance, and the loss of all tokens.
 
-    Such a context came before, `most_earlier` times at most.
+    A token is repeated if the `context` tokens before it occurred earlier, at most `most_earlier` times, and the same
+    token followed the last time.
     """
 
     context: Positive
     most_earlier: Positive
     total: PooledLoss
-    distances: list[DistanceLoss] = Field(max_length=MOST_ENTRIES)
+    distances: list[DistanceLoss] = Field(max_length=MAX_ENTRIES)
 
 
 class Ablation(Record):
@@ -79,23 +80,23 @@ class RoundsLoss(Record):
 
 
 class Ablations(Record):
-    """Of the same texts each time: the whole model's loss, without each layer, without each kind, by rounds.
+    """Losses on the same texts: of the whole model, without each layer, without each kind of layer, and by rounds.
 
-    `kinds` are those of several layers; `rounds` is empty where no layer hashes; `own_rounds` is the model's number,
-    which is among them.
+    `kinds` lists kinds of several layers only; `rounds` is empty if no layer hashes, and includes `own_rounds`, the
+    model's number of rounds.
     """
 
     documents: Count
     tokens: Count
     loss: Number
-    layers: list[Ablation] = Field(max_length=MOST_LAYERS)
-    kinds: list[Ablation] = Field(max_length=MOST_ENTRIES)
+    layers: list[Ablation] = Field(max_length=MAX_LAYERS)
+    kinds: list[Ablation] = Field(max_length=MAX_ENTRIES)
     own_rounds: Positive
-    rounds: list[RoundsLoss] = Field(max_length=MOST_ENTRIES)
+    rounds: list[RoundsLoss] = Field(max_length=MAX_ENTRIES)
 
 
 class LayerRecall(Record):
-    """Means over the sampled queries and heads of a layer: shares of attention weight, and the size of S(t)."""
+    """Means over the sampled queries and heads of a layer: shares of attention weight, and the number of keys."""
 
     layer: Layer
     found: Number
@@ -105,18 +106,18 @@ class LayerRecall(Record):
 
 
 class Recall(Record):
-    """The recall of each hash layer, over `queries` queries of texts of `tokens` tokens."""
+    """The recall of each hash layer, over `queries` queries in texts of `tokens` tokens in total."""
 
     queries: Count
     tokens: Count
-    layers: list[LayerRecall] = Field(max_length=MOST_LAYERS)
+    layers: list[LayerRecall] = Field(max_length=MAX_LAYERS)
 
 
 class CopyAccuracy(Record):
-    """The share of the second copies' tokens that were predicted, with so many rounds of hashing.
+    """The share of tokens of the second copy that were predicted, with `rounds` rounds of hashing.
 
-    `length` is that of one copy, so the distance over which each token is copied; `rounds` is None in a model without
-    hash layers.
+    `length` is the length of a copy, and so the distance over which each token is copied; `rounds` is None in a model
+    without hash layers.
     """
 
     length: Positive
@@ -129,10 +130,10 @@ class Copying(Record):
 
     chance: Number
     own_rounds: Positive
-    accuracies: list[CopyAccuracy] = Field(max_length=MOST_ENTRIES)
+    accuracies: list[CopyAccuracy] = Field(max_length=MAX_ENTRIES)
 
 
-class Found(Record):
+class NeedleScore(Record):
     """The share of targets predicted, their mean rank among all tokens (1: predicted) and their loss."""
 
     accuracy: Number
@@ -145,22 +146,22 @@ class NeedleDistance(Record):
 
     distance: Positive
     needles: Count
-    found: Found
-    without: Found
+    found: NeedleScore
+    without: NeedleScore
 
 
 class NeedleTest(Record):
     """Results by distance, the result of chance, and the titles of documents too short for any distance."""
 
-    chance: Found
-    distances: list[NeedleDistance] = Field(max_length=MOST_ENTRIES)
+    chance: NeedleScore
+    distances: list[NeedleDistance] = Field(max_length=MAX_ENTRIES)
     too_short: Many[str]
 
 
 class AnswerAccuracy(Record):
-    """Answers to questions of one kind, about statements at most `distance` tokens away and farther than those before.
+    """Answers to questions of one kind, about statements at most `distance` tokens away, the upper end of a bin.
 
-    `accuracy` is the share of answers that were predicted whole, `token_accuracy` that of their tokens.
+    `accuracy` is the share of answers that were predicted completely, `token_accuracy` the share of their tokens.
     """
 
     kind: str = Field(max_length=100)
@@ -172,7 +173,7 @@ class AnswerAccuracy(Record):
 
 
 class Answers(Record):
-    """What was answered, by kind and distance, in so many documents that asked something."""
+    """The accuracies by kind of question and distance, over `documents` documents with questions."""
 
     documents: Count
-    accuracies: list[AnswerAccuracy] = Field(max_length=MOST_ENTRIES)
+    accuracies: list[AnswerAccuracy] = Field(max_length=MAX_ENTRIES)

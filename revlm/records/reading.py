@@ -1,7 +1,7 @@
-"""From bytes to records. Whatever the bytes are, what cannot be read is one StorageError that names the file.
+"""Reads records. Whatever a file holds, an unreadable one raises a StorageError that names it.
 
-A journal may have a million lines: it is streamed from a place in it, and where its end is asked for it is read from
-there backwards. A last line without its end is being written, or was torn: it does not count.
+A journal may have a million lines, so it is streamed from a given offset, and its last records are read backwards from
+its end. A last line without a newline is still being written, or was truncated, and is ignored.
 """
 
 import os
@@ -23,8 +23,8 @@ from revlm.records.journal import JournalRecord, Sample, Samples, Step, Validati
 from revlm.records.record import Many, Record
 from revlm.storage import storage_errors
 
-MOST_LINE_BYTES = 1 << 22
-MOST_FILE_BYTES = 1 << 25
+MAX_LINE_BYTES = 1 << 22
+MAX_FILE_BYTES = 1 << 25
 _BLOCK_BYTES = 1 << 16
 _LONGEST_PROBLEM = 300
 
@@ -32,12 +32,12 @@ Kind = TypeVar("Kind")
 _SampleList = RootModel[Many[Sample]]
 
 
-def read_file(path: Path, most_bytes: int = MOST_FILE_BYTES) -> bytes:
+def read_file(path: Path, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     """Returns the content of a regular file, by default of at most 32 MiB; raises StorageError otherwise."""
     with storage_errors(f"reading {path}"), os.fdopen(_opened(path), "rb") as file:
-        content = file.read(most_bytes + 1)
-    if len(content) > most_bytes:
-        raise StorageError(f"{path} is larger than {most_bytes >> 10:,} KiB: restore it, or remove it")
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise StorageError(f"{path} is larger than {max_bytes >> 10:,} KiB: restore it, or remove it")
     return content
 
 
@@ -64,10 +64,10 @@ def record_of(content: Any) -> Step | Validation:
 
 
 def read_journal(path: Path, after: int = 0) -> Iterator[Step | Validation]:
-    """Yields the records of a journal that are later than the step `after`, oldest first; none where there is none.
+    """Yields the records of a journal after the step `after`, oldest first; nothing if there is no journal.
 
     Raises:
-        StorageError: a whole line is no record, or the journal cannot be read.
+        StorageError: a complete line is not a record, or the journal cannot be read.
     """
     offset = offset_after(path, after) if after > 0 else 0
     yield from chain.from_iterable(_records(path, offset, _adapter(JournalRecord)))
@@ -92,8 +92,8 @@ def _records(path: Path, offset: int, adapter: TypeAdapter[Any]) -> Iterator[lis
             records: list[Any] = []
             for line in lines:
                 number += 1
-                if len(line) >= MOST_LINE_BYTES:
-                    raise _unreadable(path, offset, number, f"is longer than {MOST_LINE_BYTES >> 20} MiB")
+                if len(line) >= MAX_LINE_BYTES:
+                    raise _unreadable(path, offset, number, f"is longer than {MAX_LINE_BYTES >> 20} MiB")
                 try:
                     records.append(parse(line))
                 except ValidationError as error:
@@ -102,11 +102,11 @@ def _records(path: Path, offset: int, adapter: TypeAdapter[Any]) -> Iterator[lis
 
 
 def _whole_lines(file: BinaryIO) -> Iterator[list[bytes]]:
-    """Yields the lines of a file, without their ends, as many as end in a block; of too long a line only as much."""
+    """Yields the lines that end in each block of a file, without newlines; too long a line is truncated."""
     begun = b""
     while block := file.read(_BLOCK_BYTES):
         *lines, begun = (begun + block).split(b"\n")
-        if len(begun) >= MOST_LINE_BYTES:
+        if len(begun) >= MAX_LINE_BYTES:
             lines.append(begun)
         yield lines
 
@@ -132,12 +132,12 @@ def offset_after(path: Path, step: int) -> int:
 
 
 def whole_bytes(path: Path) -> int:
-    """Returns the size of a journal without a torn last line."""
+    """Returns the size of a journal without an incomplete last line."""
     with _opened_journal(path) as file:
         size = file.seek(0, os.SEEK_END)
         start = _start_of_last_line(file, size)
         file.seek(start)
-        last = file.read(min(size - start, MOST_LINE_BYTES))
+        last = file.read(min(size - start, MAX_LINE_BYTES))
     try:
         _adapter(dict[str, Any]).validate_json(last if last.endswith(b"\n") else b"")
     except ValidationError:
@@ -180,9 +180,9 @@ def _start_of_last_line(file: BinaryIO, end: int) -> int:
         if found >= 0:
             return start + found + 1
         length += stop - start
-        if length > MOST_LINE_BYTES:
+        if length > MAX_LINE_BYTES:
             raise StorageError(
-                f"{file.name} has a line of more than {MOST_LINE_BYTES >> 20} MiB: remove it, or restore the file"
+                f"{file.name} has a line of more than {MAX_LINE_BYTES >> 20} MiB: remove it, or restore the file"
             )
         stop = start
     return 0
@@ -193,7 +193,7 @@ def _opened(path: Path) -> int:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise StorageError(f"{path} is no regular file: restore it, or remove it")
+        raise StorageError(f"{path} is not a regular file: restore it, or remove it")
     return descriptor
 
 
@@ -207,7 +207,7 @@ def _parse(path: Path, line: bytes) -> Step | Validation:
 
 
 def _unreadable(path: Path, offset: int, number: int, problem: str) -> StorageError:
-    """The error for a line, counted from the beginning of the file."""
+    """The error for a line; `number` counts from `offset`, the message from the beginning of the file."""
     with os.fdopen(_opened(path), "rb") as file:
         while offset > 0 and (block := file.read(min(offset, _BLOCK_BYTES))):
             number += block.count(b"\n")
@@ -228,7 +228,7 @@ def _row_adapter() -> TypeAdapter[Any]:
 
 
 def _as_typed_dict(kind: type[Record]) -> Any:
-    """The schema of a record for dictionaries: objects of a class take twice the time to make."""
+    """The schema of a record as a dictionary, which is read in half the time of an object."""
     keys: dict[str, Any] = {}
     for key, field in kind.model_fields.items():
         annotation: Any = field.annotation
@@ -247,7 +247,7 @@ def _problem(error: ValidationError) -> str:
     if first["type"] == "json_invalid":
         return f"is not the JSON that a run writes ({first['msg'].removeprefix('Invalid JSON: ')})"
     place = first["loc"]
-    if len(place) > 1 and place[0] in ("step", "evaluate"):  # the event, by which the schema was chosen
+    if len(place) > 1 and place[0] in ("step", "evaluate"):  # pydantic puts the event in front
         place = place[1:]
     key = ".".join(map(str, place))
     return f"is not what a run writes ({f'{key}: ' if key else ''}{first['msg']})"[:_LONGEST_PROBLEM]

@@ -1,6 +1,6 @@
 """The base of all records, and the numbers that a record can hold.
 
-Every number has a bound, so that whoever reads a record can add, draw and print it without a check of its own.
+Every number has a bound, so that readers of a record can add, draw and print it without further checks.
 """
 
 from typing import Annotated, TypeVar
@@ -12,23 +12,23 @@ _LARGEST = 1e39
 _LARGEST_COUNT = 2**60
 
 Number = Annotated[float, Field(ge=-_LARGEST, le=_LARGEST, allow_inf_nan=False)]
-"""A finite number. What is not finite is written as null: JSON has no word for it."""
+"""A finite number. A number that is not finite is written as null, because JSON cannot represent it."""
 Count = Annotated[int, Field(ge=0, le=_LARGEST_COUNT)]
 """A number of tokens, bytes or steps."""
 Positive = Annotated[int, Field(ge=1, le=_LARGEST_COUNT)]
 """A count of one or more."""
-MOST_LAYERS = 1024
-Layer = Annotated[int, Field(ge=0, lt=MOST_LAYERS)]
+MAX_LAYERS = 1024
+Layer = Annotated[int, Field(ge=0, lt=MAX_LAYERS)]
 """The number of a layer, from 0 at the input."""
-MOST_ENTRIES = 1000
-"""Of a list that is drawn: more entries than any command writes."""
+MAX_ENTRIES = 1000
+"""The limit for lists that are drawn: more entries than any command writes."""
 
 Entry = TypeVar("Entry")
 Many = Annotated[list[Entry], FailFast()]
-"""A list without a bound of its own: reading ends at its first wrong entry."""
+"""A list of any length; validation ends at its first invalid entry."""
 
 
 class Record(BaseModel):
-    """A frozen record. Types are strict: a string is never taken for a number. Unknown keys are ignored on reading."""
+    """A frozen record. Types are strict: a string is never read as a number. Unknown keys are ignored when reading."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", protected_namespaces=())

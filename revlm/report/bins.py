@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
-MOST = 2048
+MAX_BINS = 2048
 """Bins are joined in pairs when there are more than twice as many: no picture is as wide."""
-_MOST_NUMBERS = 1 << 20
+_MAX_NUMBERS = 1 << 20
 """Of a kind, in all columns: where there are thousands of columns, there are fewer bins."""
 _FOLDED_AT_ONCE = 1024  # records; a power of two
 _NOTHING = np.array([0.0, 0.0, np.nan, np.nan])[:, None, None]
@@ -21,7 +21,7 @@ class Bins:
     """
 
     def __init__(self, columns: Iterable[Hashable]) -> None:
-        self._place = {column: place for place, column in enumerate(columns)}
+        self._index = {column: index for index, column in enumerate(columns)}
         self._bins: list[FloatArray] = []  # [sum, count, low, high], each [bins, columns]
         self._n_bins = 0
         self._new: list[FloatArray] = []  # each [records, columns]
@@ -30,7 +30,7 @@ class Bins:
     @property
     def columns(self) -> list[Hashable]:
         """The names of the columns."""
-        return list(self._place)
+        return list(self._index)
 
     @property
     def width(self) -> int:
@@ -60,8 +60,8 @@ class Bins:
         self._bins.append(folded)
         self._new = []
         self._n_bins += folded.shape[1]
-        most = min(2 * MOST, max(2, _MOST_NUMBERS // len(self._place)))
-        while self._n_bins > most:
+        limit = min(2 * MAX_BINS, max(2, _MAX_NUMBERS // len(self._index)))
+        while self._n_bins > limit:
             self._bins, self._width = [_in_pairs(np.concatenate(self._bins, axis=1))], self._width * 2
             self._n_bins = self._bins[0].shape[1]
 
@@ -84,18 +84,18 @@ class Bins:
     def widen(self, columns: Iterable[Hashable]) -> None:
         """Adds columns, of which the records until now have no number."""
         self._fold()
-        known = len(self._place)
+        known = len(self._index)
         for column in columns:
-            self._place.setdefault(column, len(self._place))
-        added = len(self._place) - known
+            self._index.setdefault(column, len(self._index))
+        added = len(self._index) - known
         self._bins = [
             np.concatenate([each, np.broadcast_to(_NOTHING, (4, each.shape[1], added))], axis=2) for each in self._bins
         ]
 
     def _of(self, column: Hashable, kind: int) -> FloatArray:
         self._fold()
-        place = self._place[column]
-        return np.concatenate([each[kind, :, place] for each in self._bins]) if self._bins else np.zeros(0)
+        index = self._index[column]
+        return np.concatenate([each[kind, :, index] for each in self._bins]) if self._bins else np.zeros(0)
 
 
 def _in_pairs(bins: FloatArray) -> FloatArray:

@@ -1,7 +1,7 @@
 """Everything a report knows about a run, read from its folder alone.
 
-A run may still go on, and may have been killed in the middle of a line. The journal and the recipe must be whole; any
-other file that cannot be read is left out, and `History.notes` says so.
+A run may still be training, and may have been killed in the middle of a line. The journal and the recipe must be
+intact; any other file that cannot be read is left out, and `History.notes` says so.
 """
 
 import re
@@ -44,9 +44,9 @@ SAMPLED_STEPS = 20
 USES = tuple(key for key in LayerUse.model_fields if key != "layer")
 """What is recorded of each hash layer."""
 _PAIR = re.compile(r"\[([0-9]{1,15}), ([0-9]{1,15})\]")
-_MOST_MARKS = 8  # of changes of seq_len: more are not told apart in a picture
-_MOST_RECIPE_BYTES = 1 << 18
-_MOST_CHANGES = 100  # of the hash layers of a run: each resume with another recipe may bring one
+_MAX_MARKS = 8  # of changes of seq_len: more are not told apart in a picture
+_MAX_RECIPE_BYTES = 1 << 18
+_MAX_CHANGES = 100  # of the hash layers of a run: each resume with another recipe may bring one
 
 _COLUMNS = (
     "step", "tokens", "loss", "bits_per_byte", "seconds", "tokens_per_second",
@@ -200,7 +200,7 @@ class History:
         """
         pairs = _PAIR.findall(str(self.setting("data.seq_len_schedule") or ""))
         changes = [(int(step) + 1, int(seq_len)) for step, seq_len in pairs[1:]]
-        return [each for each in changes if each[0] <= self.journal.last_step][:_MOST_MARKS]
+        return [each for each in changes if each[0] <= self.journal.last_step][:_MAX_MARKS]
 
     def series(self, key: str) -> FloatArray:
         """The means of `key` over the steps, `[bins]`; NaN where it was not recorded."""
@@ -236,7 +236,9 @@ def read_history(folder: Path) -> History:
         steps_were = "1 step was" if journal.skipped == 1 else f"{journal.skipped:,} steps were"
         notes.append(f"{steps_were} passed over without an update, the first at {journal.first_skipped:,}: not finite.")
     if len(sampled) > SAMPLED_STEPS:
-        notes.append(f"Samples are of the newest {SAMPLED_STEPS} of {len(sampled):,} steps; the others lie in samples.")
+        notes.append(
+            f"Samples are of the newest {SAMPLED_STEPS} of {len(sampled):,} steps; the folder samples has the others."
+        )
     recipe_text = _recipe_text(recipe_file) if has_recipe else None
     samples = [_optional(partial(read_samples, file), file, notes) for file in sampled[-SAMPLED_STEPS:]]
     environment = folder / ENVIRONMENT
@@ -279,9 +281,9 @@ def _read_journal(file: Path) -> Journal:
                     f"{file}: step {step:,} stands after step {before:,}: remove its line, or restore the file"
                 )
         journal.take(rows)
-        if journal.changes > _MOST_CHANGES:
+        if journal.changes > _MAX_CHANGES:
             raise StorageError(
-                f"{file}: the layers that its steps record change more than {_MOST_CHANGES} times: restore the file"
+                f"{file}: the layers that its steps record change more than {_MAX_CHANGES} times: restore the file"
             )
     return journal
 
@@ -297,7 +299,7 @@ def _optional(read: Callable[[], Kind], file: Path, notes: list[str]) -> Kind | 
 
 
 def _recipe_text(file: Path) -> str:
-    content = read_file(file, _MOST_RECIPE_BYTES)
+    content = read_file(file, _MAX_RECIPE_BYTES)
     return content.decode("utf-8", errors="replace")
 
 

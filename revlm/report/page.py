@@ -22,7 +22,7 @@ from revlm.text import figure_text, human_bytes
 
 POSITIONS = "positions"
 _PLANNED = "Below: what was measured in that step, and what was planned for it, by category, before anything ran."
-_MOST_RECIPE = 100_000
+_MAX_RECIPE = 100_000
 
 
 class Section(NamedTuple):
@@ -51,7 +51,7 @@ def run_page(history: History) -> str:
             _hash_layers(history),
             _throughput(history),
         ],
-        recipe=recipe if recipe is None or len(recipe) <= _MOST_RECIPE else recipe[:_MOST_RECIPE] + "…",
+        recipe=recipe if recipe is None or len(recipe) <= _MAX_RECIPE else recipe[:_MAX_RECIPE] + "…",
     )
 
 
@@ -133,7 +133,7 @@ def _loss_caption(history: History) -> str:
 
 def _memory_caption(history: History) -> str:
     if not any(np.isfinite(history.peaks(peak_key(phase))).any() for phase in PHASES):
-        return "This run did not record its memory by phases, which only Linux and CUDA can tell."
+        return "This run did not record its memory by phases, which only Linux and CUDA report."
     if history.on_gpu:
         caption = "Memory that CUDA's allocator had given out, and what it had reserved."
     else:
@@ -148,7 +148,7 @@ def _hash_layers(history: History) -> Section:
         "Hash layers",
         Picture(lambda canvas: draw_buckets(history, canvas), "Use of each hash layer over the steps"),
         "How full the window of a query is, how many queries find no key at all, and how much attention goes "
-        "to the sink, which has no value: a layer that nobody uses shows here.",
+        "to the sink, which has no value: this shows a layer that the model does not use.",
     )
 
 
@@ -158,6 +158,6 @@ def _throughput(history: History) -> Section:
     return Section(
         "Throughput",
         Picture(lambda canvas: draw_throughput(history, canvas), "Tokens a second over the steps"),
-        "Tokens of a step by the seconds it took, reading of data included. Below, the floating-point operations that "
-        "the definition of the model needs for them: what is computed again to save memory does not count.",
+        "Tokens of a step divided by its seconds, including the reading of data. Below, the floating-point operations "
+        "that the definition of the model needs for them: recomputation to save memory does not count.",
     )

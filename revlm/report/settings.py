@@ -7,7 +7,7 @@ from revlm.text import ABSENT
 
 Settings = dict[str, Any]
 """Values by their keys, joined by dots: a number or a word as it is, a list as one text, null as absent."""
-_MOST_VALUES = 10_000
+_MAX_VALUES = 10_000
 _DEEPEST = 30
 _LONGEST = 2000
 
@@ -57,5 +57,5 @@ def _leaf(value: Any) -> Any:
 def _count(visited: list[int], depth: int) -> None:
     """Counts a value against the limits, since YAML aliases can expand a few bytes without bound."""
     visited[0] += 1
-    if visited[0] > _MOST_VALUES or depth > _DEEPEST:
-        raise ValueError(f"holds more than {_MOST_VALUES:,} values, or some deeper than {_DEEPEST} levels")
+    if visited[0] > _MAX_VALUES or depth > _DEEPEST:
+        raise ValueError(f"holds more than {_MAX_VALUES:,} values, or some deeper than {_DEEPEST} levels")

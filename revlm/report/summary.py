@@ -14,7 +14,7 @@ class Summary:
     """Key figures; None where the run did not record what a figure is made of.
 
     Losses are nats a token, memory is absolute bytes, `seconds` is time in training steps, without evaluation
-    and without the time that an interrupted run stood still. `last_loss` is that of `last_loss`; throughput and
+    and without the time between an interruption and a resume. `last_loss` is that of `last_loss`; throughput and
     what is derived from it are medians over steps, in a run of more than 4,096 over bins of them.
     """
 

@@ -2,7 +2,7 @@
 
 from revlm.records import read_rows as read_journal
 from revlm.records.files import step_of
-from revlm.runs.checkpoint import Checkpoint, end_save, load_checkpoint, require_room, save_checkpoint
+from revlm.runs.checkpoint import Checkpoint, finish_save, load_checkpoint, require_room, save_checkpoint
 from revlm.runs.environment import describe_environment
 from revlm.runs.exported import ExportedModel, is_exported, load_exported
 from revlm.runs.folder import RunFolder, newest_run
@@ -19,10 +19,10 @@ from revlm.runs.inventory import (
 from revlm.runs.journal import Journal
 from revlm.runs.machine import MemoryLimit, choose_device, memory_limit, memory_limit_bytes
 from revlm.runs.memory import MemoryMeter
-from revlm.runs.own import load_own_recipe, require_own, trained_settings
 from revlm.runs.snapshot import memory_snapshot_on_failure
 from revlm.runs.start import Start, read_start
 from revlm.runs.trackers import Trackers, require_trackers
+from revlm.runs.trained_settings import load_run_recipe, require_matching_checkpoint, trained_settings
 
 __all__ = [
     "Checkpoint",
@@ -36,14 +36,14 @@ __all__ = [
     "checkpoint_path",
     "choose_device",
     "describe_environment",
-    "end_save",
     "export_weights",
+    "finish_save",
     "is_exported",
     "is_kept_forever",
     "list_checkpoints",
     "load_checkpoint",
     "load_exported",
-    "load_own_recipe",
+    "load_run_recipe",
     "memory_limit",
     "memory_limit_bytes",
     "memory_snapshot_on_failure",
@@ -53,7 +53,7 @@ __all__ = [
     "prune_to_intact",
     "read_journal",
     "read_start",
-    "require_own",
+    "require_matching_checkpoint",
     "require_room",
     "require_trackers",
     "save_checkpoint",

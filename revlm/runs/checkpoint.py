@@ -23,9 +23,9 @@ from revlm.runs.inventory import (
     MANIFEST,
     STATE,
     names_of,
-    note_saved,
     prune_checkpoints,
     read_manifest,
+    record_saved_step,
     remove_staging,
     verify_checkpoint,
 )
@@ -34,7 +34,7 @@ from revlm.storage import Folder, json_bytes, require_free_space, staged_folder,
 if TYPE_CHECKING:
     from torch import Tensor
 
-_HEADER_BYTES = 1 << 20  # for headers, manifest and file-system blocks, in addition to the tensors
+_HEADER_BYTES = 1 << 20  # for headers, manifest and file-system blocks
 
 
 @dataclass(frozen=True)
@@ -72,20 +72,20 @@ def save_checkpoint(
         remove_staging(folder)
         tensor_bytes = sum(tensor.nbytes for group in tensors.values() for tensor in group.values())
         require_free_space(folder.path, tensor_bytes + len(state_content) + _HEADER_BYTES, f"the checkpoint {target}")
-        # One of this step may be there: a damaged one, when the run resumed from an older one.
+        # A damaged checkpoint of this step may exist, if the run resumed from an older one.
         with staged_folder(folder, target.name, replace=True) as made:
             for group, named in tensors.items():
                 _write_tensors(made.path / f"{group}.safetensors", named)
             made.write_new(STATE, state_content)
             files = {name: {"bytes": made.size_bytes(name), "sha256": made.sha256(name)} for name in made.names()}
             made.write_new(MANIFEST, json_bytes({"format": FORMAT, "step": step, "files": files}))
-    end_save(run, step, keep_last, keep_every)
+    finish_save(run, step, keep_last, keep_every)
     return target
 
 
-def end_save(run: str | PathLike[str], step: int, keep_last: int, keep_every: int = 0) -> None:
-    """Finishes a save: notes it and removes old checkpoints; run again on resume, in case a kill came in between."""
-    note_saved(run, step)
+def finish_save(run: str | PathLike[str], step: int, keep_last: int, keep_every: int = 0) -> None:
+    """Finishes a save: records it and removes old checkpoints; called again on resume, in case a kill came before."""
+    record_saved_step(run, step)
     with (
         storage_errors(f"removing old checkpoints in {Path(run)}"),
         Folder(run) as root,
@@ -103,9 +103,9 @@ def require_room(run: str | PathLike[str], count: int, tensor_bytes: int, remedy
 
 
 def load_checkpoint(path: str | PathLike[str], groups: Collection[str] | None = None) -> Checkpoint:
-    """The checkpoint in a folder, with all groups of tensors or only those named, on the CPU.
+    """The checkpoint in a folder, with all groups of tensors or only those in `groups`, on the CPU.
 
-    Every file is verified before it is read; raises StorageError that names what is missing or changed.
+    Every file is verified before it is read; raises a StorageError that names what is missing or has changed.
     """
     path = Path(path)
     problems = verify_checkpoint(path, groups)
@@ -128,14 +128,14 @@ def load_checkpoint(path: str | PathLike[str], groups: Collection[str] | None = 
 
 
 def _object(content: bytes, path: Path) -> dict[str, Any]:
-    """Returns the JSON object in a file of a checkpoint, which may be forged although its digest is right."""
+    """Returns the JSON object in a checkpoint's file, which may be forged even if its digest is right."""
     try:
         values = json.loads(content)
         if isinstance(values, dict):
             return values
     except (ValueError, RecursionError):
         pass
-    raise StorageError(f"{path} is no JSON object: use another checkpoint")
+    raise StorageError(f"{path} is not a JSON object: use another checkpoint")
 
 
 def _write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,9 @@ def describe_environment(device: "torch.device | str | None" = None) -> dict[str
     }
 
 
+@cache
 def _version(package: str) -> str | None:
+    """The version of an installed package: parsing its metadata takes milliseconds."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

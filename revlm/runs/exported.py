@@ -36,15 +36,15 @@ _REMEDY = "export the checkpoint again with this version of revlm"
 
 
 class ExportedModel(BaseModel):
-    """What decides an exported model, and what its files are verified by.
+    """The settings that decide an exported model, and the digests of its files.
 
     Attributes:
-        model: the recipe's section, with its number of buckets.
+        model: the section `model` of the recipe, with its number of buckets.
         seq_len: the longest training example, in tokens.
         precision: that of the matrix products in training.
         step: the training step of the weights.
         corpus: the fingerprint of the tokens or texts that it was trained on; empty if unknown.
-        tokenizer_sha256: the fingerprint of the tokenizer; empty if it has none.
+        tokenizer_sha256: the fingerprint of the tokenizer; empty if there is none.
         weights_sha256: the sha256 of each file of weights; empty before they are written.
     """
 
@@ -84,7 +84,7 @@ def unseal(values: Any, place: str | PathLike[str]) -> ExportedModel:
         StorageError: it changed since it was written, or another version of revlm wrote it.
     """
     if not isinstance(values, Mapping) or SEAL not in values:
-        raise StorageError(f"{place} describes no model of revlm: give a folder that `revlm checkpoint export` wrote")
+        raise StorageError(f"{place} is not of a model of revlm: give a folder that `revlm checkpoint export` wrote")
     rest = {key: value for key, value in values.items() if key != SEAL}
     try:
         is_whole = values[SEAL] == _digest(rest)
@@ -93,21 +93,23 @@ def unseal(values: Any, place: str | PathLike[str]) -> ExportedModel:
     if not is_whole:
         raise StorageError(f"{place} changed since it was written: restore it from a copy, or {_REMEDY}")
     try:
-        # As JSON, since a list there may be a tuple here.
+        # Through JSON, because a list in JSON may be a tuple in the schema.
         return ExportedModel.model_validate_json(json.dumps(rest))
     except ValidationError as error:
         [first, *_] = error.errors()
         where = ".".join(map(str, first["loc"]))
-        raise StorageError(f"{place} is of another version of revlm ({where}: {first['msg']}): {_REMEDY}") from error
+        raise StorageError(
+            f"{place} was written by another version of revlm ({where}: {first['msg']}): {_REMEDY}"
+        ) from error
 
 
 def _digest(values: Mapping[str, Any]) -> str:
-    """Returns the sha256 of values whose keys may have been sorted since."""
+    """Returns the sha256 of values, whatever the order of their keys."""
     return digest_of_json(json.loads(json.dumps(values, sort_keys=True)))
 
 
 def require_digest(path: Path, digest: str) -> None:
-    """Raises StorageError if a file has another sha256 than when it was written."""
+    """Raises StorageError if a file does not have the sha256 that config.json records."""
     if sha256_of(path) != digest:
         raise StorageError(
             f"{path} is damaged (its sha256 is not the one in {CONFIG}): restore it from a copy, or {_REMEDY}"

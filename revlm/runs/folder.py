@@ -180,6 +180,6 @@ def _runs_in(root: str | os.PathLike[str]) -> Iterator[RunFolder]:
 
 
 def _last_activity(run: RunFolder) -> tuple[int, Path]:
-    """The time of the last write in nanoseconds; the path breaks ties."""
+    """When the run last wrote its journal, in nanoseconds; the path breaks ties."""
     written = run.metrics if run.metrics.is_file() else run.recipe
     return written.stat().st_mtime_ns, run.path

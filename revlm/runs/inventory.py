@@ -48,7 +48,7 @@ def list_checkpoints(run: str | PathLike[str]) -> list[Path]:
 def verify_checkpoint(path: str | PathLike[str], groups: Collection[str] | None = None) -> list[str]:
     """The problems of a checkpoint, a phrase each; empty if it is intact.
 
-    With `groups`, only the state and the files of those groups of tensors are verified.
+    With `groups`, only the state and those groups of tensors are verified.
     """
     path = Path(path)
     try:
@@ -77,8 +77,8 @@ def read_manifest(folder: Folder) -> dict[str, Any]:
 def newest_checkpoint(run: str | PathLike[str], report: Callable[[str], object]) -> Path | None:
     """The newest intact checkpoint; None if the run never saved one.
 
-    `report` is called with a sentence for each newer checkpoint that is skipped. Raises StorageError if all checkpoints
-    are damaged or gone, or cannot be listed: starting again would lose a run that can still be rescued.
+    `report` receives a sentence for each newer checkpoint that is skipped. Raises StorageError if all checkpoints are
+    damaged or gone, or cannot be listed: starting again would lose a run that can still be rescued.
     """
     candidates = list_checkpoints(run)
     for path in reversed(candidates):
@@ -140,10 +140,9 @@ def _remove(paths: list[Path]) -> list[Path]:
 
 
 def remove_checkpoint(folder: Folder, name: str) -> None:
-    """Removes a checkpoint from a folder so that a kill in between leaves nothing that looks intact.
+    """Removes a checkpoint, manifest first, so that a kill in between leaves nothing that looks intact.
 
-    A symbolic link is removed itself. In a folder, the manifest is removed first. Files that do not belong to a
-    checkpoint are kept, and so is the folder then.
+    A symbolic link is removed, not followed. Files that do not belong to a checkpoint are kept, and their folder too.
     """
     if folder.kind(name) != "folder":
         folder.remove(name)
@@ -166,7 +165,7 @@ def remove_staging(folder: Folder) -> None:
             remove_checkpoint(folder, name)
 
 
-def note_saved(run: str | PathLike[str], step: int) -> None:
+def record_saved_step(run: str | PathLike[str], step: int) -> None:
     """Records in the run folder that a checkpoint was saved, and its step."""
     path, content = Path(run) / _SAVED, json_bytes({"newest_step": step})
     with storage_errors(f"writing {path}"), Folder(run) as folder:
@@ -210,7 +209,7 @@ def _is_name(name: str) -> bool:
 
 
 def _files_of(checkpoint: Folder) -> list[str]:
-    """The files in a folder that belong to its checkpoint: those of its manifest, else those with such names."""
+    """The files of a checkpoint: those in its manifest, or without a readable manifest those named like its files."""
     try:
         named = {*names_of(read_manifest(checkpoint), None)}
     except (OSError, StorageError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -222,7 +221,7 @@ def _problems(folder: Folder, groups: Collection[str] | None) -> list[str]:
     try:
         manifest = read_manifest(folder)
         if manifest["format"] != FORMAT:
-            return [f"{MANIFEST} has format {manifest['format']}, but this revlm reads {FORMAT}"]
+            return [f"{MANIFEST} has format {manifest['format']}, and this version of revlm reads {FORMAT}"]
         problems = [] if manifest["step"] == step_of(folder.path) else [f"{MANIFEST} is of step {manifest['step']}"]
         for name in names_of(manifest, groups):
             problems += _file_problems(folder, name, manifest["files"].get(name))
@@ -254,4 +253,6 @@ def _file_problems(folder: Folder, name: str, entry: dict[str, Any] | None) -> l
         return [f"{name} is {'missing' if kind is None else 'not a file but a ' + kind}"]
     if folder.size_bytes(name) != entry["bytes"]:
         return [f"{name} has {folder.size_bytes(name)} of {entry['bytes']} bytes"]
-    return [] if folder.sha256(name) == entry["sha256"] else [f"{name} has another sha256 than when it was saved"]
+    return (
+        [] if folder.sha256(name) == entry["sha256"] else [f"{name} does not have the sha256 with which it was saved"]
+    )

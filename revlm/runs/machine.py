@@ -13,14 +13,14 @@ _MOUNT = Path("/sys/fs/cgroup")
 
 
 class MemoryLimit(NamedTuple):
-    """The bytes available to a run, and what sets the limit: `owner` is subject and verb of "... 8 GB"."""
+    """The bytes available to a run. `owner` says what sets the limit, as the beginning of "this machine has 8 GB"."""
 
     size_bytes: int
     owner: str
 
 
 def choose_device(word: str, name: str = "train.device") -> "torch.device":
-    """Returns the device that auto (CUDA if available), cpu, cuda or cuda:N stands for.
+    """Returns the device that `word` means: auto (CUDA if available), cpu, cuda or cuda:N.
 
     Raises:
         UsageError: there is no such device; `name` is the key or option that gave the word.

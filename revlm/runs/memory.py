@@ -81,7 +81,7 @@ class MemoryMeter:
             self._active.pop()
 
     def peaks(self) -> dict[str, int | None]:
-        """The memory of the step so far, under the names of the journal.
+        """The memory of the step so far, under the keys of the journal.
 
         `memory_peak_bytes` is the peak of the whole step, between its phases too; if peaks by phase are not available,
         it is that of the process. Only CUDA has `memory_reserved_bytes` and `memory_allocation_retries`, the number of

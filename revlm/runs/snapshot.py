@@ -7,21 +7,21 @@ from pathlib import Path
 
 from revlm.storage import staging_name
 
-_MAXIMUM_EVENTS = 100_000
+_MAX_EVENTS = 100_000
 
 
 @contextmanager
 def memory_snapshot_on_failure(path: Path | None) -> Iterator[None]:
-    """Records CUDA's allocations during the block, and writes them to `path` if memory runs out; no-op if it is None.
+    """Records CUDA's allocations during the block, and writes them to `path` if memory runs out; no-op for None.
 
-    The file is a pickle, the format of torch and its viewer: revlm writes it and never reads it.
+    The file is a pickle, the format of PyTorch's viewer: revlm writes it and never reads it.
     """
     if path is None:
         yield
         return
     import torch
 
-    torch.cuda.memory._record_memory_history(max_entries=_MAXIMUM_EVENTS)
+    torch.cuda.memory._record_memory_history(max_entries=_MAX_EVENTS)
     try:
         yield
     except torch.OutOfMemoryError:

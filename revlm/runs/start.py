@@ -13,7 +13,7 @@ from revlm.runs.checkpoint import load_checkpoint
 from revlm.runs.exported import is_exported, load_exported
 from revlm.runs.folder import RunFolder
 from revlm.runs.inventory import newest_checkpoint
-from revlm.runs.own import settings_of_section, trained_settings
+from revlm.runs.trained_settings import settings_of_section, trained_settings
 from revlm.storage import digest_of_json
 
 if TYPE_CHECKING:
@@ -24,15 +24,15 @@ _EMBEDDING = "embedding.weight"
 
 @dataclass(frozen=True)
 class Start:
-    """Where a run starts from.
+    """The weights that a run starts from.
 
     Attributes:
         path: the checkpoint, or the exported model.
         step: the training step of its weights.
         weights: the state of its model, buffers included, memory-mapped, on the CPU.
-        settings: those of its training, as in a checkpoint; of an exported model only those of its model.
+        settings: the settings of its training, as in a checkpoint; an exported model has only those of `model`.
         tokenizer_sha256: the fingerprint of its tokenizer.
-        tokenizer_place: the folder that holds its tokenizer.
+        tokenizer_folder: the folder that holds its tokenizer.
     """
 
     path: Path
@@ -40,7 +40,7 @@ class Start:
     weights: "Mapping[str, Tensor]"
     settings: Mapping[str, Any]
     tokenizer_sha256: str
-    tokenizer_place: Path
+    tokenizer_folder: Path
 
     @property
     def vocab_size(self) -> int:
@@ -52,18 +52,18 @@ class Start:
         return {"path": str(self.path), "step": self.step}
 
     def identity(self) -> str:
-        """Returns a digest of what it is, for comparison between ranks."""
+        """Returns a digest of the step and the settings, which ranks compare."""
         return digest_of_json({"step": self.step, "settings": dict(self.settings)})
 
 
 def read_start(recipe: Recipe, message: Callable[[str], object] = lambda text: None) -> Start | None:
-    """Returns what a recipe starts from, of a run its newest intact checkpoint; None if it starts from nothing.
+    """Returns the weights that `train.start_from` names, of a run its newest intact checkpoint; None if it is not set.
 
-    `message` is called with a sentence for each damaged checkpoint that it skips.
+    `message` receives a sentence for each damaged checkpoint that is skipped.
 
     Raises:
-        UsageError: it is the run itself.
-        StorageError: there is no run, checkpoint or exported model, or it is damaged.
+        UsageError: it names the recipe's own run.
+        StorageError: it names no run, checkpoint or exported model, or a damaged one.
     """
     require_another_run(recipe)
     path = recipe.train.start_from
@@ -71,8 +71,8 @@ def read_start(recipe: Recipe, message: Callable[[str], object] = lambda text: N
         return None
     if path.is_file():
         raise StorageError(
-            f"train.start_from is {path}, a file: give the folder of a run, of one of its checkpoints or of an "
-            "exported model, which also tell its tokenizer and its buckets"
+            f"train.start_from is {path}, a file, and weights alone do not name their tokenizer: give the folder of a "
+            "run, a checkpoint or an exported model"
         )
     if not os.path.lexists(path):
         raise StorageError(f"train.start_from is {path}, and there is no such folder: give the output_dir of a run")
@@ -120,7 +120,7 @@ def _of_checkpoint(path: Path) -> Start:
 
 
 def _with_embedding(weights: "Mapping[str, Tensor]", path: Path) -> "Mapping[str, Tensor]":
-    """Returns the weights; raises StorageError if they have no embedding of a vocabulary."""
+    """Returns the weights; raises StorageError if the embedding is missing among them."""
     if _EMBEDDING not in weights or weights[_EMBEDDING].dim() != 2:
         raise StorageError(f"{path} holds no weights of a model: set train.start_from to a run")
     return weights

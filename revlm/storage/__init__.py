@@ -12,7 +12,7 @@ from revlm.storage.files import (
     sync_folder,
     write_file,
 )
-from revlm.storage.folder import Folder, staging_name, unfinished_name
+from revlm.storage.folder import Folder, short_name, staging_name, unfinished_name
 from revlm.storage.lock import LOCK_NAME, FolderLock, folder_lock
 from revlm.storage.placing import Ours, put_in_place, require_replaceable, staged_folder
 from revlm.storage.sealing import digest_of_json, is_sealed, read_sealed, sealed, sealed_json
@@ -36,6 +36,7 @@ __all__ = [
     "sealed",
     "sealed_json",
     "sha256_of",
+    "short_name",
     "staged_folder",
     "staging_name",
     "storage_errors",

@@ -1,4 +1,4 @@
-"""An open folder: names are looked up only in it, symbolic links in it are not followed, staging names are random.
+"""An open folder: names are resolved only inside it, symbolic links in it are not followed, staging names are random.
 
 A run folder or token store may come from someone else, or be writable by others, so what a name in it leads to is not
 trusted. The path of the folder itself is the user's own, and may contain symbolic links.
@@ -15,18 +15,18 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from revlm.errors import StorageError
+from revlm.storage.closing import Closing
 
 _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # O_NONBLOCK: opening a FIFO does not wait
 _STAGING_NAME = re.compile(r"\.(.+)\.[0-9a-f]{16}\.staging", re.DOTALL)
+_NAME_BYTES = 255 - len(".") - len(".0123456789abcdef.previous")  # of a name that is part of a longer one
 _CHUNK_BYTES = 1 << 20
-_READ_BYTES = 256 << 20  # of a file that is held in memory; those of revlm are a few megabytes at most
+_READ_BYTES = 256 << 20  # the largest file that is read into memory; those of revlm have a few megabytes at most
 
 
-class Folder:
+class Folder(Closing):
     """An existing folder, for access to the names in it; a context manager. OSErrors pass through.
 
     Raises:
@@ -41,12 +41,8 @@ class Folder:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if through_links else os.O_NOFOLLOW)
         self.descriptor = os.open(path, flags)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Closes the folder; its path can still be opened again."""
         os.close(self.descriptor)
 
     def inside(self, name: str, *, create: bool = False) -> "Folder":
@@ -91,7 +87,7 @@ class Folder:
         return descriptor
 
     def read(self, name: str) -> bytes:
-        """The content of a file; raises StorageError for one that is far larger than those of revlm."""
+        """The content of a file; raises StorageError if it is far larger than any that revlm writes."""
         with os.fdopen(self.open(name), "rb") as file:
             content = file.read(_READ_BYTES + 1)
         if len(content) > _READ_BYTES:
@@ -127,7 +123,7 @@ class Folder:
     def replace(self, name: str, content: bytes | Iterable[bytes]) -> None:
         """Replaces a file atomically: a reader, even after a power cut, sees all of the old content or all of the new.
 
-        A symbolic link of that name is replaced, not followed. Staging files that killed calls for the same name left
+        A symbolic link of that name is replaced, not followed. Staging files that killed calls left for the same name
         are removed.
         """
         self.remove_unfinished(name)
@@ -168,7 +164,7 @@ class Folder:
         """Removes staging files that killed calls of `replace` left, for one name or all, except those in use."""
         for found in self.names():
             unfinished = unfinished_name(found)
-            if unfinished is not None and name in (None, unfinished):
+            if unfinished is not None and (name is None or unfinished == short_name(name)):
                 self._remove_abandoned(found)
 
     def sync(self) -> None:
@@ -222,11 +218,17 @@ class Folder:
 
 def staging_name(name: str) -> str:
     """A random, unpredictable staging name for `name`, see `unfinished_name`."""
-    return f".{name}.{secrets.token_hex(8)}.staging"
+    return f".{short_name(name)}.{secrets.token_hex(8)}.staging"
+
+
+def short_name(name: str) -> str:
+    """The name, or a digest of it if the name is too long to be part of a longer name."""
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= _NAME_BYTES else hashlib.sha256(encoded).hexdigest()
 
 
 def unfinished_name(name: str) -> str | None:
-    """The name that a staging name stands for; None if it is not a staging name."""
+    """The name, as `short_name` gives it, that a staging name stands for; None if it is not a staging name."""
     match = _STAGING_NAME.fullmatch(name)
     return match[1] if match else None
 

@@ -14,7 +14,7 @@ from revlm.storage.folder import Folder
 
 LOCK_NAME = ".lock"
 _BEGINNING = b'{"pid": '
-_MOST_BYTES = 4096
+_MAX_BYTES = 4096
 
 
 class FolderLock:
@@ -56,7 +56,7 @@ def folder_lock(folder: Path, kind: str, remedy: str) -> Iterator[FolderLock]:
                 raise StorageError(
                     f"{kind} {folder} is in use by {_holder(lock)}: wait for it to end, or {remedy}"
                 ) from error
-            if not _is_ours(os.pread(lock, _MOST_BYTES, 0)):
+            if not _is_ours(os.pread(lock, _MAX_BYTES, 0)):
                 raise StorageError(f"{folder / LOCK_NAME} is not a lock file of revlm: move it away, or {remedy}")
             os.ftruncate(lock, 0)
             os.write(lock, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
@@ -67,12 +67,12 @@ def folder_lock(folder: Path, kind: str, remedy: str) -> Iterator[FolderLock]:
 
 def _is_ours(content: bytes) -> bool:
     """Whether a lock file holds what this module writes, or the part of it that a kill left."""
-    return len(content) < _MOST_BYTES and content[: len(_BEGINNING)] == _BEGINNING[: len(content)]
+    return len(content) < _MAX_BYTES and content[: len(_BEGINNING)] == _BEGINNING[: len(content)]
 
 
 def _holder(lock: int) -> str:
     try:
-        holder = json.loads(os.pread(lock, _MOST_BYTES, 0))
+        holder = json.loads(os.pread(lock, _MAX_BYTES, 0))
         return f"process {int(holder['pid'])} on {holder['host']}"
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return "another process"  # it holds the lock and has not written its name yet
+        return "another process"  # it has not written its number yet

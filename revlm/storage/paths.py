@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-MOST_NAME_BYTES = 255
-MOST_PATH_BYTES = 4095
+MAX_NAME_BYTES = 255
+MAX_PATH_BYTES = 4095
 
 
 def user_path(text: str | os.PathLike[str]) -> Path:
@@ -25,10 +25,10 @@ def user_text(text: str) -> str:
     try:
         encoded = expanded.encode()
     except UnicodeEncodeError:
-        raise ValueError("should be a path in UTF-8, since it is stored with the run: rename what it names") from None
+        raise ValueError("should be a path in UTF-8, since the run stores it: rename the file or folder") from None
     longest = max(map(len, encoded.split(b"/")))
-    if longest > MOST_NAME_BYTES:
-        raise ValueError(f"should be a path of names of at most {MOST_NAME_BYTES} bytes, and one has {longest:,}")
-    if len(encoded) > MOST_PATH_BYTES:
-        raise ValueError(f"should be a path of at most {MOST_PATH_BYTES:,} bytes, and it has {len(encoded):,}")
+    if longest > MAX_NAME_BYTES:
+        raise ValueError(f"should be a path of names of at most {MAX_NAME_BYTES} bytes, and one has {longest:,}")
+    if len(encoded) > MAX_PATH_BYTES:
+        raise ValueError(f"should be a path of at most {MAX_PATH_BYTES:,} bytes, and it has {len(encoded):,}")
     return expanded

@@ -1,4 +1,4 @@
-"""Puts new folders in place, also where one exists, so that a kill at any moment loses neither.
+"""Puts a new folder in place of an existing one, or of none, so that a kill at any moment loses neither.
 
 Files that revlm did not write are never removed.
 """
@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from revlm.errors import StorageError
-from revlm.storage.folder import Folder, staging_name
+from revlm.storage.folder import Folder, short_name, staging_name
 
 Ours = Callable[[Path], Sequence[str] | None]
 """Returns the names of the files that revlm wrote in a folder; None if it wrote none.
@@ -44,7 +44,7 @@ def staged_folder(parent: Folder, name: str, *, replace: bool = False) -> Iterat
 
 
 def require_replaceable(place: Path, ours: Ours) -> None:
-    """Raises StorageError if `place` exists and is neither an empty folder nor one that revlm may replace."""
+    """Raises StorageError if `place` exists and is neither an empty folder nor a folder that revlm wrote alone."""
     if not place.is_symlink() and not place.exists():
         return
     if place.is_dir() and not place.is_symlink():
@@ -76,7 +76,7 @@ def put_in_place(new: Path, place: Path, ours: Ours) -> None:
     """
     require_replaceable(place, ours)
     with Folder(place.parent) as parent:
-        previous = f".{place.name}.{secrets.token_hex(8)}.previous"
+        previous = f".{short_name(place.name)}.{secrets.token_hex(8)}.previous"
         existed = parent.kind(place.name) is not None
         if existed:
             parent.rename(place.name, previous)
@@ -92,7 +92,7 @@ def put_in_place(new: Path, place: Path, ours: Ours) -> None:
 
 def _remove_previous(parent: Folder, place_name: str, ours: Ours) -> None:
     """Removes folders that put_in_place renamed, now or before a kill; files that others added to them stay."""
-    name_of_previous = re.compile(rf"\.{re.escape(place_name)}\.[0-9a-f]{{16}}\.previous")
+    name_of_previous = re.compile(rf"\.{re.escape(short_name(place_name))}\.[0-9a-f]{{16}}\.previous")
     for name in parent.names():
         if not name_of_previous.fullmatch(name) or parent.kind(name) != "folder":
             continue

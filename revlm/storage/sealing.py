@@ -1,6 +1,6 @@
-"""Files that carry the sha256 of their own content, so that no bit of one changes unnoticed.
+"""Sealed files, which contain the sha256 of their own content, so that any change is noticed.
 
-A text whose comments begin with # is sealed by a last line, a JSON object by a last entry, `sha256`.
+A text is sealed by a comment in its last line, and a JSON object by its last entry, `sha256`.
 """
 
 import hashlib
@@ -14,12 +14,12 @@ _DIGEST = "sha256"
 
 
 def sealed(text: str) -> str:
-    """Returns a text of whole lines with a last line that seals it."""
+    """Returns a text of complete lines with a last line that seals it."""
     return f"{text}# sha256 of the lines above: {hashlib.sha256(text.encode()).hexdigest()}\n"
 
 
 def is_sealed(content: bytes) -> bool:
-    """Whether a file holds, to the bit, what `sealed` returned."""
+    """Whether a file's content is, to the bit, something that `sealed` returned."""
     start = content.rfind(b"\n", 0, -1) + 1
     seal = _LAST_LINE.fullmatch(content, start)
     return seal is not None and seal[1].decode() == hashlib.sha256(content[:start]).hexdigest()
@@ -31,12 +31,10 @@ def sealed_json(values: Mapping[str, Any]) -> bytes:
 
 
 def read_sealed(content: bytes) -> dict[str, Any]:
-    """Returns the values that `sealed_json` was given.
-
-    The content must be what `sealed_json` writes for them, byte for byte, so not even white space may differ.
+    """Returns the values of a sealed JSON object.
 
     Raises:
-        ValueError: it is not.
+        ValueError: the content is not, byte for byte, what `sealed_json` returns for these values.
     """
     try:
         values = json.loads(content)
@@ -55,5 +53,5 @@ def digest_of_json(values: Any) -> str:
 
 
 def _json(values: Any) -> bytes:
-    """As UTF-8, with the lone surrogates that Python has in place of a path's bytes that are none."""
+    """JSON in UTF-8; lone surrogates, which stand for bytes of a path that are not UTF-8, are kept."""
     return (json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "surrogatepass")

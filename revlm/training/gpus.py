@@ -1,4 +1,4 @@
-"""The GPU of a rank, before the ranks are connected."""
+"""Chooses the GPU of each rank, before the ranks are connected."""
 
 from collections.abc import Callable, MutableMapping
 
@@ -28,9 +28,9 @@ def gpu_of(launch: Launch, count: Callable[[], int] = torch.cuda.device_count) -
 
 
 def agreed_gpu(own: torch.device | None, store: dist.Store, rank: int, world_size: int) -> torch.device | None:
-    """Returns the rank's own GPU where every rank has one, else None; waits until all ranks have said so.
+    """Returns the rank's own GPU if every rank has one, else None; waits until all ranks have reported theirs.
 
-    NCCL connects GPUs that `init_process_group` is told at once, and a rank without one would keep the others waiting.
+    If `init_process_group` is given GPUs, NCCL connects them at once, and would wait forever for a rank without one.
     """
     keys = [f"GPU of {each}" for each in range(world_size)]
     store.set(keys[rank], "" if own is None else str(own))

@@ -18,7 +18,7 @@ from revlm.runs import (
     RunFolder,
     Start,
     describe_environment,
-    end_save,
+    finish_save,
     list_checkpoints,
     load_checkpoint,
     memory_snapshot_on_failure,
@@ -55,26 +55,26 @@ def train(
 
     The record of an evaluation comes with its `samples`.
 
-    Under `torchrun` or `srun`, every rank trains on its share of each step's examples; with `train.sequence_parallel`,
-    so many ranks share each example. Only rank 0 writes files; all ranks yield the same records, except for times.
-    Whatever ends one rank ends all of them, at the same step.
+    Under `torchrun` or `srun`, every rank trains on its share of each step's examples; with `train.sequence_parallel`
+    above 1, that many ranks share each example. Only rank 0 writes files; all ranks yield the same records, except for
+    times. An error or a stop on one rank ends all of them, at the same step.
 
     `stop` is called between examples and during evaluation; once it returns a name, such as that of a signal, the run
     saves a checkpoint and ends. With `dry_run`, one step runs from scratch and nothing is written. With `allow_change`,
     a run resumes even if its recipe, tokenizer or tokens differ from those of its checkpoint.
 
     Raises:
-        DataError: a token folder is incomplete, or a file in it has changed since it was written.
+        DataError: a token store is incomplete, or a file in it has changed since it was written.
         RemoteRankError: another rank failed; that rank raises its own error.
         Interrupted: a stop was requested; the same call resumes. On several ranks, only rank 0 raises it.
         NonFiniteError: a loss, a gradient or a stream is not finite.
         RankError: another rank has ended, or does not respond.
         ResourceError: a step would need more memory than `memory.limit` allows or the device has, or memory ran out.
         StorageError: the run folder is in use, cannot be written, has no room for the checkpoints ahead, or holds
-            checkpoints that were trained with other settings; or `train.start_from` holds nothing to start from.
+            checkpoints that were trained with other settings; or `train.start_from` names no weights.
         UsageError: a tracker of `logging.backends` is not installed, the ranks do not divide into groups of
             `train.sequence_parallel`, there are more groups than examples in a step, or the weights of
-            `train.start_from` do not fit.
+            `train.start_from` do not fit the model.
     """
     with join_ranks(launch_of(os.environ), recipe.train.sequence_parallel) as ranks:
         yield from _train(recipe, message if ranks.is_rank0 else _discard, stop, ranks, dry_run, allow_change)
@@ -127,18 +127,18 @@ def _train(
         is_resumed = _resume(trainer, folder, message, allow_change)
         if not is_resumed:
             _start(trainer, start, message)
-        saving = CheckpointSchedule(recipe, trainer.step, trainer.step if is_resumed else None)
-        ranks.run_on_rank0(lambda: _write_run_files(folder, trainer, saving, plan))
+        checkpoint_schedule = CheckpointSchedule(recipe, trainer.step, trainer.step if is_resumed else None)
+        ranks.run_on_rank0(lambda: _write_run_files(folder, trainer, checkpoint_schedule, plan))
         with (
             ranks.open_on_rank0(lambda: open_run_log(trackers, folder, recipe, trainer.step, message)) as log,
             memory_snapshot_on_failure(snapshot),
         ):
             _warm_up(trainer, message)
-            yield from _records(trainer, folder, lock, log, saving)
+            yield from _records(trainer, folder, lock, log, checkpoint_schedule)
 
 
 def _require_undamaged_tokens(recipe: Recipe, ranks: Ranks, stop: Stop) -> None:
-    """Verifies the token folders, once on each machine."""
+    """Verifies the token stores, once on each machine."""
     for tokens in recipe.data.paths if ranks.is_local_rank0 else ():
         require_undamaged(tokens, lambda n_bytes, name: _raise_if_stopped(stop))
 
@@ -152,7 +152,7 @@ def _resume(trainer: Trainer, folder: RunFolder, message: Message, allow_change:
     checkpoint = ranks.run_on_all(lambda: load_checkpoint(newest))
     require_same_checkpoint(checkpoint, ranks)
     changed = ranks.run_on_all(lambda: trainer.load(checkpoint, allow_change=allow_change))
-    ranks.run_on_rank0(lambda: end_save(folder, trainer.step, options.keep_last, options.keep_every))
+    ranks.run_on_rank0(lambda: finish_save(folder, trainer.step, options.keep_last, options.keep_every))
     message(_resume_message(trainer, folder))
     before = Schedule.of_settings(trained_settings(checkpoint))
     if before is not None and (notice := jump_notice(before, Schedule.of(trainer.recipe), trainer.step)):
@@ -186,11 +186,13 @@ def _resume_message(trainer: Trainer, folder: RunFolder) -> str:
     )
 
 
-def _write_run_files(folder: RunFolder, trainer: Trainer, saving: CheckpointSchedule, plan: MemoryPlan) -> None:
+def _write_run_files(
+    folder: RunFolder, trainer: Trainer, checkpoint_schedule: CheckpointSchedule, plan: MemoryPlan
+) -> None:
     """Requires room for the checkpoints ahead; writes recipe, tokenizer, environment and plan into the run folder."""
     require_room(
         folder,
-        saving.checkpoints_ahead([step_of(each) or 0 for each in list_checkpoints(folder)]),
+        checkpoint_schedule.checkpoints_ahead([step_of(each) or 0 for each in list_checkpoints(folder)]),
         trainer.state_bytes,
         "lower checkpoint.keep_last, or give another output_dir",
     )
@@ -205,7 +207,7 @@ def _write_run_files(folder: RunFolder, trainer: Trainer, saving: CheckpointSche
 
 
 def _records(
-    trainer: Trainer, folder: RunFolder, lock: FolderLock, log: RunLog, saving: CheckpointSchedule
+    trainer: Trainer, folder: RunFolder, lock: FolderLock, log: RunLog, checkpoint_schedule: CheckpointSchedule
 ) -> Iterator[Record]:
     """Runs the remaining steps and evaluations; logs and yields each record, and saves checkpoints when due."""
     recipe, ranks = trainer.recipe, trainer.ranks
@@ -218,16 +220,16 @@ def _records(
                 _log(log, record, ranks, samples)
                 evaluated_step = trainer.step
                 yield {**record, "samples": samples}
-            if ranks.broadcast(lambda: saving.is_due(trainer.step)):
-                _save(trainer, folder, lock, log, saving)
+            if ranks.broadcast(lambda: checkpoint_schedule.is_due(trainer.step)):
+                _save(trainer, folder, lock, log, checkpoint_schedule)
             if is_last:
                 return
             record = trainer.train_step()
             _log(log, record, ranks)
             yield record
     except Stopped as stopped:
-        if saving.saved_step != trainer.step:
-            _save(trainer, folder, lock, log, saving)
+        if checkpoint_schedule.saved_step != trainer.step:
+            _save(trainer, folder, lock, log, checkpoint_schedule)
         cause = (
             f"stopped by {stopped.name}; {folder} is saved at step {trainer.step} of {recipe.train.max_steps}: "
             "run the same command again to resume"
@@ -243,7 +245,9 @@ def _is_due(step: int, every: int, is_last: bool) -> bool:
     return every > 0 and (is_last or step % every == 0)
 
 
-def _save(trainer: Trainer, folder: RunFolder, lock: FolderLock, log: RunLog, saving: CheckpointSchedule) -> None:
+def _save(
+    trainer: Trainer, folder: RunFolder, lock: FolderLock, log: RunLog, checkpoint_schedule: CheckpointSchedule
+) -> None:
     options = trainer.recipe.checkpoint
     tensors, state = trainer.state()
 
@@ -254,7 +258,7 @@ def _save(trainer: Trainer, folder: RunFolder, lock: FolderLock, log: RunLog, sa
         log.require_not_replaced()
 
     trainer.ranks.run_on_rank0(save)
-    saving.mark_saved(trainer.step)
+    checkpoint_schedule.mark_saved(trainer.step)
 
 
 def _interrupt(cause: str) -> NoReturn:

@@ -1,7 +1,7 @@
-"""Measures the memory of real steps in processes of their own, to check a plan against.
+"""Measures the memory of real steps in separate processes, for comparison with a plan.
 
 `python -m revlm.training.measurement VOCAB_SIZE` reads a recipe as JSON from standard input and writes the peaks as
-JSON to standard output. With `train.sequence_parallel` there are so many processes, the ranks of one run.
+JSON to standard output. There are `train.sequence_parallel` processes, the ranks of one run.
 """
 
 import json
@@ -37,7 +37,7 @@ def measure_step(recipe: Recipe, vocab_size: int) -> dict[str, int]:
     the heap in different states; the largest of their peaks counts.
 
     Raises:
-        ResourceError: the process ended before its steps did, as it does when memory runs out.
+        ResourceError: a process ended before its steps did, such as when memory ran out.
         UsageError: this system does not report peaks by phase.
     """
     ranks = recipe.train.sequence_parallel
@@ -97,7 +97,7 @@ def _measure_on(ranks: Ranks, recipe: Recipe, vocab_size: int) -> dict[str, int]
 
 
 def random_example(tokens: int, vocab_size: int, seed: int) -> Example:
-    """An example that is the same on every rank."""
+    """An example of random tokens, the same on every rank."""
     generator = torch.Generator().manual_seed(seed)
     inputs, targets = torch.randint(0, vocab_size, (2, tokens), dtype=torch.int32, generator=generator).numpy()
     return Example(inputs, targets, np.zeros_like(inputs), ("random tokens",), epoch=1, target_bytes=tokens)

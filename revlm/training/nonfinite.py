@@ -1,4 +1,4 @@
-"""Steps with numbers that are not finite: how one is reported, and how many a run may skip."""
+"""Steps with numbers that are not finite: how they are reported, and how many a run may skip."""
 
 from collections.abc import Iterable
 
@@ -31,10 +31,10 @@ def titles_of(examples: Iterable[Example]) -> list[str]:
 
 
 def require_skippable(found: NonFinite, step: int, skipped: int, options: Train) -> None:
-    """Checks that the recipe lets a run that has skipped `skipped` steps skip this one too.
+    """Checks that the recipe allows a run that has skipped `skipped` steps to skip this one too.
 
     Raises:
-        NonFiniteError: it does not; the message names the step and the documents.
+        NonFiniteError: the recipe does not allow it; the message names the step and the documents.
     """
     place = f"{found.what} of step {step} is not finite on {shown_titles(found.titles)}"
     if options.on_nonfinite == "stop":

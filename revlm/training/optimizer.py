@@ -18,14 +18,14 @@ from revlm.recipe import Recipe
 from revlm.training.ranks import Ranks
 
 _MUON_MOMENTUM = 0.95
-# What the optimizers keep of a parameter.
+# The keys of the state that the optimizers keep for a parameter.
 _STEP = "step"
 _ADAMW, _MUON = (_STEP, "exp_avg", "exp_avg_sq"), ("momentum_buffer",)
 _KEYS = (*_ADAMW, *_MUON)
 
 
 def make_optimizer(model: RevLM, recipe: Recipe, ranks: Ranks) -> Optimizer:
-    """Returns the recipe's optimizer over all weights; gains, temperatures and sinks have no weight decay."""
+    """Returns the recipe's optimizer of all weights; gains, temperatures and sinks have no weight decay."""
     if recipe.optimizer.name == "muon":
         return _muon_with_adamw(model, recipe)
     groups, options = _groups(list(model.parameters()), recipe), _adamw_options(recipe)
@@ -52,7 +52,7 @@ def restore_optimizer(optimizer: Optimizer, model: nn.Module, state: Mapping[str
     """Restores what `optimizer_state` returned; a sharded optimizer takes its own part of it.
 
     Raises:
-        StorageError: it is not such a state: fused kernels read beyond the end of a tensor that is too small.
+        StorageError: a tensor is missing or has another shape; fused kernels would read beyond its end.
     """
     _require_fit(model, state)
     own = _own(optimizer)

@@ -23,9 +23,9 @@ from revlm.model.sequence import SINGLE, ParallelSequenceGroup
 from revlm.runs import choose_device
 from revlm.training.gpus import agreed_gpu, gpu_of, leave_failures_to_waiting
 from revlm.training.gradients import sum_gradients
+from revlm.training.monitoring import FAILED, LEFT, RankMonitor
 from revlm.training.ranks import AgreedError, Ranks
-from revlm.training.waiting import LONGEST_WAIT, PeerFailed, Waiting, broken_connections, lost
-from revlm.training.watch import FAILED, LEFT, Watch
+from revlm.training.waiting import LONGEST_WAIT, PeerFailed, Waiting, broken_connections, lost_rank_error
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class _ProcessGroupRanks(Ranks):
         super().__init__(launch)
 
         def not_joined(cause: str) -> NoReturn:
-            raise lost([], launch.world_size, cause)
+            raise lost_rank_error([], launch.world_size, cause)
 
         with broken_connections(not_joined):
             store, rank, world_size = next(
@@ -53,18 +53,18 @@ class _ProcessGroupRanks(Ranks):
             dist.init_process_group(
                 backend, store=store, rank=rank, world_size=world_size, timeout=LONGEST_WAIT, device_id=gpu
             )
-            self._watch = Watch(dist.PrefixStore("watch", store), rank, world_size)
+            self._monitor = RankMonitor(dist.PrefixStore("heartbeats", store), rank, world_size)
             self._control = dist.new_group(backend="gloo", timeout=LONGEST_WAIT)
             dist.barrier(self._control)
-        self._watch.start()
-        self._waiting = Waiting(self._watch, world_size)
+        self._monitor.start()
+        self._waiting = Waiting(self._monitor, world_size)
         self._in_sequence: dist.ProcessGroup | None = None
 
     def share_examples(self, size: int) -> None:
-        """Lets groups of so many consecutive ranks share their examples.
+        """Makes groups of `size` consecutive ranks share their examples.
 
         Raises:
-            UsageError: ranks are left over, or want groups of other sizes.
+            UsageError: ranks are left over, or the ranks differ in `size`.
         """
         sizes = self.gather(size)
         self.run_on_all(lambda: _require_same_size(sizes))
@@ -77,16 +77,16 @@ class _ProcessGroupRanks(Ranks):
         self._set_sequence(ParallelSequenceGroup(self.rank % size, size, self._all_to_all))
 
     def close(self) -> None:
-        """Destroys the groups and drops them, so that their threads end now and not while the interpreter does."""
-        self._watch.close()
+        """Destroys the groups, so that their threads end before the interpreter shuts down."""
+        self._monitor.close()
         self._control = self._in_sequence = None
         self._set_sequence(SINGLE)
         dist.destroy_process_group()
 
     def leave(self) -> None:
-        """Leaves groups of which a rank has failed or is gone; destroying them could wait for what never ends."""
-        self._watch.end(LEFT)
-        self._watch.close()
+        """Leaves the groups without destroying them, which could wait forever for a rank that has failed or is gone."""
+        self._monitor.end(LEFT)
+        self._monitor.close()
 
     def gather(self, value: T) -> list[T]:
         return self._gather(value, self._control, range(self.world_size), self._waiting.for_all)
@@ -138,7 +138,7 @@ class _ProcessGroupRanks(Ranks):
             )
 
     def exchange(self) -> AbstractContextManager[None]:
-        return broken_connections(self._waiting.raise_gone)
+        return broken_connections(self._waiting.raise_broken_connection)
 
     @property
     def _sequence_ranks(self) -> range:
@@ -159,7 +159,7 @@ class _ProcessGroupRanks(Ranks):
         return [json.loads(bytes(each[: int(length)].numpy())) for each, length in zip(contents, sizes, strict=True)]
 
     def _run(self, work: Callable[[], T], gather: Callable[[Any], list[Any]], first: int) -> T:
-        """Runs `work` on the ranks that `gather` gathers from, the `first` of which is given."""
+        """Runs `work` on the ranks that `gather` gathers from; `first` is the lowest of these ranks."""
         result, error = None, None
         try:
             result = work()
@@ -168,7 +168,7 @@ class _ProcessGroupRanks(Ranks):
         except Exception as raised:
             error = raised
             if not isinstance(error, AgreedError | PeerFailed):
-                self._watch.end(FAILED)  # ranks that wait for this one inside of their work go on to the gathering
+                self._monitor.end(FAILED)  # ranks that wait for this one inside `work` then reach the gathering below
         failures = gather(None if error is None else _failure_of(error))
         failed = [(failure["order"], rank, failure) for rank, failure in enumerate(failures, first) if failure]
         if not failed:
@@ -186,11 +186,11 @@ class _ProcessGroupRanks(Ranks):
 
 @contextmanager
 def join_ranks(launch: Launch, sequence_parallel: int = 1) -> Iterator[Ranks]:
-    """The ranks of a run for the block, of which so many share an example.
+    """Connects the ranks of a run for the block; `sequence_parallel` of them share each example.
 
     Raises:
-        RankError: one of them does not join.
-        UsageError: they do not divide into groups of so many.
+        RankError: a rank does not join.
+        UsageError: the number of ranks is not a multiple of `sequence_parallel`.
     """
     if launch.world_size == 1:
         _require_groups(sequence_parallel, 1)

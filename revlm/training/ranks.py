@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class AgreedError(Exception):
-    """An exception that every rank raises once one rank raises it, with the same arguments, which are JSON values.
+    """An exception that all ranks raise together once one of them raises it, with the same arguments, JSON values.
 
     If ranks raise different ones at the same time, the lowest `order` wins, then the lowest rank.
     """
@@ -37,7 +37,8 @@ class Ranks:
         rank: its number, from 0.
         world_size: the number of ranks.
         sequence: the ranks that share each example (`train.sequence_parallel`), which are consecutive.
-        data_rank, data_size: the number of these ranks' group, and the number of groups; each has examples of its own.
+        data_rank, data_size: the number of the group that these ranks form, and how many groups there are; each group
+            has its own examples.
     """
 
     def __init__(self, launch: Launch = ALONE) -> None:
@@ -55,7 +56,7 @@ class Ranks:
 
     @property
     def is_local_rank0(self) -> bool:
-        """Whether this rank does what has to be done once on each machine."""
+        """Whether this is the first rank on its machine, which does what is done once on each machine."""
         return self.launch.local_rank == 0
 
     def example_indices(self, per_step: int) -> range:
@@ -74,16 +75,16 @@ class Ranks:
         return range(self.data_rank, per_step, self.data_size)
 
     def sequence_of(self, tokens: int) -> SequenceGroup | None:
-        """Returns the ranks that share an example of so many tokens; None where this rank has no part in it.
+        """Returns the ranks that share an example of `tokens` tokens; None if this rank has no part of it.
 
-        One of fewer tokens than ranks is left to the first of them.
+        The first rank of the group alone computes an example with fewer tokens than ranks.
         """
         if tokens >= self.sequence.size:
             return self.sequence
         return SINGLE if self.sequence.rank == 0 else None
 
     def gather(self, value: T) -> list[T]:
-        """Returns the values of all ranks, by rank; they are JSON values."""
+        """Returns the values of all ranks, by rank; values are JSON values."""
         return [value]
 
     def gather_in_order(self, values: Sequence[T]) -> list[T]:
@@ -117,7 +118,7 @@ class Ranks:
         return self.gather(self.run_on_all(work if self.is_rank0 else lambda: cast(T, None)))[0]
 
     def gather_to_rank0(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Returns all ranks' tensors on rank 0, and a rank's own elsewhere; no two ranks use the same name."""
+        """Returns the tensors of all ranks on rank 0, else this rank's; no two ranks use the same name."""
         return dict(tensors)
 
     @contextmanager
@@ -135,7 +136,7 @@ class Ranks:
         return choose_device(word)
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Sums each parameter's gradient over all ranks; one that a rank does not have counts as zero there."""
+        """Sums each parameter's gradient over all ranks; a missing gradient counts as zero."""
 
     def exchange(self) -> AbstractContextManager[None]:
         """Wraps a block that communicates through `torch.distributed`; raises RankError if a rank is gone."""

@@ -1,6 +1,6 @@
-"""What a recipe leaves to be derived, derived once and stored with the run: buckets, precision, commit of a dataset.
+"""Resolves the values that a recipe leaves open: number of buckets, precision, commit of a hub dataset.
 
-A run that resumes takes them from its newest checkpoint, whatever machine it resumes on.
+They are stored with the run, and a run that resumes takes them from there, whatever machine it resumes on.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ from revlm.training.settings import require_same_on_ranks
 def resolved(
     recipe: Recipe, device: torch.device, ranks: Ranks, message: Callable[[str], object]
 ) -> tuple[Recipe, Start | None]:
-    """Returns the recipe with every value given, and what the run starts from, if it has no checkpoint of its own.
+    """Returns the recipe with all values resolved, and the weights it starts from if the run has no checkpoint yet.
 
     `message` receives a sentence if the precision is chosen now.
     """
@@ -56,7 +56,7 @@ def _stored_settings(run: Path) -> dict[str, Any]:
 
 
 def with_stored_buckets(recipe: Recipe, stored: Mapping[str, Any]) -> ModelRecipe:
-    """Returns the model of a recipe with a number of buckets: its own, else the stored one, else a derived one."""
+    """Returns the section `model` with a number of buckets: the recipe's own, else the stored one, else the default."""
     if recipe.model.n_buckets == "auto" and (n_buckets := stored.get("model.n_buckets")):
         if isinstance(n_buckets, int):
             return recipe.model.model_copy(update={"n_buckets": n_buckets})
@@ -72,12 +72,12 @@ def _resolved_train(
         return train
     precision = stored.get("train.precision")
     if precision is None:
-        natively = all(ranks.gather(multiplies_bf16(device)))
-        precision = "bf16" if natively else "fp32"
+        is_native = all(ranks.gather(multiplies_bf16(device)))
+        precision = "bf16" if is_native else "fp32"
         kind = "GPU" if device.type == "cuda" else "CPU"
         message(
             f"train.precision is bf16, which this {kind} multiplies natively"
-            if natively
+            if is_native
             else f"train.precision is fp32: this {kind} does not multiply bf16 natively"
         )
     return train.model_copy(update={"precision": precision})

@@ -1,4 +1,4 @@
-"""Where the records of a run go: first the journal, then the recipe's trackers. A drop in throughput is reported."""
+"""Logs a run's records, first to the journal and then to the recipe's trackers, and reports drops in throughput."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,11 +9,11 @@ from revlm.records import Validation, last_records
 from revlm.runs import Journal, RunFolder, Trackers
 from revlm.runs.trackers import Tracker
 from revlm.training.nonfinite import shown_titles
-from revlm.training.throughput import ThroughputWatch
+from revlm.training.throughput import ThroughputMonitor
 
 Message = Callable[[str], object]
 Record = dict[str, Any]
-KNOWN_RECORDS = 2000  # of a resumed run, the last ones: enough to know its throughput
+KNOWN_RECORDS = 2000  # the last records of a resumed run, enough to know its throughput
 
 
 class RunLog:
@@ -22,14 +22,14 @@ class RunLog:
     def __init__(
         self, folder: RunFolder, journal: Journal, trackers: Trackers, changes: Mapping[int, int], message: Message
     ) -> None:
-        """`changes` are those of the examples' length: `Data.seq_len_changes`."""
+        """`changes` are the steps after which the length of examples changes: `Data.seq_len_changes`."""
         self._folder, self._journal, self._trackers, self._message = folder, journal, trackers, message
-        self._changes, self._throughput = changes, ThroughputWatch(changes)
+        self._changes, self._throughput = changes, ThroughputMonitor(changes)
         self.evaluated_step = 0
-        """step of the last evaluation before this start; 0 if the last records have none"""
+        """step of the last evaluation before this start; 0 if there is none among the last records"""
         self._logged_step = 0
         for record in last_records(folder.metrics, KNOWN_RECORDS):
-            self._throughput.notice(record.model_dump())
+            self._throughput.add(record.model_dump())
             if isinstance(record, Validation):
                 self.evaluated_step = record.step
             else:
@@ -56,7 +56,7 @@ class RunLog:
             self._message(
                 f"step {record['step']} was skipped, {record['skipped']} on {titles}: the weights were not updated"
             )
-        if notice := self._throughput.notice(record):
+        if notice := self._throughput.add(record):
             self._message(notice)
 
     def sync(self) -> None:
@@ -72,7 +72,7 @@ class RunLog:
 def open_run_log(
     trackers: Mapping[str, type[Tracker]], folder: RunFolder, recipe: Recipe, step: int, message: Message
 ) -> Iterator[RunLog]:
-    """The log of the run in `folder` for the block; drops records after `step`, so that no step is logged twice."""
+    """Opens the log of the run in `folder`; drops records after `step`, so that no step is logged twice."""
     with Journal(folder.metrics) as journal:
         journal.truncate_after(step)
         folder.remove_samples_after(step)

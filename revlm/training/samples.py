@@ -1,4 +1,4 @@
-"""Samples during training: texts that continue prompts, or pictures whose last rows the model draws."""
+"""Samples during training: texts that continue prompts, or pictures whose lower rows are sampled."""
 
 from base64 import b64encode
 from collections.abc import Callable
@@ -49,16 +49,16 @@ class TextSamples:
 
 
 class _Given(NamedTuple):
-    """A picture of which a model gets the first rows: its title or file, and its document."""
+    """A picture whose first rows are the prompt: its title or file, and its document."""
 
     name: str
     document: bytes
 
 
 class PictureSamples:
-    """The pictures that a recipe names, or the first held-out ones, with their last rows sampled.
+    """The pictures that a recipe names, or the first held-out ones, with their lower rows sampled.
 
-    Held-out pictures longer than every example are left out. Reading the files of a recipe raises DataError.
+    Held-out pictures that no example holds completely are left out. Raises DataError if a file cannot be read.
     """
 
     def __init__(self, model: RevLM, corpus: Corpus, recipe: Recipe, raise_if_stopped: Callable[[], None]) -> None:
@@ -88,10 +88,10 @@ class PictureSamples:
         with evaluating(self._model):
             generator = TextGenerator(self._model, self._corpus.tokenizer, Sampling(options.temperature), seed)
             prompt = first_rows(given.document, rows)
-            [pixels] = sample_pictures(generator, self._corpus.tokenizer, prompt, self._goes_on)
+            [pixels] = sample_pictures(generator, self._corpus.tokenizer, prompt, self._is_enough)
         document = b64encode(document_of(pixels)).decode("ascii")
         return {"prompt": given.name, "text": "", "picture": {"document": document, "rows": rows}}
 
-    def _goes_on(self) -> bool:
+    def _is_enough(self) -> bool:
         self._raise_if_stopped()
         return False

@@ -1,4 +1,4 @@
-"""The learning rate, a pure function of the step: linear warm-up, then what `lr_scheduler.name` says."""
+"""The learning rate as a pure function of the step: linear warm-up, then the shape `lr_scheduler.name`."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -62,7 +62,7 @@ class Schedule:
         return self.peak * (self.min_ratio + (1 - self.min_ratio) * SHAPES[self.name](self, step))
 
     def progress_since(self, start: int, step: int) -> float:
-        """Returns how much of the way from step `start` to the end lies behind a step, 0 to 1."""
+        """Returns the share of the steps from `start` to the end that are done at `step`, 0 to 1."""
         return min(max(step - start, 0) / max(self.max_steps + 1 - start, 1), 1.0)
 
 
@@ -83,13 +83,13 @@ def _constant(schedule: Schedule, step: int) -> float:
 
 
 SHAPES: dict[str, Callable[[Schedule, int], float]] = {"cosine": _cosine, "wsd": _wsd, "constant": _constant}
-"""What follows the warm-up: the share of the way from the minimum to the peak at a step, by `lr_scheduler.name`."""
+"""The shape after the warm-up by `lr_scheduler.name`: 0 is the minimum and 1 the peak."""
 
 
 def jump_notice(before: Schedule, after: Schedule, done_steps: int) -> str | None:
-    """Returns a sentence if a run that resumes with another schedule changes its learning rate abruptly.
+    """Returns a sentence if the learning rate changes abruptly when a run resumes with another schedule.
 
-    That is more than a share both of the last rate and of the next one that the old schedule had.
+    The change is abrupt if the new rate is far both from the last rate and from the next rate of the old schedule.
     """
     old, planned, new = (
         before.learning_rate(max(done_steps, 1)),

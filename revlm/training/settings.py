@@ -1,7 +1,4 @@
-"""The settings that decide a run's weights: a checkpoint and the run that resumes from it must agree on them.
-
-The ranks of a run must agree on them too.
-"""
+"""The settings that decide a run's weights, which must be the same on all ranks and when a run resumes."""
 
 import hashlib
 import re
@@ -19,7 +16,7 @@ from revlm.ops.triton import availability
 from revlm.recipe import Recipe
 from revlm.runs import Checkpoint
 from revlm.runs.inventory import MANIFEST
-from revlm.runs.own import settings_of_recipe
+from revlm.runs.trained_settings import settings_of_recipe
 from revlm.training.ranks import Ranks
 
 Settings = dict[str, Any]
@@ -40,7 +37,7 @@ def settings_of(recipe: Recipe, corpus: Corpus) -> Settings:
 
 
 def operations_on(device: torch.device) -> str:
-    """Returns the backend of the operations on a device: backends differ in the last bits, and so do weights."""
+    """Returns the backend of the operations on a device: the last bits of the weights depend on it."""
     if device.type == "cpu":
         return "compiled" if library.builds() else "PyTorch's own"
     return "Triton's" if availability.is_available() else "PyTorch's own"
@@ -64,7 +61,7 @@ def require_same_settings(recipe: Recipe, corpus: Corpus, ranks: Ranks) -> None:
 
 
 def require_same_checkpoint(checkpoint: Checkpoint, ranks: Ranks) -> None:
-    """Raises UsageError if a rank has read another checkpoint, as happens without a disk shared by all machines."""
+    """Raises UsageError if ranks read different checkpoints, as happens if machines do not share a disk."""
     manifest = (checkpoint.path / MANIFEST).read_bytes()  # it names the sha256 of every file
     own = {"step": checkpoint.step, "manifest": hashlib.sha256(manifest).hexdigest()}
     require_same_on_ranks(own, f"{checkpoint.path} must be on a disk shared by all machines", ranks)
@@ -83,15 +80,15 @@ def _require_same(of_ranks: Sequence[Settings], remedy: str) -> None:
 
 
 def decides_examples(key: str) -> bool:
-    """Whether this key decides the examples: after a change, an old position in the corpus is meaningless.
+    """Whether this key decides the examples, so that after a change an old position in the corpus is meaningless.
 
-    Examples of another length continue at the same position.
+    Changes of `data.seq_len` do not count: examples of another length continue at the same position.
     """
     return key in {"seed", "corpus"} or (key.startswith("data.") and not key.startswith("data.seq_len"))
 
 
 def hashes_alike(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether the hash layers of two models of the same shapes have the same buckets in each round."""
+    """Whether the hash layers of two models have the same number of buckets in each round."""
     hashes = any(KINDS[kind].hashes for kind in new["model.layers"])
     return not hashes or _buckets_of_rounds(old) == _buckets_of_rounds(new)
 

@@ -1,4 +1,4 @@
-"""A model in training starts from other weights, if they fit its shapes and its tokens."""
+"""Loads the weights of `train.start_from` into a model, if they fit its shapes and its tokens."""
 
 from collections.abc import Mapping
 
@@ -9,10 +9,10 @@ from revlm.errors import DataError, UsageError
 from revlm.model import RevLM
 from revlm.recipe import Recipe
 from revlm.runs import Start
-from revlm.runs.own import settings_of_recipe
+from revlm.runs.trained_settings import settings_of_recipe
 from revlm.training.settings import changes, hashes_alike
 
-_MOST_NAMED = 3
+_MAX_NAMED = 3
 
 
 def load_start(start: Start, model: RevLM, recipe: Recipe, corpus: Corpus) -> None:
@@ -20,10 +20,10 @@ def load_start(start: Start, model: RevLM, recipe: Recipe, corpus: Corpus) -> No
 
     Raises:
         DataError: the tokens were made with another tokenizer.
-        UsageError: the weights have other names or shapes than the model.
+        UsageError: the weights do not have the names and shapes of the model's.
     """
     if corpus.tokenizer.fingerprint != start.tokenizer_sha256:
-        tokenizer = start.tokenizer_place
+        tokenizer = start.tokenizer_folder
         remedy = (
             f"set data.tokenizer to {tokenizer}"
             if recipe.data.stream is not None
@@ -43,10 +43,10 @@ def load_start(start: Start, model: RevLM, recipe: Recipe, corpus: Corpus) -> No
 
 
 def _differing(theirs: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
-    """The first names of tensors that only one of them has, or that have other shapes."""
+    """The names of tensors that only one of the two has, or whose shapes differ; the first few of them."""
     names = [
         name
         for name in sorted(theirs.keys() | own.keys())
         if name not in theirs or name not in own or theirs[name].shape != own[name].shape
     ]
-    return ", ".join(names[:_MOST_NAMED])
+    return ", ".join(names[:_MAX_NAMED])

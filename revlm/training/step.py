@@ -26,9 +26,9 @@ Record = dict[str, Any]
 
 
 class Totals(NamedTuple):
-    """Totals over the examples of a step, on all ranks; `epoch` is that of the last example.
+    """Totals over the examples of a step on all ranks; `epoch` is the epoch of the last example.
 
-    `document_tokens` are the tokens of each document, one after the other.
+    `document_tokens` has the number of tokens of each document.
     """
 
     tokens: int
@@ -49,7 +49,7 @@ class Totals(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """What a rank knows of its part of an example: the summed loss, its streams, and its heads' statistics by layer."""
+    """A rank's part of an example: its summed loss, the range of its streams, and statistics of its heads by layer."""
 
     nats: float = 0.0
     largest: float = 0.0
@@ -118,12 +118,12 @@ class TrainStep:
         }
 
     def _forward(
-        self, example: Example, drawn: int, *, with_statistics: bool
+        self, example: Example, index: int, *, with_statistics: bool
     ) -> tuple[Tensor | None, float, float, list[Record]]:
-        """Computes this rank's part of an example; None where it has none.
+        """Computes this rank's part of an example; `index` counts examples from the start of training.
 
-        Returns its part of the summed loss, and of the whole example the loss in nats, the largest magnitude of a
-        stream, and statistics of the layers.
+        Returns this rank's part of the summed loss (None if it has no part), and for the whole example the loss in
+        nats, the largest magnitude of a stream, and statistics of the layers.
         """
         loss, own = None, _Part()
         sequence = self._ranks.sequence_of(len(example))
@@ -133,7 +133,7 @@ class TrainStep:
             inputs, targets, document_ids = (_on_device(torch.from_numpy(part), self._device) for part in parts)
             with self._meter.phase("forward"), autocast(self._recipe.train.precision, self._device):
                 hidden = self._model(
-                    inputs, document_ids, step=drawn, with_statistics=with_statistics, sequence=sequence
+                    inputs, document_ids, step=index, with_statistics=with_statistics, sequence=sequence
                 )
                 loss = self._model.loss(hidden, targets)
             fixed = self._model.fixed
@@ -166,12 +166,12 @@ class TrainStep:
 
 
 def _on_device(x: Tensor, device: torch.device) -> Tensor:
-    """Returns a copy on the device; on CUDA the copy is asynchronous, so work continues while the tokens are copied."""
+    """Returns the tensor on the device; on CUDA the copy is asynchronous, so the host continues meanwhile."""
     return x.to(device) if device.type == "cpu" else x.pin_memory().to(device, non_blocking=True)
 
 
 def _means(layers: Sequence[Sequence[Record]]) -> list[Record]:
-    """Returns the statistics of each layer, given those of each rank's heads; ranks have equally many."""
+    """Returns the statistics of each layer as means over ranks, which have the same number of heads."""
     return [
         {"layer": each[0]["layer"]}
         | {name: sum(part[name] for part in each) / len(each) for name in each[0] if name != "layer"}

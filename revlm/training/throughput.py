@@ -1,4 +1,4 @@
-"""Detects when a run becomes slow: compares the tokens per second of its last steps with those of earlier steps."""
+"""Detects when a run becomes slow, by comparing the tokens per second of its last steps with those of earlier steps."""
 
 from bisect import insort
 from collections import deque
@@ -11,13 +11,12 @@ SLOW_SHARE = 0.8  # of the earlier median; shared machines vary by a tenth
 RECOVERED_SHARE = 0.9  # above SLOW_SHARE, so that a run at the threshold is not reported again and again
 
 
-class ThroughputWatch:
-    """Takes the records of a run, oldest first, and reports when its throughput has dropped.
+class ThroughputMonitor:
+    """Takes the records of a run, oldest first, and reports when its throughput drops.
 
-    It compares the median of the last 20 steps with the median of all steps before them, of which there must be at
-    least 20; of a resumed run, the last 2,000 records before this start count. While the run is slow, its steps do not
-    join the earlier ones: the baseline stays what the run once reached. After the steps `changes` the examples have
-    another length, and so another throughput: the comparison starts again.
+    The median of the last 20 steps is compared with a baseline: the median of all steps before them, at least 20. While
+    the run is slow, the baseline does not change. After each of the steps `changes` the examples have another length,
+    and so another throughput: the comparison starts again.
     """
 
     def __init__(self, changes: Collection[int] = ()) -> None:
@@ -26,8 +25,11 @@ class ThroughputWatch:
         self._earlier: list[float] = []  # sorted
         self._is_slow = False
 
-    def notice(self, record: Mapping[str, Any]) -> str | None:
-        """A sentence when throughput drops below 0.8 of the baseline; the next one only after it was back at 0.9."""
+    def add(self, record: Mapping[str, Any]) -> str | None:
+        """Adds a record; returns a sentence if throughput has dropped below 0.8 of the baseline.
+
+        The next sentence comes only after throughput was back at 0.9 of the baseline.
+        """
         rate = record.get("tokens_per_second")
         if record.get("event") == "step" and record["step"] - 1 in self._changes:
             self._last.clear()

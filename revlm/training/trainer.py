@@ -3,8 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from revlm.model.utilization import peak_flops_per_second
 from revlm.ops.heap import return_freed_memory
 from revlm.recipe import Recipe
 from revlm.runs import Checkpoint, MemoryMeter, Start, trained_settings
+from revlm.storage import Closing
 from revlm.training.nonfinite import NonFinite, require_skippable
 from revlm.training.optimizer import (
     make_optimizer,
@@ -37,7 +37,7 @@ Stop = Callable[[], str | None]
 
 
 class Stopped(AgreedError):
-    """`name` requested a stop; the trainer's state is that of the last complete step."""
+    """A stop was requested, by the signal `name`; the trainer's state is that of the last complete step."""
 
     order = 0
 
@@ -46,7 +46,7 @@ class Stopped(AgreedError):
         self.name = name
 
 
-class Trainer:
+class Trainer(Closing):
     """A model in training. After each complete step, `state` is everything that the next step depends on.
 
     As a context manager, it ends the threads that prepare examples.
@@ -63,7 +63,7 @@ class Trainer:
         tile = tile_tokens(recipe.model, recipe.train.tile, device.type)
         self.model = RevLM(recipe.model, vocab_size=corpus.tokenizer.vocab_size, seed=recipe.seed, tile=tile).to(device)
         self.optimizer = make_optimizer(self.model, recipe, ranks)
-        self._step_work = TrainStep(recipe, self.model, self.optimizer, ranks, meter, self._raise_if_stopped)
+        self._train_step = TrainStep(recipe, self.model, self.optimizer, ranks, meter, self._raise_if_stopped)
         self._validator = Validator(self.model, corpus, recipe, ranks, self._raise_if_stopped)
         self._peak = peak_flops_per_second(device, recipe.train.precision)
         self.step = 0
@@ -73,12 +73,8 @@ class Trainer:
         self.examples = self._loader()
         self._record_state()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Ends the threads that prepare examples."""
         self.examples.close()
 
     def train_step(self) -> Record:
@@ -98,7 +94,7 @@ class Trainer:
         rate = self._schedule.learning_rate(step)
         try:
             first = self.step * recipe.train.gradient_accumulation_steps
-            result = self._step_work.update(examples, first, totals, rate)
+            result = self._train_step.update(examples, first, totals, rate)
             self.trained_tokens += totals.tokens
         except NonFinite as found:
             self._require_skippable(found, step)
@@ -142,19 +138,19 @@ class Trainer:
         tensors = {"model": self.model.state_dict(), "optimizer": optimizer, "random": self._random}
         # The learning rate needs no state: it is a function of the step and the settings.
         counters = {"trained_tokens": self.trained_tokens, "skipped_steps": self.skipped_steps}
-        state = {"settings": self._settings, "corpus": self._place, "counters": counters}
+        state = {"settings": self._settings, "corpus": self._corpus_position, "counters": counters}
         return tensors, state if self.started_from is None else state | {"started_from": self.started_from}
 
     def start_from(self, start: Start) -> None:
-        """Takes over the weights and buffers of another run, and nothing else; raises like `load_start`."""
+        """Loads the weights and buffers of another run, and nothing else of its state; raises like `load_start`."""
         load_start(start, self.model, self.recipe, self.corpus)
         self.started_from = start.record()
 
     def load(self, checkpoint: Checkpoint, *, allow_change: bool = False) -> list[str]:
-        """Restores the state of a checkpoint; returns a phrase for each setting that has changed since.
+        """Restores the state of a checkpoint; returns a phrase for each setting that has changed since it was saved.
 
-        If a change leads to other examples, they start from the beginning. The backend of the operations may always
-        change.
+        If a changed setting decides the examples, they start from the beginning of the corpus. The backend of the
+        operations may always change.
 
         Raises:
             StorageError: a setting has changed without `allow_change`, or the weights no longer fit the model.
@@ -165,8 +161,8 @@ class Trainer:
         self.model.load_state_dict(checkpoint.tensors["model"])
         restore_optimizer(self.optimizer, self.model, checkpoint.tensors["optimizer"])
         self.examples.close()
-        place = None if any(map(decides_examples, changed)) else _place_of(checkpoint)
-        self.examples = self._loader(place, checkpoint.step)
+        position = None if any(map(decides_examples, changed)) else _position_of(checkpoint)
+        self.examples = self._loader(position, checkpoint.step)
         self.trained_tokens, self.skipped_steps = (
             _count(checkpoint, name) for name in ("trained_tokens", "skipped_steps")
         )
@@ -177,7 +173,7 @@ class Trainer:
                 torch.cuda.set_rng_state(random["cuda"], self.device)
         except (KeyError, RuntimeError, TypeError) as error:
             raise StorageError(
-                f"{checkpoint.path} holds no state of random numbers: resume from another one"
+                f"{checkpoint.path} has no valid random state: resume from another checkpoint"
             ) from error
         self.step, self.started_from = checkpoint.step, checkpoint.state.get("started_from")
         self._record_state()
@@ -235,13 +231,13 @@ class Trainer:
         if (name := self._stop()) is not None:
             raise Stopped(name if self.ranks.is_rank0 else f"{name} on rank {self.ranks.rank}")
 
-    def _loader(self, place: StreamState | None = None, steps: int = 0) -> Loader:
+    def _loader(self, position: StreamState | None = None, steps: int = 0) -> Loader:
         data, per_step = self.recipe.data, self.recipe.train.gradient_accumulation_steps
-        stream = ScheduledStream(self.corpus.training(place), data.seq_len_after, per_step=per_step, steps=steps)
+        stream = ScheduledStream(self.corpus.training(position), data.seq_len_after, per_step=per_step, steps=steps)
         return Loader(share(stream, self.ranks.data_rank, self.ranks.data_size, per_step), data.workers)
 
     def _record_state(self) -> None:
-        self._place = self.examples.state()
+        self._corpus_position = self.examples.state()
         self._random = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             self._random["cuda"] = torch.cuda.get_rng_state(self.device)
@@ -252,13 +248,13 @@ def _count(checkpoint: Checkpoint, name: str) -> int:
     counters = checkpoint.state.get("counters")
     count = counters.get(name) if isinstance(counters, dict) else None
     if type(count) is not int or not 0 <= count < 1 << 63:
-        raise StorageError(f"{checkpoint.path} has no count of {name} that can be: resume from another one")
+        raise StorageError(f"{checkpoint.path} has no valid count of {name}: resume from another checkpoint")
     return count
 
 
-def _place_of(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Returns a checkpoint's position in the corpus; its own keys are the loader's to check."""
-    place = checkpoint.state.get("corpus")
-    if not isinstance(place, dict):
-        raise StorageError(f"{checkpoint.path} has no position in the corpus: resume from another one")
-    return place
+def _position_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Returns a checkpoint's position in the corpus, whose keys the loader checks."""
+    position = checkpoint.state.get("corpus")
+    if not isinstance(position, dict):
+        raise StorageError(f"{checkpoint.path} has no position in the corpus: resume from another checkpoint")
+    return position

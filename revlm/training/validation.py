@@ -51,7 +51,7 @@ class Validator:
         return self._ranks.run_on_all(lambda: self._samples.draw() if self._ranks.is_rank0 else [])
 
     def _scores(self, autocast: AbstractContextManager[None]) -> Iterator[Score]:
-        """Yields the score of each held-out example, in order; at a time, each group of ranks scores one of them."""
+        """Yields the score of each held-out example, in order; the groups of ranks score one example each at a time."""
         examples, size = self._corpus.validation(), self._ranks.sequence.size
         while True:
             own = self._ranks.run_on_all(lambda: self._own_score(examples, autocast))
@@ -64,7 +64,7 @@ class Validator:
                 yield replace(scores[0], nats=sum(score.nats for score in scores))
 
     def _own_score(self, examples: Iterator[Example], autocast: AbstractContextManager[None]) -> tuple[Any, ...] | None:
-        """The fields of the score of this rank's part of one of the next examples; None once there are no more."""
+        """The fields of the score of this rank's part of its next example; None once there are no more examples."""
         try:
             at_a_time = list(islice(examples, self._ranks.data_size))
         except Interrupted:  # raised while the texts of an example are read

@@ -1,4 +1,4 @@
-"""Waits for collective operations, and finds out which rank is the reason where one does not finish."""
+"""Waits for collective operations, and finds out which rank is to blame if one does not finish."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,17 +10,17 @@ import torch
 import torch.distributed as dist
 
 from revlm.errors import RankError, is_out_of_memory
-from revlm.training.watch import SECONDS, Watch
+from revlm.training.monitoring import SECONDS, RankMonitor
 
 # A rank that ends is noticed at once, because its connections close; one that hangs, because it no longer reports.
 _SILENT_SECONDS = 45.0
-# Once a connection broke, some rank is gone for certain: the others report meanwhile.
+# Once a connection broke, some rank is certainly gone: a rank that is silent this long is the one.
 _GONE_SECONDS = 5.0
-# Ranks that share an example compute the same number of tokens between two exchanges. How long one waits for the
-# others: at least so long, and so many times the longest time that it has itself computed between two exchanges.
+# Ranks that share an example compute the same number of tokens between two exchanges. So a rank waits for the others as
+# many times the longest time that it has itself computed between two exchanges, and at least so many seconds.
 _EXCHANGE_SECONDS = 45.0
 _EXCHANGE_PER_COMPUTATION = 5
-# Other waits may be for a rank whose examples are far longer.
+# In other waits, another rank may have far longer examples.
 LONGEST_WAIT = timedelta(hours=2)
 
 _POLL_SECONDS = 0.0005
@@ -28,14 +28,14 @@ _CPU = torch.device("cpu")
 
 
 class PeerFailed(Exception):
-    """Another rank has failed, while this one waited for it: it will report its error to all."""
+    """Another rank has failed while this one waited for it; that rank reports its error to all."""
 
 
 class Waiting:
     """How one rank waits for the others."""
 
-    def __init__(self, watch: Watch, world_size: int) -> None:
-        self._watch, self._world_size = watch, world_size
+    def __init__(self, monitor: RankMonitor, world_size: int) -> None:
+        self._monitor, self._world_size = monitor, world_size
         self._longest_computation, self._waited_until = 0.0, time.monotonic()
 
     def for_all(self, work: dist.Work, device: torch.device = _CPU) -> None:
@@ -43,7 +43,7 @@ class Waiting:
         self._wait(work, device, lambda seconds: self._require_no_wait_beyond(LONGEST_WAIT.total_seconds(), seconds))
 
     def in_group(self, work: dist.Work) -> None:
-        """Waits for an operation on the CPU of the ranks that share an example, some of which may not yet be at work.
+        """Waits for a CPU operation of the ranks that share an example, some of which may not have begun it yet.
 
         Raises:
             RankError: one of them does not respond.
@@ -57,10 +57,8 @@ class Waiting:
         self._in_group(work, _CPU, check)
 
     def for_exchange(self, work: dist.Work, device: torch.device, ranks: range) -> None:
-        """Waits for ranks that share an example and are all at work on it; raises like `in_group`, also for one that
-        is far behind.
-        """
-        self._watch.begin_exchange()
+        """Waits while all ranks that share an example compute it; raises like `in_group`, also if one is late."""
+        self._monitor.begin_exchange()
         self._longest_computation = max(self._longest_computation, time.monotonic() - self._waited_until)
         patience = max(_EXCHANGE_SECONDS, _EXCHANGE_PER_COMPUTATION * self._longest_computation)
 
@@ -68,21 +66,21 @@ class Waiting:
             self._require_no_failure()
             if seconds > patience:
                 cause = f"the others have waited {patience:.0f} s for its part of an example"
-                self.raise_lost(self._watch.behind(ranks), cause)
+                self.raise_rank_error(self._monitor.behind(ranks), cause)
 
         self._in_group(work, device, check)
 
-    def raise_gone(self, cause: str) -> NoReturn:
+    def raise_broken_connection(self, cause: str) -> NoReturn:
         """Raises RankError for a connection that broke, after finding out which rank has ended."""
         for _ in range(3 * round(_GONE_SECONDS / SECONDS)):
             time.sleep(SECONDS)
-            if silent := self._watch.silent(_GONE_SECONDS):
-                self.raise_lost(silent, cause)
-        self.raise_lost([], cause)
+            if silent := self._monitor.silent(_GONE_SECONDS):
+                self.raise_rank_error(silent, cause)
+        self.raise_rank_error([], cause)
 
-    def raise_lost(self, ranks: list[int], cause: str) -> NoReturn:
-        """Raises RankError for ranks, as far as they are known."""
-        raise lost(ranks, self._world_size, cause)
+    def raise_rank_error(self, ranks: list[int], cause: str) -> NoReturn:
+        """Raises RankError for these ranks; empty if they are not known."""
+        raise lost_rank_error(ranks, self._world_size, cause)
 
     def _in_group(self, work: dist.Work, device: torch.device, check: Callable[[float], None]) -> None:
         try:
@@ -92,25 +90,25 @@ class Waiting:
             raise
 
     def _wait(self, work: dist.Work, device: torch.device, check: Callable[[float], None]) -> None:
-        """Waits for an operation; calls `check` once in SECONDS, with the seconds so far."""
+        """Waits for an operation; calls `check` every SECONDS with the seconds waited so far."""
         start = time.monotonic()
         while not _is_done(work, device):
-            if silent := self._watch.silent(_SILENT_SECONDS):
-                self.raise_lost(silent, f"no sign of it for {_SILENT_SECONDS:.0f} s")
+            if silent := self._monitor.silent(_SILENT_SECONDS):
+                self.raise_rank_error(silent, f"no report for {_SILENT_SECONDS:.0f} s")
             check(time.monotonic() - start)
         self._waited_until = time.monotonic()
 
     def _require_no_failure(self) -> None:
-        if self._watch.failed():
+        if self._monitor.failed():
             raise PeerFailed
 
-    def _require_no_wait_beyond(self, most_seconds: float, seconds: float) -> None:
-        if seconds > most_seconds:
-            self.raise_lost([], f"waited for {most_seconds / 3600:.0f} hours")
+    def _require_no_wait_beyond(self, max_seconds: float, seconds: float) -> None:
+        if seconds > max_seconds:
+            self.raise_rank_error([], f"waited for {max_seconds / 3600:.0f} hours")
 
 
-def lost(ranks: list[int], world_size: int, cause: str) -> RankError:
-    """Returns the error for ranks that are gone, as far as they are known."""
+def lost_rank_error(ranks: list[int], world_size: int, cause: str) -> RankError:
+    """Returns the error for ranks that are gone; empty if they are not known."""
     named = f"rank{'s' * (len(ranks) > 1)} {', '.join(map(str, ranks))}" if ranks else "another"
     return RankError(
         f"{named} of the {world_size} ranks of this run has ended or does not respond ({cause}): its last message "
@@ -120,7 +118,7 @@ def lost(ranks: list[int], world_size: int, cause: str) -> RankError:
 
 @contextmanager
 def broken_connections(fail: Callable[[str], NoReturn]) -> Iterator[None]:
-    """Calls `fail` with the cause of an error of `torch.distributed` in the block."""
+    """Calls `fail` with the cause if `torch.distributed` raises an error in the block."""
     try:
         yield
     except RuntimeError as error:

@@ -87,9 +87,9 @@ def test_text_goes_to_a_file_as_it_would_be_printed(
         (["--output", "."], "--output . is not a regular file"),
         (["--output", "/dev/null"], "--output /dev/null is not a regular file"),
         (["--output", "missing/out"], "is in a folder that does not exist"),
-        (["--output", "out", "--json"], "--json goes to standard output"),
-        (["--output", "out", "--samples", "2"], "several samples cannot be told apart"),
-        (["--samples", "2"], "several samples cannot be told apart"),
+        (["--output", "out", "--json"], "--json writes to standard output"),
+        (["--output", "out", "--samples", "2"], "several samples cannot be separated"),
+        (["--samples", "2"], "several samples cannot be separated"),
         (["--output", "out", "--interactive"], "--output cannot be combined with --interactive"),
     ],
 )

@@ -69,14 +69,14 @@ def test_a_grid_of_colours() -> None:
     [
         ("sized", ["--picture", "0.png"], 2, "--picture completes a picture into a PNG file"),
         ("sized", ["--picture", "0.png", "--output", "a.jpg"], 2, "--picture completes a picture into a PNG file"),
-        ("sized", ["--output", "a.png", "--rows", "2"], 2, "--rows says how much of a picture is given"),
+        ("sized", ["--output", "a.png", "--rows", "2"], 2, "--rows needs a picture"),
         ("sized", ["--picture", "0.png", "--rows", "6", "--output", "a.png"], 2, "leaves nothing to complete of 0.png"),
         ("sized", ["--picture", "0.png", "--prompt", "x", "--output", "a.png"], 2, "--prompt cannot be combined with"),
         ("sized", ["--picture", "0.png", "--json", "--output", "a.png"], 2, "--json cannot be combined with --picture"),
         ("sized", ["--picture", "none.png", "--output", "a.png"], 3, "the picture none.png cannot be read: no such"),
         ("sized", ["--picture", "bad.png", "--output", "a.png"], 3, "the picture bad.png is not a PNG, JPEG or WebP"),
         ("sized", ["--prompt", "x"], 2, "is a model of pictures: give --output FILE.png"),
-        ("free", ["--output", "a.png"], 2, "the model was trained on pictures of their own sizes"),
+        ("free", ["--output", "a.png"], 2, "the model was trained on pictures of several sizes"),
         ("text", ["--picture", "0.png", "--output", "a.png"], 2, "is not a model of pictures: give --prompt TEXT"),
     ],
 )

@@ -11,7 +11,7 @@ from tests.docs.checks import problems
 from tests.docs.pages import PROJECT, README, Page, pages
 
 PAGES = pages()
-MOST_LINES, MOST_WORDS = 200, 1800
+MAX_LINES, MAX_WORDS = 200, 1800
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path.relative_to(PROJECT).as_posix())
@@ -57,8 +57,8 @@ def test_what_exists_is_no_problem() -> None:
 
 def test_readme_is_short() -> None:
     text = README.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= MOST_LINES
-    assert len(text.split()) <= MOST_WORDS
+    assert len(text.splitlines()) <= MAX_LINES
+    assert len(text.split()) <= MAX_WORDS
 
 
 def test_readme_leads_to_every_page() -> None:

@@ -101,7 +101,7 @@ def test_a_stream_is_scored_on_what_it_held_out_with_the_tokenizer_of_its_run(tm
     assert evaluation.total.bytes == sum((texts / f"{title}.txt").stat().st_size for title in titles)
     assert len(evaluate_run(trained, write_tokens(tmp_path / "other")).documents) == 4
     (texts / "five.txt").write_text("one more")
-    with pytest.raises(DataError, match="not what the run was trained on"):
+    with pytest.raises(DataError, match="has changed since the run was trained"):
         evaluate_run(trained)
 
 
@@ -112,12 +112,12 @@ def test_another_tokenizer_is_refused(trained: TrainedModel, tmp_path: Path) -> 
 
 
 def test_tokens_that_have_changed_since_are_refused(trained: TrainedModel) -> None:
-    with pytest.raises(DataError, match="not what the run was trained on"):
+    with pytest.raises(DataError, match="has changed since the run was trained"):
         evaluate_run(trained._replace(corpus_fingerprint="other"))
 
 
 def test_a_run_that_held_nothing_out_asks_for_data(trained: TrainedModel) -> None:
     recipe = trained.recipe
     nothing = recipe.model_copy(update={"data": recipe.data.model_copy(update={"validation": 0.0})})
-    with pytest.raises(DataError, match="held nothing out"):
+    with pytest.raises(DataError, match="held out no documents"):
         evaluate_run(trained._replace(recipe=nothing))

@@ -19,7 +19,7 @@ def pieces(number: int, tokens: int, piece: int) -> Iterator[tuple[int, Example]
 def sampled(size: int, seed: int, documents: int) -> list[Text]:
     sample = TextSample(size, seed)
     for number in range(1, documents + 1):
-        assert sum(len(piece) for _, piece in sample.watch(str(number), pieces(number, 7, 3))) == 7
+        assert sum(len(piece) for _, piece in sample.collect(str(number), pieces(number, 7, 3))) == 7
     return sample.texts()
 
 

@@ -1,4 +1,4 @@
-"""A clock that was set back by a day decides nothing of a run that goes on."""
+"""A clock that was set back by a day has no effect on a run that resumes."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""What befalls one of several ranks ends all of them, said once, and the same command goes on."""
+"""A failure or a signal on one of several ranks ends all of them with one message, and the same command resumes."""
 
 import os
 import signal
@@ -11,16 +11,10 @@ import pytest
 from revlm.runs import list_checkpoints, read_journal
 from tests.faults.forks import Copies
 from tests.faults.points import SignalAt
-from tests.faults.training import TRAIN, assert_undisturbed, outcome, write_recipe
+from tests.faults.training import TRAIN, assert_undisturbed, outcome
 from tests.several import Ended, command, ends_of_ranks
 
 QUICK = "evaluate.prompts=[]"
-
-
-@pytest.fixture(scope="module")
-def copies(tmp_path_factory: pytest.TempPathFactory) -> Copies:
-    place = tmp_path_factory.mktemp("ranks")
-    return Copies(write_recipe(place / "before"), place / "copies")
 
 
 @pytest.fixture(scope="module")

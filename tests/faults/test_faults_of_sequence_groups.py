@@ -1,4 +1,4 @@
-"""What befalls one of the ranks that share an example, while the others wait for it, ends all of them by its name."""
+"""A failure of a rank that shares an example, while the others wait for it, ends all of them with its name."""
 
 import os
 import signal
@@ -14,17 +14,11 @@ import pytest
 from revlm.runs import list_checkpoints
 from tests.faults.forks import Copies
 from tests.faults.test_faults_of_ranks import QUICK, run, said, start
-from tests.faults.training import assert_undisturbed, outcome, write_recipe
+from tests.faults.training import assert_undisturbed, outcome
 from tests.several import ends_of_ranks
 
 SHARED = (QUICK, "train.sequence_parallel=2", "evaluate.every=0")
 SECONDS = 60.0
-
-
-@pytest.fixture(scope="module")
-def copies(tmp_path_factory: pytest.TempPathFactory) -> Copies:
-    place = tmp_path_factory.mktemp("groups")
-    return Copies(write_recipe(place / "before"), place / "copies")
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +124,7 @@ def test_a_kill_while_a_checkpoint_is_saved_is_noticed(copies: Copies, expected:
     ("act", "cause"),
     [
         (partial(time.sleep, 20), "the others have waited 4 s for its part of an example"),
-        (stop, "no sign of it for 6 s"),
+        (stop, "no report for 6 s"),
     ],
     ids=["slow", "stopped"],
 )

@@ -11,7 +11,7 @@ import torch
 from revlm.corpus import Tokenizer
 from revlm.errors import DataError, StorageError
 from revlm.generation import load_model
-from revlm.runs import list_checkpoints, load_checkpoint, load_own_recipe, save_checkpoint, verify_checkpoint
+from revlm.runs import list_checkpoints, load_checkpoint, load_run_recipe, save_checkpoint, verify_checkpoint
 from revlm.runs.folder import RunFolder
 from tests.tiny_run import write_run
 
@@ -63,7 +63,7 @@ def test_every_bit_of_a_checkpoint(run: Path, name: str) -> None:
 
 
 def test_every_bit_of_a_recipe(run: Path) -> None:
-    counts = count_named(run / "recipe.yaml", lambda: load_own_recipe(RunFolder(run)))
+    counts = count_named(run / "recipe.yaml", lambda: load_run_recipe(RunFolder(run)))
     assert set(counts) == {"exit 6"}
 
 

@@ -7,17 +7,11 @@ from revlm.runs import list_checkpoints, read_journal, verify_checkpoint
 from tests.faults import forks
 from tests.faults.forks import Copies
 from tests.faults.points import PLACES
-from tests.faults.training import TRAIN, assert_undisturbed, outcome, write_recipe
+from tests.faults.training import TRAIN, assert_undisturbed, outcome
 
 CALLS = {"loading": 5, "forward": 5, "backward": 5, "update": 3, "evaluation": 7, "sampling": 2, "saving": 4}
 """Which call of a place, where not the first: in the midst of a step, of the evaluation after step 3, of a save."""
-MOST_SECONDS = 30.0
-
-
-@pytest.fixture(scope="module")
-def copies(tmp_path_factory: pytest.TempPathFactory) -> Copies:
-    place = tmp_path_factory.mktemp("signalled")
-    return Copies(write_recipe(place / "before"), place / "copies")
+MAX_SECONDS = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +38,7 @@ def test_a_signal_saves_the_run(copies: Copies, expected: dict, name: str, place
     assert sentence.startswith(f"revlm: stopped by {name}"), notice
     assert sentence.endswith("run the same command again to resume")
     assert stopped.signal_seconds is not None
-    assert stopped.signal_seconds < MOST_SECONDS
+    assert stopped.signal_seconds < MAX_SECONDS
     # The loader's thread sends its signal while the main thread may be about to begin.
     assert stopped.examples_begun == 0 or (place == "loading" and stopped.examples_begun == 1)
     if place != "opening":  # before there is anything to save

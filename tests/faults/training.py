@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.faults.forks import Copies
 from tests.tiny_run import write_texts, write_tokens
 
 RECIPE = """
@@ -28,6 +31,12 @@ def write_recipe(folder: Path) -> Path:
     write_tokens(folder / "tokens", seed=1)
     (folder / "recipe.yaml").write_text(RECIPE)
     return folder
+
+
+def copies_of_recipe(folders: pytest.TempPathFactory) -> Copies:
+    """Copies of a folder with a recipe and its tokens."""
+    place = folders.mktemp("copies")
+    return Copies(write_recipe(place / "before"), place / "copies")
 
 
 def write_streaming_recipe(folder: Path, packing: str) -> Path:

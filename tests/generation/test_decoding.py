@@ -88,6 +88,15 @@ def test_a_token_takes_two_vectors_in_each_layer_but_local_ones(precision: str, 
     assert 4_000 * a_token <= decoder.cache_bytes - constant <= (4_000 + 1) * a_token * 9 / 8 + a_token
 
 
+def test_a_local_layer_holds_no_more_than_the_text() -> None:
+    model = network(("local",), n_layers=1, window=2**24)
+    decoder = Decoder(model)
+    decoder.extend(tokens(100))
+    for _ in range(3):
+        decoder.step(torch.zeros(1, dtype=torch.int64))
+    assert decoder.cache_bytes <= 2 * 103 * 2 * 32 * 4
+
+
 def test_samples_take_their_own_tokens_and_rings_only() -> None:
     model = network(("local", "lsh"))
     decoder = Decoder(model)
@@ -117,9 +126,9 @@ def test_what_cannot_be_is_refused() -> None:
     decoder = Decoder(model)
     with pytest.raises(UsageError, match="no tokens"):
         decoder.extend(tokens(0))
-    with pytest.raises(UsageError, match="2 tokens for 1 samples"):
+    with pytest.raises(UsageError, match="there are 2 tokens for 1 samples"):
         decoder.step(tokens(2))
-    with pytest.raises(UsageError, match="0 samples"):
+    with pytest.raises(UsageError, match="number of samples is 0"):
         decoder.fork(0)
     decoder.fork(2)
     with pytest.raises(UsageError, match="there are 2 samples"):

@@ -67,13 +67,11 @@ def test_a_device_that_is_none_is_refused(run: Path) -> None:
         load_model(run, "tpu")
 
 
-def test_a_run_needs_no_token_folder_and_one_of_before_that_has_it(tmp_path: Path) -> None:
+def test_a_run_needs_its_tokenizer_and_no_token_folder(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
-    assert load_model(run, "cpu").tokenizer_place == run
-    (run / "tokenizer.json").rename(tmp_path / "tokenizer.json")
-    assert load_model(run, "cpu").tokenizer_place == tmp_path / "tokens"
     shutil.rmtree(tmp_path / "tokens")
-    with pytest.raises(DataError, match="tokens"):
-        load_model(run, "cpu")
-    (tmp_path / "tokenizer.json").rename(run / "tokenizer.json")
+    assert load_model(run, "cpu").tokenizer_folder == run
     assert len(list(generate("the old", run, max_tokens=3, device="cpu"))) == 4
+    (run / "tokenizer.json").unlink()
+    with pytest.raises(DataError, match=f"{run}"):
+        load_model(run, "cpu")

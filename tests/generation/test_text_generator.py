@@ -1,4 +1,4 @@
-"""Samples are their own, whatever runs beside them, and a text goes on from all that stands in it."""
+"""A sample does not depend on the others in its batch, and a text continues from all of its tokens."""
 
 import math
 from functools import partial

@@ -11,7 +11,6 @@ from revlm.errors import DataError, UsageError
 from revlm.huggingface import RevlmTokenizer
 
 TEXTS = ["The old clerk", "", " \n\n\t two  spaces é e\u0301 \u2581 🐋 <begin> <s>\0", "river"]
-NOVELS = Path("/work/shared/novels")
 
 
 @pytest.fixture(scope="module")
@@ -115,16 +114,3 @@ def test_a_damaged_tokenizer_is_named(own: Tokenizer, tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(DataError, match=own.file_name):
         RevlmTokenizer.from_pretrained(tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not NOVELS.is_dir(), reason="the novels are not on this machine")
-def test_the_ids_of_novels(tmp_path: Path) -> None:
-    write_tokenizer(NOVELS / "poor_folk.txt", tmp_path, vocab_size=2048)
-    own = Tokenizer.load(tmp_path)
-    tokenizer = RevlmTokenizer(tokenizer=own)
-    for path in sorted(NOVELS.glob("*.txt")):
-        text = path.read_bytes().decode()
-        ids = tokenizer.encode(text, add_special_tokens=False)
-        assert ids == own.encode(text).tolist(), path.name
-        assert tokenizer.decode(ids).encode() == path.read_bytes(), path.name

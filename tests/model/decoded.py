@@ -18,6 +18,7 @@ def network(
     successor_values: bool = True,
     hash_ngram: int = 1,
     n_layers: int = 2,
+    window: int = WINDOW,
 ) -> RevLM:
     recipe = Model(
         d_model=2 * HEAD_DIM,
@@ -25,7 +26,7 @@ def network(
         n_heads=2,
         d_ff=64,
         layers=layers,
-        window=WINDOW,
+        window=window,
         n_rounds=n_rounds,
         n_buckets=(4, 64, 4, 16)[:n_rounds],
         successor_values=successor_values,

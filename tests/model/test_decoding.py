@@ -51,6 +51,19 @@ def test_runs_and_single_tokens_give_the_forward_pass_at_every_position(
     assert_close(torch.cat(found), whole(model, inputs))
 
 
+@pytest.mark.parametrize("window", [3, 50, 119, 120, 1000])
+@pytest.mark.parametrize("prompt", [1, 20, 119])
+@pytest.mark.parametrize("samples", [1, 2])
+def test_a_window_fills_while_the_text_grows(window: int, prompt: int, samples: int) -> None:
+    model = network(("local",), n_layers=1, window=window).double()
+    inputs, stack = tokens(), CachedStack(model, torch.float64)
+    found = [stack.extend(inputs[:prompt])]
+    if samples > 1:
+        stack.fork(samples)
+    found += [stack.step(token.expand(samples))[:1] for token in inputs[prompt:].split(1)]
+    assert_close(torch.cat(found), whole(model, inputs))
+
+
 @pytest.mark.parametrize(
     ("layers", "hash_ngram"), [(("local",), 1), (("full",), 1), (("lsh",), 1), (("lsh",), 2), (("local", "lsh"), 2)]
 )

@@ -1,10 +1,9 @@
 """Freed memory goes back to the system."""
 
 import ctypes
-import multiprocessing
+import os
 import platform
 import re
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import torch
 from revlm.ops.heap import hold_in_huge_pages, keep_large_blocks_apart, return_freed_memory
 from revlm.runs import MemoryMeter
 from tests.apart import run_apart
+from tests.several import in_fork
 
 MIB = 2**20
 
@@ -21,16 +21,14 @@ pytestmark = pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reaso
 
 def kept_bytes(block: int, *, apart: bool, returned: bool) -> int:
     """What stays resident of 160 MiB in blocks that lay between small ones, in a process of its own."""
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
-    ):
-        patch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
-        patch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
-        return pool.submit(_kept_bytes, block, apart, returned).result()
+    ended = in_fork(_kept_bytes, block, apart, returned)
+    assert ended.code == 0, ended.stderr
+    return ended.value
 
 
 def _kept_bytes(block: int, apart: bool, returned: bool) -> int:
+    for variable in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
+        os.environ.pop(variable, None)
     if apart:
         keep_large_blocks_apart()
     torch.ones(7 * MIB)  # freed at once: where glibc is not told, it now takes blocks up to this size from its heap

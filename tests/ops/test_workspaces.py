@@ -58,10 +58,14 @@ COMPILED_CASES = [
 
 
 @pytest.mark.skipif(not library.is_available(), reason="there is no C++ compiler")
-def test_compiled_attention_needs_what_it_says() -> None:
-    """All in one process, whose imports take longer than the cases."""
-    found = run_apart(_resident_memories)
-    for (rows, tokens, rounds, shared, dtype), measured in zip(COMPILED_CASES, found, strict=True):
+@pytest.mark.parametrize(
+    "cases",
+    [COMPILED_CASES[0::4] + COMPILED_CASES[3::4], pytest.param(COMPILED_CASES, marks=pytest.mark.slow)],
+    ids=["each shape in one type", "all"],
+)
+def test_compiled_attention_needs_what_it_says(cases: list[tuple]) -> None:
+    found = run_apart(_resident_memories, cases)
+    for (rows, tokens, rounds, shared, dtype), measured in zip(cases, found, strict=True):
         planned = [
             workspace_bytes(
                 rows=rows,
@@ -82,8 +86,8 @@ def test_compiled_attention_needs_what_it_says() -> None:
         assert planned == pytest.approx(measured, rel=0.1, abs=4 * MIB), case
 
 
-def _resident_memories() -> list[list[int]]:
-    return [_resident_memory(*case) for case in COMPILED_CASES]
+def _resident_memories(cases: list[tuple]) -> list[list[int]]:
+    return [_resident_memory(*case) for case in cases]
 
 
 def _resident_memory(rows: int, tokens: int, rounds: int, shared: bool, dtype: torch.dtype) -> list[int]:

@@ -52,11 +52,11 @@ def test_the_shortest_recipe_names_its_run_after_its_file(write):
         ("model: {window: [}\n", "line 1, column 18"),
         ("data: {path: x}\nseed: 1\nseed: 2\n", "line 3, column 1: duplicate key seed"),
         ("- a\n", "should hold sections"),
-        ("", "data: should have either path (a token folder) or stream (texts tokenized during training)"),
+        ("", "data: should have either path (a token store) or stream (texts tokenized during training)"),
         ("data: {path: x, stream: y, tokenizer: bytes}\n", "data: should have either path"),
         (
             "data: {stream: y}\n",
-            "data: should have a tokenizer for its stream: a token folder, a ",
+            "data: should have a tokenizer for its stream: a token store, a ",
         ),
         ("data: {path: x, tokenizer: bytes}\n", "data: should have no tokenizer together with path"),
         ("data: {stream: '', tokenizer: bytes}\n", "data.stream.corpus: should have at least 1 character"),

@@ -42,6 +42,8 @@ def test_texts_or_tokens_of_the_command_line_take_the_place_of_the_files(write, 
 
 def test_both_on_the_command_line_are_refused_and_a_key_adds_to_a_short_form(write):
     assert "data: should have either" in problem(write(), "data.path=a", "data.stream=b", "data.tokenizer=bytes")
+    streamed = ("data.stream=b", "data.tokenizer=bytes", "data.packing=interleaved")
+    assert "data: should have packing whole or fixed with a stream" in problem(write(), "data.path=", *streamed)
     recipe = load_recipe(write("data: {stream: hf:me/books, tokenizer: bytes}\n"), ["data.stream.split=test"])
     assert recipe.data.stream == Stream(corpus="hf:me/books", split="test")
     again = load_recipe(write(load_recipe(write()).to_yaml()), ["data.stream.corpus=a", "data.tokenizer=bytes"])

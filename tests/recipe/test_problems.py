@@ -9,7 +9,7 @@ def test_all_errors_are_reported_at_once_with_suggestions(write):
     assert str(path) in message
     assert "8 problems" in message
     for part in (
-        "data.packing: should be 'whole' or 'fixed', not 'half'",
+        "data.packing: should be 'whole', 'interleaved' or 'fixed', not 'half'",
         "model.widnow: unknown key, did you mean model.window?",
         "model.d_model: should be a valid integer, not 'wide'",
         "lr: unknown key, did you mean optimizer.lr?",
@@ -58,7 +58,7 @@ def test_all_errors_are_reported_at_once_with_suggestions(write):
         ("output_dir=a\udcff", "output_dir=a\\udcff' has no YAML value"),
         ("data.stream=" + "a/" * 3000, "data.stream.corpus: should be a path of at most 4,095 bytes"),
         ("model.dropout=1.0", "model.dropout: should be less than 1"),
-        ("data.path=", "data: should have either path (a token folder) or stream (texts"),
+        ("data.path=", "data: should have either path (a token store) or stream (texts"),
         ("data.path=3", "data.path: should be a path, not 3"),
         ("data.path=''", "data.path: should be a path"),
         ("data.path=[]", "data.path: should have at least 1 item"),

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from revlm.recipe import Recipe, load_recipe
-from revlm.recipe.yaml_text import MOST_CHARACTERS, read_yaml
+from revlm.recipe.yaml_text import MAX_CHARACTERS, read_yaml
 from tests.recipe.texts import problem
 
 
@@ -58,7 +58,7 @@ HOSTILE = {
     "many digits": ("seed: " + "1" * 10_000, "a number of more than 40 digits"),
     "many hexadecimal digits": ("seed: 0x" + "f" * 10_000, "a number of more than 40 digits"),
     "many values": ("data: [" + "a," * 50_000 + "]", "more than 20,000 values"),
-    "too long": ("# " + "x" * MOST_CHARACTERS, "longer than 262,144 characters"),
+    "too long": ("# " + "x" * MAX_CHARACTERS, "longer than 262,144 characters"),
     "a tag of what it is not": ("seed: !!int many", "ValueError"),
     "a date that is none": ("seed: !!timestamp 2001-99-99", "ValueError"),
     "bytes that are none": ("seed: !!binary é", "seed"),

@@ -108,7 +108,7 @@ def test_a_damaged_line_is_one_sentence_that_names_it(tmp_path: Path, line: str)
 
 
 def test_a_line_without_end_is_not_read_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MOST_LINE_BYTES", 1000)
+    monkeypatch.setattr(reading, "MAX_LINE_BYTES", 1000)
     monkeypatch.setattr(reading, "_BLOCK_BYTES", 300)
     journal = write_journal(tmp_path, "x" * 5000, step_record(1))
     with pytest.raises(StorageError, match="line 1 is longer than"):
@@ -126,7 +126,7 @@ def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path, name: str) ->
         "evaluation.json": lambda: read_record(Evaluation, path),
         "step-00000001.json": lambda: read_samples(path),
     }[name]
-    with pytest.raises(StorageError, match="is no regular file"):
+    with pytest.raises(StorageError, match="is not a regular file"):
         read()
     path.unlink()
     path.mkdir()
@@ -141,7 +141,7 @@ def test_a_name_that_is_too_long_or_a_file_that_is_too_large_is_named(
         read_record(Evaluation, tmp_path / ("x" * 300))
     with pytest.raises(StorageError, match="File name too long"):
         list(read_journal(tmp_path / ("x" * 300)))
-    (tmp_path / "evaluation.json").write_bytes(b" " * (reading.MOST_FILE_BYTES + 1))
+    (tmp_path / "evaluation.json").write_bytes(b" " * (reading.MAX_FILE_BYTES + 1))
     with pytest.raises(StorageError, match="is larger than 32,768 KiB"):
         read_record(Evaluation, tmp_path / "evaluation.json")
 

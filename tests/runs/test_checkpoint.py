@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from revlm.errors import StorageError
 from revlm.runs import (
     checkpoint_path,
-    end_save,
     export_weights,
+    finish_save,
     list_checkpoints,
     load_checkpoint,
     newest_checkpoint,
@@ -59,7 +59,7 @@ def test_one_group_can_be_loaded_where_another_is_damaged(tmp_path, tensors):
     flip_bit(path / "optimizer.safetensors")
     loaded = load_checkpoint(path, groups=["model"])
     assert loaded.tensors.keys() == {"model"}
-    with pytest.raises(StorageError, match=r"optimizer\.safetensors has another sha256"):
+    with pytest.raises(StorageError, match=r"optimizer\.safetensors does not have the sha256"):
         load_checkpoint(path)
     with pytest.raises(StorageError, match=r"other\.safetensors is not in the manifest"):
         load_checkpoint(path, groups=["other"])
@@ -90,7 +90,7 @@ def test_what_a_kill_between_a_save_and_its_pruning_left_is_ended(tmp_path, tens
     for step in (1, 2, 3):
         save_checkpoint(tmp_path, step, tensors, STATE, keep_last=3)
     (tmp_path / "checkpoints" / staging_name("step-00000004")).mkdir()
-    end_save(tmp_path, 2, keep_last=1)
+    finish_save(tmp_path, 2, keep_last=1)
     assert sorted(os.listdir(tmp_path / "checkpoints")) == ["step-00000002", "step-00000003"]
 
 
@@ -104,7 +104,7 @@ def test_a_flipped_bit_is_named_and_passed_over(tmp_path, tensors, file, place):
     assert newest_checkpoint(tmp_path, report=said.append) == good
     assert len(said) == 1
     assert str(bad) in said[0]
-    assert f"{file} has another sha256" in said[0]
+    assert f"{file} does not have the sha256" in said[0]
     with pytest.raises(StorageError, match=file):
         load_checkpoint(bad)
 

@@ -16,8 +16,8 @@ from tests.scripts.conftest import SCRIPTS, Project
 
 
 @contextmanager
-def heeding_interrupts() -> Iterator[None]:
-    """Lets programs that are started here heed SIGINT, which those of a job in the background would ignore."""
+def interruptible_children() -> Iterator[None]:
+    """Lets programs that are started here react to SIGINT, which those of a job in the background would ignore."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -107,7 +107,7 @@ def test_a_signal_stops_the_list_after_the_checkpoint(project: Project, tmp_path
     # As in a terminal, where Ctrl-C reaches the script and the training alike.
     stopping.write_text(f'#!/bin/sh\necho "$2" >> asked\nkill -{signal_name} "$PPID"\nexit 75\n')
     stopping.chmod(0o755)
-    with heeding_interrupts():
+    with interruptible_children():
         done = project.run("train_many.sh", "first", "second", REVLM=str(stopping))
     assert done.returncode == 75
     assert (project.folder / "asked").read_text() == "first\n"

@@ -99,6 +99,16 @@ def test_what_a_killed_write_left_goes_with_the_next_and_what_is_foreign_or_in_w
         assert folder.names() == [".file.12.staging", ".staging-file", "file"]
 
 
+@pytest.mark.parametrize("letter", ["x", "é"])
+def test_a_name_may_be_as_long_as_the_disk_allows(tmp_path: Path, letter: str) -> None:
+    name = letter * (255 // len(letter.encode()))
+    left, other = staging_name(name), staging_name(name[1:] + "y")
+    for each in (left, other):
+        (tmp_path / each).touch()
+    replace_file(tmp_path / name, b"new")
+    assert {path.name for path in tmp_path.iterdir()} == {name, other}
+
+
 def test_an_endless_file_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("revlm.storage.folder._READ_BYTES", 1000)
     write_file(tmp_path / "state.json", b" " * 1001)

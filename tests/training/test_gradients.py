@@ -8,7 +8,7 @@ from torch import nn
 
 from revlm.launch import launch_of
 from revlm.training import gradients
-from revlm.training.gradients import packed, sum_gradients
+from revlm.training.gradients import grouped, sum_gradients
 from revlm.training.process_group import join_ranks
 from tests.several import on_ranks
 
@@ -19,12 +19,12 @@ def parameters(*sizes: int, dtype: torch.dtype = torch.float32) -> list[nn.Param
 
 def test_consecutive_parameters_share_a_buffer_up_to_its_size() -> None:
     given = parameters(2, 3, 6, 100, 1, 4)
-    together = list(packed(given, 4 * 8))
-    assert [[each.numel() for each in buffer] for buffer in together] == [[2, 3], [6], [100], [1, 4]]
-    assert [each for buffer in together for each in buffer] == given
+    groups = list(grouped(given, 4 * 8))
+    assert [[each.numel() for each in buffer] for buffer in groups] == [[2, 3], [6], [100], [1, 4]]
+    assert [each for buffer in groups for each in buffer] == given
     mixed = [*parameters(1), *parameters(1, 1, dtype=torch.float64)]
-    assert [len(buffer) for buffer in packed(mixed, 4 * 8)] == [1, 2]
-    assert list(packed([], 8)) == []
+    assert [len(buffer) for buffer in grouped(mixed, 4 * 8)] == [1, 2]
+    assert list(grouped([], 8)) == []
 
 
 def test_few_sums_give_each_gradient_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,7 @@ def _no_loader_is_left() -> Iterator[None]:
 
 
 def begin_again(out: Path) -> None:
-    """Takes back from a run folder all that says that it was trained in."""
+    """Removes every sign of training from a run folder."""
     shutil.rmtree(out / "checkpoints")
     for name in ("checkpoints.json", "metrics.jsonl"):
         (out / name).unlink()
@@ -131,9 +131,9 @@ def test_another_model_is_refused_with_what_differs(recipe_file: Path, tokens: P
         list(train(recipe(recipe_file, tokens, out, "model.d_ff=64")))
 
 
-@pytest.mark.parametrize("heeded", [1, 3, 9, 12, 14, 30])
+@pytest.mark.parametrize("stop_at_call", [1, 3, 9, 12, 14, 30])
 def test_a_run_stopped_at_any_moment_ends_with_the_weights_and_records_of_an_undisturbed_one(
-    recipe_file: Path, tokens: Path, undisturbed: Path, tmp_path: Path, heeded: int
+    recipe_file: Path, tokens: Path, undisturbed: Path, tmp_path: Path, stop_at_call: int
 ) -> None:
     disturbed = tmp_path / "disturbed"
     asked = 0
@@ -141,7 +141,7 @@ def test_a_run_stopped_at_any_moment_ends_with_the_weights_and_records_of_an_und
     def stop() -> str | None:
         nonlocal asked
         asked += 1
-        return "SIGTERM" if asked >= heeded else None
+        return "SIGTERM" if asked >= stop_at_call else None
 
     with pytest.raises(Interrupted, match=r"SIGTERM.*run the same command again"):
         list(train(recipe(recipe_file, tokens, disturbed), stop=stop))
@@ -184,6 +184,17 @@ def other_tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store
 
 
+def assert_same_run(undisturbed: Path, interrupted: Path) -> None:
+    expected, found = final_weights(undisturbed), final_weights(interrupted)
+    for name, weight in expected.items():
+        assert torch.equal(weight, found[name]), name
+    losses = [
+        [(record["step"], record["loss"]) for record in read_journal(RunFolder.open(run).metrics)]
+        for run in (undisturbed, interrupted)
+    ]
+    assert losses[0] == losses[1]
+
+
 @pytest.mark.parametrize("weights", [None, (1, 3)])
 def test_a_mixture_stopped_and_loaded_otherwise_ends_with_the_same_weights(
     recipe_file: Path, tokens: Path, other_tokens: Path, tmp_path: Path, weights: tuple[int, int] | None
@@ -193,18 +204,14 @@ def test_a_mixture_stopped_and_loaded_otherwise_ends_with_the_same_weights(
     override = f"data.path={json.dumps(mixed)}"
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     said: list[str] = []
-    undisturbed = list(train(recipe(recipe_file, tokens, whole, override, "data.workers=0"), said.append))
+    list(train(recipe(recipe_file, tokens, whole, override, "data.workers=0"), said.append))
     assert said[0].startswith("the targets are a mixture: ")
     stopped = train(recipe(recipe_file, tokens, parts, override, "data.workers=3"))
     assert next(record for record in stopped if record["step"] == 6)
     assert [thread.name for thread in threading.enumerate()].count("loader") == 3
     stopped.close()
     list(train(recipe(recipe_file, tokens, parts, override, "data.workers=1")))
-    for name, weight in final_weights(whole).items():
-        assert torch.equal(weight, final_weights(parts)[name]), name
-    assert [(r["step"], r["loss"]) for r in read_journal(RunFolder.open(parts).metrics)] == [
-        (r["step"], r["loss"]) for r in undisturbed
-    ]
+    assert_same_run(whole, parts)
     assert load_recipe(RunFolder.open(parts).recipe).data.weights == weights
     with pytest.raises(StorageError, match="corpus"):
         list(train(recipe(recipe_file, tokens, parts, "train.max_steps=13")))
@@ -260,11 +267,7 @@ def test_a_stream_stopped_and_loaded_otherwise_ends_with_the_same_weights(
     assert next(record for record in stopped if record["step"] == 6)
     stopped.close()
     list(train(streamed(recipe_file, texts, parts, override, "data.workers=1")))
-    for name, weight in final_weights(whole).items():
-        assert torch.equal(weight, final_weights(parts)[name]), name
-    assert [(r["step"], r["loss"]) for r in read_journal(RunFolder.open(parts).metrics)] == [
-        (r["step"], r["loss"]) for r in undisturbed
-    ]
+    assert_same_run(whole, parts)
     (texts / "03.txt").write_text("another text")
     with pytest.raises(StorageError, match=r"\(corpus: \w+ -> \w+;"):
         list(train(streamed(recipe_file, texts, parts, override, "train.max_steps=13")))
@@ -272,7 +275,7 @@ def test_a_stream_stopped_and_loaded_otherwise_ends_with_the_same_weights(
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("where", ["training", "evaluating"])
-def test_a_stop_is_heeded_within_a_long_read_and_the_run_goes_on(
+def test_a_stop_interrupts_a_long_read_and_the_run_resumes(
     recipe_file: Path, tmp_path: Path, where: str, workers: int
 ) -> None:
     """Texts, and blank lines behind them that take as many reads as there are questions for a stop."""

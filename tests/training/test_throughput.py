@@ -2,14 +2,14 @@ import random
 
 import pytest
 
-from revlm.training.throughput import LAST_STEPS, ThroughputWatch
+from revlm.training.throughput import LAST_STEPS, ThroughputMonitor
 
 
 def notices(rates: list[float | None]) -> list[int]:
     """The steps, from 1, whose record made a notice."""
-    watch = ThroughputWatch()
+    watch = ThroughputMonitor()
     records = [{"event": "step", "step": step, "tokens_per_second": rate} for step, rate in enumerate(rates, start=1)]
-    return [record["step"] for record in records if watch.notice(record)]
+    return [record["step"] for record in records if watch.add(record)]
 
 
 def test_a_steady_run_is_silent():
@@ -47,15 +47,15 @@ def test_the_first_steps_have_nothing_to_be_compared_with(earlier: int):
 
 
 def test_the_sentence_has_step_rates_and_share():
-    watch = ThroughputWatch()
+    watch = ThroughputMonitor()
     for step in range(1, 60):
         rate = 2000.0 if step <= 40 else 1000.0
-        if notice := watch.notice({"event": "step", "step": step, "tokens_per_second": rate}):
+        if notice := watch.add({"event": "step", "step": step, "tokens_per_second": rate}):
             break
     assert notice.startswith("step 50: 1,500 tokens/s, the median of the last 20 steps, is 75% of the 2,000 before")
 
 
 def test_evaluations_and_steps_without_a_rate_are_passed_over():
-    watch = ThroughputWatch()
-    assert watch.notice({"event": "evaluate", "step": 1, "tokens_per_second": 1.0}) is None
+    watch = ThroughputMonitor()
+    assert watch.add({"event": "evaluate", "step": 1, "tokens_per_second": 1.0}) is None
     assert notices([None, *([1000.0] * 40)]) == []

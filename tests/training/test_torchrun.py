@@ -11,7 +11,7 @@ import pytest
 
 from revlm.runs import list_checkpoints, read_journal
 from tests.faults.forks import Copies
-from tests.faults.training import TRAIN, assert_undisturbed, outcome, write_recipe
+from tests.faults.training import TRAIN, assert_undisturbed, copies_of_recipe, outcome
 from tests.several import command, ends_of_ranks, free_port
 
 ROOT = Path(__file__).parents[2]
@@ -19,8 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def copies(tmp_path_factory: pytest.TempPathFactory) -> Copies:
-    place = tmp_path_factory.mktemp("torchrun")
-    return Copies(write_recipe(place / "before"), place / "copies")
+    return copies_of_recipe(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,7 @@ Everything goes to standard error. The records are those of `train(...)` and `me
 from collections import deque
 from collections.abc import Mapping
 from statistics import median
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,13 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 from revlm.cli.terminal.console import Terminal
+from revlm.storage import Closing
 from revlm.text import ABSENT, clock, human_bytes, human_flops_per_second, is_finite
 
 STEPS_FOR_TIME_LEFT = 20
 REFRESHES_PER_SECOND = 4
 
 
-class Display:
+class Display(Closing):
     """Displays the records of a training run; as a context manager, it starts and ends the live display.
 
     `logging_every` applies to plain lines: the first step, the last and every logging_every-th step are printed, or
@@ -48,14 +48,13 @@ class Display:
             redirect_stdout=False,
         )
 
-    def __enter__(self) -> "Display":
+    def __enter__(self) -> Self:
         if self._is_live:
             self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Ends the live display."""
         if self._is_live:
             self._live.stop()
 
@@ -102,31 +101,27 @@ class Display:
 
     def _step_line(self) -> str:
         step = self._step
-        return "  ".join(
-            [
-                f"step       {self._step_of_total(step)}",
-                f"loss {_number(step, 'loss', '.3f', 6)}",
-                f"bits/byte {_number(step, 'bits_per_byte', '.3f', 6)}",
-                f"lr {_number(step, 'learning_rate', '.1e', 7)}",
-                f"grad {_number(step, 'grad_norm', '.2f', 5)}",
-                f"{_number(step, 'tokens_per_second', ',.0f', 7)} tok/s",
-                f"{human_flops_per_second(step.get('model_flops_per_second')):>12}",
-                *([f"mfu {_number(step, 'mfu', '.0%', 3)}"] if "mfu" in step else []),
-                f"mem {self._memory_now():>7} (peak {human_bytes(self._peak_bytes):>7})",
-                f"left {clock(self._seconds_left)}",
-            ]
+        return self._line(
+            "step",
+            step,
+            f"lr {_number(step, 'learning_rate', '.1e', 7)}",
+            f"grad {_number(step, 'grad_norm', '.2f', 5)}",
+            f"{_number(step, 'tokens_per_second', ',.0f', 7)} tok/s",
+            f"{human_flops_per_second(step.get('model_flops_per_second')):>12}",
+            *([f"mfu {_number(step, 'mfu', '.0%', 3)}"] if "mfu" in step else []),
+            f"mem {self._memory_now():>7} (peak {human_bytes(self._peak_bytes):>7})",
+            f"left {clock(self._seconds_left)}",
         )
 
     def _evaluation_line(self) -> str:
-        evaluation = self._evaluation
-        return "  ".join(
-            [
-                f"evaluation {self._step_of_total(evaluation)}",
-                f"loss {_number(evaluation, 'loss', '.3f', 6)}",
-                f"bits/byte {_number(evaluation, 'bits_per_byte', '.3f', 6)}",
-                f"{_number(evaluation, 'tokens', ',.0f')} tokens held out",
-            ]
-        )
+        tokens = _number(self._evaluation, "tokens", ",.0f")
+        return self._line("evaluation", self._evaluation, f"{tokens} tokens held out")
+
+    def _line(self, kind: str, record: Mapping[str, Any], *others: str) -> str:
+        """One plain line: kind and step of a record, its losses, and other figures."""
+        loss, bits_per_byte = (_number(record, key, ".3f", 6) for key in ("loss", "bits_per_byte"))
+        beginning = f"{kind:<10} {self._step_of_total(record)}"
+        return "  ".join([beginning, f"loss {loss}", f"bits/byte {bits_per_byte}", *others])
 
     def _memory_now(self) -> str:
         """Memory at the end of the step: the peak of the optimizer phase."""
@@ -186,10 +181,10 @@ class Display:
 
 
 def _facts(*facts: tuple[str, str]) -> Text:
-    """Names in dim style, each before its value."""
+    """One line of values, each after its name in dim style."""
     line = Text()
-    for place, (name, value) in enumerate(facts):
-        line.append("   " if place else "").append(f"{name} ", style="dim").append(value)
+    for index, (name, value) in enumerate(facts):
+        line.append("   " if index else "").append(f"{name} ", style="dim").append(value)
     return line
 
 
@@ -200,7 +195,7 @@ def _number(record: Mapping[str, Any], key: str, form: str, width: int = 0) -> s
 
 
 def _snippet(record: Mapping[str, Any], width: int) -> str:
-    """The start of a sample on one line, prompt first; of a picture what it completes."""
+    """The start of a sample on one line, prompt first; for a picture, what it completes."""
     prompt, text = record.get("prompt", ""), record.get("text", "")
     if picture := record.get("picture"):
         return f"picture {prompt}, rows from {picture['rows'] + 1}: `revlm report` shows it"

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from types import TracebackType
 from typing import Self
 
 from rich.filesize import decimal
@@ -18,13 +17,14 @@ from rich.progress import (
 )
 
 from revlm.cli.terminal.console import Terminal
+from revlm.storage import Closing
 from revlm.text import clock
 
 SECONDS_BETWEEN_LINES = 30.0
 SECONDS_BETWEEN_PROMPT_LINES = 10.0
 
 
-class _Bar:
+class _Bar(Closing):
     """A bar that is shown in a terminal only, and removed on leaving the `with` block."""
 
     def __init__(self, task: str, total: int | None, *columns: ProgressColumn) -> None:
@@ -33,12 +33,8 @@ class _Bar:
         self._task = self._bar.add_task(task, total=total)
         self._last_line = time.monotonic()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Removes the bar."""
         self._bar.stop()
 
     def _seconds_if_due(self, seconds_between: float) -> float | None:
@@ -52,7 +48,7 @@ class _Bar:
 
 
 class PrefillProgress(_Bar):
-    """Shows processed tokens and the time left; nothing for a prompt that takes one block."""
+    """Shows processed tokens and the time left; nothing for a prompt of a single block."""
 
     def __init__(self) -> None:
         columns = (TextColumn("prompt"), BarColumn(), MofNCompleteColumn(), TextColumn("tokens"), TimeRemainingColumn())

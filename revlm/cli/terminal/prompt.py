@@ -38,7 +38,7 @@ class Prompt(NamedTuple):
 
 
 class PromptSource(NamedTuple):
-    """A prompt as it was given: an argument as text, a file or standard input as bytes; `name` is for messages."""
+    """A prompt as given: text from an argument, or bytes from a file or standard input; messages use `name`."""
 
     name: str
     content: str | bytes
@@ -48,10 +48,10 @@ class PromptSource(NamedTuple):
 
         For a model of texts, a prompt from a file or standard input is cleaned like a corpus, and loses a newline at
         its end, which editors and `echo` add; `message` is called if Project Gutenberg's front or back matter is
-        removed. For a model of bytes it is what the file holds.
+        removed. For a model of bytes, it is unchanged.
 
         Raises:
-            DataError: the model is one of texts, and the file is not text in UTF-8.
+            DataError: the model is a model of texts, and the file is not text in UTF-8.
         """
         if isinstance(self.content, str):
             return Prompt(self.content, is_printed=True)

@@ -13,8 +13,8 @@ from revlm.cli.terminal.console import Terminal, print_line, print_table
 from revlm.corpus.store import LengthBin, StoreContents, StoreFolder, StoreSummary
 
 BAR_WIDTH = 24
-MOST_LINES = 20  # of the list of duplicates, and of the list of skipped files
-MOST_ROWS = 100  # nobody reads more documents; documents.jsonl has all of them
+MAX_LINES = 20  # of each list of duplicates or skipped files
+MAX_ROWS = 100  # of the table of documents; documents.jsonl has all of them
 
 
 def print_summary(summary: StoreSummary, as_json: bool) -> None:
@@ -58,7 +58,7 @@ def print_contents(folder: Path, contents: StoreContents) -> None:
 
 
 def _documents(store: StoreFolder) -> Table:
-    """A table of at most `MOST_ROWS` documents with their tokens, bytes and removed bytes, and the totals."""
+    """A table of at most `MAX_ROWS` documents with their tokens, bytes and removed bytes, and the totals."""
     table = Table("document", show_footer=True)
     manifest = store.manifest
     table.columns[0].footer = f"{manifest.documents:,} document{'s' * (manifest.documents != 1)}"
@@ -66,11 +66,11 @@ def _documents(store: StoreFolder) -> Table:
     totals = {"tokens": manifest.tokens, "bytes": manifest.bytes, "bytes removed": removed}
     for heading, total in totals.items():
         table.add_column(heading, footer=f"{total:,}", justify="right")
-    for document in islice(store.documents(), MOST_ROWS):
+    for document in islice(store.documents(), MAX_ROWS):
         sizes = (document.tokens, document.bytes, document.cleaning.removed_bytes)
         table.add_row(Text(document.title), *(f"{size:,}" for size in sizes))
-    if manifest.documents > MOST_ROWS:
-        table.add_row(Text(f"... and {manifest.documents - MOST_ROWS:,} more, in documents.jsonl"))
+    if manifest.documents > MAX_ROWS:
+        table.add_row(Text(f"... and {manifest.documents - MAX_ROWS:,} more, in documents.jsonl"))
     return table
 
 
@@ -114,5 +114,5 @@ def _ends(contents: StoreContents) -> Table:
 
 
 def _listed(heading: str, lines: list[str], file: str) -> list[str]:
-    more = [f"  ... and {len(lines) - MOST_LINES:,} more, in {file}"] if len(lines) > MOST_LINES else []
-    return [f"{heading}: {len(lines):,}", *(f"  {line}" for line in lines[:MOST_LINES]), *more]
+    more = [f"  ... and {len(lines) - MAX_LINES:,} more, in {file}"] if len(lines) > MAX_LINES else []
+    return [f"{heading}: {len(lines):,}", *(f"  {line}" for line in lines[:MAX_LINES]), *more]

@@ -58,6 +58,11 @@ def print_content(content: str | bytes) -> None:
         stream.flush()
 
 
+def print_message(text: str) -> None:
+    """Prints a message on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def print_outcome(text: str) -> None:
     """Prints the result of finished work; failing to print it is not an error, since the work is done."""
     with suppress(BrokenPipeError, StorageError):

@@ -85,7 +85,7 @@ class ScheduledStream(ExampleStream):
     """The examples of a corpus, of which each step has its own length; `per_step` examples make a step."""
 
     def __init__(self, stream: CorpusStream, seq_len_after: Callable[[int], int], *, per_step: int, steps: int) -> None:
-        """`seq_len_after` returns the length of the step that follows so many; `steps` come before the next example."""
+        """`seq_len_after(n)` is the length of examples after n steps; `steps` steps come before the next example."""
         self._stream, self._seq_len_after, self._per_step = stream, seq_len_after, per_step
         self._drawn = steps * per_step
 

@@ -19,7 +19,16 @@ from revlm.corpus.examples.corpus import (
     digest_of,
     example_of,
 )
-from revlm.corpus.examples.packing import PACKINGS, Cut, EpochExamples, Place, Span, hold_out, plan_whole, shuffled
+from revlm.corpus.examples.packing import (
+    PACKINGS,
+    Cut,
+    EpochExamples,
+    EpochPosition,
+    Span,
+    hold_out,
+    plan_whole,
+    shuffled,
+)
 from revlm.corpus.store.token_store import TokenStore
 from revlm.errors import DataError, StorageError, UsageError
 
@@ -123,34 +132,34 @@ class PackedCorpus(Corpus):
 
 
 class TrainingStream(CorpusStream):
-    """The endless training examples of a store; the state is the place and the length of its examples."""
+    """The endless training examples of a store; the state is the position and the length of its examples."""
 
     def __init__(self, corpus: PackedCorpus, state: StreamState | None) -> None:
         self._corpus = corpus
-        self._seq_len, self._place = (corpus.seq_len, Place(1, 0)) if state is None else self._parsed(state)
+        self._seq_len, self._position = (corpus.seq_len, EpochPosition(1, 0)) if state is None else self._parsed(state)
 
     def draw(self) -> PendingExample:
-        while self._place.next_example >= len(self._plan()):
-            self._place = self._corpus._packing.next_epoch(self._place)
-        spans = self._plan()[self._place.next_example]
-        epoch = self._place.epoch
-        self._place = self._place._replace(next_example=self._place.next_example + 1)
+        while self._position.next_example >= len(self._plan()):
+            self._position = self._corpus._packing.next_epoch(self._position)
+        spans = self._plan()[self._position.next_example]
+        epoch = self._position.epoch
+        self._position = self._position._replace(next_example=self._position.next_example + 1)
         return PendingExample(sum(span.tokens for span in spans), partial(self._corpus._example, spans, epoch))
 
     def set_seq_len(self, seq_len: int) -> None:
         if seq_len != self._seq_len:
-            self._place = self._corpus._packing.recut(self._place, self._seq_len, self._corpus.n_training_tokens)
+            self._position = self._corpus._packing.recut(self._position, self._seq_len, self._corpus.n_training_tokens)
             self._seq_len = seq_len
 
     def state(self) -> StreamState:
-        epoch, next_example, earlier = self._place
+        epoch, next_example, earlier = self._position
         state = {"epoch": epoch, "next_example": next_example, "seq_len": self._seq_len}
         return state | {"earlier": [list(cut) for cut in earlier], "settings": self._corpus._settings}
 
     def _plan(self) -> EpochExamples:
-        return self._corpus._plan(self._seq_len, self._place.epoch, self._place.earlier)
+        return self._corpus._plan(self._seq_len, self._position.epoch, self._position.earlier)
 
-    def _parsed(self, state: StreamState) -> tuple[int, Place]:
+    def _parsed(self, state: StreamState) -> tuple[int, EpochPosition]:
         numbers, earlier = [state.get(key, -1) for key in ("epoch", "next_example", "seq_len")], state.get("earlier")
         if not (
             _are_counts(numbers)
@@ -165,7 +174,7 @@ class TrainingStream(CorpusStream):
                 "data.packing or data.validation changed; restore them, or start a new run"
             )
         epoch, next_example, seq_len = numbers
-        return seq_len, Place(epoch, next_example, tuple(Cut(*cut) for cut in earlier))
+        return seq_len, EpochPosition(epoch, next_example, tuple(Cut(*cut) for cut in earlier))
 
 
 def _are_counts(values: Iterable[Any]) -> bool:

@@ -6,13 +6,13 @@ the piece). Every target is in exactly one piece, so for each packing and any ep
 targets of the epoch's examples + carried to the next epoch's first example + held out.
 
 Where `seq_len` changes, the tokens that no example has had yet are packed again. Which they are follows from the counts
-of the earlier examples (`Cut`), so a place in an epoch stays a few numbers.
+of the earlier examples (`Cut`), so a position in an epoch stays a few numbers.
 """
 
 import hashlib
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, count, islice
 from typing import NamedTuple
 
@@ -48,11 +48,11 @@ class Cut(NamedTuple):
     examples: int
 
 
-class Place(NamedTuple):
-    """A place in a stream of examples: the next is the one numbered `next_example` of those that begin in `epoch`.
+class EpochPosition(NamedTuple):
+    """A position in a stream of examples: the next is the one numbered `next_example` of those that begin in `epoch`.
 
-    `earlier` are the examples of other lengths before: with `whole` packing those of the epoch, with `fixed` packing
-    those since the first epoch. Examples are numbered from 0 again after them.
+    `earlier` are the examples of other lengths before: those since the first epoch with `fixed` packing, else
+    those of the epoch. Examples are numbered from 0 again after them.
     """
 
     epoch: int
@@ -66,15 +66,15 @@ class Packing:
 
     Attributes:
         plan: the examples that begin in an epoch, given its number and the earlier examples of other lengths.
-        next_epoch: the place at the beginning of the next epoch.
-        recut: the same place, in examples of another length than `seq_len`; `epoch_tokens` are those of an epoch.
+        next_epoch: the position at the beginning of the next epoch.
+        recut: the same position, in examples of another length than `seq_len`; `epoch_tokens` are those of an epoch.
         carried_tokens: the tokens carried over at the end of an epoch, where the length never changed.
         longest_example: the tokens of the longest example.
     """
 
     plan: Callable[[EpochSpans, int, int, Sequence[Cut]], EpochExamples]
-    next_epoch: Callable[[Place], Place]
-    recut: Callable[[Place, int, int], Place]
+    next_epoch: Callable[[EpochPosition], EpochPosition]
+    recut: Callable[[EpochPosition, int, int], EpochPosition]
     carried_tokens: Callable[[int, int, int], int]
     longest_example: Callable[[int, int], int]
 
@@ -86,13 +86,33 @@ def plan_whole(spans_of: EpochSpans, seq_len: int, epoch: int, earlier: Sequence
     share examples by best fit: each, in order, joins the example with the least room that still holds it, or begins
     one. Examples are ordered by their last piece, so the pieces of a document stay in order, too.
     """
+    return _after_earlier(_pack_whole, spans_of, seq_len, epoch, earlier)
+
+
+def plan_interleaved(spans_of: EpochSpans, seq_len: int, epoch: int, earlier: Sequence[Cut] = ()) -> EpochExamples:
+    """Returns the examples of `plan_whole` in another order: documents take turns.
+
+    The pieces of each document, still in order, are spread evenly over the examples, those of different documents at
+    different distances from the beginning. An example that several documents share has the latest of their positions.
+    """
+    return _after_earlier(_pack_interleaved, spans_of, seq_len, epoch, earlier)
+
+
+def _after_earlier(
+    pack: Callable[[Sequence[Span], int], EpochExamples],
+    spans_of: EpochSpans,
+    seq_len: int,
+    epoch: int,
+    earlier: Sequence[Cut],
+) -> EpochExamples:
+    """Packs the documents of an epoch, or what earlier examples left of them."""
     rest = spans_of(epoch)
     for cut in earlier:
-        rest = _joined(_pack_whole(rest, cut.seq_len)[cut.examples :])
-    return _pack_whole(rest, seq_len)
+        rest = _joined(pack(rest, cut.seq_len)[cut.examples :])
+    return pack(rest, seq_len)
 
 
-def _pack_whole(documents: Iterable[Span], seq_len: int) -> EpochExamples:
+def _pack_whole(documents: Sequence[Span], seq_len: int) -> EpochExamples:
     examples: dict[int, list[Span]] = {}
     rooms: list[tuple[int, int]] = []  # room left and number of each example that is not full, sorted
     for document in documents:
@@ -105,6 +125,18 @@ def _pack_whole(documents: Iterable[Span], seq_len: int) -> EpochExamples:
             if room > piece.tokens:
                 insort(rooms, (room - piece.tokens, number))
     return [tuple(example) for example in examples.values()]
+
+
+def _pack_interleaved(documents: Sequence[Span], seq_len: int) -> EpochExamples:
+    # The i-th of a document's n pieces, counted from 0, stands at (i + offset) / n of the epoch; offsets differ.
+    starts = {span.document: (span.start, -(-span.tokens // seq_len)) for span in documents}
+    offsets = {span.document: (rank + 0.5) / len(documents) for rank, span in enumerate(documents)}
+
+    def position(piece: Span) -> float:
+        start, pieces = starts[piece.document]
+        return ((piece.start - start) // seq_len + offsets[piece.document]) / pieces
+
+    return sorted(_pack_whole(documents, seq_len), key=lambda example: max(map(position, example)))
 
 
 def _joined(examples: EpochExamples) -> list[Span]:
@@ -140,32 +172,34 @@ def _tokens_of(earlier: Sequence[Cut]) -> int:
     return sum(cut.seq_len * cut.examples for cut in earlier)
 
 
-def _recut_whole(place: Place, seq_len: int, epoch_tokens: int) -> Place:
-    return Place(place.epoch, 0, _with_cut(place.earlier, seq_len, place.next_example))
+def _recut_whole(position: EpochPosition, seq_len: int, epoch_tokens: int) -> EpochPosition:
+    return EpochPosition(position.epoch, 0, _with_cut(position.earlier, seq_len, position.next_example))
 
 
-def _recut_fixed(place: Place, seq_len: int, epoch_tokens: int) -> Place:
-    begun_earlier = _begun_earlier(place.epoch, epoch_tokens, seq_len, place.earlier)
-    done_tokens = (place.epoch - 1) * epoch_tokens + begun_earlier + place.next_example * seq_len
-    examples = (done_tokens - _tokens_of(place.earlier)) // seq_len
-    return Place(done_tokens // epoch_tokens + 1, 0, _with_cut(place.earlier, seq_len, examples))
+def _recut_fixed(position: EpochPosition, seq_len: int, epoch_tokens: int) -> EpochPosition:
+    begun_earlier = _begun_earlier(position.epoch, epoch_tokens, seq_len, position.earlier)
+    done_tokens = (position.epoch - 1) * epoch_tokens + begun_earlier + position.next_example * seq_len
+    examples = (done_tokens - _tokens_of(position.earlier)) // seq_len
+    return EpochPosition(done_tokens // epoch_tokens + 1, 0, _with_cut(position.earlier, seq_len, examples))
 
 
 def _with_cut(earlier: tuple[Cut, ...], seq_len: int, examples: int) -> tuple[Cut, ...]:
     return (*earlier, Cut(seq_len, examples)) if examples else earlier
 
 
+_WHOLE = Packing(
+    plan_whole,
+    lambda position: EpochPosition(position.epoch + 1, 0),
+    _recut_whole,
+    lambda epoch_tokens, seq_len, epoch: 0,
+    min,
+)
 PACKINGS: dict[str, Packing] = {
-    "whole": Packing(
-        plan_whole,
-        lambda place: Place(place.epoch + 1, 0),
-        _recut_whole,
-        lambda epoch_tokens, seq_len, epoch: 0,
-        min,
-    ),
+    "whole": _WHOLE,
+    "interleaved": replace(_WHOLE, plan=plan_interleaved),
     "fixed": Packing(
         plan_fixed,
-        lambda place: Place(place.epoch + 1, 0, place.earlier),
+        lambda position: EpochPosition(position.epoch + 1, 0, position.earlier),
         _recut_fixed,
         lambda epoch_tokens, seq_len, epoch: epoch * epoch_tokens % seq_len,
         lambda epoch_tokens, seq_len: seq_len,

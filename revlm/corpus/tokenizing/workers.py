@@ -15,11 +15,11 @@ from itertools import cycle
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from revlm.errors import ResourceError
 from revlm.imports import safe_path_in_children
+from revlm.storage import Closing
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
@@ -29,7 +29,7 @@ Shared = TypeVar("Shared")
 _OF_THE_PARENT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
-class Workers(Generic[Work, Result]):
+class Workers(Closing, Generic[Work, Result]):
     """Processes that call `function(shared, work)`; each receives `shared` once."""
 
     def __init__(self, count: int, shared: Shared, function: Callable[[Shared, Work], Result]) -> None:
@@ -49,7 +49,7 @@ class Workers(Generic[Work, Result]):
                     theirs.close()  # so that each side sees the other's end
                     self._processes.append(process)
         except BaseException:
-            self._end()
+            self.close()
             raise
         self._next_to_send, self._next_to_receive = cycle(self._connections), cycle(self._connections)
 
@@ -80,15 +80,8 @@ class Workers(Generic[Work, Result]):
             "run the same command again with fewer --workers to resume"
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._end()
-
-    def _end(self) -> None:
+    def close(self) -> None:
+        """Ends the worker processes."""
         for connection in self._connections:
             connection.close()
         for process in self._processes:

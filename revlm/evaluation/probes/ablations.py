@@ -1,4 +1,4 @@
-"""What each part gives: the loss with a layer's attention set to zero, and with fewer or more rounds of hashing."""
+"""Ablations: the loss with a layer's attention set to zero, and with fewer or more rounds of hashing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def measure_ablations(
     rounds: Sequence[int] = ROUNDS,
     progress: Callable[[str], object] = lambda message: None,
 ) -> Ablations:
-    """Returns the losses on texts, each in one pass, of a model that is changed for that pass alone."""
+    """Returns the losses on the texts, each scored in one pass, with each change to the model in turn."""
     from revlm.evaluation.switches import attention_set_to_zero, rounds_of_hashing
 
     model = scorer.model
@@ -112,7 +112,7 @@ def _panels(found: Ablations) -> Sequence[Panel]:
 
 def _caption(found: Ablations) -> str:
     caption = (
-        "How much the loss rises when a layer's attention adds nothing, and that of all layers of a kind, on "
+        "How much the loss rises without the attention of a layer, and without that of all layers of a kind, on "
         f"{plural(found.tokens, 'token')} of {plural(found.documents, 'document')} with {found.loss:.4f} nats a token."
     )
     return (

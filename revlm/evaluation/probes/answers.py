@@ -1,7 +1,7 @@
-"""Answers to questions about what a document stated: accuracy by kind of question and distance of the statement.
+"""Answers to questions about facts stated in a document: accuracy by kind of question and distance of the statement.
 
-The documents are those of `scripts/make_recall_corpus.py`. An answer is right where the model predicts each of its
-tokens, given the ones before it; nothing but the statement tells them.
+`scripts/make_recall_corpus.py` makes such documents. An answer is right if the model predicts each of its tokens, given
+the tokens before it; only the statement reveals them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from revlm.evaluation.scorer import Scorer
     from revlm.evaluation.texts import Text
 
-# Distances fall into bins up to 256 tokens, and then up to four times as many each.
+# The first bin of distances ends at 256 tokens, and each further one at four times as many.
 _NEAREST, _FACTOR = 256, 4
 
 
@@ -51,24 +51,24 @@ def measure_answers(
         documents += 1
         progress(f"answers: {text.title}, {len(text):,} tokens, {plural(len(asked), 'question')}")
         ends = np.cumsum(tokenizer.byte_lengths[text.tokens])
-        # A token belongs to an answer where it holds any byte of it.
-        places = [
+        # A token belongs to an answer if it holds any byte of it.
+        positions = [
             np.arange(np.searchsorted(ends, each.start, "right"), np.searchsorted(ends, each.stop, "left") + 1)
             for each in asked
         ]
         stated = np.searchsorted(ends, [each.stated for each in asked], "right")
-        rows = np.concatenate(places)
+        rows = np.concatenate(positions)
         states = scorer.hidden(text.inputs(len(text)))[rows]
         right = scorer.ranks(states, text.tokens[rows]) == 1
         losses = scorer.losses(states, text.tokens[rows])
         begin = 0
-        for question, place, statement in zip(asked, places, stated, strict=True):
-            here = slice(begin, begin := begin + len(place))
-            answer = _Answer(bool(right[here].all()), int(right[here].sum()), len(place), float(losses[here].sum()))
-            found[question.kind, _bin(int(place[0] - statement))].append(answer)
+        for question, position, statement in zip(asked, positions, stated, strict=True):
+            here = slice(begin, begin := begin + len(position))
+            answer = _Answer(bool(right[here].all()), int(right[here].sum()), len(position), float(losses[here].sum()))
+            found[question.kind, _bin(int(position[0] - statement))].append(answer)
     return Answers(
         documents=documents,
-        accuracies=[_accuracy(kind, within, found[kind, within]) for kind, within in sorted(found, key=_place)],
+        accuracies=[_accuracy(kind, within, found[kind, within]) for kind, within in sorted(found, key=_order)],
     )
 
 
@@ -80,7 +80,7 @@ def _bin(distance: int) -> int:
     return within
 
 
-def _place(cell: tuple[str, int]) -> tuple[int, int]:
+def _order(cell: tuple[str, int]) -> tuple[int, int]:
     kind, within = cell
     return KINDS.index(kind), within
 
@@ -121,7 +121,7 @@ def _tables(answers: Answers) -> Sequence[Table]:
         Table(
             ("question", "up to tokens away", "answers", "right", "tokens right", "nats/token"),
             list(rows.values()),
-            f"answers: what was stated in {plural(answers.documents, 'document')}, and is asked at the end",
+            f"answers: facts stated in {plural(answers.documents, 'document')}, asked for at the end",
             "" if answers.documents else "no document asks a question: make some with scripts/make_recall_corpus.py",
         )
     ]
@@ -145,13 +145,13 @@ def _panels(answers: Answers) -> Sequence[Chart]:
 ANSWERS = Probe(
     name="answers",
     option="--answers",
-    help="Questions about what made documents stated, by kind and distance.",
+    help="Answers to questions about facts stated in a document.",
     title="Answers",
     measure=_measure,
     tables=_tables,
     panels=_panels,
     caption=lambda answers: (
-        "Questions at the end of a document about what it stated: the share of answers that are predicted whole, by "
+        "Questions at the end of a document about facts it stated: the share of answers that are predicted whole, by "
         f"the distance of the statement, over {plural(sum(each.answers for each in answers.accuracies), 'question')}."
     ),
 )

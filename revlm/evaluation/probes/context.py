@@ -1,10 +1,11 @@
-"""What long context gives: the same targets scored with the context cut to several lengths.
+"""The gain of long context: the same targets scored with the context cut to several lengths.
 
-A sample is a run of tokens of a document that begins at least the largest context into it: 2,048 of them, and no more
-than a quarter of the document. For a context of C tokens the run is scored in spans of C / 4, each with exactly the C
-tokens before its first target, so that a target sees between C and 5 C / 4 tokens and nothing else. The cuts of several
-spans share an example as separate documents. The context `all` is the document from its beginning. A cut begins like a
-document that continues from an earlier example: with the token before, without a begin token.
+A sample is a series of consecutive targets in a document, 2,048 of them but at most a quarter of the document, which
+begins at least the largest context into it. For a context of C tokens the series is scored in spans of C / 4 targets,
+each given exactly the C tokens before its first target, so that a target sees between C and 5 C / 4 tokens and nothing
+else. The cuts of several spans share an example as separate documents. The context `all` is the document from its
+beginning. A cut begins like a document that continues from an earlier example: with the token before it, and without a
+begin token.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
     from revlm.evaluation.texts import Text
 
 TARGETS = 2048
-# Tokens of cuts that are run together; a longer cut is run alone.
+# Cuts share an example of at most this many tokens; a longer cut has its own example.
 _BATCH = 65536
-# The least end of the chart, in nats a token: rounding of a model that gains nothing is not blown up to a curve.
+# The smallest end of the chart in nats a token, so that rounding does not look like a gain.
 _LEAST = 0.01
 
 
@@ -53,11 +54,11 @@ def measure_context_gain(
     seed: int = 0,
     progress: Callable[[str], object] = lambda message: None,
 ) -> ContextGain:
-    """Returns the gain of each context length that some document has, and of all of the text before.
+    """Returns the gain of each context length for which some document is long enough, and of the whole text before.
 
-    `samples` runs of at most `targets` tokens are spread evenly over the documents. A context that a document is too
-    short for is left out for it. Documents count alike. What it costs: about five times the targets for a context, or
-    the context where that is more, and the document once.
+    `samples` series of at most `targets` targets are spread evenly over the documents. For each document, contexts that
+    it is too short for are left out. Documents have equal weight. The cost of a context is a pass over about five times
+    the targets, or over the context if that is longer; the cost of `all` is a pass over the document.
     """
     generator = np.random.default_rng(seed)
     lengths = sorted(set(lengths))
@@ -87,7 +88,7 @@ def _targets(text: Text, at_most: int) -> int:
 
 
 def _starts(text: Text, context: int, targets: int, samples: int, generator: np.random.Generator) -> list[int]:
-    """The starts of runs of targets: a random one in each of as many equal parts, so that they do not overlap."""
+    """The starts of the series of targets, which do not overlap: one at random in each of several equal parts."""
     room = len(text) - context
     parts = max(1, min(samples, room // targets))
     edges = [context + room * part // parts for part in range(parts + 1)]
@@ -119,7 +120,7 @@ def _batches(cuts: Sequence[_Cut]) -> Iterator[list[_Cut]]:
 
 
 def _losses_of(scorer: Scorer, cuts: Sequence[_Cut], context: int) -> Numbers:
-    """The losses of the cuts' targets; the first of a cut follows its input number `context`."""
+    """The losses of the cuts' targets; the first target of a cut follows its first `context` inputs."""
     lengths = [len(cut.inputs) for cut in cuts]
     document_ids = np.repeat(np.arange(len(cuts), dtype=np.int32), lengths)
     hidden = scorer.hidden(np.concatenate([cut.inputs for cut in cuts]), document_ids)
@@ -169,18 +170,18 @@ def _tables(found: ContextGain) -> Sequence[Table]:
             f"{each.targets:,}",
             f"{each.seen:,.0f}",
             f"{each.loss:.4f}",
-            f"{each.gain:+.4f}" if place else "",
-            ABSENT if each.interval is None else f"± {each.interval[1] - each.gain:.4f}" if place else "",
+            f"{each.gain:+.4f}" if index else "",
+            ABSENT if each.interval is None else f"± {each.interval[1] - each.gain:.4f}" if index else "",
         )
-        for place, each in enumerate(found.lengths)
+        for index, each in enumerate(found.lengths)
     ]
     return [
         Table(
             ("context", "documents", "targets", "seen", "nats/token", "gain", "95%"),
             [rows],
             "the same targets with the context cut",
-            "a target sees between the context and 5/4 of it; the gain is that over the smallest context, as a mean "
-            "over documents with Student's interval" + left_out(found.too_short),
+            "a target sees between 1 and 5/4 times the context; the gain is the loss of the smallest context minus "
+            "this loss, a mean over documents with Student's interval" + left_out(found.too_short),
         )
     ]
 
@@ -189,7 +190,7 @@ def _panels(found: ContextGain) -> Sequence[Chart]:
     if not found.lengths:
         return []
     points = [
-        Point(each.context, each.gain, each.interval if place else None) for place, each in enumerate(found.lengths)
+        Point(each.context, each.gain, each.interval if index else None) for index, each in enumerate(found.lengths)
     ]
     return [
         Chart(
@@ -207,11 +208,11 @@ def _caption(found: ContextGain) -> str:
     interval = (
         "bars are 95% intervals of the mean over documents (Student's t)"
         if any(each.interval is not None for each in found.lengths)
-        else "of one document there is no interval"
+        else "one document has no interval"
     )
     return (
         "The same targets with the text before them cut: how much lower their loss is than with the smallest context, "
-        f"{last.gain:+.3f} nats a token with all of the text; {interval}. All: {last.seen:,.0f} tokens in the mean, "
+        f"{last.gain:+.3f} nats a token with all of the text; {interval}. All: {last.seen:,.0f} tokens on average, "
         f"over {plural(last.documents, 'document')}."
     )
 

@@ -1,7 +1,7 @@
-"""The copy test: random tokens, then the same again, and how many of the second ones a model predicts.
+"""The copy test: random tokens, the same tokens again, and the share of the second copy that a model predicts.
 
-Nothing but the first copy tells what comes, so a model that cannot look that far back predicts by chance. The first
-token of the second copy is not counted: nothing announces it.
+Only the first copy reveals the second, so a model that cannot attend that far back predicts by chance. The first token
+of the second copy cannot be predicted and does not count.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from revlm.evaluation.scorer import Scorer, Tokens
 
 COPY_LENGTHS = (128, 512, 2048, 8192)
-# Tokens of first copies of each length: so many sequences, one at least.
+# Tokens in the first copies of one length, which decide the number of sequences (at least one).
 _TOKENS = 2048
 
 
@@ -38,8 +38,8 @@ def measure_copying(
 ) -> Copying:
     """Returns the accuracies on copies of tokens drawn evenly from `vocabulary`, each sequence a document of its own.
 
-    Lengths whose two copies are longer than `longest` tokens are left out; where all are, half of it is the
-    length, and 2 at least: of a copy of one token none is counted.
+    Lengths whose two copies have more than `longest` tokens are left out. If that leaves none, the length is half of
+    `longest`, and at least 2, since a copy of one token has none that counts.
     """
     from revlm.evaluation.switches import rounds_of_hashing
 
@@ -63,7 +63,7 @@ def measure_copying(
 
 
 def _accuracy(scorer: Scorer, sequences: Tokens, begin_id: int) -> float:
-    """The share of predicted tokens in the second halves of [sequences, tokens], except for the first token of each."""
+    """The share of tokens predicted in the second halves of [sequences, tokens], without the first token of each."""
     n_sequences, tokens = sequences.shape
     begin = np.full((n_sequences, 1), begin_id, dtype=np.int32)
     inputs = np.concatenate([begin, sequences[:, :-1]], axis=1)
@@ -133,7 +133,7 @@ COPYING = Probe(
     tables=_tables,
     panels=_panels,
     caption=lambda found: (
-        "Random tokens that come twice, so that only the first copy tells what comes in the second: the share of it "
-        "that is predicted, by the length of a copy and the rounds of hashing. Dashed: what guessing gives."
+        "Random tokens that come twice: the share of the second copy that is predicted, by the length of a copy and "
+        "the rounds of hashing. Only the first copy reveals the second. Dashed: chance."
     ),
 )

@@ -1,10 +1,10 @@
-"""The needle test: random tokens hidden in a held-out text, and whether their beginning brings back the rest.
+"""The needle test: random tokens hidden in a held-out text, and whether a model recalls them from their beginning.
 
-A needle is 16 random tokens. It replaces tokens of the text at a distance before the end, where its first 8 are
-repeated; the other 8 are the targets. Nothing else foretells them, so a model that finds the needle predicts them and
-one that does not is at chance. Many needles share one text: the end is a row of slots of 64 tokens, each with one
-needle's 16 tokens and the text's own after them. The distance is the number of tokens between a needle and its
-repetition. The same text without the needles, the repetitions as they are, is the comparison.
+A needle is 16 random tokens that replace tokens of the text. At the end of the text the needle is repeated: its first 8
+tokens are the cue, and the other 8 are the targets. Only the needle reveals them, so a model that finds it predicts
+them, and any other is at chance. Many needles share one text, which ends with slots of 64 tokens, each with the 16
+tokens of one repetition and then the text's own tokens. The distance is the number of tokens between a needle and its
+repetition. For comparison, the same text is scored without the needles, but with the repetitions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from revlm.evaluation.probes.probe import CONTEXT_LENGTHS, Probe, ProbeInput
 from revlm.evaluation.views import Chart, Line, Point, Table, left_out
-from revlm.records import Found, NeedleDistance, NeedleTest
+from revlm.records import NeedleDistance, NeedleScore, NeedleTest
 
 if TYPE_CHECKING:
     from revlm.evaluation.scorer import Numbers, Scorer, Tokens
@@ -31,7 +31,7 @@ NEEDLES = 8
 
 
 class _Hidden(NamedTuple):
-    """A text with needles, the same text without them, and where the repetitions begin, by distance."""
+    """A text with needles, the same text without them, and the positions of the repetitions by distance."""
 
     tokens: Tokens
     without: Tokens
@@ -53,7 +53,7 @@ def measure_needles(
     seed: int = 0,
     progress: Callable[[str], object] = lambda message: None,
 ) -> NeedleTest:
-    """Returns what is found in the beginnings of texts, with so many needles for each distance in each of them.
+    """Returns the scores on the beginnings of texts, with `needles` needles for each distance in each text.
 
     A distance is rounded up to a multiple of 64 tokens, and left out for a text that is too short for it.
     """
@@ -62,8 +62,8 @@ def measure_needles(
     scored: dict[tuple[int, bool], list[_Scored]] = defaultdict(list)
     too_short = []
     for text in texts:
-        # The farthest needle, and a slot for each repetition.
-        usable = [slot for place, slot in enumerate(slots) if (1 + slot + needles * (place + 1)) * _SLOT <= len(text)]
+        # A text must hold the farthest needle, and a slot for each repetition.
+        usable = [slot for index, slot in enumerate(slots) if (1 + slot + needles * (index + 1)) * _SLOT <= len(text)]
         if not usable:
             too_short.append(text.title)
             continue
@@ -77,7 +77,7 @@ def measure_needles(
                 scored[distance, there].append(_Scored(ranks, losses))
     size, chances = scorer.model.vocab_size, len(vocabulary)
     return NeedleTest(
-        chance=Found(accuracy=1 / chances, rank=(size + 1) / 2, loss=math.log(chances)),
+        chance=NeedleScore(accuracy=1 / chances, rank=(size + 1) / 2, loss=math.log(chances)),
         distances=[
             NeedleDistance(
                 distance=distance,
@@ -94,9 +94,9 @@ def measure_needles(
 def _hide(
     text: Text, slots: Sequence[int], needles: int, vocabulary: Tokens, generator: np.random.Generator
 ) -> _Hidden:
-    """Hides `needles` needles for each distance, in slots; repetitions of the farthest come first.
+    """Hides `needles` needles for each distance; the repetitions of the farthest needles come first.
 
-    So no two needles fall on one slot: later slots at the end belong to smaller distances.
+    Later repetitions belong to smaller distances, so no two needles share a slot.
     """
     n_cues = needles * len(slots)
     before_the_end = slots[-1] + 1
@@ -107,15 +107,15 @@ def _hide(
         needle = generator.choice(vocabulary, size=_NEEDLE)
         place = (before_the_end + number) * _SLOT
         tokens[place : place + _NEEDLE] = without[place : place + _NEEDLE] = needle
-        hidden_at = place - slot * _SLOT - _NEEDLE  # in the last quarter of a slot: no repetition lies there
+        hidden_at = place - slot * _SLOT - _NEEDLE  # in the last quarter of a slot, where no repetition is
         tokens[hidden_at : hidden_at + _NEEDLE] = needle
         places.setdefault(slot * _SLOT, []).append(place)
     return _Hidden(tokens, without, places)
 
 
-def _found(scored: Sequence[_Scored]) -> Found:
+def _found(scored: Sequence[_Scored]) -> NeedleScore:
     ranks, losses = (np.concatenate(parts) for parts in zip(*scored, strict=True))
-    return Found(accuracy=float((ranks == 1).mean()), rank=float(ranks.mean()), loss=float(losses.mean()))
+    return NeedleScore(accuracy=float((ranks == 1).mean()), rank=float(ranks.mean()), loss=float(losses.mean()))
 
 
 def _measure(given: ProbeInput) -> NeedleTest:
@@ -176,7 +176,7 @@ NEEDLE = Probe(
     tables=_tables,
     panels=_panels,
     caption=lambda test: (
-        "Random tokens that only an earlier place foretells: hidden in a text and begun again at a distance; here the "
-        "loss of the rest of them, and the same where nothing was hidden. Dashed: what guessing gives."
+        "Random tokens are hidden in a text and begin again at a distance: the loss of the rest of them, with the "
+        "needle in the text and without it. Dashed: chance."
     ),
 )

@@ -19,8 +19,8 @@ CONTEXT_LENGTHS = (256, 1024, 4096, 16384, 65536)
 class ProbeOptions:
     """Which probes run, by name, and on how much text.
 
-    `samples` documents are drawn by `seed`; `tokens` tokens are taken from their beginnings. `lengths` are contexts,
-    and distances of needles; `repeat_context` is how many tokens the contexts of repeats have.
+    `samples` documents are drawn by `seed`, and `tokens` tokens in total are taken from their beginnings. `lengths` are
+    context lengths, and distances of needles; `repeat_context` is the number of tokens in the contexts of repeats.
     """
 
     asked: frozenset[str] = frozenset()
@@ -33,10 +33,10 @@ class ProbeOptions:
 
 @dataclass(frozen=True)
 class ProbeInput:
-    """What a probe measures: a model, a sample of held-out texts, and the options of the command.
+    """The input of a probe: a model, a sample of held-out texts, and the options of the command.
 
-    The model was trained on `seq_len` tokens at a time, each document after the token `begin_id`; `progress` is told
-    of each pass over a text before it is made.
+    The model was trained on examples of `seq_len` tokens, each document after the token `begin_id`. `progress` is
+    called before each pass over a text.
     """
 
     scorer: "Scorer"
@@ -74,17 +74,17 @@ def no_panels(result: Any) -> Sequence[Panel]:
 
 @dataclass(frozen=True)
 class Probe:
-    """A probe: how it is asked for, measured and shown.
+    """A probe: its option, its measurement, and how the results are shown.
 
     Attributes:
         name: its key in evaluation.json, and the name of its picture.
-        option: of `revlm evaluate`, with its `help`.
-        title: the heading of what it shows.
+        option: its option of `revlm evaluate`, with its `help`.
+        title: the heading of its results.
         measure: returns its record, whose schema is in `revlm.records`.
-        tables: for the terminal and the page.
-        panels: of its picture; none where there is nothing to draw.
-        caption: what the picture shows, in sentences.
-        compared: whether pictures of several runs are laid over each other, of one chart with one line each.
+        tables: returns its tables for the terminal and the report.
+        panels: returns the panels of its picture; none if there is nothing to draw.
+        caption: returns sentences that say what the picture shows.
+        compared: whether a comparison of runs draws them into one picture; it then has one chart with one line.
     """
 
     name: str

@@ -1,9 +1,10 @@
-"""What distance costs: the loss of tokens that repeat what followed a rare context, by how far back that was.
+"""Loss by distance: tokens that repeat what followed a rare context, by the distance to its last occurrence.
 
-The context of a token is the n tokens before it. Where the same n tokens came one to three times before in the
-document, and the token that followed them the last time is this one, a model that remembers that place knows the token;
-the distance is that to the token there. More frequent contexts are left out: they are known without the document. Each
-document is scored in one pass, whatever length the model was trained at, so distances reach as far as documents do.
+The context of a token is the n tokens before it. A token is a repeat if its context occurred one to three times earlier
+in the document, and the same token followed the last of these occurrences; the distance is that between the two tokens.
+A model that remembers the earlier occurrence can predict the token. More frequent contexts are left out, since a model
+knows them without the document. Each document is scored in one pass, whatever length the model was trained at, so
+distances are as long as documents are.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
     from revlm.evaluation.scorer import Numbers, Scorer, Tokens
     from revlm.evaluation.texts import Text
 
-MOST_EARLIER = 3
-"""A context is rare when no more earlier occurrences of it lie in its document."""
+MAX_EARLIER = 3
+"""The most earlier occurrences in the document with which a context is rare."""
 LONGEST = 2**20
-"""Tokens of a document that are scored; the rest of a longer one is left out."""
-# Bins of distances end before 256, 1,024, 4,096 and so on, each four times as far as the one before.
+"""The number of tokens of a document that are scored; the rest of a longer document is left out."""
+# Bins of distances end before 256, 1,024, 4,096 and so on.
 _FIRST_EDGE, _FACTOR = 256, 4
 # Losses of fewer tokens say little: their points are hollow.
 _FEW_TOKENS = 256
@@ -42,10 +43,7 @@ def measure_repeats(
     context: int = 3,
     progress: Callable[[str], object] = lambda message: None,
 ) -> Repeats:
-    """Returns the losses by distance of texts, each in one pass; what it costs is one pass over each text.
-
-    Tokens count alike, whatever their document.
-    """
+    """Returns the losses by distance, with one pass over each text; all tokens have equal weight."""
     by_bin: dict[int, list[Numbers]] = defaultdict(list)
     whole: list[Numbers] = []
     for text in texts:
@@ -60,17 +58,18 @@ def measure_repeats(
             by_bin[number].append(losses[repeats[bins == number]])
     return Repeats(
         context=context,
-        most_earlier=MOST_EARLIER,
+        most_earlier=MAX_EARLIER,
         total=_pooled(whole),
         distances=[_of_bin(number, by_bin[number]) for number in sorted(by_bin)],
     )
 
 
-def distances_of_repeats(tokens: Tokens, context: int, most_earlier: int = MOST_EARLIER) -> NDArray[np.int64]:
-    """Returns for each token how far back it last completed its context, [tokens].
+def distances_of_repeats(tokens: Tokens, context: int, most_earlier: int = MAX_EARLIER) -> NDArray[np.int64]:
+    """Returns the distance of each token to its last occurrence after the same context, [tokens].
 
-    0 where the `context` tokens before it came never before, or more than `most_earlier` times, or were followed by
-    another token the last time. Contexts are numbered by sorting, so memory is linear in the tokens.
+    It is 0 for a token that is no repeat: the `context` tokens before it never occurred earlier, or more than
+    `most_earlier` times, or another token followed the last time. Contexts are numbered by sorting, so memory is linear
+    in the number of tokens.
     """
     distances = np.zeros(len(tokens), dtype=np.int64)
     n_contexts = len(tokens) - context
@@ -79,7 +78,7 @@ def distances_of_repeats(tokens: Tokens, context: int, most_earlier: int = MOST_
     unit = np.unique(tokens, return_inverse=True)[1]
     number = unit
     for length in range(1, context):
-        # The number of each run of `length` tokens, and that of the token behind it, make the number of the longer run.
+        # The number of an n-gram of `length` tokens and that of the token after it give the longer one's number.
         number = np.unique(number[:-1] * (int(unit.max()) + 1) + unit[length:], return_inverse=True)[1]
     place = np.argsort(number[:n_contexts], kind="stable")
     begins = np.flatnonzero(np.diff(number[place], prepend=-1))
@@ -92,7 +91,7 @@ def distances_of_repeats(tokens: Tokens, context: int, most_earlier: int = MOST_
 
 
 def _edges(longest: int) -> NDArray[np.int64]:
-    """Where bins end, up to the first end beyond `longest`."""
+    """The ends of the bins, up to the first one beyond `longest`."""
     edges = [_FIRST_EDGE]
     while edges[-1] <= longest:
         edges.append(edges[-1] * _FACTOR)
@@ -106,7 +105,7 @@ def _of_bin(number: int, losses: Sequence[Numbers]) -> DistanceLoss:
 
 
 def _pooled(losses: Sequence[Numbers]) -> PooledLoss:
-    """The loss of all tokens of several documents, each given by the losses of its tokens."""
+    """The loss of all tokens of several documents; `losses` has an array for each document."""
     sums, tokens = np.array([each.sum() for each in losses]), np.array([len(each) for each in losses])
     return PooledLoss(
         documents=len(losses),
@@ -127,9 +126,9 @@ def _tables(found: Repeats) -> Sequence[Table]:
             ("distance", "documents", "tokens", "nats/token", "95%"),
             [rows, [("all tokens", *_cells(found.total))]],
             f"repeats: tokens that repeat what followed a rare context ({plural(found.context, 'token')}), by distance",
-            f"rare: {found.most_earlier} earlier occurrences in the document at most; the distance is that to the last "
-            "of them, which the same token followed. Each document was scored in one pass; Student's interval over "
-            "documents, of the loss of all tokens together",
+            f"rare: at most {found.most_earlier} earlier occurrences in the document; distance: to the last of them, "
+            "which the same token followed; each document was scored in one pass; Student's interval over documents of "
+            "the loss of all tokens together",
         )
     ]
 
@@ -162,8 +161,8 @@ def _caption(found: Repeats) -> str:
         else ""
     )
     return (
-        f"Tokens that follow {plural(found.context, 'token')} as the last time in the document, where those came "
-        f"{found.most_earlier} times at most before: their loss by the distance of that time. All: the loss of "
+        f"Tokens that follow the same {plural(found.context, 'token')} as before in the document, where these occurred "
+        f"at most {found.most_earlier} times: their loss by the distance to the last time. All: the loss of "
         f"all {plural(found.total.tokens, 'token')} of {plural(found.total.documents, 'document')}, each scored in one "
         f"pass.{interval} Hollow: fewer than {_FEW_TOKENS} tokens."
     )

@@ -76,17 +76,26 @@ def layer(recipe: ModelRecipe, number: int) -> Sublayer:
 
 
 class LocalCache(Cache):
-    """A ring buffer of keys and values: the token at position p has index p modulo the window."""
+    """A ring buffer of keys and values: the token at position p has index p modulo the window.
+
+    It grows with the text until it holds a window.
+    """
 
     def __init__(self, read: ReadQueriesKeysValues, mix: LocalAttention, dtype: torch.dtype) -> None:
         self._read, self._mix = read, mix
         device = mix.sink.device
-        self._ring = torch.zeros(read.n_heads, 1, mix.window, 2, read.head_dim, dtype=dtype, device=device)
+        self._ring = torch.zeros(read.n_heads, 1, 0, 2, read.head_dim, dtype=dtype, device=device)
         self._tokens = 0
         self._unmixed: list[tuple[Tensor, ...]] = []
 
     def reserve(self, tokens: int) -> None:
-        """Does nothing: the ring has a fixed size."""
+        """Gives the ring room for `tokens` more tokens, or for a window of them."""
+        held, room = self._ring.shape[2], min(self._tokens + tokens, self._mix.window)
+        if room > held:
+            more = self._ring.new_zeros(
+                *self._ring.shape[:2], min(max(room, 2 * held), self._mix.window) - held, *self._ring.shape[3:]
+            )
+            self._ring = torch.cat([self._ring, more], dim=2)
 
     def read(self, x: Float[Tensor, "tile d_model"], rotary: Rotary) -> None:
         """Adds the next tile of the stream."""
@@ -96,6 +105,7 @@ class LocalCache(Cache):
         """Returns the output of the new tokens, by the operation of training, over the ring and these tokens."""
         q, new_k, new_v = (joined(list(parts)) for parts in zip(*self._unmixed, strict=True))
         self._unmixed = []
+        self.reserve(q.shape[1])
         earlier = self._ring[:, 0, self._places(self._tokens, self._mix.window - 1)]
         k, v = (torch.cat([earlier[:, :, turn], new], dim=1) for turn, new in enumerate((new_k, new_v)))
         out, _ = attention_with_log_sum_exp(
@@ -116,6 +126,7 @@ class LocalCache(Cache):
 
     def step(self, x: Float[Tensor, "samples d_model"], rotary: Rotary) -> Float[Tensor, "heads samples head_dim"]:
         """Returns the output of each sample's next token."""
+        self.reserve(1)
         if one_token.can_be_compiled(self._ring):
             return self._compiled_step(self._read.project(self._read.norm(x)), rotary)
         q, k, v = self._read.at(x, rotary)

@@ -12,7 +12,7 @@ from revlm.report.pictures.theme import LIGHT
 _BAR_PIXELS, _GAP_PIXELS = 2, 1
 _BAR = tuple(bytes.fromhex(LIGHT.orange.removeprefix("#")))
 _SHOWN_PIXELS = 192  # of the longer side of a small picture on the page, at most
-_MOST_ENLARGED = 8
+_MAX_ENLARGED = 8
 
 
 class DrawnSample(NamedTuple):
@@ -28,6 +28,6 @@ def draw_sample(picture: SampledPicture) -> DrawnSample:
     drawn = np.full((height, _BAR_PIXELS + _GAP_PIXELS + width, 3), 255, dtype=np.uint8)
     drawn[: picture.rows, :_BAR_PIXELS] = _BAR
     drawn[:, _BAR_PIXELS + _GAP_PIXELS :] = picture.pixels
-    factor = min(_MOST_ENLARGED, max(1, _SHOWN_PIXELS // max(height, width)))
+    factor = min(_MAX_ENLARGED, max(1, _SHOWN_PIXELS // max(height, width)))
     encoded = b64encode(png_of([drawn])).decode("ascii")
     return DrawnSample(f"data:image/png;base64,{encoded}", factor * drawn.shape[1])

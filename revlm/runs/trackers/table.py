@@ -15,7 +15,7 @@ def require_trackers(backends: Iterable[str]) -> dict[str, type[Tracker]]:
     """The tracker classes among the recipe's `logging.backends`, by name.
 
     Raises:
-        UsageError: one is not installed, or something that the user may not know of would send records to another
+        UsageError: a tracker is not installed, or a setting that the user may not know of would send records to another
             machine.
     """
     classes = {}

@@ -21,7 +21,7 @@ class Tracker(Protocol):
         """Opens its data of the run in `folder`, which resumes after `step`, and removes later records."""
 
     def write(self, records: Sequence[Shown]) -> None:
-        """Writes the records; once it returns, a kill of the process cannot undo them, or the next start repairs it."""
+        """Writes the records; a later kill of the process does not lose them, or the next start repeats them."""
 
     def close(self) -> None:
         """Closes the tracker; the records stay."""

@@ -27,7 +27,7 @@ def numbers(record: Shown) -> dict[str, float]:
 
 
 def texts(record: Shown) -> dict[str, str]:
-    """The samples of a record by name, prompt and continuation as one text; pictures are left to the report."""
+    """The samples of a record by name, prompt and continuation as one text; only the report shows pictures."""
     if not isinstance(record, Samples):
         return {}
     numbered = enumerate(record.samples, start=1)

@@ -44,9 +44,9 @@ class Wandb:
             run_id = uuid.uuid4().hex
             if opened.kind(folder.wandb_run.name) is not None:
                 run_id = _Written.model_validate_json(opened.read(folder.wandb_run.name)).id
-            self._place, self._earlier = folder.wandb, _folders_of(run_id, place)
+            self._folder, self._earlier = folder.wandb, _folders_of(run_id, place)
             settings = _settings(folder.path)
-            wandb.setup(settings)  # its own settings, before it reads those of the current folder
+            wandb.setup(settings)  # our settings first: else it reads those of the current folder
             self._run = wandb.init(
                 project=os.environ.get("WANDB_PROJECT", PROJECT),
                 name=folder.path.resolve().name,
@@ -68,9 +68,10 @@ class Wandb:
     def _remove_earlier(self) -> None:
         """Removes the earlier files of this run.
 
-        The service of a process that was killed may still write, and makes its folder again; so once more at the end.
+        The wandb service of a killed process may still be writing and create its folder again, so this runs again at
+        the end.
         """
-        with Folder(self._place, through_links=False) as place:
+        with Folder(self._folder, through_links=False) as place:
             for name in self._earlier:
                 if place.kind(name) is not None:
                     place.remove(name)
@@ -81,8 +82,8 @@ def _folders_of(run_id: str, place: Folder) -> list[str]:
 
 
 def _settings(root: Path) -> wandb.Settings:
-    """Returns settings under which wandb logs what it is given, and nothing else of the process or the machine."""
-    mode: Any = os.environ.get("WANDB_MODE", "offline")  # wandb refuses what is no mode
+    """Returns settings with which wandb logs only the records, and nothing else of the process or the machine."""
+    mode: Any = os.environ.get("WANDB_MODE", "offline")  # wandb itself refuses an invalid mode
     return wandb.Settings(
         root_dir=str(root.absolute()),
         mode=mode,

@@ -22,10 +22,10 @@ from revlm.model.precision import autocast
 Result = dict[str, Any]
 
 _WARM_UP_TOKENS = 4096
-_MOST_STEPS = 3
+_MAX_STEPS = 3
 _ENOUGH_SECONDS = 20.0
 _REPEATS = 5
-_MOST_KERNELS = 25
+_MAX_KERNELS = 25
 # The calls of CUDA's runtime and driver, by the beginning of their names.
 _LAUNCHES = ("cudaLaunchKernel", "cuLaunchKernel", "cudaMemset", "cudaMemcpy")
 _WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
@@ -65,7 +65,7 @@ def step(system: str, shape: Shape, device: torch.device) -> Result:
         torch.cuda.reset_peak_memory_stats(device)
     seconds: list[float] = []
     nats = float("nan")
-    while not seconds or (len(seconds) < _MOST_STEPS and sum(seconds) < _ENOUGH_SECONDS):
+    while not seconds or (len(seconds) < _MAX_STEPS and sum(seconds) < _ENOUGH_SECONDS):
         taken, nats = steps.run(shape.tokens)
         seconds.append(taken)
     return {
@@ -96,7 +96,7 @@ def launches(system: str, shape: Shape, device: torch.device) -> Result:
         "host_reads": dict(reads.by_operation),
         "kernels": [
             {"name": event.key[:100], "calls": event.count, "seconds": event.self_device_time_total / 1e6}
-            for event in kernels[:_MOST_KERNELS]
+            for event in kernels[:_MAX_KERNELS]
         ],
         "kernel_seconds": sum(event.self_device_time_total for event in kernels) / 1e6,
     }

@@ -16,7 +16,7 @@ from revlm.training.step import Totals, TrainStep
 
 
 class Learner:
-    """See `bench.quality.training.Learner`; `store` is the token folder that the texts come from."""
+    """See `bench.quality.training.Learner`; `store` is the token store that the texts come from."""
 
     def __init__(
         self, texts: Texts, seed: int, recipe: str, store: str, held_out_tokens: int, changes: tuple[str, ...] = ()

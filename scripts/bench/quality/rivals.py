@@ -1,4 +1,4 @@
-"""The rivals by name, each with the settings among which its best are searched."""
+"""The rivals by name, each with the settings among which the best are searched."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

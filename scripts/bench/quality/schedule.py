@@ -14,7 +14,7 @@ from bench.quality.worker import Task
 from revlm.corpus import open_corpus
 from revlm.recipe import load_recipe
 
-# A process may wait this many times as long as it computes, on a machine that others use too.
+# On a machine that others use too, a process may take this many times its processor time.
 _WAITING, _LEAST_SECONDS = 20, 600
 _MEMORY_LIMIT_BYTES = 8 * 10**9
 _SEARCH_HELD_OUT_TOKENS = 32_768
@@ -77,7 +77,7 @@ def searches(plan: Plan) -> list[Run]:
 def comparisons(plan: Plan, searched: Sequence[Measured]) -> list[Run]:
     """Returns the runs of the comparison, with the settings that were best in the search.
 
-    The rivals take turns, so that the busy hours of a machine meet all of them.
+    The rivals take turns, so that busy hours of the machine affect all of them.
     """
     best = {rival: _best(rival, searched) for rival in plan.rivals}
     return [Run("comparison", rival, seed, best[rival]) for seed in plan.seeds for rival in plan.rivals]

@@ -1,4 +1,4 @@
-"""The text that every model trains on and is judged by, as tokens and as bytes."""
+"""The training and held-out text of every model, as tokens and as bytes."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ class Texts:
     """A folder of `write_texts`.
 
     Attributes:
-        folder: where the arrays lie.
+        folder: the folder of the arrays.
         vocab_size: of the tokens.
         begin_id: the token before each document, which is no target.
         bytes_per_token: of the training text.

@@ -16,7 +16,7 @@ from bench.worker import write_result
 class Task:
     """What one process trains: a rival with settings, within seconds of processor time or tokens of text.
 
-    `texts` is a folder of `write_texts`, `store` the token folder that it was written from, `recipe` that of revlm.
+    `texts` is a folder of `write_texts`, `store` the token store that it was written from, `recipe` that of revlm.
     """
 
     rival: str

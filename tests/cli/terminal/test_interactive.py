@@ -14,7 +14,7 @@ import revlm
 from tests.tiny_run import write_run
 
 ROOT = Path(revlm.__file__).parent.parent
-MOST_SECONDS = 120.0
+MAX_SECONDS = 120.0
 ASKED = "\r\n> "
 
 
@@ -34,7 +34,7 @@ class Session:
 
     def wait_for(self, words: str, more: int = 0) -> str:
         """Returns what was said since the last call, up to these words; waits for `more` characters after them."""
-        assert self._comes(words, more, MOST_SECONDS), f"{words!r} did not come in {self.said!r}"
+        assert self._comes(words, more, MAX_SECONDS), f"{words!r} did not come in {self.said!r}"
         place = self.said.find(words)
         before, self.said = self.said[: place + len(words)], self.said[place + len(words) :]
         return before
@@ -47,10 +47,10 @@ class Session:
         """
         for _ in range(40):
             self.type("\x03")
-            if self._comes(ASKED, 0, MOST_SECONDS / 40):
+            if self._comes(ASKED, 0, MAX_SECONDS / 40):
                 break
             self.type(" ")
-            self._comes("", len(self.said) + 1, MOST_SECONDS / 40)
+            self._comes("", len(self.said) + 1, MAX_SECONDS / 40)
         self.wait_for(ASKED)
 
     def _comes(self, words: str, more: int, seconds: float) -> bool:

@@ -271,7 +271,6 @@ def test_a_hangup_saves_the_run_unless_nohup_ignores_it(folder: Path, ignored: b
 LIMITS = [
     (resource.RLIMIT_NOFILE, 12, {0, 4, 6}),
     pytest.param(resource.RLIMIT_NOFILE, 24, {0, 4, 6}, marks=pytest.mark.slow),
-    (resource.RLIMIT_FSIZE, 20_000, {6}),
     (resource.RLIMIT_AS, 300_000_000, {4}),
     pytest.param(resource.RLIMIT_AS, 900_000_000, {0, 4}, marks=pytest.mark.slow),
 ]
@@ -287,3 +286,10 @@ def test_a_limit_of_the_process_is_one_sentence(folder: Path, limit: int, most: 
     if ended.returncode:
         assert ended.stderr.splitlines()[-1].startswith("revlm: ")
         assert "Traceback" not in ended.stderr
+
+
+def test_a_limit_of_the_size_of_files_is_one_sentence(folder: Path) -> None:
+    ended = run_revlm(folder, *TRAIN, before=partial(resource.setrlimit, resource.RLIMIT_FSIZE, (20_000, 20_000)))
+    assert ended.code == 6, ended.stderr
+    assert ended.stderr.splitlines()[-1].startswith("revlm: ")
+    assert "Traceback" not in ended.stderr

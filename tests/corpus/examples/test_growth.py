@@ -112,14 +112,16 @@ def test_fixed_cuts_the_same_endless_text_however_the_length_changes(
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     runs=RUNS,
-    kind=st.sampled_from(["store", "stream"]),
-    packing=st.sampled_from(["whole", "fixed"]),
+    kind_and_packing=st.sampled_from(
+        [("store", "whole"), ("store", "interleaved"), ("store", "fixed"), ("stream", "whole"), ("stream", "fixed")]
+    ),
     per_step=st.integers(1, 3),
 )
 def test_every_place_resumes_with_identical_examples(
-    store: Path, runs: list[tuple[int, int]], kind: str, packing: str, per_step: int
+    store: Path, runs: list[tuple[int, int]], kind_and_packing: tuple[str, str], per_step: int
 ) -> None:
     """Also right before and after a change, and where the steps of two changes have no example between them."""
+    kind, packing = kind_and_packing
     corpus, starts, steps = corpus_of(kind, store, packing), [], 0
     for seq_len, number in runs:
         starts.append((steps, seq_len))

@@ -56,7 +56,7 @@ def equal(one: Example, other: Example) -> bool:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seq_len=st.integers(1, 90),
-    packing=st.sampled_from(["whole", "fixed"]),
+    packing=st.sampled_from(["whole", "interleaved", "fixed"]),
     seed=st.integers(0, 5),
     validation=st.sampled_from([0.0, 0.02, 0.3, 0.9]),
 )
@@ -71,7 +71,7 @@ def test_tokens_stored_are_targets_and_carried_and_held_out(
     for example in corpus.training():
         if targets + len(example) > corpus.n_training_tokens:
             break
-        assert packing == "whole" or len(example) == seq_len
+        assert packing != "fixed" or len(example) == seq_len
         targets += len(example)
         for title, _, segment in segments(example):
             collected.setdefault(title, []).extend(segment)
@@ -92,7 +92,7 @@ def test_tokens_stored_are_targets_and_carried_and_held_out(
     assert not set(corpus.training_documents) & set(corpus.validation_documents)
 
 
-@pytest.mark.parametrize("packing", ["whole", "fixed"])
+@pytest.mark.parametrize("packing", ["whole", "interleaved", "fixed"])
 @pytest.mark.parametrize("seq_len", [7, 16, 200])
 def test_each_input_is_the_token_before_its_target(store: Path, packing: str, seq_len: int) -> None:
     """A document begins with the begin token; one that continues begins with the last target of before."""
@@ -108,7 +108,7 @@ def test_each_input_is_the_token_before_its_target(store: Path, packing: str, se
             done[title] += len(targets)
 
 
-@pytest.mark.parametrize("packing", ["whole", "fixed"])
+@pytest.mark.parametrize("packing", ["whole", "interleaved", "fixed"])
 @pytest.mark.parametrize("seq_len", [7, 16, 400])
 def test_every_place_resumes_with_identical_examples(store: Path, packing: str, seq_len: int) -> None:
     stream = open_corpus(store, packing=packing, seq_len=seq_len).training()
@@ -124,7 +124,7 @@ def test_every_place_resumes_with_identical_examples(store: Path, packing: str, 
     assert len(json.dumps(states[-1])) < 200
 
 
-@pytest.mark.parametrize("packing", ["whole", "fixed"])
+@pytest.mark.parametrize("packing", ["whole", "interleaved", "fixed"])
 def test_epochs_have_different_orders_and_seeds_too(store: Path, packing: str) -> None:
     def titles(seed: int) -> list[str]:
         stream = open_corpus(store, packing=packing, seed=seed, validation=0.0).training()
@@ -151,7 +151,7 @@ def test_target_bytes_are_the_utf8_bytes_of_the_targets(tmp_path: Path, paragrap
     }
 
 
-@pytest.mark.parametrize("packing", ["whole", "fixed"])
+@pytest.mark.parametrize("packing", ["whole", "interleaved", "fixed"])
 def test_one_document_holds_out_its_tail_and_says_so(make_store: MakeStore, packing: str) -> None:
     store = make_store(200, row_tokens=64)
     corpus = open_corpus(store, packing=packing, validation=0.25, seq_len=20)
@@ -160,8 +160,8 @@ def test_one_document_holds_out_its_tail_and_says_so(make_store: MakeStore, pack
     assert [token for _, _, targets in held_out for token in targets] == text[150:]
     assert held_out[0][1][0] == text[149]
     assert corpus.notices == ("the corpus is one document: its last 50 tokens (25.0%) are held out for validation",)
-    trained = [example.targets for example in islice(corpus.training(), 8 if packing == "whole" else 7)]
-    assert np.concatenate(trained).tolist() == text[: 150 if packing == "whole" else 140]
+    trained = [example.targets for example in islice(corpus.training(), 7 if packing == "fixed" else 8)]
+    assert np.concatenate(trained).tolist() == text[: 140 if packing == "fixed" else 150]
 
 
 def test_a_whole_novel_can_be_one_example(make_store: MakeStore) -> None:
@@ -195,7 +195,7 @@ def test_a_damaged_place_is_refused(store: Path, damage: dict[str, object]) -> N
     ("change", "message"),
     [
         ({"seq_len": 0}, "data.seq_len is 0"),
-        ({"packing": "tight"}, "must be one of whole, fixed"),
+        ({"packing": "tight"}, "must be one of whole, interleaved, fixed"),
         ({"validation": 1.0}, "data.validation is 1.0"),
     ],
 )

@@ -1,5 +1,5 @@
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
@@ -7,17 +7,21 @@ from hypothesis import strategies as st
 
 from revlm.corpus.examples.packing import (
     PACKINGS,
+    Cut,
     EpochExamples,
     EpochSpans,
     Span,
     hold_out,
     plan_fixed,
+    plan_interleaved,
     plan_whole,
     shuffled,
 )
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=12)
 SEQ_LEN = st.integers(1, 30)
+WHOLE = st.sampled_from([plan_whole, plan_interleaved])
+Plan = Callable[..., EpochExamples]
 
 
 def epochs_of(lengths: Sequence[int]) -> EpochSpans:
@@ -30,17 +34,19 @@ def targets_of(plan: EpochExamples) -> Counter[tuple[int, int]]:
     return Counter((span.document, place) for span in spans for place in range(span.start, span.stop))
 
 
-@given(lengths=LENGTHS, seq_len=SEQ_LEN)
-def test_whole_gives_each_token_once_an_epoch(lengths: list[int], seq_len: int) -> None:
-    plan = plan_whole(epochs_of(lengths), seq_len, 1)
+@given(lengths=LENGTHS, seq_len=SEQ_LEN, plan_of=WHOLE)
+def test_whole_gives_each_token_once_an_epoch(lengths: list[int], seq_len: int, plan_of: Plan) -> None:
+    plan = plan_of(epochs_of(lengths), seq_len, 1)
     every_token = {(number, place): 1 for number, length in enumerate(lengths) for place in range(length)}
     assert targets_of(plan) == every_token
     assert all(0 < sum(span.tokens for span in example) <= seq_len for example in plan)
 
 
-@given(lengths=LENGTHS, seq_len=SEQ_LEN)
-def test_whole_cuts_documents_only_at_seq_len_and_shares_what_fits(lengths: list[int], seq_len: int) -> None:
-    plan = plan_whole(epochs_of(lengths), seq_len, 1)
+@given(lengths=LENGTHS, seq_len=SEQ_LEN, plan_of=WHOLE)
+def test_whole_cuts_documents_only_at_seq_len_and_shares_what_fits(
+    lengths: list[int], seq_len: int, plan_of: Plan
+) -> None:
+    plan = plan_of(epochs_of(lengths), seq_len, 1)
     for example in plan:
         for span in example:
             assert span.start % seq_len == 0
@@ -49,13 +55,36 @@ def test_whole_cuts_documents_only_at_seq_len_and_shares_what_fits(lengths: list
     assert sum(fill <= seq_len / 2 for fill in fills) <= 1
 
 
-@given(lengths=LENGTHS, seq_len=SEQ_LEN)
-def test_whole_keeps_the_pieces_of_a_document_in_order(lengths: list[int], seq_len: int) -> None:
+@given(lengths=LENGTHS, seq_len=SEQ_LEN, plan_of=WHOLE)
+def test_whole_keeps_the_pieces_of_a_document_in_order(lengths: list[int], seq_len: int, plan_of: Plan) -> None:
     starts: dict[int, list[int]] = {}
-    for example in plan_whole(epochs_of(lengths), seq_len, 1):
+    for example in plan_of(epochs_of(lengths), seq_len, 1):
         for span in example:
             starts.setdefault(span.document, []).append(span.start)
     assert all(places == sorted(places) for places in starts.values())
+
+
+@given(lengths=LENGTHS, seq_len=SEQ_LEN)
+def test_interleaved_has_the_examples_of_whole(lengths: list[int], seq_len: int) -> None:
+    interleaved, whole = (plan(epochs_of(lengths), seq_len, 1) for plan in (plan_interleaved, plan_whole))
+    assert set(interleaved) == set(whole)
+    assert len(interleaved) == len(whole)
+
+
+@given(pieces=st.lists(st.integers(1, 30), min_size=2, max_size=12))
+def test_interleaved_spreads_each_document_over_the_epoch(pieces: list[int]) -> None:
+    plan = [example[0].document for example in plan_interleaved(epochs_of([5 * each for each in pieces]), 5, 1)]
+    for document, count in enumerate(pieces):
+        for end in range(len(plan) + 1):
+            expected = count * end / len(plan)
+            assert abs(plan[:end].count(document) - expected) <= 2
+
+
+@given(lengths=LENGTHS, first=SEQ_LEN, then=SEQ_LEN, done=st.integers(0, 20), plan_of=WHOLE)
+def test_another_length_takes_what_is_left(lengths: list[int], first: int, then: int, done: int, plan_of: Plan) -> None:
+    before = plan_of(epochs_of(lengths), first, 1)[:done]
+    after = plan_of(epochs_of(lengths), then, 1, [Cut(first, len(before))])
+    assert targets_of(before + after) == targets_of(plan_of(epochs_of(lengths), first, 1))
 
 
 @given(lengths=LENGTHS, seq_len=SEQ_LEN, epochs=st.integers(1, 5))

@@ -220,7 +220,7 @@ def test_a_long_line_without_a_place_to_cut_is_kept(corpus: Path, tmp_path: Path
 
 @pytest.mark.parametrize("tokenizer", [None, "bytes"])
 def test_work_that_is_stopped_goes_on(corpus: Path, tmp_path: Path, tokenizer: str | None) -> None:
-    """At each moment at which a stop is heeded; the same call then gives what it would have given at once."""
+    """At each moment at which a stop can come; the same call then gives what it would have given at once."""
     options = {"tokenizer": tokenizer, "vocab_size": 330}
     tokenize_corpus(corpus, tmp_path / "whole", **options)
     stopped = 0

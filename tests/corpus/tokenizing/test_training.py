@@ -65,7 +65,7 @@ def test_errors_leave_nothing_behind(corpus: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["texts"]
 
 
-def test_progress_counts_bytes_and_a_stop_is_heeded(corpus: Path, tmp_path: Path) -> None:
+def test_progress_counts_bytes_and_a_stop_ends_the_work(corpus: Path, tmp_path: Path) -> None:
     calls: list[tuple[int, int, str]] = []
     options = {"vocab_size": 330, "progress": lambda *call: calls.append(call)}
     write_tokenizer(corpus, tmp_path / "tokenizer", **options)

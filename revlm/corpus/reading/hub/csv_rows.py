@@ -9,7 +9,7 @@ from revlm.corpus.reading.readers.raw import Reading, Unusable, UnusableFileErro
 from revlm.corpus.reading.readers.text import text_pieces
 
 # A row with more values than this takes more memory than its limit in bytes suggests.
-_MOST_VALUES = 1 << 20
+_MAX_VALUES = 1 << 20
 
 
 def rows_of_csv(path: PurePath, source: Bytes, separator: str, reading: Reading) -> Iterator[dict[str, str] | Unusable]:
@@ -71,7 +71,7 @@ class _Lines:
         if self._characters > self._limit:
             reason = f"has a row longer than {self._limit:,} bytes"
             raise UnusableFileError(self._path, reason, "pass a higher --max-line-bytes")
-        if self._values > _MOST_VALUES:
-            reason = f"has a row of more than {_MOST_VALUES:,} values"
+        if self._values > _MAX_VALUES:
+            reason = f"has a row of more than {_MAX_VALUES:,} values"
             raise UnusableFileError(self._path, reason, "remove the columns that are not text")
         return part

@@ -25,7 +25,7 @@ _COMMON_NAMES = """
 _COMMON = _COMMON_NAMES.split()
 _SAMPLE_BYTES = 1 << 14
 _FEWEST_BYTES = 3  # that are not ASCII; fewer fit nearly every encoding
-_LEAST_CONFIDENCE, _MOST_CONFIDENCE = 0.2, 0.99
+_LEAST_CONFIDENCE, _MAX_CONFIDENCE = 0.2, 0.99
 _SHOWN_CHARACTERS = 40
 _SHOWN_READINGS = 2
 # What no word contains: a capital or a symbol of old code pages after a lower-case letter.
@@ -116,7 +116,7 @@ def _likeliest(sample: bytes) -> tuple[list[str], float]:
     for name in sorted(fitting, key=_COMMON.index):
         names.setdefault(_decoded(sample, name), name)
     readings = sorted(names, key=lambda text: len(_ODD_CASE.findall(text)))  # a stable sort keeps common ones first
-    confidence = min(1 - best.chaos, _MOST_CONFIDENCE) / max(1, len(readings))
+    confidence = min(1 - best.chaos, _MAX_CONFIDENCE) / max(1, len(readings))
     return [names[text] for text in readings] if confidence >= _LEAST_CONFIDENCE else [], confidence
 
 

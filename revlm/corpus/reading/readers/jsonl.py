@@ -19,7 +19,7 @@ _BLANK_LINES = re.compile(rb"[ \t\r\n\f\v]*\n")
 # The strings of a line and, outside them, its brackets and commas; an unclosed string takes the rest of the line.
 _STRUCTURE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)|[\[{]|[\]}]|,', re.DOTALL)
 # A line with more values than this takes more memory than its limit in bytes suggests.
-_MOST_VALUES = 1 << 20
+_MAX_VALUES = 1 << 20
 
 
 def read_jsonl(path: Path, reading: Reading) -> Iterator[RawText | Unusable]:
@@ -104,7 +104,7 @@ def parsed(line: bytes, place: str, reading: Reading, read_bytes: int) -> Any | 
 
 def _too_much(line: bytes, limits: Limits) -> tuple[str, str] | None:
     """Returns a reason and a remedy where a line has too many or too deeply nested values, without parsing it."""
-    if line.count(b",") <= _MOST_VALUES and line.count(b"[") + line.count(b"{") <= limits.max_nesting:
+    if line.count(b",") <= _MAX_VALUES and line.count(b"[") + line.count(b"{") <= limits.max_nesting:
         return None  # most lines need no further scan
     values = depth = deepest = 0
     for match in _STRUCTURE.finditer(line):
@@ -119,6 +119,6 @@ def _too_much(line: bytes, limits: Limits) -> tuple[str, str] | None:
         if deepest > limits.max_nesting:
             reason = f"holds JSON values nested more than {limits.max_nesting:,} deep"
             return reason, "pass a higher --max-nesting"
-        if values > _MOST_VALUES:
-            return f"holds more than {_MOST_VALUES:,} values", "remove the columns that are not text"
+        if values > _MAX_VALUES:
+            return f"holds more than {_MAX_VALUES:,} values", "remove the columns that are not text"
     return None

@@ -47,7 +47,7 @@ _HIDDEN = frozenset(_HIDDEN_NAMES.split())
 _PREFORMATTED = frozenset(["pre", "listing", "xmp"])
 _SPECIAL = frozenset(["br", "mfrac", "poem"])
 # A document of more takes half a minute on a busy machine, and is no chapter.
-_MOST_ELEMENTS = 1 << 21
+_MAX_ELEMENTS = 1 << 21
 _HEAD_CHARACTERS = 1 << 12
 _DEEPEST_TITLE = 3  # html, head, title; or title alone
 # A document type, the end of its internal subset, the entities declared there, and those whose value is plain text.
@@ -174,8 +174,8 @@ class _Text:
 
     def require_bounded(self) -> None:
         """Raises MarkupError where elements were too many or too deep: a parser passes on nothing its target raises."""
-        if self._is_too_much and self._elements > _MOST_ELEMENTS:
-            raise MarkupError(f"it has more than {_MOST_ELEMENTS:,} elements", "split it into several files")
+        if self._is_too_much and self._elements > _MAX_ELEMENTS:
+            raise MarkupError(f"it has more than {_MAX_ELEMENTS:,} elements", "split it into several files")
         if self._is_too_much:
             reason = f"its elements are nested more than {self._max_nesting:,} deep"
             raise MarkupError(reason, "pass a higher --max-nesting if you trust it")
@@ -183,7 +183,7 @@ class _Text:
     def start(self, tag: str, attributes: Any) -> None:
         kind, parent = _kind_of(tag), self._open[-1] if self._open else _NONE
         self._elements += 1
-        if len(self._open) >= self._max_nesting or self._elements > _MOST_ELEMENTS:
+        if len(self._open) >= self._max_nesting or self._elements > _MAX_ELEMENTS:
             self._is_too_much = True
             self.require_bounded()
         if parent.is_special or kind.is_special:

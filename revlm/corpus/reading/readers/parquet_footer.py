@@ -15,8 +15,8 @@ from revlm.corpus.reading.readers.thrift import BINARY, I32, I64, ListOf, Struct
 _MAGIC, _MAGIC_ENCRYPTED = b"PAR1", b"PARE"
 _TAIL_BYTES = 8  # the length of the footer, and the magic number
 _FIRST_READ_BYTES = 64 << 10
-_MOST_FOOTER_BYTES = 16 << 20
-_MOST_NESTED = 64
+_MAX_FOOTER_BYTES = 16 << 20
+_MAX_NESTED = 64
 
 # The logical types without parameters: text, and what holds it. The older converted types declare the others.
 _LOGICAL_TYPE = Struct({1: Struct({}), 2: Struct({}), 3: Struct({}), 4: Struct({}), 12: Struct({}), 13: Struct({})})
@@ -96,8 +96,8 @@ def _footer_bytes(file: IO[bytes], size: int) -> bytes:
         raise ParquetError("is encrypted", "decrypt it first")
     if magic != _MAGIC or length + _TAIL_BYTES > size:
         raise _damaged("it has no footer")
-    if length > _MOST_FOOTER_BYTES:
-        raise ParquetError(f"has a footer of more than {_MOST_FOOTER_BYTES:,} bytes", "write it with fewer row groups")
+    if length > _MAX_FOOTER_BYTES:
+        raise ParquetError(f"has a footer of more than {_MAX_FOOTER_BYTES:,} bytes", "write it with fewer row groups")
     if length + _TAIL_BYTES > len(end):
         file.seek(size - _TAIL_BYTES - length)
         end = file.read(length + _TAIL_BYTES)
@@ -111,7 +111,7 @@ def _columns(schema: list[Values]) -> list[str]:
     for index, element in enumerate(schema):
         while above and not above[-1][1]:
             above.pop()
-        if not above or len(above) > _MOST_NESTED:
+        if not above or len(above) > _MAX_NESTED:
             raise ValueError("a schema that is no tree" if not above else "a schema that is nested too deep")
         path, left = above[-1]
         above[-1] = path, left - 1

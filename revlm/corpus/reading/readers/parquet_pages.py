@@ -17,9 +17,9 @@ from revlm.limits import DEFAULT_LIMITS, Limits
 
 # Any page may expand to this size, and any header may declare it.
 _FREE_BYTES = 16 << 20
-_MOST_HEADER_BYTES = 16 << 20
+_MAX_HEADER_BYTES = 16 << 20
 # Of a page: some encodings take memory by this number alone.
-_MOST_VALUES = 1 << 24
+_MAX_VALUES = 1 << 24
 # Of the longest kind in one page: some writers put a thousand rows there, whatever their size.
 _BOOKS_OF_PAGE = 8
 # After the pages of a column: readers allow for writers that declared too little.
@@ -87,7 +87,7 @@ class _Pages:
                 header = _Header(content, at)
             except IndexError:
                 self._begun = content[at:]
-                if len(self._begun) > _MOST_HEADER_BYTES:
+                if len(self._begun) > _MAX_HEADER_BYTES:
                     raise ParquetError("is damaged: a page of it has a header without end") from None
                 return
             except ValueError as error:
@@ -106,8 +106,8 @@ class _Pages:
         if header.expanded > most:
             reason = f"has a page of more than {most:,} bytes"
             raise ParquetError(reason, "pass a higher --max-line-bytes if you trust it")
-        if header.values > _MOST_VALUES:
-            raise ParquetError(f"has a page of more than {_MOST_VALUES:,} values")
+        if header.values > _MAX_VALUES:
+            raise ParquetError(f"has a page of more than {_MAX_VALUES:,} values")
         if header.kind == _DICTIONARY and header.expanded > self._chunk.expanded:
             raise ParquetError("is damaged: a page of it is larger than its column says to be")
 

@@ -24,6 +24,8 @@ _FORMATS = ("PNG", "JPEG", "WEBP")
 _PIECE_BYTES = 1 << 18
 # The modes of Pillow with at most 8 bits a channel whose colours need no profile.
 _KNOWN_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA"}
+_SCAN = b"\xff\xda"
+_MAX_SCANS = 100  # progressive files have about ten; a few bytes make a decoder pass over all pixels once more
 _PNG_DEPTH_AT = 24  # the bit depth in the IHDR chunk, which comes first
 
 
@@ -83,10 +85,25 @@ def _require_usable(path: Path, file: IO[bytes], picture: "Image.Image", reading
     # A JPEG with a second picture, such as a preview, is the first one.
     if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
         raise UnusableFileError(path, "is animated", "save one of its pictures as a file")
+    if picture.format in ("JPEG", "MPO") and _scans(file) > _MAX_SCANS:
+        reason = f"has more than {_MAX_SCANS} scans, each of which passes over all its pixels"
+        raise UnusableFileError(path, reason, "save it again")
     if _has_16_bits(file, picture):
         raise UnusableFileError(path, "has 16 bits a channel", "save it with 8")
     if picture.mode not in _KNOWN_MODES:
         raise UnusableFileError(path, f"has colours that are not RGB ({picture.mode})", "convert it to RGB")
+
+
+def _scans(file: IO[bytes]) -> int:
+    """Returns how often a JPEG's file has the marker of a scan, which its compressed data cannot contain."""
+    before = file.tell()
+    file.seek(0)
+    count, last = 0, b""
+    while piece := file.read(_PIECE_BYTES):
+        count += (last + piece).count(_SCAN)
+        last = piece[-1:]
+    file.seek(before)
+    return count
 
 
 def _has_16_bits(file: IO[bytes], picture: "Image.Image") -> bool:

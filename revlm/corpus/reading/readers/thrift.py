@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 I32, I64, BINARY = 5, 6, 8
 _TRUE, _FALSE, _BYTE, _I16, _DOUBLE, _LIST, _SET, _MAP, _STRUCT, _UUID = 1, 2, 3, 4, 7, 9, 10, 11, 12, 13
-_MOST_NESTED = 24
-_MOST_VALUES = 1 << 21  # kept of a structure: each takes some hundred bytes of memory, and may take one of the file
+_MAX_NESTED = 24
+_MAX_VALUES = 1 << 21  # kept of a structure: each takes some hundred bytes of memory, and may take one of the file
 
 Kind: TypeAlias = "int | Struct | ListOf"
 Values: TypeAlias = dict[int, Any]  # of the fields that are there, by their numbers
@@ -77,7 +77,7 @@ class _Reader:
         self._content, self.at, self._kept = content, start, 0
 
     def struct(self, kind: Struct, depth: int) -> Values:
-        if depth > _MOST_NESTED:
+        if depth > _MAX_NESTED:
             raise ValueError("structures that are nested too deep")
         values: Values = {}
         field = 0
@@ -92,8 +92,8 @@ class _Reader:
 
     def _value(self, kind: Kind, depth: int) -> Any:
         self._kept += 1
-        if self._kept > _MOST_VALUES:
-            raise ValueError(f"more than {_MOST_VALUES:,} values")
+        if self._kept > _MAX_VALUES:
+            raise ValueError(f"more than {_MAX_VALUES:,} values")
         if isinstance(kind, Struct):
             return self.struct(kind, depth)
         if isinstance(kind, ListOf):
@@ -131,7 +131,7 @@ class _Reader:
             raise ValueError("a value of no known kind")
 
     def _skip_items(self, count: int, kinds: tuple[int, ...], depth: int) -> None:
-        if depth > _MOST_NESTED:
+        if depth > _MAX_NESTED:
             raise ValueError("lists that are nested too deep")
         kinds = tuple(_BYTE if kind in (_TRUE, _FALSE) else kind for kind in kinds)  # within a list, a byte each
         for _ in range(count):

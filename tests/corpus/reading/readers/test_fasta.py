@@ -135,7 +135,7 @@ def test_a_file_without_records_is_listed(tmp_path: Path, content: bytes) -> Non
     assert [(each.path, each.reason) for each in skipped] == [("a.fa", "empty or only white space")]
 
 
-def test_an_endless_line_is_never_held_and_a_stop_is_heeded(tmp_path: Path) -> None:
+def test_an_endless_line_is_never_held_and_a_stop_interrupts_it(tmp_path: Path) -> None:
     path = tmp_path / "endless.fa"
     with path.open("wb") as file:
         file.write(b">a\n")

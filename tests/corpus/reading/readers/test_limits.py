@@ -62,7 +62,7 @@ def test_long_numbers_and_names_are_no_hindrance(tmp_path: Path) -> None:
     assert len(skipped.reason) < 300
 
 
-def test_blank_lines_are_passed_quickly_and_a_stop_is_heeded_among_them(tmp_path: Path) -> None:
+def test_blank_lines_are_passed_quickly_and_a_stop_interrupts_them(tmp_path: Path) -> None:
     path = tmp_path / "blank.jsonl"
     with path.open("wb") as file:
         file.truncate(0)

@@ -79,18 +79,18 @@ BOMB = "".join(f'<!ENTITY {chr(98 + n)} "{f"&{chr(97 + n)};" * 10}">' for n in r
     ],
 )
 def test_markup_made_to_take_for_ever_does_not(markup: str, reason: str) -> None:
-    heeded = 0
+    calls = 0
 
-    def heed() -> None:
-        nonlocal heeded
-        heeded += 1
+    def count_call() -> None:
+        nonlocal calls
+        calls += 1
 
     if reason:
         with pytest.raises(MarkupError, match=reason):
-            Markup(markup, Reading(raise_if_stopped=heed))
+            Markup(markup, Reading(raise_if_stopped=count_call))
     else:
-        Markup(markup, Reading(raise_if_stopped=heed))
-    assert heeded > 0
+        Markup(markup, Reading(raise_if_stopped=count_call))
+    assert calls > 0
 
 
 def test_the_limit_of_nesting_can_be_raised() -> None:
@@ -98,19 +98,19 @@ def test_the_limit_of_nesting_can_be_raised() -> None:
     assert Markup(markup, Reading(limits=Limits(max_nesting=2_000))).text == "x"
 
 
-def test_a_stop_is_heeded_within_a_chapter() -> None:
+def test_a_stop_interrupts_a_chapter() -> None:
     asked = iter(range(9))
 
-    def heed() -> None:
+    def stop_at_fourth_call() -> None:
         if next(asked) == 3:
             raise Interrupted("stopped")
 
     with pytest.raises(Interrupted):
-        Markup("<p>word</p>" * 100_000, Reading(raise_if_stopped=heed))
+        Markup("<p>word</p>" * 100_000, Reading(raise_if_stopped=stop_at_fourth_call))
 
 
 def test_a_document_of_too_many_elements_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("revlm.corpus.reading.readers.markup._MOST_ELEMENTS", 6)
+    monkeypatch.setattr("revlm.corpus.reading.readers.markup._MAX_ELEMENTS", 6)
     assert Markup("<html><body><p>a</p><p>b</p><p>c<br/></p></body></html>", PLAIN_READING).text == "a\n\nb\n\nc"
     for ill_formed in ("", "<p>"):
         with pytest.raises(MarkupError, match="more than 6 elements"):

@@ -127,7 +127,7 @@ def test_ends_of_files_that_are_no_footers_are_named(monkeypatch: pytest.MonkeyP
         read_footer(io.BytesIO(content[:-1] + b"E"))
     monkeypatch.setattr(parquet_footer, "_FIRST_READ_BYTES", 8)
     assert len(read_footer(io.BytesIO(content)).groups) == 2
-    monkeypatch.setattr(parquet_footer, "_MOST_FOOTER_BYTES", 100)
+    monkeypatch.setattr(parquet_footer, "_MAX_FOOTER_BYTES", 100)
     with pytest.raises(ParquetError, match="has a footer of more than 100 bytes"):
         read_footer(io.BytesIO(content))
 
@@ -157,6 +157,6 @@ def test_structures_have_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
         read_struct(b"\x18\xff\xff\xff\xff\x07", 0, Struct({1: BINARY}))
     with pytest.raises(ValueError, match="too large"):
         read_struct(b"\x15\xff\xff\xff\xff\x7f\0", 0, Struct({1: I32}))
-    monkeypatch.setattr(thrift, "_MOST_VALUES", 10)
+    monkeypatch.setattr(thrift, "_MAX_VALUES", 10)
     with pytest.raises(ValueError, match="more than 10 values"):
         read_struct(b"\x19\xf5\x7f" + bytes(200), 0, Struct({1: ListOf(I32)}))

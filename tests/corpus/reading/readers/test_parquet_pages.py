@@ -46,7 +46,7 @@ def test_a_page_that_expands_without_measure_is_refused(
 def test_pages_and_values_have_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path / "books.parquet", ["a text"] * 100)
     assert len(read(path)[0]) == 100
-    monkeypatch.setattr(parquet_pages, "_MOST_VALUES", 99)
+    monkeypatch.setattr(parquet_pages, "_MAX_VALUES", 99)
     refused_or_skipped(path, "has a page of more than 99 values", [])
     monkeypatch.undo()
     monkeypatch.setattr(parquet_pages, "_BOOKS_OF_PAGE", 0)

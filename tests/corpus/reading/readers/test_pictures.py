@@ -147,6 +147,13 @@ def with_chunk(kind: bytes, content: bytes) -> bytes:
     return whole[:33] + chunk(kind, content) + whole[33:]
 
 
+def with_scans(count: int) -> bytes:
+    """A progressive JPEG with its last scan many times."""
+    progressive = saved(SMALL, "JPEG", progressive=True)
+    last = progressive.rindex(b"\xff\xda")
+    return progressive[:last] + count * progressive[last:-2] + progressive[-2:]
+
+
 SMALL = Image.fromarray(COLOUR)
 BAD: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "empty": ("png", lambda: b"", "is not a PNG, JPEG or WebP picture"),
@@ -166,6 +173,7 @@ BAD: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "bomb of a webp": ("webp", lambda: webp_of_size(16_383, 16_383), "has (too many pixels|16,383 x 16,383 pixels)"),
     "bomb in a text": ("png", lambda: with_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1 << 26))), "is damaged"),
     "inverted cmyk": ("jpg", lambda: saved(SMALL.convert("CMYK"), "JPEG", quality=30), "colours that are not RGB"),
+    "thousands of scans": ("jpg", lambda: with_scans(5_000), "has more than 100 scans"),
     "16 bits of grey and alpha": ("png", lambda: png(1, 1, 16, 4, b"\0abcd"), "has 16 bits a channel"),
     "animated png": ("png", lambda: saved(SMALL, "PNG", save_all=True, append_images=[SMALL.rotate(180)]), "animated"),
     "animated webp": (
@@ -188,6 +196,12 @@ def test_what_cannot_be_a_document_is_named_in_one_sentence(pictures: Path, tmp_
     assert "\n" not in str(raised.value)
     [found] = stored(pictures, tmp_path / "store", errors="skip")
     assert np.array_equal(found, COLOUR)
+
+
+def test_a_progressive_jpeg_keeps_its_pixels(pictures: Path, tmp_path: Path) -> None:
+    (pictures / "a.jpg").write_bytes(with_scans(1))
+    [found] = stored(pictures, tmp_path / "store")
+    assert np.array_equal(found, np.asarray(Image.open(pictures / "a.jpg")))
 
 
 def test_a_higher_limit_reads_a_larger_picture(pictures: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The settings that a checkpoint was trained with, and whether a run folder's recipe and tokenizer are those."""
+"""The settings that a checkpoint was trained with, and whether a run's recipe and tokenizer still match them."""
 
 import functools
 import json
@@ -14,8 +14,8 @@ from revlm.runs.checkpoint import Checkpoint
 from revlm.runs.folder import RunFolder
 from revlm.storage import Folder, is_sealed, storage_errors
 
-# In the sections that decide the weights, the keys that do not: they affect only memory and speed, how a run ends, or
-# where something is stored. Tokens, texts and tokenizer are compared by their content.
+# Keys that do not decide the weights, in sections that do: they affect only memory and speed, how a run ends, or where
+# something is stored. Tokens, texts and tokenizer are compared by their content.
 _FREE = {
     "model": {"reversible", "attention_block"},
     "data": {"path", "stream", "tokenizer", "workers"},
@@ -34,11 +34,11 @@ def settings_of_recipe(recipe: Recipe) -> dict[str, Any]:
 
 
 def settings_of_section(name: str, section: Section) -> dict[str, Any]:
-    """Returns those of the settings that are in one section."""
+    """Returns the settings of one section, as `settings_of_recipe` does."""
     return {f"{name}.{key}": value for key, value in section.model_dump(mode="json", exclude=_FREE[name]).items()}
 
 
-def load_own_recipe(folder: RunFolder) -> Recipe:
+def load_run_recipe(folder: RunFolder) -> Recipe:
     """Returns the recipe of a run; raises StorageError if it differs in any byte from what the run wrote."""
     with storage_errors(f"reading {folder.recipe}"), Folder(folder.path) as opened:
         content = opened.read(folder.recipe.name)
@@ -54,7 +54,7 @@ def trained_settings(checkpoint: Checkpoint) -> dict[str, Any]:
     """Returns the settings that a checkpoint was trained with, by key, as JSON values.
 
     Raises:
-        StorageError: it has none, or one of them is no value of its key.
+        StorageError: the checkpoint has no settings, or one of them is not a valid value of its key.
     """
     settings = checkpoint.state.get("settings")
     if not isinstance(settings, dict):
@@ -64,13 +64,13 @@ def trained_settings(checkpoint: Checkpoint) -> dict[str, Any]:
             if key in settings or key in _REQUIRED:
                 kind.validate_json(json.dumps(settings.get(key)))
         except (ValueError, RecursionError) as error:
-            raise StorageError(f"{checkpoint.path} was trained with no {key} that can be: use another one") from error
+            raise StorageError(f"{checkpoint.path} has no valid value of {key}: use another checkpoint") from error
     return settings
 
 
 @functools.cache
 def _kinds_of_settings() -> dict[str, TypeAdapter[Any]]:
-    """Returns what the settings may be, as the recipe declares it."""
+    """Returns the type of each setting, as the recipe declares it."""
     kinds: dict[str, Any] = dict.fromkeys(_FINGERPRINTS, TypeAdapter(str))
     for name in _FREE:
         section = Recipe.model_fields[name].annotation
@@ -82,16 +82,18 @@ def _kinds_of_settings() -> dict[str, TypeAdapter[Any]]:
     return kinds
 
 
-def foreign_settings(recipe: Recipe, tokenizer_sha256: str, settings: Mapping[str, Any]) -> list[str]:
+def differing_settings(recipe: Recipe, tokenizer_sha256: str, settings: Mapping[str, Any]) -> list[str]:
     """Returns a phrase for the tokenizer and each model key that differ from a checkpoint's settings."""
     own = {key: value for key, value in settings_of_recipe(recipe).items() if key.startswith("model.") or key == "seed"}
     own["tokenizer"] = tokenizer_sha256
     return [f"another {key}" for key, value in own.items() if settings.get(key) != value]
 
 
-def require_own(folder: RunFolder, recipe: Recipe, tokenizer_sha256: str, checkpoint: Checkpoint) -> None:
-    """Raises StorageError if a run's recipe or tokenizer is not the one that its checkpoint was trained with."""
-    if foreign := foreign_settings(recipe, tokenizer_sha256, trained_settings(checkpoint)):
+def require_matching_checkpoint(
+    folder: RunFolder, recipe: Recipe, tokenizer_sha256: str, checkpoint: Checkpoint
+) -> None:
+    """Raises StorageError if a run's recipe or tokenizer differs from what its checkpoint was trained with."""
+    if foreign := differing_settings(recipe, tokenizer_sha256, trained_settings(checkpoint)):
         raise StorageError(
             f"recipe and tokenizer in {folder} are not those that its checkpoint of step {checkpoint.step} was trained "
             f"with ({', '.join(foreign)}): restore the run's own {folder.recipe.name} and tokenizer"

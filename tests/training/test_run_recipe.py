@@ -10,7 +10,7 @@ from revlm.corpus import tokenize_corpus
 from revlm.errors import StorageError
 from revlm.generation import load_model
 from revlm.recipe import load_recipe
-from revlm.runs import RunFolder, list_checkpoints, load_checkpoint, load_own_recipe
+from revlm.runs import RunFolder, list_checkpoints, load_checkpoint, load_run_recipe
 from revlm.storage import sealed
 from revlm.training import train, trainer
 from tests.tiny_run import RECIPE, tiny_recipe, write_run, write_texts, write_tokens
@@ -142,4 +142,4 @@ def test_a_run_whose_recipe_is_damaged_resumes_with_its_number_of_buckets(tmp_pa
     run = RunFolder(write_run(tmp_path / "run", "data.seq_len=512"))
     run.recipe.write_text(run.recipe.read_text("utf-8").replace("n_buckets: 64", "n_bockets: 96"), "utf-8")
     list(train(tiny_recipe(run.path, "data.seq_len=2048", "train.max_steps=4"), allow_change=True))
-    assert load_own_recipe(run).model.n_buckets == 64
+    assert load_run_recipe(run).model.n_buckets == 64
