@@ -59,7 +59,7 @@ def test_every_kernel_compiles_and_keeps_its_numbers_in_registers(architecture: 
 @pytest.mark.slow
 def test_no_kernel_spills_much_whatever_the_heads_and_the_precision() -> None:
     kernels = compiled()
-    assert len(kernels) == 2 * 3 * 2 * 2 * len(KERNELS)
+    assert len(kernels) == 2 * 3 * 2 * 2 * (len(KERNELS) + 1)  # hashing with two numbers of buckets
     for each in kernels:
         # Products in float32 use every register; a few numbers more than there are may go through the cache.
         of_gradients = each["precision"] == "fp32" and each["kernel"] in ("query_gradients", "key_gradients")
