@@ -10,7 +10,10 @@ from torch import Tensor
 from revlm.ops.attention import attention_with_log_sum_exp
 from revlm.ops.fixed_point import FixedPoint
 from revlm.ops.hashing import draw_rotations, hash_buckets
-from revlm.ops.normalization import rms_norm, unit_heads
+from revlm.ops.heads import split_heads
+from revlm.ops.normalization import rms_norm
+from revlm.ops.rotary_table import rotary_table
+from revlm.ops.squared_relu import squared_relu
 
 _ROWS, _TOKENS = 3, {"cuda": 999, "cpu": 33}
 # Relative error in the 2-norm, of sums in float32 and of results rounded to bfloat16. The gradient of a scale or a sink
@@ -18,6 +21,7 @@ _ROWS, _TOKENS = 3, {"cuda": 999, "cpu": 33}
 _TOLERANCE = {torch.float32: 2e-5, torch.bfloat16: 2e-2}
 _CANCELLED = 10
 _LONG_ELEMENTS = 2**31
+_FAR = 10**6  # the first position
 _RESULTS = ("out", "d_q", "d_k", "d_v", "d_scale", "d_sink")
 _OF_ROWS = ("d_scale", "d_sink")
 
@@ -105,14 +109,20 @@ def _norms(device: torch.device) -> Check:
     def found(dtype: torch.dtype) -> list[Tensor]:
         values, weight = x.to(dtype).requires_grad_(), torch.linspace(0.5, 2.0, 512, device=device, dtype=dtype)
         weight.requires_grad_()
-        out = rms_norm(values, weight) + unit_heads(values, 8, dtype).transpose(0, 1).flatten(1)
+        rotary = rotary_table(torch.arange(len(x), device=device) + _FAR, 64, dtype)
+        q, v = split_heads([torch.cat([values, values * 2], dim=1)], 8, 512, units=1, rotary=rotary)
+        out = rms_norm(values, weight) + (q + v).transpose(0, 1).flatten(1) + squared_relu(values)
         return [out.detach(), *torch.autograd.grad(out, (values, weight), direction.to(dtype))]
 
     errors = [
         float((one.double() - truth).norm() / truth.norm())
         for one, truth in zip(found(torch.float32), found(torch.float64), strict=True)
     ]
-    return Check("norms, values and gradients", float("nan") if any(map(isnan, errors)) else max(errors), 1e-5)
+    return Check(
+        "token-wise layers, and gradients",
+        float("nan") if any(map(isnan, errors)) else max(errors),
+        1e-5,
+    )
 
 
 def _streams(device: torch.device) -> Check:
