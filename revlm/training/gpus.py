@@ -1,11 +1,22 @@
 """Chooses the GPU of each rank, before the ranks are connected."""
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 
 import torch
 import torch.distributed as dist
 
 from revlm.launch import Launch
+
+# No handling of errors by NCCL's watchdog, which would end the process by SIGABRT where a connection broke.
+_NO_HANDLING = ("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0")
+
+
+def leave_failures_to_waiting(environment: MutableMapping[str, str]) -> None:
+    """Lets a failed operation of NCCL raise where it is waited for, which finds out the rank; the user's setting wins.
+
+    Call it before the ranks are connected. A rank that does not report is found after 45 s in any case.
+    """
+    environment.setdefault(*_NO_HANDLING)
 
 
 def gpu_of(launch: Launch, count: Callable[[], int] = torch.cuda.device_count) -> torch.device | None:

@@ -5,6 +5,7 @@ NCCL between GPUs.
 """
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
@@ -20,7 +21,7 @@ from revlm.errors import RankError, RemoteRankError, UsageError, exit_code_of
 from revlm.launch import Launch
 from revlm.model.sequence import SINGLE, ParallelSequenceGroup
 from revlm.runs import choose_device
-from revlm.training.gpus import agreed_gpu, gpu_of
+from revlm.training.gpus import agreed_gpu, gpu_of, leave_failures_to_waiting
 from revlm.training.gradients import sum_gradients
 from revlm.training.monitoring import FAILED, LEFT, RankMonitor
 from revlm.training.ranks import AgreedError, Ranks
@@ -47,6 +48,7 @@ class _ProcessGroupRanks(Ranks):
             # torchrun keeps the store when it restarts all ranks; it still holds the addresses of those that ended.
             store = dist.PrefixStore(f"attempt {launch.attempt}", store)
             backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+            leave_failures_to_waiting(os.environ)
             gpu = agreed_gpu(gpu_of(launch), dist.PrefixStore("GPUs", store), rank, world_size)
             dist.init_process_group(
                 backend, store=store, rank=rank, world_size=world_size, timeout=LONGEST_WAIT, device_id=gpu

@@ -20,7 +20,8 @@ _WORDS = {
     torch.int64: "i64",
 }
 # A long example; the result depends only on whether numbers are multiples of 16, or 1.
-_TOKENS, _ROWS, _BUCKETS = 65536, 8, 1024
+_TOKENS, _ROWS = 65536, 8
+_BUCKETS = (1024, 16384)  # of which the factors are 32 x 32 and 128 x 128
 _WARP = 32
 
 
@@ -71,8 +72,6 @@ def launches(head_dim: int, dtype: torch.dtype, rounds: int) -> list[Launch]:
     sums = empty(_ROWS, _TOKENS, head_dim)
     order = SortedOrder(*(empty(_ROWS, rounds, _TOKENS, dtype=torch.int32) for _ in range(4)))
     sorted_token = empty(_ROWS, rounds, _TOKENS, dtype=torch.int64)
-    (alike,) = rounds_alike(rounds * [_BUCKETS])
-    rotations = empty(_ROWS, head_dim, directions_of(rounds * [_BUCKETS]))
     options: dict[str, Any] = {"include_self": False, "block": 64}
     given = Given(q, k, v, scale, log_sum_exp, d_out, delta, order, **options)
     round_ = rounds - 1
@@ -81,7 +80,11 @@ def launches(head_dim: int, dtype: torch.dtype, rounds: int) -> list[Launch]:
         query_launch(given, out, sums, d_scale, round_=round_),
         key_launch(given, sums, sums, round_=round_, add_to_d_k=True),
         order_launch(order.token, sorted_token, order, 64),
-        hash_launch(k, rotations, order.token, alike),
+        *(
+            hash_launch(k, empty(_ROWS, head_dim, directions_of(rounds * [number])), order.token, alike)
+            for number in _BUCKETS
+            for alike in rounds_alike(rounds * [number])
+        ),
         *_token_wise(head_dim, dtype),
     ]
 
@@ -136,7 +139,8 @@ def compiled(launch: Launch, architecture: int, precision: str, head_dim: int, r
     source = ASTSource(launch.kernel, signature, constants, attributes)
     kernel = triton.compile(source, target=GPUTarget("cuda", architecture, _WARP), options=launch.options)
     registers, stored, loaded = _usage(kernel.asm["ptx"], architecture)
-    blocks = [launch.arguments[name] for name in ("BLOCK_Q", "BLOCK_K", "BLOCK") if name in launch.arguments]
+    names = "BLOCK_Q", "BLOCK_K", "BLOCK", "FIRST", "SECOND"
+    blocks = [launch.arguments[name] for name in names if name in launch.arguments]
     return Compiled(
         launch.kernel.__name__.lstrip("_"),
         str(architecture),

@@ -103,6 +103,13 @@ def test_half_precision_loses_less_than_the_reference_does(include_self: bool) -
         assert (one - truth).norm() <= (0.5 if one.dim() == 3 else 2.0) * (other - truth).norm()
 
 
+def test_rounds_beyond_those_whose_windows_stay_in_registers_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    from revlm.ops.attention.triton import windows
+
+    monkeypatch.setattr(windows, "_UNROLLED", windows.tl.constexpr(1))
+    assert_equals_the_reference(inputs(20, 20, 3, 3), 16, window=3, include_self=False, with_sink=True)
+
+
 @pytest.mark.parametrize("may_overwrite", [False, True])
 @pytest.mark.parametrize(("dtype", "rounds"), [(torch.float64, 2), (torch.bfloat16, 1), (torch.bfloat16, 2)])
 def test_queries_that_are_keys_have_one_gradient(dtype: torch.dtype, rounds: int, may_overwrite: bool) -> None:

@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 
 from revlm.launch import Launch
-from revlm.training.gpus import agreed_gpu, gpu_of
+from revlm.training.gpus import agreed_gpu, gpu_of, leave_failures_to_waiting
 
 FIRST, SECOND = torch.device("cuda", 0), torch.device("cuda", 1)
 
@@ -34,3 +34,10 @@ def test_nccl_is_told_the_gpus_only_where_every_rank_has_one(
     with ThreadPoolExecutor() as pool:
         found = pool.map(lambda rank: agreed_gpu([FIRST, second][rank], store, rank, 2), range(2))
         assert list(found) == agreed
+
+
+@pytest.mark.parametrize(("given", "handling"), [({}, "0"), ({"TORCH_NCCL_ASYNC_ERROR_HANDLING": "1"}, "1")])
+def test_nccl_leaves_failures_to_the_waiting_ranks_unless_told_otherwise(given: dict[str, str], handling: str) -> None:
+    environment = dict(given)
+    leave_failures_to_waiting(environment)
+    assert environment == {"TORCH_NCCL_ASYNC_ERROR_HANDLING": handling}

@@ -14,9 +14,9 @@ from revlm.ops.triton.availability import on_device
 from revlm.ops.triton.launch import Launch, blocks, kernel, padded
 from revlm.ops.triton.product import product
 
-_BLOCK = 64
-_MOST_DIRECTIONS = 32  # in registers at once
-_LARGEST_HEAD_DIM = 256
+# Tokens and directions in registers at once, for narrow and for wide heads.
+_BLOCK, _MOST_DIRECTIONS = {False: 64, True: 32}, {False: 32, True: 16}
+_LARGEST_HEAD_DIM = 128  # wider ones need more shared memory than GPUs of compute capability 8.6 and 8.9 have
 
 
 def takes(x: Tensor) -> bool:
@@ -43,6 +43,8 @@ def hash_buckets(
 def hash_launch(x: Tensor, rotations: Tensor, bucket: Tensor, run: RoundsAlike) -> Launch:
     """Returns the launch of the kernel that fills some rounds of `bucket`."""
     heads, tokens, head_dim = x.shape
+    is_wide = head_dim > 64
+    block = _BLOCK[is_wide]
     arguments = {
         "x": x,
         "rotations": rotations[:, :, run.directions],
@@ -57,10 +59,10 @@ def hash_launch(x: Tensor, rotations: Tensor, bucket: Tensor, run: RoundsAlike) 
         "SECOND": run.second,
         "HEAD_DIM": head_dim,
         "BLOCK_D": padded(head_dim),
-        "BLOCK": _BLOCK,
-        "BLOCK_DIRECTIONS": min(padded(max(run.first, run.second)), _MOST_DIRECTIONS),
+        "BLOCK": block,
+        "BLOCK_DIRECTIONS": min(padded(max(run.first, run.second)), _MOST_DIRECTIONS[is_wide]),
     }
-    return Launch(_hash, (blocks(tokens, _BLOCK), heads), arguments, {"num_warps": 4, "num_stages": 1})
+    return Launch(_hash, (blocks(tokens, block), heads), arguments, {"num_warps": 4, "num_stages": 1})
 
 
 @kernel

@@ -107,9 +107,8 @@ def _forward(
     block_start = tl.program_id(0) * BLOCK_Q
     block_end = tl.minimum(block_start + BLOCK_Q, tokens)
     at = block_start + tl.arange(0, BLOCK_Q)
-    t, query, asked, begin, count = queries_at(
-        at, at < tokens, block_end, token + own, first + own, tokens, queries, INCLUDE_SELF
-    )
+    t = tl.load(token + own + at, mask=at < tokens, other=0)
+    query, asked, begin, count = queries_at(at, t, at < tokens, block_end, first + own, tokens, queries, INCLUDE_SELF)
 
     d = tl.arange(0, BLOCK_D)
     asked_2d = asked[:, None] & (d < HEAD_DIM)[None, :]
@@ -133,11 +132,11 @@ def _forward(
         key_place = key_start + tl.arange(0, BLOCK_K)
         in_block = key_place < block_end
         s = tl.load(token + own + key_place, mask=in_block, other=0)
-        k_tile = vectors(k + row * k_row, k_token, s, in_block, HEAD_DIM, BLOCK_D)
-        v_tile = vectors(v + row * v_row, v_token, s, in_block, HEAD_DIM, BLOCK_D)
         seen = seen_first_in_this_round(
             place, first, rounds_before, tokens, key_place, begin, count, t, s, EARLIER, INCLUDE_SELF, True
         )
+        k_tile = vectors(k + row * k_row, k_token, s, in_block, HEAD_DIM, BLOCK_D)
+        v_tile = vectors(v + row * v_row, v_token, s, in_block, HEAD_DIM, BLOCK_D)
         logits = tl.where(seen, product(q_tile, tl.trans(k_tile), SUMS) * factor, float("-inf"))
         new_maximum = tl.maximum(maximum, tl.max(logits, 1))
         # A finite value, so that -inf - maximum is not NaN where a query sees no key.

@@ -8,19 +8,17 @@ import triton.language as tl
 
 @triton.jit
 @no_type_check
-def queries_at(at, exists, end, token, first, tokens, queries, INCLUDE_SELF: tl.constexpr):
-    """Returns the tokens at some places of one order, and the window of each query there.
+def queries_at(at, t, exists, end, first, tokens, queries, INCLUDE_SELF: tl.constexpr):
+    """Returns the window of each query at some places of one order, whose tokens are `t`.
 
-    `token` and `first` point to the row and round; places that exist are before `end`. The results are the tokens;
-    their indices among the queries; whether the query exists; and the start and size of its window, `end` and 0 where
-    there is no query.
+    `first` points to the row and round; places that exist are before `end`. The results are the tokens' indices among
+    the queries; whether the query exists; and the start and size of its window, `end` and 0 where there is no query.
     """
-    t = tl.load(token + at, mask=exists, other=0)
     query = t - (tokens - queries)
     asked = exists & (query >= 0)
     begin = tl.load(first + t, mask=asked, other=end)
     count = tl.where(asked, at - begin + INCLUDE_SELF, 0)
-    return t, query, asked, begin, count
+    return query, asked, begin, count
 
 
 @triton.jit

@@ -87,10 +87,14 @@ def _key_gradients(
     k_gradient = tl.zeros([BLOCK_K, BLOCK_D], SUMS)
     v_gradient = tl.zeros([BLOCK_K, BLOCK_D], SUMS)
 
+    # A block's tokens are loaded one block ahead: all its other loads depend on them, and then start at once.
+    next_at = block_start + tl.arange(0, BLOCK_Q)
+    next_t = tl.load(token + own + next_at, mask=next_at < query_end, other=0)
     for query_start in range(block_start, query_end, BLOCK_Q):
-        at = query_start + tl.arange(0, BLOCK_Q)
-        t, query, asked, begin, count = queries_at(
-            at, at < query_end, query_end, token + own, first + own, tokens, queries, INCLUDE_SELF
+        at, t = query_start + tl.arange(0, BLOCK_Q), next_t
+        next_t = tl.load(token + own + at + BLOCK_Q, mask=at + BLOCK_Q < query_end, other=0)
+        query, asked, begin, count = queries_at(
+            at, t, at < query_end, query_end, first + own, tokens, queries, INCLUDE_SELF
         )
         q_tile = vectors(q + row * q_row, q_token, query, asked, HEAD_DIM, BLOCK_D)
         d_out_tile = vectors(d_out + row * d_out_row, d_out_token, query, asked, HEAD_DIM, BLOCK_D)

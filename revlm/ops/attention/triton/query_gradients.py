@@ -76,9 +76,8 @@ def _query_gradients(
     block_start = tl.program_id(0) * BLOCK_Q
     block_end = tl.minimum(block_start + BLOCK_Q, tokens)
     at = block_start + tl.arange(0, BLOCK_Q)
-    t, query, asked, begin, count = queries_at(
-        at, at < tokens, block_end, token + own, first + own, tokens, queries, INCLUDE_SELF
-    )
+    t = tl.load(token + own + at, mask=at < tokens, other=0)
+    query, asked, begin, count = queries_at(at, t, at < tokens, block_end, first + own, tokens, queries, INCLUDE_SELF)
 
     d = tl.arange(0, BLOCK_D)
     asked_2d = asked[:, None] & (d < HEAD_DIM)[None, :]

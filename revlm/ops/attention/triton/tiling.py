@@ -50,7 +50,7 @@ _QUERY_GRADIENTS = {
     (False, True): (16, 32, 1),
 }
 _KEY_GRADIENTS = {
-    (True, False): (32, 64, 1),
+    (True, False): (32, 64, 2),
     (True, True): (32, 32, 1),
     (False, False): (16, 32, 1),
     (False, True): (16, 16, 1),

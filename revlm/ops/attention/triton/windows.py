@@ -9,6 +9,8 @@ import triton
 import triton.language as tl
 
 LOG2_E = tl.constexpr(1.4426950408889634)
+# Earlier rounds whose windows stay in registers; those of more would be spilled, and are loaded for each block of keys.
+_UNROLLED = tl.constexpr(4)
 LN_2 = tl.constexpr(0.6931471805599453)
 
 
@@ -39,12 +41,25 @@ def seen_first_in_this_round(
         seen = (key_place[None, :] - query_first[:, None]).to(tl.uint32, bitcast=True) < count[:, None]
     else:
         seen = (key_place[:, None] - query_first[None, :]).to(tl.uint32, bitcast=True) < count[None, :]
-    for earlier in tl.static_range(EARLIER):
-        places, firsts = place + (rounds_before + earlier) * tokens, first + (rounds_before + earlier) * tokens
-        begin, key_at = tl.load(firsts + query_token), tl.load(places + key_token)
-        count = (tl.load(places + query_token) - begin + INCLUDE_SELF).to(tl.uint32, bitcast=True)
-        if QUERIES_DOWN:
-            seen = seen & ((key_at[None, :] - begin[:, None]).to(tl.uint32, bitcast=True) >= count[:, None])
-        else:
-            seen = seen & ((key_at[:, None] - begin[None, :]).to(tl.uint32, bitcast=True) >= count[None, :])
+    if EARLIER <= _UNROLLED:
+        for earlier in tl.static_range(EARLIER):
+            at = (rounds_before + earlier) * tokens
+            seen &= _outside_window(place + at, first + at, query_token, key_token, INCLUDE_SELF, QUERIES_DOWN)
+    else:
+        for earlier in range(EARLIER):
+            at = (rounds_before + earlier) * tokens
+            seen &= _outside_window(place + at, first + at, query_token, key_token, INCLUDE_SELF, QUERIES_DOWN)
     return seen
+
+
+@triton.jit
+@no_type_check
+def _outside_window(place, first, query_token, key_token, INCLUDE_SELF: tl.constexpr, QUERIES_DOWN: tl.constexpr):
+    """Returns which keys are not in the queries' windows in one round, to which `place` and `first` point."""
+    begin, key_at = tl.load(first + query_token), tl.load(place + key_token)
+    count = (tl.load(place + query_token) - begin + INCLUDE_SELF).to(tl.uint32, bitcast=True)
+    if QUERIES_DOWN:
+        outside = (key_at[None, :] - begin[:, None]).to(tl.uint32, bitcast=True) >= count[:, None]
+    else:
+        outside = (key_at[:, None] - begin[None, :]).to(tl.uint32, bitcast=True) >= count[None, :]
+    return outside
