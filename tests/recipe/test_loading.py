@@ -17,6 +17,8 @@ BUNDLED = (
     "genome",
     "novel-64k",
     "novels",
+    "novels-10m",
+    "novels-1h",
     "pictures",
     "recall",
 )
