@@ -29,8 +29,9 @@ def main() -> int:
     missing = [package for name, package in _NEEDED.items() if find_spec(name) is None]
     if missing:
         return _refuse(_bring(missing))
-    if not {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & os.environ.keys():
-        os.environ["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"  # as in revlm's command line
+    from revlm.libraries import set_library_defaults
+
+    set_library_defaults(os.environ)
     import torch
 
     if options.device == "cuda" and not torch.cuda.is_available():

@@ -22,6 +22,7 @@ from revlm.cli.terminal.streams import guarded_streams
 from revlm.errors import RankError, RemoteRankError, UsageError
 from revlm.imports import safe_path_in_children
 from revlm.launch import launch_of
+from revlm.libraries import set_library_defaults
 
 COMMANDS = {
     "fetch": "Download public-domain novels by name or Gutenberg number.",
@@ -90,9 +91,7 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line, by default this process's, and returns its exit code; an error prints one sentence."""
-    _limit_thread_spinning()
-    _limit_kernel_caches()
-    _enable_expandable_segments()
+    set_library_defaults(os.environ)
     arguments, debug = _split_off_debug(sys.argv[1:] if arguments is None else arguments)
     with guarded_streams():
         try:
@@ -131,28 +130,6 @@ def _run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _limit_thread_spinning() -> None:
-    """Limits how long PyTorch's threads spin while they wait for each other, unless the user has set it.
-
-    libgomp's default of a millisecond or more is harmless on an idle machine. On a busy one, a spinning thread blocks
-    the core that the thread it waits for needs: training was seen to slow down 20 times. libgomp reads the variable
-    when PyTorch is imported.
-    """
-    if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
-        os.environ["GOMP_SPINCOUNT"] = "1000"
-
-
-def _limit_kernel_caches() -> None:
-    """Limits how many kernels oneDNN keeps, unless the user has set it.
-
-    oneDNN, which multiplies bf16 matrices on CPUs, builds a kernel for each shape and keeps 1,024 of them; PyTorch
-    keeps 1,024 more. Where each example has a length of its own, that is 11 MB more after every step, up to a gigabyte.
-    A step uses about twenty. Both read their variable at the first product.
-    """
-    for capacity in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
-        os.environ.setdefault(capacity, "64")
-
-
 def _rank_prefix() -> str:
     """The name of this rank as a prefix of its messages; empty on rank 0."""
     try:
@@ -160,16 +137,6 @@ def _rank_prefix() -> str:
     except UsageError:
         return ""
     return "" if launch.is_rank0 else f"{launch.name}: "
-
-
-def _enable_expandable_segments() -> None:
-    """Turns on expandable segments in PyTorch's CUDA allocator, unless the user has set its options.
-
-    Examples of varying lengths fragment segments of fixed size: no longer tensor fits into the gaps. PyTorch reads the
-    variable when it is imported or CUDA is first used.
-    """
-    if sys.platform == "linux" and not {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & os.environ.keys():
-        os.environ["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
 
 
 def _split_off_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:

@@ -1,5 +1,6 @@
 """Parts common to the benchmarks' command lines."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,12 +8,20 @@ from typing import Any
 import typer
 
 from revlm.errors import RevlmError, UsageError
+from revlm.libraries import set_library_defaults
 
 PRECISIONS = ("fp32", "bf16")
 
 
 def run(function: Callable[..., Any]) -> None:
-    """Runs a function as a command line; a RevlmError is printed as one sentence and sets the exit code."""
+    """Runs a function as a command line; a RevlmError is printed as one sentence and sets the exit code.
+
+    The script starts again if PyTorch's libraries were loaded without the settings of the command `revlm`.
+    """
+    environment = dict(os.environ)
+    set_library_defaults(environment)
+    if environment != os.environ:
+        os.execve(sys.executable, sys.orig_argv, environment)
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command()(function)
     try:

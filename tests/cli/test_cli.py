@@ -239,24 +239,6 @@ def test_generate_prints_nothing_where_there_is_no_run(capsys, tmp_path):
     assert f"no run in {tmp_path}" in err
 
 
-@pytest.mark.parametrize("variable", ["PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"])
-def test_memory_on_cuda_grows_in_place_unless_the_user_decides_it(
-    variable: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setenv(variable, "of the user")
-    main(["--version"])
-    assert os.environ[variable] == "of the user"
-    assert sum(name in os.environ for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")) == 1
-    monkeypatch.delenv(variable)
-    monkeypatch.setenv("PYTORCH_ALLOC_CONF", "")  # put back when the test ends
-    monkeypatch.delenv("PYTORCH_ALLOC_CONF")
-    main(["--version"])
-    assert os.environ["PYTORCH_ALLOC_CONF"] == "expandable_segments:True"
-
-
 def test_products_of_many_lengths_leave_little_memory_behind() -> None:
     """Each length has kernels of its own; where all are kept, they were 239 MB after these products."""
     assert run_apart(_bytes_left_by_products_of_many_lengths) < 100 * 2**20
