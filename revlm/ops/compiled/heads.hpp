@@ -42,7 +42,7 @@ class SplittingHeads {
         const Input* const x = at<Input>(problem_.x[part], token, head);
         Output* const y = at<Output>(problem_.y[part], token, head);
         if (part >= problem_.units) {
-            for (long i = 0; i < head_dim_; ++i) assign(y[i], as_real(x[i]));
+            copy(x, y);
             return;
         }
         const float inverse = inverse_of(x);
@@ -56,7 +56,7 @@ class SplittingHeads {
         const Output* const d_y = at<Output>(problem_.y[part], token, head);
         Input* const d_x = at<Input>(problem_.d_x[part], token, head);
         if (part >= problem_.units) {
-            for (long i = 0; i < head_dim_; ++i) assign(d_x[i], as_real(d_y[i]));
+            copy(d_y, d_x);
             return;
         }
         float* __restrict const unit = row + head_dim_;
@@ -68,6 +68,14 @@ class SplittingHeads {
         if (problem_.cosine) turn(row, token, -1);
         const float along = dot<float>(row, unit, head_dim_);
         for (long i = 0; i < head_dim_; ++i) assign(d_x[i], (row[i] - unit[i] * along) * inverse);
+    }
+
+    template <class From, class To>
+    void copy(const From* __restrict from, To* __restrict to) const {
+        if constexpr (std::is_same_v<From, To>)
+            std::copy_n(from, head_dim_, to);
+        else
+            for (long i = 0; i < head_dim_; ++i) assign(to[i], as_real(from[i]));
     }
 
     // Turns each pair (i, i + half) by the token's angles, or back.

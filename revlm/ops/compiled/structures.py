@@ -144,7 +144,18 @@ SIZES = {
     **{
         structure.__name__: ctypes.sizeof(structure)
         for structure in (
-            *(Problem, Hash, Heads, Normalization, CrossEntropy, Addition, Conversion, SquaredReLU, HashToken, LocalToken),
+            *(
+                Problem,
+                Hash,
+                Heads,
+                Normalization,
+                CrossEntropy,
+                Addition,
+                Conversion,
+                SquaredReLU,
+                HashToken,
+                LocalToken,
+            ),
         )
     },
 }

@@ -34,6 +34,7 @@ def normalize_backward(
     add: bool = False,
 ) -> Tensor | None:
     """Fills d_x with the gradient of x, [tokens, groups, width], or adds it; returns the weight's."""
+    assert d_x.dtype == (torch.float32 if x.dtype == torch.int32 else x.dtype), f"a gradient in {d_x.dtype}"
     d_weight = None if weight is None else torch.zeros_like(weight)
     tensors = {"x": x, "d_y": d_out.transpose(0, 1), "d_x": d_x}
     vectors = {"weight": weight, "d_weight": d_weight}
@@ -41,7 +42,7 @@ def normalize_backward(
     return d_weight
 
 
-def _call(x: Tensor, vectors: dict[str, Tensor | None], tensors: dict[str, Tensor], **numbers: float) -> None:
+def _call(x: Tensor, vectors: dict[str, Tensor | None], tensors: dict[str, Tensor], **numbers: float | int) -> None:
     strided = {name: StridedTensor.of(tensor) for name, tensor in tensors.items()}
     addresses = {name: vector.data_ptr() for name, vector in vectors.items() if vector is not None}
     problem = Normalization(*x.shape, torch.get_num_threads(), **strided, **addresses, **numbers)
