@@ -17,8 +17,8 @@ def set_library_defaults(environment: MutableMapping[str, str]) -> None:
 def _limit_thread_spinning(environment: MutableMapping[str, str]) -> None:
     """Limits how long PyTorch's threads spin while they wait for work.
 
-    A spinning thread keeps its core from the threads of revlm's own kernels: with libgomp's default of a millisecond or
-    more, a step on two cores takes a fifth longer, and on a busy machine up to 20 times as long.
+    A spinning thread keeps its core from whatever else would run there: on a busy machine a step takes up to 20 times
+    as long with libgomp's default of a millisecond or more.
     """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & environment.keys():
         environment["GOMP_SPINCOUNT"] = "1000"

@@ -110,7 +110,8 @@ class _MicroBatch:
             for kind in sizes.kinds:
                 self._attention_forward(kind)
                 self._feed_forward_forward()
-            ledger.transient("streams", 2 * sizes.hidden_bytes)  # both as floating-point numbers, for their sum
+            # Their sum; some tokens of both at a time are floating-point numbers.
+            ledger.transient("streams", sizes.hidden_bytes)
         if not sizes.reversible:
             ledger.free("streams", streams)
 

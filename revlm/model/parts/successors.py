@@ -207,15 +207,15 @@ class SuccessorCache(Cache):
 def memory_of_reading_keys(sizes: LayerSizes, matrices: int) -> StageMemory:
     """Returns the bytes of a tile of `ReadKeysValues`; `matrices` is the number of weights of its matrices."""
     d, p = sizes.d_model, sizes.product_bytes
-    # Values with successors are a new tensor; without them they are a view of the projection.
+    # Values with successors are a new tensor, beside those without.
     summed = p * d if sizes.successor_values else 0
     return stage_memory(
         sizes,
         matrices=matrices,
         forward=max((4 + p) * d, p * d + 2 * p * d + summed),
         left=0,
-        # The values of the stream, the normed stream, the projection, the values with successors.
-        graph=4 * d + p * d + 2 * p * d + summed,
+        # The values of the stream, the normed stream, the keys, the values with successors.
+        graph=4 * d + p * d + 2 * p * d,
         backward=(20 if p == 4 else 12) * d,
         extra=normalizing_bytes(sizes),
     )
