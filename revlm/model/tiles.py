@@ -231,9 +231,7 @@ class SublayerPass:
             return self.fixed.to_float(rows, self.dtype).requires_grad_(differentiable)
         return self.fixed.tile(rows, self.dtype, differentiable=differentiable)
 
-    def _mixed(
-        self, stages: dict[str, _Stage], source: Tensor, kept: Kept | None, *, differentiable: bool
-    ) -> _Mixed:
+    def _mixed(self, stages: dict[str, _Stage], source: Tensor, kept: Kept | None, *, differentiable: bool) -> _Mixed:
         """Returns the tensors that attention reads, from a whole stream, and their mix."""
         after = self.sequence.rows_after(source, self._lookahead, self.tokens)
         whole = self._whole(stages["read"])

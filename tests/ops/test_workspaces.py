@@ -23,7 +23,14 @@ def test_attention_needs_what_it_says(tokens: int, head_dim: int, rounds: int, w
     delta = Delta(torch.zeros(rows, tokens))
 
     def attend() -> torch.Tensor:
-        options = {"window": window, "scale": scale, "sink": sink, "include_self": False, "backend": "blocked", "delta": delta}
+        options = {
+            "window": window,
+            "scale": scale,
+            "sink": sink,
+            "include_self": False,
+            "backend": "blocked",
+            "delta": delta,
+        }
         return attention_with_log_sum_exp(q, k, v, bucket, **options)[0]
 
     def planned(*, backward: bool) -> int:

@@ -16,7 +16,8 @@ from revlm.ops.triton.product import product
 def query_launch(given: Given, out: Tensor | None, d_q: Tensor, d_scale: Tensor, *, round_: int) -> Launch:
     """Returns the launch that adds one round to the gradients of the queries.
 
-    The first round fills `given.delta`, or reads it where there is no `out`. The last round writes each query's contribution to `d_scale`.
+    The first round fills `given.delta`, or reads it where there is no `out`. The last round writes each query's
+    contribution to `d_scale`.
     """
     rows, _, head_dim = given.q.shape
     tokens, rounds = given.order.token.shape[2], given.order.token.shape[1]
@@ -30,7 +31,7 @@ def query_launch(given: Given, out: Tensor | None, d_q: Tensor, d_scale: Tensor,
         "BLOCK_Q": tiling.queries,
         "BLOCK_K": tiling.keys,
     }
-    return Launch(_query_gradients, (blocks(tokens, tiling.queries), rows), arguments, tiling.options)
+    return Launch(_query_gradients, (blocks(tokens, tiling.queries), rows), arguments, tiling.options, is_tuned=True)
 
 
 @kernel
