@@ -36,6 +36,7 @@ _PRELOADED = [
     "revlm.cli.terminal.signals",
     "revlm.ops.fixed_point.compiled",
     "revlm.ops.normalization.compiled",
+    "revlm.ops.output_gradient.compiled",
     "revlm.ops.squared_relu.compiled",
     "tests.before_forks",
 ]

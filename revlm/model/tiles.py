@@ -11,14 +11,17 @@ from dataclasses import dataclass, field
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.func import functional_call
 
 from revlm.model.parts.context import Context
 from revlm.model.parts.dropout import Draw
 from revlm.model.parts.sublayer import Sublayer
 from revlm.model.sequence import SINGLE, SequenceGroup
+from revlm.ops.attention import Delta
 from revlm.ops.fixed_point import FixedPoint, StreamTile
 from revlm.ops.heap import LARGE_BLOCK_BYTES, hold_in_huge_pages, return_freed_memory
+from revlm.ops.output_gradient import write_gradient
 
 Gradients = list[Tensor]
 RandomState = tuple[Tensor, Tensor | None]
@@ -57,7 +60,10 @@ class _Stage:
         return result if isinstance(result, tuple) else (result,)
 
     def backward(
-        self, outputs: tuple[Tensor, ...], inputs: tuple[Tensor, ...], d_outputs: tuple[Tensor, ...]
+        self,
+        outputs: tuple[Tensor | GradientEdge, ...],
+        inputs: tuple[Tensor, ...],
+        d_outputs: tuple[Tensor, ...],
     ) -> tuple[Tensor | None, ...]:
         """Accumulates the gradients of the parameters; returns those of the inputs, None where there is none."""
         learned = {name: value for name, value in self.parameters.items() if value.requires_grad}
@@ -74,12 +80,21 @@ class _Stage:
 
 
 @dataclass
+class _Mixed:
+    """What attention read, its result, and where its backward pass finds the inner products that it asks for."""
+
+    read: list[Tensor]
+    values: Tensor
+    delta: Delta | None
+
+
+@dataclass
 class Kept:
     """The graphs of one sublayer, stored from the forward to the backward pass (the stored mode)."""
 
     stages: dict[str, _Stage]
     read: list[tuple[StreamTile | Tensor, tuple[Tensor, ...]]] = field(default_factory=list)
-    mixed: tuple[list[Tensor], Tensor] | None = None
+    mixed: _Mixed | None = None
     write: list[tuple[StreamTile | Tensor, Tensor]] = field(default_factory=list)
 
 
@@ -118,7 +133,7 @@ class SublayerPass:
         with torch.set_grad_enabled(keep), self._replayed_autocast():
             mixed = None
             if self.sublayer.mix is not None:
-                mixed = self.exchange.scatter(self._mixed(stages, source, kept, differentiable=keep)[1].detach())
+                mixed = self.exchange.scatter(self._mixed(stages, source, kept, differentiable=keep).values.detach())
             for span in self.spans:
                 x = self._write_input(source, mixed, span, differentiable=keep, kept=keep)
                 (increment,) = stages["write"](x, self._draw(span))
@@ -145,27 +160,11 @@ class SublayerPass:
             assert self._random_state is not None
             self.set_random_state(self._random_state)
         with torch.enable_grad(), self._replayed_autocast():
-            read: list[Tensor] = []
-            mixed, own, d_own = None, None, None
-            if self.sublayer.mix is not None:
-                if kept is not None and kept.mixed is not None:
-                    read, mixed = kept.mixed
-                else:
-                    assert streams is not None
-                    read, mixed = self._mixed(stages, streams[0], None, differentiable=True)
-                own = self.exchange.scatter(mixed.detach())
-                d_own = hold_in_huge_pages(torch.empty_like(own))
-            self._backward_of_write(stages["write"], streams, kept, own, d_own, d_source, d_target)
-            if mixed is not None and d_own is not None:
-                own = None
-                d_mixed = self.exchange.gather_gradient(d_own)
-                del d_own
-                differentiable = tuple(each for each in read if each.requires_grad)
-                self._trim_heap(read)
-                d_read = stages["mix"].backward((mixed,), differentiable, (d_mixed,))
-                d_all = [_given(gradient, of) for gradient, of in zip(d_read, differentiable, strict=True)]
-                del read, mixed, d_mixed, differentiable, d_read
-                self._backward_of_read(stages["read"], streams, kept, self.exchange.scatter_gradient(d_all), d_source)
+            if self.sublayer.mix is None:
+                self._backward_of_write(stages["write"], streams, kept, None, d_source, d_target)
+            else:
+                d_read = self._backward_to_read(stages, streams, kept, d_source, d_target)
+                self._backward_of_read(stages["read"], streams, kept, self.exchange.scatter_gradient(d_read), d_source)
         return [gradient for stage in stages.values() for gradient in stage.summed()]
 
     def random_state(self) -> RandomState:
@@ -232,9 +231,7 @@ class SublayerPass:
             return self.fixed.to_float(rows, self.dtype).requires_grad_(differentiable)
         return self.fixed.tile(rows, self.dtype, differentiable=differentiable)
 
-    def _mixed(
-        self, stages: dict[str, _Stage], source: Tensor, kept: Kept | None, *, differentiable: bool
-    ) -> tuple[list[Tensor], Tensor]:
+    def _mixed(self, stages: dict[str, _Stage], source: Tensor, kept: Kept | None, *, differentiable: bool) -> _Mixed:
         """Returns the tensors that attention reads, from a whole stream, and their mix."""
         after = self.sequence.rows_after(source, self._lookahead, self.tokens)
         whole = self._whole(stages["read"])
@@ -249,10 +246,13 @@ class SublayerPass:
             each.requires_grad_(differentiable and each.is_floating_point())
         if differentiable:
             self._trim_heap(whole)
-        (mixed,) = stages["mix"](*whole, context=self.exchange.context(self.context))
+        assert self.sublayer.mix is not None
+        delta = Delta() if differentiable and self.sublayer.mix.takes_delta else None
+        (values,) = stages["mix"](*whole, context=self.exchange.context(self.context), delta=delta)
+        mixed = _Mixed(whole, values, delta)
         if kept is not None:
-            kept.mixed = whole, mixed
-        return whole, mixed
+            kept.mixed = mixed
+        return mixed
 
     def _whole(self, stage: _Stage) -> list[Tensor]:
         """Returns memory for all that a stage reads."""
@@ -262,13 +262,41 @@ class SublayerPass:
         dtype = self.dtype if stage.product is None else stage.product
         return [hold_in_huge_pages(torch.empty(shape, dtype=dtype, device=self.device)) for _ in range(read.results)]
 
+    def _backward_to_read(
+        self,
+        stages: dict[str, _Stage],
+        streams: tuple[Tensor, Tensor] | None,
+        kept: Kept | None,
+        d_source: Tensor,
+        d_target: Tensor,
+    ) -> list[Tensor]:
+        """Goes back through writing and mixing; returns the gradients of the tensors that attention read."""
+        if kept is not None and kept.mixed is not None:
+            mixed, kept.mixed = kept.mixed, None
+        else:
+            assert streams is not None
+            mixed = self._mixed(stages, streams[0], None, differentiable=True)
+        read, delta, edge = mixed.read, mixed.delta, get_gradient_edge(mixed.values)
+        own = _OwnMixed(self.exchange.scatter(mixed.values.detach()), with_delta=delta is not None)
+        del mixed  # attention's result lives on as that of this rank's tokens, and as long as attention itself needs it
+        self._backward_of_write(stages["write"], streams, kept, own, d_source, d_target)
+        if delta is not None and own.delta is not None:
+            delta.of_queries = self.exchange.gather_gradient(own.delta)
+        own_gradient = own.gradient
+        del own
+        d_mixed = self.exchange.gather_gradient(own_gradient)
+        del own_gradient
+        differentiable = tuple(each for each in read if each.requires_grad)
+        self._trim_heap(read)
+        d_read = stages["mix"].backward((edge,), differentiable, (d_mixed,))
+        return [_given(gradient, of) for gradient, of in zip(d_read, differentiable, strict=True)]
+
     def _backward_of_write(
         self,
         stage: _Stage,
         streams: tuple[Tensor, Tensor] | None,
         kept: Kept | None,
-        mixed: Tensor | None,
-        d_mixed: Tensor | None,
+        mixed: "_OwnMixed | None",
         d_source: Tensor,
         d_target: Tensor,
     ) -> None:
@@ -277,7 +305,8 @@ class SublayerPass:
                 x, increment = kept.write[index]
             else:
                 assert streams is not None
-                x = self._write_input(streams[0], mixed, span, differentiable=True)
+                values = None if mixed is None else mixed.values
+                x = self._write_input(streams[0], values, span, differentiable=True)
                 (increment,) = stage(x, self._draw(span))
                 self.fixed.subtract_(streams[1][span], increment)
             gradient = d_target[span].to(increment.dtype)
@@ -285,9 +314,8 @@ class SublayerPass:
                 self._backward_into(stage, (increment,), x, (gradient,), d_source[span])
             else:
                 assert isinstance(x, Tensor)
-                assert d_mixed is not None
                 (d_x,) = stage.backward((increment,), (x,), (gradient,))
-                d_mixed[:, span] = 0 if d_x is None else d_x
+                mixed.set_gradient(span, _given(d_x, x))
 
     def _backward_of_read(
         self,
@@ -331,6 +359,28 @@ class SublayerPass:
         (gradient,) = stage.backward(outputs, (x.leaf if isinstance(x, StreamTile) else x,), d_outputs)
         if gradient is not None:
             d_x += gradient
+
+
+class _OwnMixed:
+    """The mixed values of this rank's tokens, and their gradient: written over them where attention takes delta.
+
+    Attributes:
+        delta: [heads, tokens], the inner product of each mixed vector and its gradient.
+    """
+
+    def __init__(self, values: Float[Tensor, "heads tokens head_dim"], *, with_delta: bool) -> None:
+        self.values = values
+        sums = torch.promote_types(values.dtype, torch.float32)
+        self.delta = values.new_empty(values.shape[:2], dtype=sums) if with_delta else None
+        # `data` has a version of its own: autograd must not take a tile that was written over for one of the others.
+        self.gradient = values.data if with_delta else hold_in_huge_pages(torch.empty_like(values))
+
+    def set_gradient(self, span: slice, gradient: Float[Tensor, "heads tile head_dim"]) -> None:
+        """Sets the gradient of a span of the values, which nothing reads any more."""
+        if self.delta is None:
+            self.gradient[:, span] = gradient
+        else:
+            write_gradient(self.gradient[:, span], gradient, self.delta[:, span])
 
 
 def _given(gradient: Tensor | None, of: Tensor) -> Tensor:

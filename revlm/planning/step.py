@@ -172,8 +172,11 @@ class _MicroBatch:
                 self._trim()
                 ledger.allocate("attention", mix.mixed + mix.saved)
                 ledger.transient("attention_workspace", mix.forward_workspace)
-        with ledger.held("attention", mix.mixed):  # the gradient of the mixed values
-            with ledger.held("attention", mix.exchanged):  # the mixed values of this rank, beside those of its heads
+        ledger.transient("attention", mix.exchanged)
+        # Attention that needs its result holds it beside the mixed values of this rank, whose gradient is another one.
+        apart = mix.exchanged if mix.d_mixed else 0
+        with ledger.held("attention", mix.d_mixed + mix.delta):
+            with ledger.held("attention", apart):
                 self._backward_of_tiles(write)
             ledger.transient("attention", mix.exchanged)
             self._trim()

@@ -1,4 +1,7 @@
-"""Compiles the kernels that a run uses before its first step, which would otherwise stop for each of them."""
+"""Compiles the kernels that a run uses before its first step, which would otherwise stop for each of them.
+
+Those of attention are also tuned to the card, where an earlier run has not done so.
+"""
 
 import time
 from collections.abc import Callable
@@ -10,6 +13,8 @@ from revlm.model.precision import autocast
 from revlm.ops import backends
 
 _DOCUMENTS = 2
+# Tokens of an example on a card: in a shorter one a kernel's time would be that of its launch.
+_CUDA_TOKENS = 2**15
 
 
 def warm_up(model: RevLM, precision: str, message: Callable[[str], object]) -> None:
@@ -22,7 +27,9 @@ def warm_up(model: RevLM, precision: str, message: Callable[[str], object]) -> N
         return
     message("compiling kernels, or loading those compiled before ...")
     start = time.perf_counter()
-    with autocast(precision, device):
+    from revlm.ops.triton.tuning import tuning
+
+    with autocast(precision, device), tuning():
         _compute_gradients(model)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -32,8 +39,10 @@ def warm_up(model: RevLM, precision: str, message: Callable[[str], object]) -> N
 
 def _compute_gradients(model: RevLM) -> None:
     """Computes the gradients of an example that is longer than a block and a window, and discards them."""
-    tokens = _DOCUMENTS * max(64, model.recipe.attention_block, model.recipe.window)
     device = model.embedding.weight.device
+    tokens = _DOCUMENTS * max(64, model.recipe.attention_block, model.recipe.window)
+    if device.type == "cuda":
+        tokens = max(tokens, _CUDA_TOKENS)
     inputs = torch.arange(tokens, dtype=torch.int32, device=device) % model.vocab_size
     document_ids = torch.arange(_DOCUMENTS, dtype=torch.int32, device=device).repeat_interleave(tokens // _DOCUMENTS)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]

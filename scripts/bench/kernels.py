@@ -62,6 +62,7 @@ def launches(head_dim: int, dtype: torch.dtype, rounds: int) -> list[Launch]:
     from revlm.ops.attention.triton.query_gradients import query_launch
     from revlm.ops.hashing.rotations import directions_of, rounds_alike
     from revlm.ops.hashing.triton import hash_launch
+    from revlm.ops.output_gradient import triton as output_gradient
 
     def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.empty(shape, dtype=dtype, device="meta")
@@ -77,7 +78,7 @@ def launches(head_dim: int, dtype: torch.dtype, rounds: int) -> list[Launch]:
     round_ = rounds - 1
     return [
         forward_launch(q, k, v, scale, sink, out, sums, log_sum_exp, order, round_=round_, **options),
-        query_launch(given, out, sums, d_scale, round_=round_),
+        query_launch(given, None, sums, d_scale, round_=round_),
         key_launch(given, sums, sums, round_=round_, add_to_d_k=True),
         order_launch(order.token, sorted_token, order, 64),
         *(
@@ -86,6 +87,7 @@ def launches(head_dim: int, dtype: torch.dtype, rounds: int) -> list[Launch]:
             for alike in rounds_alike(rounds * [number])
         ),
         *_token_wise(head_dim, dtype),
+        output_gradient.launch(out, d_out, delta),
     ]
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from revlm.ops.attention import attention_with_log_sum_exp, workspace_bytes
+from revlm.ops.attention import Delta, attention_with_log_sum_exp, workspace_bytes
 from revlm.ops.compiled import library
 from revlm.ops.linear_cross_entropy import linear_cross_entropy
 from revlm.ops.linear_cross_entropy import workspace_bytes as loss_workspace_bytes
@@ -20,9 +20,17 @@ def test_attention_needs_what_it_says(tokens: int, head_dim: int, rounds: int, w
     q, k, v = (torch.randn(rows, tokens, head_dim, generator=generator).to(dtype).requires_grad_() for _ in range(3))
     bucket = torch.randint(0, tokens // window, (rows, rounds, tokens), generator=generator, dtype=torch.int32)
     scale, sink = torch.ones(rows, requires_grad=True), torch.zeros(rows, requires_grad=True)
+    delta = Delta(torch.zeros(rows, tokens))
 
     def attend() -> torch.Tensor:
-        options = {"window": window, "scale": scale, "sink": sink, "include_self": False, "backend": "blocked"}
+        options = {
+            "window": window,
+            "scale": scale,
+            "sink": sink,
+            "include_self": False,
+            "backend": "blocked",
+            "delta": delta,
+        }
         return attention_with_log_sum_exp(q, k, v, bucket, **options)[0]
 
     def planned(*, backward: bool) -> int:

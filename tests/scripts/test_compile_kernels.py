@@ -24,6 +24,7 @@ KERNELS = {
     "table",
     "squared_relu",
     "add",
+    "write_gradient",
 }
 
 needs_triton = pytest.mark.skipif(not availability.is_available(), reason="there is no triton")

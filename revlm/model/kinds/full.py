@@ -25,6 +25,7 @@ from revlm.model.parts.keys_values import KeysValues
 from revlm.model.parts.memory import FULL_BYTES, AttentionMemory, LayerSizes, MixMemory, Weights
 from revlm.model.parts.sublayer import Mix, Sublayer
 from revlm.model.parts.successors import ReadKeysValues, SuccessorCache, memory_of_reading_keys
+from revlm.ops.attention import Delta
 from revlm.ops.attention.exact import SINK_WIDTH, exact_attention
 from revlm.recipe import Model as ModelRecipe
 
@@ -37,7 +38,9 @@ class FullAttention(Mix):
         self.temperature = Temperature(n_heads)
         self.sink = nn.Parameter(torch.zeros(n_heads)) if with_sink else None
 
-    def forward(self, *read: Tensor, context: Context) -> Float[Tensor, "heads tokens head_dim"]:
+    def forward(
+        self, *read: Tensor, context: Context, delta: Delta | None = None
+    ) -> Float[Tensor, "heads tokens head_dim"]:
         """Returns the attention's output from q, k, v (or k, v where queries are keys) [heads, tokens, head_dim]."""
         q, k, v = read if len(read) == 3 else (read[0], *read)
         scale, sink = self.temperature()[context.heads], None if self.sink is None else self.sink[context.heads]
@@ -183,6 +186,8 @@ def _memory_of_mixing(sizes: LayerSizes) -> MixMemory:
         read=3 * whole,
         mixed=whole,
         saved=2 * whole + FULL_BYTES * sizes.own_heads * sizes.all_tokens,
+        d_mixed=whole,
+        delta=0,
         made=4 * whole + in_full,
         summed=0,
         gradients=3 * whole,
@@ -200,6 +205,8 @@ def _memory_of_mixing_with_sink(sizes: LayerSizes) -> MixMemory:
         mixed=whole,
         # The wider queries, keys, values and outputs (of one document they hold the mixed values), the log-sum-exp.
         saved=4 * wide - whole + FULL_BYTES * sizes.own_heads * sizes.all_tokens,
+        d_mixed=whole,
+        delta=0,
         made=3 * wide + whole + in_full,
         summed=whole,
         gradients=2 * whole,

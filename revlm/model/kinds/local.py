@@ -25,13 +25,15 @@ from revlm.model.parts.memory import (
     gradients_lie_over_inputs,
 )
 from revlm.model.parts.sublayer import Mix, Sublayer
-from revlm.ops.attention import attention_with_log_sum_exp, one_token, workspace_bytes
+from revlm.ops.attention import Delta, attention_with_log_sum_exp, one_token, workspace_bytes
 from revlm.ops.attention.one_query import one_query_attention
 from revlm.recipe import Model as ModelRecipe
 
 
 class LocalAttention(Mix):
     """Bucketed window attention with the document as the only bucket."""
+
+    takes_delta = True
 
     def __init__(self, n_heads: int, window: int, block: int) -> None:
         super().__init__()
@@ -40,7 +42,9 @@ class LocalAttention(Mix):
         self.temperature = Temperature(n_heads)
         self.sink = nn.Parameter(torch.zeros(n_heads))
 
-    def forward(self, *read: Tensor, context: Context) -> Float[Tensor, "heads tokens head_dim"]:
+    def forward(
+        self, *read: Tensor, context: Context, delta: Delta | None = None
+    ) -> Float[Tensor, "heads tokens head_dim"]:
         """Returns the attention's output from q, k, v [heads, tokens, head_dim]."""
         q, k, v = read
         bucket = context.document_ids[None, None].expand(q.shape[0], 1, -1)
@@ -55,6 +59,7 @@ class LocalAttention(Mix):
             include_self=True,
             block=self.block,
             may_overwrite=True,
+            delta=delta,
         )[0]
 
 
@@ -202,6 +207,8 @@ def memory(sizes: LayerSizes, weights: Weights) -> AttentionMemory:
         read=read,
         mixed=whole,
         saved=FULL_BYTES * sizes.n_heads * sizes.tokens,  # the log-sum-exp
+        d_mixed=0,
+        delta=FULL_BYTES * sizes.n_heads * sizes.tokens,
         made=0 if over else read,
         summed=0,
         gradients=0 if over else read,

@@ -27,7 +27,7 @@ from revlm.model.parts.rings import Rings
 from revlm.model.parts.sublayer import Mix, Sublayer
 from revlm.model.parts.successors import ReadKeysValues, SuccessorCache, memory_of_reading_keys
 from revlm.model.shape import buckets_of_rounds
-from revlm.ops.attention import attention_with_log_sum_exp, bucket_statistics, one_token, workspace_bytes
+from revlm.ops.attention import Delta, attention_with_log_sum_exp, bucket_statistics, one_token, workspace_bytes
 from revlm.ops.attention.one_query import one_query_attention
 from revlm.ops.hashing import HashOfFew, directions_of, hash_buckets
 from revlm.ops.hashing.reference import TILE as HASH_TILE
@@ -37,6 +37,8 @@ from revlm.recipe import Model as ModelRecipe
 class HashAttention(Mix):
     """Bucketed window attention with pairs (document, hash) as buckets; queries are keys, and no token sees itself."""
 
+    takes_delta = True
+
     def __init__(self, recipe: ModelRecipe, layer: int) -> None:
         super().__init__()
         self.window, self.block = recipe.window, recipe.attention_block
@@ -45,7 +47,9 @@ class HashAttention(Mix):
         self.temperature = Temperature(recipe.n_heads)
         self.sink = nn.Parameter(torch.zeros(recipe.n_heads))
 
-    def forward(self, *read: Tensor, context: Context) -> Float[Tensor, "heads tokens head_dim"]:
+    def forward(
+        self, *read: Tensor, context: Context, delta: Delta | None = None
+    ) -> Float[Tensor, "heads tokens head_dim"]:
         """Returns the attention's output from k, v [heads, tokens, head_dim]."""
         k, v = read
         bucket, sink = self.buckets(k.detach(), context), self.sink[context.heads]
@@ -60,6 +64,7 @@ class HashAttention(Mix):
             include_self=False,
             block=self.block,
             may_overwrite=True,
+            delta=delta,
         )
         if context.statistics is not None and self.layer not in context.statistics:
             n_numbers = context.n_document_numbers * max(self.n_buckets)
@@ -278,6 +283,8 @@ def _memory_of_mixing(sizes: LayerSizes) -> MixMemory:
         read=2 * whole,
         mixed=whole,
         saved=saved,
+        d_mixed=0,
+        delta=FULL_BYTES * sizes.n_heads * sizes.tokens,
         made=0 if over else 3 * whole if by_pytorch else 2 * whole,
         summed=whole if by_pytorch else 0,
         gradients=0 if over else 2 * whole,

@@ -112,16 +112,21 @@ class StageMemory(NamedTuple):
 class MixMemory(NamedTuple):
     """Bytes of one attention over all tokens.
 
-    `read` is the input from the tiles, `mixed` the output, `saved` what else is saved for the backward pass. `made` are
+    `read` is the input from the tiles, `mixed` the output, `saved` what else is saved for the backward pass. In it
+    `d_mixed` is the gradient of the output, 0 where it is written over it and `delta`, the inner products of both, is
+    held instead. `made` are
     the gradients that the operation allocates, `gradients` those of the input, the last of which is `summed` from two
     where one tensor is read twice; the `overwritten` part of the input holds gradients at the end. The workspaces are
     additional. Of what the ranks that share an example exchange, a rank sends `sent_read` bytes before attention and
-    `sent_mixed` after it, or as many of gradients; `exchanged` is the largest tensor that is exchanged at once.
+    `sent_mixed` after it, or as many of gradients, and `sent_delta` in the backward pass; `exchanged` is the largest
+    tensor that is exchanged at once.
     """
 
     read: int
     mixed: int
     saved: int
+    d_mixed: int
+    delta: int
     made: int
     summed: int
     gradients: int
@@ -130,6 +135,7 @@ class MixMemory(NamedTuple):
     backward_workspace: int
     sent_read: int = 0
     sent_mixed: int = 0
+    sent_delta: int = 0
     exchanged: int = 0
 
     def of_heads(self, sizes: LayerSizes) -> "MixMemory":
@@ -138,6 +144,7 @@ class MixMemory(NamedTuple):
         return self._replace(
             sent_read=self.read * others // sizes.sequence_ranks,
             sent_mixed=self.mixed * others // sizes.sequence_ranks,
+            sent_delta=self.delta * others // sizes.sequence_ranks,
             exchanged=self.mixed if others else 0,
         )
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from revlm.model.parts.context import Context
 from revlm.model.parts.dropout import Draw
+from revlm.ops.attention import Delta
 from revlm.ops.fixed_point import StreamTile
 
 
@@ -50,11 +51,16 @@ class Mix(nn.Module):
         rows_before: how many tokens before a run of them their attention may read, besides their own; the first tensor
             that it reads holds queries and needs none. None where it may read every token: it then computes the heads
             `context.heads`, and the tensors hold no others.
+        takes_delta: whether its backward pass needs no mixed values where it is given the `delta`, so that their
+            gradient can be written over them.
     """
 
     rows_before: int | None = None
+    takes_delta = False
 
-    def forward(self, *read: Tensor, context: Context) -> Float[Tensor, "heads tokens head_dim"]:
+    def forward(
+        self, *read: Tensor, context: Context, delta: Delta | None = None
+    ) -> Float[Tensor, "heads tokens head_dim"]:
         """Returns the mixed values of every token."""
         raise NotImplementedError
 

@@ -16,6 +16,7 @@ from revlm.ops.attention import blocked, compiled, reference, triton
 from revlm.ops.attention.arguments import (
     Arguments,
     CallSizes,
+    Delta,
     checked_arguments,
     checks_its_arguments,
     require_bucket_numbers,
@@ -24,6 +25,7 @@ from revlm.ops.attention.statistics import BucketStatistics, bucket_statistics
 
 __all__ = [
     "BucketStatistics",
+    "Delta",
     "attention_with_log_sum_exp",
     "bucket_statistics",
     "bucketed_window_attention",
@@ -96,12 +98,14 @@ def attention_with_log_sum_exp(
     backend: str = "auto",
     block: int = 64,
     may_overwrite: bool = False,
+    delta: Delta | None = None,
 ) -> tuple[Float[Tensor, "rows queries head_dim"], Float[Tensor, "rows queries"]]:
     """Returns `bucketed_window_attention` and the logarithm of each softmax's denominator, including the sink.
 
     The second result has no gradient; it is +inf where there is neither a key nor a sink. `block` is the number of
     queries that all backends but `reference` process together: it changes speed and memory, not the result. With
-    `may_overwrite` the backward pass may write the gradients over q, k and v, and can then run only once.
+    `may_overwrite` the backward pass may write the gradients over q, k and v, and can then run only once. With `delta`
+    the output is not kept for the backward pass, whose caller fills it in before.
     """
     if backend not in ("auto", *_BACKENDS):
         raise UsageError(f"unknown attention backend {backend!r}: choose one of auto, {', '.join(sorted(_BACKENDS))}")
@@ -112,7 +116,7 @@ def attention_with_log_sum_exp(
         out, log_sum_exp = arguments.empty_result()
     else:
         attend = _backend(backend, arguments).attention_with_log_sum_exp
-        out, log_sum_exp = attend(**arguments._asdict(), may_overwrite=may_overwrite)
+        out, log_sum_exp = attend(**arguments._asdict(), may_overwrite=may_overwrite, delta=delta)
     return out.to(q.dtype), log_sum_exp
 
 

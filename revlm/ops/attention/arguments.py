@@ -5,6 +5,7 @@ The compiled and Triton backends address memory by these shapes: an error missed
 
 import operator
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -54,6 +55,19 @@ class Arguments(NamedTuple):
         return out, self.scale.detach().new_empty(self.q.shape[:2])
 
 
+@dataclass
+class Delta:
+    """The inner product of each output and its gradient, which the caller fills in before the backward pass."""
+
+    of_queries: Float[Tensor, "rows queries"] | None = None
+
+    def filled(self) -> Float[Tensor, "rows queries"]:
+        """Returns the inner products, contiguous. Raises RuntimeError where the caller has not filled them in."""
+        if self.of_queries is None:
+            raise RuntimeError("the inner products of outputs and gradients are missing: set Delta.of_queries")
+        return self.of_queries.contiguous()
+
+
 class Options(NamedTuple):
     """The arguments of a backend's autograd function that are not tensors; see `attention_with_log_sum_exp`."""
 
@@ -61,6 +75,7 @@ class Options(NamedTuple):
     include_self: bool
     block: int
     may_overwrite: bool
+    delta: Delta | None
 
 
 class CallSizes(NamedTuple):

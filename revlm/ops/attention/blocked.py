@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from revlm.ops.attention.arguments import Arguments, CallSizes
+from revlm.ops.attention.arguments import Arguments, CallSizes, Delta
 from revlm.ops.attention.order import BucketOrder, bucket_order
 
 # Logits processed at once: 2 MiB in float32, so that repeated passes over them hit the cache.
@@ -43,16 +43,18 @@ def attention_with_log_sum_exp(
     include_self: bool,
     block: int,
     may_overwrite: bool,
+    delta: Delta | None,
 ) -> tuple[Float[Tensor, "rows queries head_dim"], Float[Tensor, "rows queries"]]:
     """Returns the result of `reference.attention_with_log_sum_exp`, in time linear in the tokens."""
-    out, log_sum_exp = _BlockedAttention.apply(q, k, v, scale, sink, bucket, window, include_self, block)
+    out, log_sum_exp = _BlockedAttention.apply(q, k, v, scale, sink, bucket, window, include_self, block, delta)
     return out, log_sum_exp
 
 
 def workspace_bytes(sizes: CallSizes) -> int:
     """Returns the peak of the bytes that one call holds besides its inputs, results and gradients.
 
-    It does not depend on the rows, which are processed one at a time, nor on whether queries are keys.
+    It does not depend on the rows, which are processed one at a time, nor on whether queries are keys. It assumes that
+    `delta` is given.
     """
     _, tokens, head_dim, rounds, window, block, element_bytes, backward, _ = sizes
     size = max(element_bytes, 4)
@@ -74,9 +76,9 @@ def workspace_bytes(sizes: CallSizes) -> int:
         return held + kept * (row + tokens * size) + max(row, 4 * tokens * size, mask, chunk_keys)
     held += 3 * queries * head_dim * size + 2 * (queries + reach) * head_dim * size + 2 * queries * size
     held += 3 * tokens * size + pairs * size
-    # Gradients in token order, three per round: when a row begins, those of the previous row and copies in full
-    # precision; when a round ends, the sums so far, the round's and their new sums, and one of the previous row.
-    row_begins = (3 if rounds == 1 else 6) + (3 if element_bytes < size else 1)
+    # Gradients in token order, three per round: when a row begins, those of the previous row and vectors that are being
+    # sorted; when a round ends, the sums so far, the round's and their new sums, and one of the previous row.
+    row_begins = (3 if rounds == 1 else 6) + 1
     round_ends = {1: 6, 2: 7}.get(rounds, 10)
     during_chunks = (round_ends - 3) * row + max(mask, pairs * size + chunk_keys)
     return held + max(row_begins * row, round_ends * row, during_chunks)
@@ -213,9 +215,9 @@ class _BlockedAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
         with torch.autocast(inputs[0].device.type, enabled=False):
-            out, log_sum_exp = _forward(*inputs)
+            out, log_sum_exp = _forward(*inputs[:-1])
         ctx.options = inputs[6:]
-        ctx.save_for_backward(*inputs[:6], out, log_sum_exp)
+        ctx.save_for_backward(*inputs[:6], out if inputs[-1] is None else None, log_sum_exp)
         ctx.mark_non_differentiable(log_sum_exp)
         return out, log_sum_exp
 
@@ -223,10 +225,10 @@ class _BlockedAttention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d_out: Tensor, _d_log_sum_exp: Tensor) -> tuple[Tensor | None, ...]:
         with torch.autocast(d_out.device.type, enabled=False):
-            window, include_self, block = ctx.options
-            q, k, v, scale, sink, bucket, out, log_sum_exp = ctx.saved_tensors
-            gradients = _backward(q, k, v, scale, sink, bucket, out, log_sum_exp, window, include_self, block, d_out)
-        return (*gradients, None, None, None, None)
+            *options, given = ctx.options
+            delta = None if given is None else given.filled()
+            gradients = _backward(*ctx.saved_tensors, *options, d_out, delta)
+        return (*gradients, None, None, None, None, None)
 
 
 def _forward(
@@ -289,12 +291,13 @@ def _backward(
     scale: Tensor,
     sink: Tensor | None,
     bucket: Tensor,
-    out: Tensor,
+    out: Tensor | None,
     log_sum_exp: Tensor,
     window: int,
     include_self: bool,
     block: int,
     d_out: Tensor,
+    given_delta: Tensor | None,
 ) -> tuple[Tensor | None, ...]:
     queries, tokens, rounds = q.shape[1], k.shape[1], bucket.shape[1]
     blocks = _Blocks(k, rounds, window, include_self, block)
@@ -306,7 +309,11 @@ def _backward(
     sorted_lse, sorted_delta = blocks.sorted_queries(q), blocks.sorted_queries(q)
     sorted_d_k, sorted_d_v = blocks.sorted_keys(k), blocks.sorted_keys(k)
     for row, order in enumerate(_orders(bucket, blocks.window)):
-        delta = (d_out[row].to(blocks.dtype) * out[row].to(blocks.dtype)).sum(-1)
+        if given_delta is not None:
+            delta = given_delta[row]
+        else:
+            assert out is not None
+            delta = (d_out[row].to(blocks.dtype) * out[row].to(blocks.dtype)).sum(-1)
         if sink is not None and d_sink is not None:
             sink_weight = torch.exp(sink[row].to(blocks.dtype) - log_sum_exp[row])
             d_sink[row] = -(sink_weight * delta).sum()

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from revlm.ops.attention.arguments import Arguments
+from revlm.ops.attention.arguments import Arguments, Delta
 
 
 def window_mask(
@@ -35,10 +35,12 @@ def attention_with_log_sum_exp(
     include_self: bool,
     block: int,
     may_overwrite: bool,
+    delta: Delta | None,
 ) -> tuple[Float[Tensor, "rows queries head_dim"], Float[Tensor, "rows queries"]]:
     """Returns the attention output and log-sum-exp; see `revlm.ops.attention.attention_with_log_sum_exp`.
 
-    The arguments are those of `Arguments`. `block` and `may_overwrite` have no effect.
+    The arguments are those of `Arguments`. `block`, `may_overwrite` and `delta` have no effect: autograd
+    keeps the weights, not the output.
     """
     rows, queries, tokens = q.shape[0], q.shape[1], k.shape[1]
     mask = window_mask(bucket, window, include_self)[:, tokens - queries :]

@@ -94,10 +94,11 @@ class Backward {
             for (long query = first_query(segment); query < last_query(segment); ++query)
                 std::fill_n(d_q_.rows(row, segment.i)[query], head_dim_, Real(0));
         const Rows<Input> d_out = tokens_of<Input>(problem_.d_out, row), out = tokens_of<Input>(problem_.out, row);
+        const Real* const given = static_cast<const Real*>(problem_.delta);
         const Real* const log_sum_exp = static_cast<const Real*>(problem_.log_sum_exp) + row * problem_.queries;
         double d_sink = 0;
         for (long query = first_query(segment); query < last_query(segment); ++query) {
-            const Real delta = dot<Real>(d_out[query], out[query], head_dim_);
+            const Real delta = given ? given[row * problem_.queries + query] : dot<Real>(d_out[query], out[query], head_dim_);
             saved_[segment.i * problem_.queries + query] = {log_sum_exp[query], delta};
             if (!problem_.sink) continue;
             d_sink -= std::exp(static_cast<const Real*>(problem_.sink)[row] - log_sum_exp[query]) * delta;

@@ -11,6 +11,7 @@
 #include "heads.hpp"
 #include "normalization.hpp"
 #include "one_token.hpp"
+#include "output_gradient.hpp"
 #include "squared_relu.hpp"
 
 namespace {
@@ -53,6 +54,7 @@ int64_t size_of(const char* name) {
         {"HashToken", sizeof(HashToken)}, {"LocalToken", sizeof(LocalToken)},
         {"Conversion", sizeof(Conversion)}, {"SquaredReLU", sizeof(SquaredReLU)},
         {"Heads", sizeof(Heads)},
+        {"OutputGradient", sizeof(OutputGradient)},
     };
     const auto found = sizes.find(name);
     return found == sizes.end() ? 0 : found->second;
@@ -96,6 +98,10 @@ int cross_entropy_bfloat16(const CrossEntropy* problem) { return run<SoftmaxGrad
 int add_to_stream_float32(const Addition* problem) { return run<AddToStream<float>>(problem); }
 int add_to_stream_bfloat16(const Addition* problem) { return run<AddToStream<BFloat16>>(problem); }
 int stream_as_float32(const Conversion* problem) { return run<StreamAsFloat>(problem); }
+
+int write_gradient_float32(const OutputGradient* problem) { return run<WriteGradient<float, float>>(problem); }
+int write_gradient_bfloat16(const OutputGradient* problem) { return run<WriteGradient<BFloat16, float>>(problem); }
+int write_gradient_float64(const OutputGradient* problem) { return run<WriteGradient<double, double>>(problem); }
 
 int squared_relu_float32(const SquaredReLU* problem) { return run<Squaring<float>>(problem); }
 int squared_relu_bfloat16(const SquaredReLU* problem) { return run<Squaring<BFloat16>>(problem); }

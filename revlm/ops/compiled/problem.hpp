@@ -24,6 +24,7 @@ struct Problem {
     void* log_sum_exp;  // [rows, queries], of the accumulation type
     Tensor d_out, d_q, d_k, d_v;  // no d_q: d_k is the gradient of the keys as both keys and queries
     void *d_scale, *d_sink;       // [rows], of the accumulation type
+    const void* delta;            // <d_out, out> as [rows, queries], of the accumulation type; null: out is given
 
     bool queries_are_keys() const { return !q.data; }
 };

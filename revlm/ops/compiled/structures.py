@@ -50,7 +50,7 @@ class Problem(ctypes.Structure):
         *_tensors("out"),
         *_addresses("log_sum_exp"),
         *_tensors("d_out", "d_q", "d_k", "d_v"),
-        *_addresses("d_scale", "d_sink"),
+        *_addresses("d_scale", "d_sink", "delta"),
     ]
 
 
@@ -115,6 +115,12 @@ class SquaredReLU(ctypes.Structure):
     _fields_ = [*_numbers("elements", "threads"), *_addresses("x", "d_out", "out")]
 
 
+class OutputGradient(ctypes.Structure):
+    """The gradient of attention's output, written over it, in output_gradient.hpp."""
+
+    _fields_ = [*_numbers("rows", "tokens", "head_dim", "threads"), *_tensors("out", "d_out", "delta")]
+
+
 class HashToken(ctypes.Structure):
     """One token of a hash layer, in one_token.hpp."""
 
@@ -144,18 +150,8 @@ SIZES = {
     **{
         structure.__name__: ctypes.sizeof(structure)
         for structure in (
-            *(
-                Problem,
-                Hash,
-                Heads,
-                Normalization,
-                CrossEntropy,
-                Addition,
-                Conversion,
-                SquaredReLU,
-                HashToken,
-                LocalToken,
-            ),
+            *(Problem, Hash, Heads, Normalization, CrossEntropy, Addition, Conversion, SquaredReLU),
+            *(OutputGradient, HashToken, LocalToken),
         )
     },
 }

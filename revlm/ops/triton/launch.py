@@ -8,13 +8,26 @@ import torch
 import triton
 import triton.language as tl
 
+from revlm.ops.triton.tuning import tuned
+
 SUM_TYPES = {torch.float32: tl.float32, torch.float64: tl.float64}
 """Triton's dtype for each dtype of sums."""
 
 
 # What depends on the number of tokens, so that a kernel compiled for one example serves every other one. Strides and
 # numbers of elements stay specialized, without which loads are not of whole vectors; they are multiples of widths.
-_COUNTS = {"tokens", "queries", "vectors", "entries", "rounds", "all_rounds", "row_rounds", "reach", "steps"}
+_COUNTS = {
+    "tokens",
+    "queries",
+    "vectors",
+    "entries",
+    "rounds",
+    "all_rounds",
+    "row_rounds",
+    "delta_row",
+    "reach",
+    "steps",
+}
 _READ_ONE_BY_ONE = {
     *("scale", "sink", "log_sum_exp", "delta", "d_scale", "position"),
     *("bucket", "sorted_bucket", "sorted_token", "token", "place", "first", "last"),
@@ -32,16 +45,21 @@ def kernel(function: Callable[..., None]) -> Any:
 
 
 class Launch(NamedTuple):
-    """A kernel, its grid and its arguments; `options` are Triton's, such as `num_warps`."""
+    """A kernel, its grid and its arguments; `options` are Triton's, such as `num_warps`.
+
+    Where it `is_tuned`, the stages among them are replaced by those that `revlm.ops.triton.tuning` chose.
+    """
 
     kernel: Any
     grid: tuple[int, ...]
     arguments: dict[str, Any]
     options: dict[str, int]
+    is_tuned: bool = False
 
     def run(self) -> None:
         """Queues the kernel on the current device."""
-        self.kernel[self.grid](**self.arguments, **self.options)
+        options = tuned(self) if self.is_tuned else self.options
+        self.kernel[self.grid](**self.arguments, **options)
 
     def specialized(self) -> tuple[object, ...]:
         """Returns what Triton compiles a variant of the kernel for: constants, types, and multiples of 16."""

@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from revlm.ops.attention.arguments import Arguments, Options
+from revlm.ops.attention.arguments import Arguments, Delta, Options
 from revlm.ops.compiled import library
 from revlm.ops.compiled.structures import Problem, StridedTensor
 from revlm.ops.heap import hold_in_huge_pages
@@ -51,18 +51,20 @@ def attention_with_log_sum_exp(
     include_self: bool,
     block: int,
     may_overwrite: bool,
+    delta: Delta | None,
 ) -> tuple[Float[Tensor, "rows queries head_dim"], Float[Tensor, "rows queries"]]:
     """Returns the result of `reference.attention_with_log_sum_exp`, on a CPU with a C++ compiler.
 
     Where q and k are the same tensor, it is read once and one sum holds both gradients. With `may_overwrite` the
-    backward pass may write the gradients over q, k and v, and can then run only once.
+    backward pass may write the gradients over q, k and v, and can then run only once; with `delta` it does not read the
+    output.
 
     Raises:
         BuildError: the compiler rejects the source.
         MemoryError: memory runs out.
     """
     inputs = k.dtype if k.dtype in _NAMES else torch.float32
-    options = Options(window, include_self, block, may_overwrite)
+    options = Options(window, include_self, block, may_overwrite, delta)
     own_q = None if q is k else q.to(inputs)
     return _CompiledAttention.apply(own_q, k.to(inputs), v.to(inputs), scale, sink, _as_int32(bucket), options)
 
@@ -87,7 +89,7 @@ class _CompiledAttention(torch.autograd.Function):
         given = {"q": q, "k": k, "v": v, "bucket": bucket, "scale": scale, "sink": sink}
         ctx.options = options
         _call("forward", {**given, "out": out, "log_sum_exp": log_sum_exp}, options)
-        ctx.save_for_backward(*given.values(), out, log_sum_exp)
+        ctx.save_for_backward(*given.values(), out if options.delta is None else None, log_sum_exp)
         ctx.mark_non_differentiable(log_sum_exp)
         return out, log_sum_exp
 
@@ -107,7 +109,8 @@ class _CompiledAttention(torch.autograd.Function):
             for name, of in (("q", q), ("k", k), ("v", v))
         }
         gradients |= {"d_scale": torch.zeros_like(scale), "d_sink": None if sink is None else torch.zeros_like(sink)}
-        results = {"out": out, "log_sum_exp": log_sum_exp, "d_out": _rows_contiguous(d_out)}
+        delta = None if ctx.options.delta is None else ctx.options.delta.filled()
+        results = {"out": out, "log_sum_exp": log_sum_exp, "d_out": _rows_contiguous(d_out), "delta": delta}
         _call("backward", {**saved, **results, **gradients}, ctx.options)
         if over:
             torch.autograd.graph.increment_version([each for each in (q, k, v) if each is not None])
@@ -115,13 +118,13 @@ class _CompiledAttention(torch.autograd.Function):
 
 
 def _call(function: str, tensors: dict[str, Tensor | None], options: Options) -> None:
-    out, k, bucket = tensors["out"], tensors["k"], tensors["bucket"]
-    assert out is not None
+    log_sum_exp, k, bucket = tensors["log_sum_exp"], tensors["k"], tensors["bucket"]
+    assert log_sum_exp is not None
     assert k is not None
     assert bucket is not None
     problem = Problem(
         rows=k.shape[0],
-        queries=out.shape[1],
+        queries=log_sum_exp.shape[1],
         tokens=k.shape[1],
         rounds=bucket.shape[1],
         head_dim=k.shape[2],

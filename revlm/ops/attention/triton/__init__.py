@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from revlm.ops.attention.arguments import Arguments, Options
+from revlm.ops.attention.arguments import Arguments, Delta, Options
 from revlm.ops.attention.triton.workspace import workspace_bytes
 from revlm.ops.triton.availability import is_interpreted
 
@@ -36,14 +36,15 @@ def attention_with_log_sum_exp(
     include_self: bool,
     block: int,
     may_overwrite: bool,
+    delta: Delta | None,
 ) -> tuple[Float[Tensor, "rows queries head_dim"], Float[Tensor, "rows queries"]]:
     """Returns the result of `reference.attention_with_log_sum_exp`, on CUDA (elsewhere in Triton's interpreter).
 
     `block` is rounded down to a power of two between 16 and the kernel's limit. Where q and k are the same tensor, one
     sum holds both gradients. With `may_overwrite` the backward pass may write the gradients over q, k and v, and can
-    then run only once.
+    then run only once; with `delta` it does not read the output.
     """
     from revlm.ops.attention.triton.function import TritonAttention
 
-    options = Options(window, include_self, block, may_overwrite)
+    options = Options(window, include_self, block, may_overwrite, delta)
     return TritonAttention.apply(None if q is k else q, k, v, scale, sink, bucket, options)

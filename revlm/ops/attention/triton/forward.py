@@ -65,7 +65,7 @@ def forward_launch(
         "BLOCK_K": tiling.keys,
         "SUMS": SUM_TYPES[scale.dtype],
     }
-    return Launch(_forward, (blocks(tokens, tiling.queries), rows), arguments, tiling.options)
+    return Launch(_forward, (blocks(tokens, tiling.queries), rows), arguments, tiling.options, is_tuned=True)
 
 
 @kernel

@@ -6,8 +6,9 @@ are in float32 (float64 for float64 inputs), there are no atomics, and the same 
 processed in groups large enough to fill a GPU.
 
 Besides inputs and results a call holds, for one group of rows: 16 bytes per token and round for the sorted order; in
-the forward pass of several rounds on half-precision inputs the means so far; in the backward pass the sums of three
-gradients (of two where q is k); each `head_dim` numbers per token.
+the forward pass of several rounds on half-precision inputs the means so far; in the backward pass the sums of the
+gradients, each `head_dim` numbers per token: of all three (two where q is k), or of q alone where gradients may be
+written over the inputs and there is one round, in which only its own program reads a key.
 """
 
 from typing import Any
@@ -45,7 +46,7 @@ class TritonAttention(torch.autograd.Function):
         with on_device(k.device):
             out, log_sum_exp = _forward(k if q is None else q, k, v, scale, sink, bucket, options)
         ctx.options = options
-        ctx.save_for_backward(q, k, v, scale, sink, bucket, out, log_sum_exp)
+        ctx.save_for_backward(q, k, v, scale, sink, bucket, out if options.delta is None else None, log_sum_exp)
         ctx.mark_non_differentiable(log_sum_exp)
         return out, log_sum_exp
 
@@ -92,7 +93,7 @@ def _backward(
     scale: Tensor,
     sink: Tensor | None,
     bucket: Tensor,
-    out: Tensor,
+    out: Tensor | None,
     log_sum_exp: Tensor,
     d_out: Tensor,
     options: Options,
@@ -103,28 +104,37 @@ def _backward(
     gradients = {name: x.detach() if over else x.new_empty(x.shape) for name, x in given.items()}
     # A single round needs no sums, unless the gradients of queries are added to those of keys.
     sum_type = k.dtype if rounds == 1 and q is not None else scale.dtype
-    in_place = sum_type == k.dtype and not over
-    sums = {name: x if in_place else x.new_empty(group, *x.shape[1:], dtype=sum_type) for name, x in gradients.items()}
-    delta, d_scales = torch.empty_like(log_sum_exp[:group]), torch.empty_like(log_sum_exp[:group])
+    # Other programs read the queries whose gradients are written; in a single round no other reads the keys.
+    in_place = {
+        name: sum_type == k.dtype and x.is_contiguous() and not (over and (name == "q" or rounds > 1))
+        for name, x in gradients.items()
+    }
+    sums = {
+        name: x if in_place[name] else x.new_empty(group, *x.shape[1:], dtype=sum_type) for name, x in gradients.items()
+    }
+    all_delta = None if options.delta is None else options.delta.filled()
+    own_delta = torch.empty_like(log_sum_exp[:group]) if all_delta is None else None
+    d_scales = torch.empty_like(log_sum_exp[:group])
     d_scale, d_sink = torch.empty_like(scale), None if sink is None else torch.empty_like(sink)
     for span, order in sorted_orders(bucket, group, options.window, options.include_self):
         rows = span.stop - span.start
+        delta = all_delta[span] if own_delta is None else own_delta[:rows]
         read = Given(
             *((k if q is None else q)[span], k[span], v[span], scale[span], log_sum_exp[span], d_out[span]),
-            *(delta[:rows], order, options.include_self, options.block),
+            *(delta, order, options.include_self, options.block),
         )
-        of_group = {name: x[span] if in_place else x[:rows] for name, x in sums.items()}
+        of_group = {name: x[span] if in_place[name] else x[:rows] for name, x in sums.items()}
         d_k, d_v = of_group["k"], of_group["v"]
         d_q = of_group.get("q", d_k)
         for round_ in range(rounds):
-            query_launch(read, out[span], d_q, d_scales[:rows], round_=round_).run()
+            query_launch(read, None if out is None else out[span], d_q, d_scales[:rows], round_=round_).run()
         for round_ in range(rounds):
             key_launch(read, d_k, d_v, round_=round_, add_to_d_k=q is None).run()
         d_scale[span] = d_scales[:rows].sum(-1)
         if sink is not None and d_sink is not None:
-            d_sink[span] = -(torch.exp(sink[span, None] - log_sum_exp[span]) * delta[:rows]).sum(-1)
-        if not in_place:
-            for name, gradient in gradients.items():
+            d_sink[span] = -(torch.exp(sink[span, None] - log_sum_exp[span]) * delta).sum(-1)
+        for name, gradient in gradients.items():
+            if not in_place[name]:
                 gradient[span] = sums[name][:rows]
     if over:
         torch.autograd.graph.increment_version(list(given.values()))

@@ -30,7 +30,7 @@ def key_launch(given: Given, d_k: Tensor, d_v: Tensor, *, round_: int, add_to_d_
         "BLOCK_Q": tiling.queries,
         "BLOCK_K": tiling.keys,
     }
-    return Launch(_key_gradients, (blocks(tokens, tiling.keys), rows), arguments, tiling.options)
+    return Launch(_key_gradients, (blocks(tokens, tiling.keys), rows), arguments, tiling.options, is_tuned=True)
 
 
 @kernel

@@ -13,10 +13,11 @@ from revlm.ops.triton.launch import Launch, blocks, kernel
 from revlm.ops.triton.product import product
 
 
-def query_launch(given: Given, out: Tensor, d_q: Tensor, d_scale: Tensor, *, round_: int) -> Launch:
-    """Returns the launch that adds one round to the gradients of the queries; the first round fills `given.delta`.
+def query_launch(given: Given, out: Tensor | None, d_q: Tensor, d_scale: Tensor, *, round_: int) -> Launch:
+    """Returns the launch that adds one round to the gradients of the queries.
 
-    The last round writes each query's contribution to `d_scale`.
+    The first round fills `given.delta`, or reads it where there is no `out`. The last round writes each query's
+    contribution to `d_scale`.
     """
     rows, _, head_dim = given.q.shape
     tokens, rounds = given.order.token.shape[2], given.order.token.shape[1]
@@ -30,7 +31,7 @@ def query_launch(given: Given, out: Tensor, d_q: Tensor, d_scale: Tensor, *, rou
         "BLOCK_Q": tiling.queries,
         "BLOCK_K": tiling.keys,
     }
-    return Launch(_query_gradients, (blocks(tokens, tiling.queries), rows), arguments, tiling.options)
+    return Launch(_query_gradients, (blocks(tokens, tiling.queries), rows), arguments, tiling.options, is_tuned=True)
 
 
 @kernel
@@ -87,13 +88,15 @@ def _query_gradients(
     of_query = row * queries + query
     vector_at = (of_query * HEAD_DIM)[:, None] + d[None, :]
     logarithm = tl.load(log_sum_exp + of_query, mask=asked, other=float("inf")) * LOG2_E
-    if EARLIER > 0:
+    if EARLIER > 0 or out is None:
         along = tl.load(delta + of_query, mask=asked, other=0.0)
-        gradient = tl.load(d_q + vector_at, mask=asked_2d, other=0.0).to(SUMS)
     else:
         out_tile = tl.load(out + vector_at, mask=asked_2d, other=0.0)
         along = tl.sum(out_tile.to(SUMS) * d_out_tile.to(SUMS), 1)
         tl.store(delta + of_query, along, mask=asked)
+    if EARLIER > 0:
+        gradient = tl.load(d_q + vector_at, mask=asked_2d, other=0.0).to(SUMS)
+    else:
         gradient = tl.zeros([BLOCK_Q, BLOCK_D], SUMS)
 
     for key_start in range(tl.min(begin), block_end, BLOCK_K):

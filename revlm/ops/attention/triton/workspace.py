@@ -17,8 +17,8 @@ def rows_together(rows: int, tokens: int) -> int:
 def workspace_bytes(sizes: CallSizes) -> int:
     """Returns the peak of the bytes that one call holds besides its inputs, results and gradients.
 
-    It assumes that gradients overwrite the inputs (`may_overwrite`) and that each row has its own buckets; shared
-    buckets take less.
+    It assumes that gradients overwrite the inputs (`may_overwrite`), that `delta` is given, and that each row has its
+    own buckets; shared buckets take less.
     """
     rows, tokens, head_dim, rounds, _, _, element_bytes, backward, queries_are_keys = sizes
     size = max(element_bytes, 4)
@@ -28,5 +28,5 @@ def workspace_bytes(sizes: CallSizes) -> int:
         means = group_tokens * head_dim * size if rounds > 1 and element_bytes < size else 0
         return order + means + sorting
     sum_size = element_bytes if rounds == 1 and not queries_are_keys else size
-    sums = (2 if queries_are_keys else 3) * group_tokens * head_dim * sum_size
-    return order + sums + 2 * group_tokens * size + sorting
+    summed = 2 if queries_are_keys else 1 if rounds == 1 else 3
+    return order + summed * group_tokens * head_dim * sum_size + group_tokens * size + sorting
