@@ -7,12 +7,12 @@ each times a share that is assumed and not measured.
 from typing import Annotated, NamedTuple
 
 import typer
-from count_passes import counted_rows
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from bench.command import numbers, run, words
+from count_passes import counted_rows
 
 # Of products: NVIDIA's data sheets of A100 80GB SXM and H100 SXM, dense bf16, and bytes of memory a second.
 _CARDS = {"a100": (312e12, 2.039e12), "h100": (989e12, 3.35e12)}
