@@ -22,6 +22,7 @@ from revlm.model.sequence import SINGLE, SequenceGroup
 from revlm.model.tiles import Gradients, Kept, SublayerPass, sublayer_parameters
 from revlm.ops.fixed_point import FixedPoint
 from revlm.ops.heap import copy_in_huge_pages, hold_in_huge_pages
+from revlm.ops.normalization import TILE
 
 
 class ReversibleStack(nn.Module):
@@ -73,7 +74,7 @@ class _Stack(torch.autograd.Function):
         embedding: Tensor,
         *parameters: Tensor,
     ) -> Tensor:
-        first = hold_in_huge_pages(torch.zeros_like(embedding, dtype=torch.int32))
+        first = hold_in_huge_pages(torch.empty_like(embedding, dtype=torch.int32)).zero_()
         fixed.add_(first, embedding)
         checksum = fixed.checksum(first) if reversible and differentiable else None
         streams = [first, copy_in_huge_pages(first)]
@@ -82,8 +83,7 @@ class _Stack(torch.autograd.Function):
         ctx.passes, ctx.kept, ctx.reversible = passes, kept, reversible
         ctx.streams = streams if reversible else None
         ctx.checksum, ctx.may_overwrite = checksum, may_overwrite
-        out = fixed.to_float(streams[0], embedding.dtype).add_(fixed.to_float(streams[1], embedding.dtype))
-        return out.add_(fixed.poison().to(out.dtype))
+        return _sum_of(streams, fixed, embedding)
 
     @staticmethod
     @once_differentiable
@@ -113,6 +113,17 @@ class _Stack(torch.autograd.Function):
             _require_reversal(streams, ctx.checksum)
         d_parameters = [gradient for of_sublayer in reversed(gradients) for gradient in of_sublayer]
         return None, None, None, None, None, d_streams[0].add_(d_streams[1]), *d_parameters
+
+
+def _sum_of(streams: list[Tensor], fixed: FixedPoint, embedding: Tensor) -> Tensor:
+    """Returns the sum of both streams, NaN once an increment was not finite; it is like the embedding."""
+    out, poison = hold_in_huge_pages(torch.empty_like(embedding)), fixed.poison().to(embedding.dtype)
+    rows = TILE.get(embedding.device.type, TILE["cpu"])
+    for tile, *of_streams in zip(*(each.split(rows) for each in (out, *streams)), strict=True):
+        first, second = (fixed.to_float(each, out.dtype) for each in of_streams)
+        torch.add(first, second, out=tile)
+        tile += poison
+    return out
 
 
 def _require_reversal(streams: list[Tensor], checksum: Tensor) -> None:

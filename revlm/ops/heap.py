@@ -7,7 +7,9 @@ heap is trimmed for something larger.
 """
 
 import ctypes
+import functools
 import os
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,14 +47,19 @@ def hold_in_huge_pages(tensor: Tensor) -> Tensor:
 
     The system then clears and maps 512 times fewer pages, and random reads miss only the cache, not also the TLB.
     """
-    advise = getattr(ctypes.CDLL(None), "madvise", None)
-    if tensor.device.type != "cpu" or advise is None:
+    advise = None if tensor.device.type != "cpu" or tensor.nbytes < _HUGE_PAGE_BYTES else _madvise()
+    if advise is None:
         return tensor
     first = -(-tensor.data_ptr() // _HUGE_PAGE_BYTES) * _HUGE_PAGE_BYTES
     beyond = (tensor.data_ptr() + tensor.nbytes) // _HUGE_PAGE_BYTES * _HUGE_PAGE_BYTES
     if first < beyond:
         advise(ctypes.c_void_p(first), ctypes.c_size_t(beyond - first), _MADV_HUGEPAGE)
     return tensor
+
+
+@functools.cache
+def _madvise() -> Any:
+    return getattr(ctypes.CDLL(None), "madvise", None)
 
 
 def copy_in_huge_pages(tensor: Tensor) -> Tensor:

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from revlm.ops.compiled import library
 from revlm.ops.compiled.cache import cache_folder, folder_to_build_in, is_whole, require_private
+from revlm.ops.squared_relu import squared_relu
 
 pytestmark = pytest.mark.skipif(not library.is_available(), reason="there is no C++ compiler")
 
@@ -22,7 +24,8 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """A compiler that builds a library of one function at once, with an empty cache; the list of its calls."""
     source, program, calls = tmp_path / "one.cpp", tmp_path / "compiler.py", tmp_path / "calls"
     sizes = " ".join(f'if (!__builtin_strcmp(name, "{name}")) return {size};' for name, size in library.SIZES.items())
-    source.write_text(f'extern "C" long size_of(const char* name) {{ {sizes} return 0; }}')
+    size_of, use_team = f"long size_of(const char* name) {{ {sizes} return 0; }}", "void use_team(void*) {}"
+    source.write_text(f'extern "C" {{ {size_of} {use_team} }}')
     real = list(library.compiler() or ())
     program.write_text(
         f"import subprocess, sys\n"
@@ -140,3 +143,40 @@ def test_the_real_library_has_every_structure() -> None:
     assert {name: built.size_of(name.encode()) for name in library.SIZES} == library.SIZES
     assert built.size_of(b"Anything") == 0
     assert isinstance(built, ctypes.CDLL)
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    torch.linspace(-1, 1, 2**20).sin()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_a_forked_process_computes_though_its_parents_threads_are_gone() -> None:
+    x = torch.linspace(-1, 1, 2**20)
+    expected = squared_relu(x)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # where it waits for them
+        os._exit(0 if squared_relu(x).numpy().tobytes() == expected.numpy().tobytes() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.usefixtures("three_threads")
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(torch._C.__file__), "GOMP_parallel"), reason="PyTorch has no OpenMP")
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the system does not list threads")
+def test_it_computes_on_the_threads_of_pytorch() -> None:
+    def switches() -> dict[str, str]:
+        """How often each thread of this process has run."""
+        tasks = Path("/proc/self/task").iterdir()
+        return {task.name: (task / "schedstat").read_text().split()[2] for task in tasks}
+
+    x, before = torch.linspace(-1, 1, 2**22), switches()
+    for _ in range(20):
+        squared_relu(x)
+    after = switches()
+    assert after.keys() == before.keys()
+    assert sum(after[name] != before[name] for name in before) >= 3

@@ -96,20 +96,58 @@ def test_every_backend_is_the_definition_to_rounding(
         assert error < (1e-6 if dtype == torch.float32 else 4e-3)
 
 
-@pytest.mark.skipif(not availability.is_available(), reason="there is no triton")
-def test_separate_projections_and_short_vectors_go_the_same_way() -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_separate_projections_and_short_vectors_go_the_same_way(backend: str) -> None:
     """A key and a value from different tensors, as hash layers give them; a zero vector stays zero."""
     k, v = (randn(9, 24)[:, :18].float() for _ in range(2))
     k[3] = 0
     found = []
-    for backend in ("triton", "pytorch"):
+    for name in (backend, "pytorch"):
         leaves = [each.clone().requires_grad_() for each in (k, v)]
-        with backends.using(backend):
+        with backends.using(name):
             out = split_heads([each * 1 for each in leaves], HEADS, 18, units=1)
         found.append([*out, *torch.autograd.grad(out, leaves, [each.detach().flip(1) for each in out])])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
     assert not found[0][0][:, 3].any()
+
+
+@pytest.mark.skipif(not library.is_available(), reason="there is no C++ compiler")
+def test_the_bits_do_not_depend_on_the_number_of_threads() -> None:
+    projected, rotary = randn(500, 3 * HEADS * 16).bfloat16(), rotary_table(torch.arange(500), 16, torch.float32)
+    d_out = [randn(HEADS, 500, 16).bfloat16() for _ in range(3)]
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            with backends.using("compiled"):
+                found.append(results(projected, d_out, 2, rotary))
+    finally:
+        torch.set_num_threads(before)
+    for others in found[1:]:
+        assert all(torch.equal(one, other) for one, other in zip(found[0], others, strict=True))
+
+
+@pytest.mark.skipif(not library.is_available(), reason="there is no C++ compiler")
+@pytest.mark.parametrize(("dtype", "out"), [(torch.float32, torch.bfloat16), (torch.bfloat16, torch.float32)])
+def test_compiled_heads_may_be_written_in_another_precision(dtype: torch.dtype, out: torch.dtype) -> None:
+    projected, whole = randn(70, 2 * HEADS * 16).to(dtype), [torch.zeros(HEADS, 70, 16, dtype=out) for _ in range(2)]
+    with torch.no_grad(), backends.using("compiled"):
+        split_heads([projected], HEADS, 16 * HEADS, units=1, into=whole)
+        exact = split_heads([projected.float()], HEADS, 16 * HEADS, units=1)
+    assert all(torch.equal(one.to(out), other) for one, other in zip(exact, whole, strict=True))
+
+
+@pytest.mark.skipif(not library.is_available(), reason="there is no C++ compiler")
+def test_compiled_heads_take_what_they_were_made_for() -> None:
+    from revlm.ops.heads.compiled import takes
+
+    part, tables = torch.ones(4, 8), (torch.ones(4, 2), torch.ones(4, 2))
+    assert takes([part, part], tables)
+    assert takes([part[:0]], None)
+    for refused in ([part.double()], [part, part.bfloat16()], [part.T], [torch.ones(()).expand(4, 8)]):
+        assert not takes(refused, None)
+    assert not takes([part], tuple(each.double() for each in tables))
 
 
 @pytest.mark.skipif(not availability.is_available(), reason="there is no triton")

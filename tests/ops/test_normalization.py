@@ -1,13 +1,12 @@
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 from torch.nn.functional import rms_norm as torch_rms_norm
 
 from revlm.ops import backends
 from revlm.ops.compiled import library
 from revlm.ops.fixed_point import FixedPoint
-from revlm.ops.normalization import rms_norm, unit_heads
+from revlm.ops.normalization import rms_norm
 from revlm.ops.triton import availability
 
 
@@ -25,14 +24,11 @@ def test_they_are_what_pytorch_says_in_values_and_gradients() -> None:
         strict=True,
     ):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
-    units = normalize(x.unflatten(-1, (3, 4)).transpose(0, 1), dim=-1)
-    torch.testing.assert_close(unit_heads(x, 3, torch.float64), units, rtol=0, atol=1e-9)
 
 
 def test_gradients_are_those_of_the_values() -> None:
     x, weight = randn(5, 6).requires_grad_(), randn(6).requires_grad_()
     assert torch.autograd.gradcheck(rms_norm, (x, weight))
-    assert torch.autograd.gradcheck(lambda x: unit_heads(x, 2, torch.float64), (x,))
 
 
 @pytest.mark.skipif(not library.is_available(), reason="there is no C++ compiler")
@@ -42,20 +38,15 @@ def test_gradients_are_those_of_the_values() -> None:
 def test_compiled_or_not_they_are_the_same(width: int, dtype: torch.dtype, out: torch.dtype) -> None:
     # Wider in memory than it is, as a part of a projection is.
     x, weight = randn(300, width + 4)[:, :width].to(dtype), randn(width).float()
-    ops = {
-        "rms_norm": lambda x, weight: rms_norm(x, weight, out),
-        "unit_heads": lambda x, weight: unit_heads(x * 1, 4, out) + 0 * weight[0],
-    }
-    for op in ops.values():
-        found = []
-        for backend in ("compiled", "pytorch"):
-            leaves = x.clone().requires_grad_(), weight.clone().requires_grad_()
-            with backends.using(backend):
-                result = op(*leaves)
-            found.append([result, *torch.autograd.grad(result, leaves, result.detach().flip(-2))])
-        for one, other in zip(*found, strict=True):
-            low = torch.bfloat16 in (dtype, out)
-            torch.testing.assert_close(one, other, rtol=2**-6 if low else 1e-5, atol=1e-2 if low else 1e-4)
+    found = []
+    for backend in ("compiled", "pytorch"):
+        leaves = x.clone().requires_grad_(), weight.clone().requires_grad_()
+        with backends.using(backend):
+            result = rms_norm(*leaves, out)
+        found.append([result, *torch.autograd.grad(result, leaves, result.detach().flip(-2))])
+    for one, other in zip(*found, strict=True):
+        low = torch.bfloat16 in (dtype, out)
+        torch.testing.assert_close(one, other, rtol=2**-6 if low else 1e-5, atol=1e-2 if low else 1e-4)
 
 
 @pytest.mark.skipif(not library.is_available(), reason="there is no C++ compiler")
@@ -83,18 +74,14 @@ def test_kernels_for_cuda_do_the_same(dtype: torch.dtype, out: torch.dtype, monk
     monkeypatch.setattr(kernels, "_PROGRAMS", 2)
     monkeypatch.setattr(kernels, "_ELEMENTS", 256)
     x, weight = randn(37, 44)[:, :36].to(dtype), randn(36).float()
-    for op in (
-        lambda x, weight: rms_norm(x, weight, out),
-        lambda x, weight: unit_heads(x * 1, 3, out) + 0 * weight[0],
-    ):
-        found = []
-        for backend in ("triton", "pytorch"):
-            leaves = x.clone().requires_grad_(), weight.clone().requires_grad_()
-            with backends.using(backend):
-                result = op(*leaves)
-            found.append([result, *torch.autograd.grad(result, leaves, randn(*result.shape).to(out))])
-        for one, other in zip(*found, strict=True):
-            torch.testing.assert_close(one, other, rtol=2**-7, atol=1e-3)
+    found = []
+    for backend in ("triton", "pytorch"):
+        leaves = x.clone().requires_grad_(), weight.clone().requires_grad_()
+        with backends.using(backend):
+            result = rms_norm(*leaves, out)
+        found.append([result, *torch.autograd.grad(result, leaves, randn(*result.shape).to(out))])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=2**-7, atol=1e-3)
 
 
 @pytest.mark.skipif(not availability.is_available(), reason="there is no triton")
@@ -137,6 +124,29 @@ def test_a_norm_of_a_stream_is_that_of_its_values(backend: str, dtype: torch.dty
             else:
                 assert d_leaf is None
                 assert torch.equal(into, 1 + d_x)
+
+
+@pytest.mark.skipif(not library.is_available(), reason="there is no C++ compiler")
+def test_the_compiled_norm_reads_the_numbers_of_a_stream() -> None:
+    """Also of rows that do not lie side by side, and into a gradient that does not; the rest of it stays."""
+    from revlm.ops.normalization.compiled import normalize, normalize_backward, takes
+
+    numbers, weight, d_out = (randn(37, 40) * 2**20).int()[:, None, 2:-2], randn(36).float(), randn(1, 37, 36).float()
+    assert takes(numbers, weight, torch.bfloat16)
+    assert not takes(numbers, weight.double(), torch.bfloat16)
+    assert not takes(numbers.long(), weight, torch.bfloat16)
+    values, out, expected = numbers.float() * 2**-20, torch.empty(1, 37, 36), torch.empty(1, 37, 36)
+    normalize(values, weight, expected, 36, 1e-6)
+    normalize(numbers, weight, out, 36, 1e-6, step=2**-20)
+    assert torch.equal(out, expected)
+    d_x, into = torch.empty(37, 1, 36), torch.full((37, 40), 0.1)
+    d_weight = normalize_backward(values, weight, d_out, d_x, 36, 1e-6)
+    found = normalize_backward(numbers, weight, d_out, into[:, None, 2:-2], 36, 1e-6, step=2**-20, add=True)
+    assert d_weight is not None
+    assert found is not None
+    assert torch.equal(found, d_weight)
+    assert torch.equal(into[:, 2:-2], torch.full((37, 36), 0.1) + d_x[:, 0])
+    assert (into[:, :2] == into[:, -2:]).all()
 
 
 def test_a_layer_may_read_a_stream_as_a_tensor() -> None:

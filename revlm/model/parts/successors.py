@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -50,12 +50,17 @@ class ReadKeysValues(Read):
         only_graph: bool = False,
     ) -> tuple[Tensor, ...]:
         """Returns k, v [heads, tile, head_dim]."""
-        own, following = _OwnAndFollowing.apply(self.norm(x), span.stop - span.start)
-        if self.successor is None:
-            projections = [self.project(own)]
+        normed, length = self.norm(x), span.stop - span.start
+        if all(each is None or _is_plain(each) for each in (self.project, self.successor)):
+            successor = None if self.successor is None else self.successor.weight
+            continues = self._continues(context, span)
+            projections = _Projections.apply(normed, length, continues, self.project.weight, successor, only_graph)
+        elif self.successor is None:
+            projections = [self.project(normed[:length])]
         else:
-            k, v = self.own(own)
-            projections = [k, self.with_successors(v, self._following(following, context, span))]
+            k, v = self.own(normed[:length])
+            following = _following(normed, length, self._continues(context, span))
+            projections = [k, self.with_successors(v, following)]
         return self.heads(projections, into, only_graph=only_graph)
 
     def heads(
@@ -81,33 +86,77 @@ class ReadKeysValues(Read):
         return torch.addmm(v, following, self.successor.weight.T)
 
     @staticmethod
-    def _following(
-        following: Float[Tensor, "tile_or_less d_model"], context: Context, span: slice
-    ) -> Float[Tensor, "tile d_model"]:
-        """Returns the token after each one, zero after the last one of a document."""
+    def _continues(context: Context, span: slice) -> Bool[Tensor, "tile_or_less 1"] | None:
+        """Returns whether each token's document goes on after it; None where that of every token does."""
         if not context.ends_within(span):
-            return following
+            return None
         document_ids = context.document_ids[span.start : span.stop + 1]
-        continues = (document_ids[1:] == document_ids[:-1])[:, None]
-        return nn.functional.pad(following * continues, (0, 0, 0, span.stop - span.start - len(following)))
+        return (document_ids[1:] == document_ids[:-1])[:, None]
 
 
-class _OwnAndFollowing(torch.autograd.Function):
-    """The first `length` rows and those from the second on, whose gradients are added in one pass without padding."""
+def _is_plain(linear: nn.Module) -> bool:
+    """Returns whether a map is its matrix alone, without an adapter or a hook."""
+    hooks = linear._forward_hooks or linear._forward_pre_hooks
+    return type(linear) is nn.Linear and linear.bias is None and not hooks
+
+
+def _following(
+    normed: Float[Tensor, "rows d_model"], length: int, continues: Bool[Tensor, "tile_or_less 1"] | None
+) -> Float[Tensor, "tile d_model"]:
+    """Returns the token after each of the first `length` ones, zero after the last one of a document."""
+    following = normed[1:]
+    if continues is None:
+        return following
+    return nn.functional.pad(following * continues, (0, 0, 0, length - len(following)))
+
+
+class _Projections(torch.autograd.Function):
+    """The keys, not normalized, and the values with successors of the first `length` rows.
+
+    The gradients of linear maps need no values: with `only_keys` those are not computed, and may be anything.
+    """
 
     @staticmethod
-    def forward(ctx: Any, normed: Tensor, length: int) -> tuple[Tensor, Tensor]:
-        ctx.rows, ctx.length = len(normed), length
-        return normed[:length], normed[1:]
+    def forward(
+        ctx: Any,
+        normed: Tensor,
+        length: int,
+        continues: Tensor | None,
+        weight: Tensor,
+        successor: Tensor | None,
+        only_keys: bool,
+    ) -> tuple[Tensor, Tensor]:
+        own, (of_keys, of_values) = normed[:length], weight.chunk(2)
+        following = None if successor is None else _following(normed, length, continues)
+        # Two products whether or not values are computed, so that the keys have the same bits.
+        k = own @ of_keys.T
+        if only_keys:
+            v = torch.empty_like(k)
+        elif successor is None or following is None:
+            v = own @ of_values.T
+        else:
+            v = torch.addmm(own @ of_values.T, following, successor.T)
+        ctx.save_for_backward(normed, following, continues, weight, successor)
+        return k, v
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_own: Tensor, d_following: Tensor) -> tuple[Tensor, None]:
-        d_normed = d_own.new_empty(ctx.rows, *d_own.shape[1:])
-        d_normed[: ctx.length] = d_own
-        d_normed[ctx.length :] = 0
+    def backward(ctx: Any, d_k: Tensor, d_v: Tensor) -> tuple[Tensor | None, ...]:
+        normed, following, continues, weight, successor = ctx.saved_tensors
+        length, rows = len(d_k), len(normed)
+        d_both = d_k.new_empty(rows, weight.shape[0])
+        torch.cat([d_k, d_v], dim=-1, out=d_both[:length])
+        d_both[length:] = 0
+        d_normed = d_both @ weight
+        d_weight = d_both[:length].T @ normed[:length] if ctx.needs_input_grad[3] else None
+        if successor is None:
+            return d_normed, None, None, d_weight, None, None
+        d_following = (d_v @ successor)[: rows - 1]
+        if continues is not None:
+            d_following *= continues
         d_normed[1:] += d_following
-        return d_normed, None
+        d_successor = d_v.T @ following if ctx.needs_input_grad[4] else None
+        return d_normed, None, None, d_weight, d_successor, None
 
 
 class SuccessorCache(Cache):

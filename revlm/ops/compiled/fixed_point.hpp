@@ -22,8 +22,8 @@ struct Addition {
 // stream += round(increment * factor), ties to even; sums wrap. NaN and magnitudes of 2^31 or more become -2^31.
 template <class Increment>
 class AddToStream {
-    // Starting a thread takes as long as processing this many elements.
-    static constexpr long elements_of_task = 1 << 20;
+    // Waking a thread takes as long as processing this many elements.
+    static constexpr long elements_of_task = 1 << 16;
 
    public:
     explicit AddToStream(const Addition& problem) : problem_(problem), factor_(float(problem.factor)) {}
@@ -75,8 +75,8 @@ struct Conversion {
 
 // out = stream * step
 class StreamAsFloat {
-    // Starting a thread takes as long as processing this many elements.
-    static constexpr long elements_of_task = 1 << 20;
+    // Waking a thread takes as long as processing this many elements.
+    static constexpr long elements_of_task = 1 << 16;
 
    public:
     explicit StreamAsFloat(const Conversion& problem) : problem_(problem) {}

@@ -8,6 +8,7 @@
 #include "fixed_point.hpp"
 #include "forward.hpp"
 #include "hashing.hpp"
+#include "heads.hpp"
 #include "normalization.hpp"
 #include "one_token.hpp"
 #include "output_gradient.hpp"
@@ -33,7 +34,7 @@ int run_attention(const Problem* problem) {
 template <class Input, class Output>
 int normalize(const Normalization* problem) {
     try {
-        const Normalizing<Input, Output> normalizing(*problem);
+        Normalizing<Input, Output> normalizing(*problem);
         problem->d_y.data ? normalizing.backward() : normalizing.forward();
         return 0;
     } catch (const std::bad_alloc&) {
@@ -52,11 +53,18 @@ int64_t size_of(const char* name) {
         {"Addition", sizeof(Addition)},   {"CrossEntropy", sizeof(CrossEntropy)},
         {"HashToken", sizeof(HashToken)}, {"LocalToken", sizeof(LocalToken)},
         {"Conversion", sizeof(Conversion)}, {"SquaredReLU", sizeof(SquaredReLU)},
+<<<<<<< HEAD
+        {"Heads", sizeof(Heads)},
+=======
         {"OutputGradient", sizeof(OutputGradient)},
+>>>>>>> cuda23
     };
     const auto found = sizes.find(name);
     return found == sizes.end() ? 0 : found->second;
 }
+
+// Uses the threads of an OpenMP library, given the address of its GOMP_parallel.
+void use_team(Team::Start start) { team = {start, getpid()}; }
 
 // Attention accumulates in float, or in double for double.
 int attention_forward_float32(const Problem* problem) { return run_attention<Forward<float, float>>(problem); }
@@ -66,6 +74,11 @@ int attention_backward_float32(const Problem* problem) { return run_attention<Ba
 int attention_backward_bfloat16(const Problem* problem) { return run_attention<Backward<BFloat16, float>>(problem); }
 int attention_backward_float64(const Problem* problem) { return run_attention<Backward<double, double>>(problem); }
 
+int split_heads_float32_float32(const Heads* heads) { return run<SplittingHeads<float, float>>(heads); }
+int split_heads_float32_bfloat16(const Heads* heads) { return run<SplittingHeads<float, BFloat16>>(heads); }
+int split_heads_bfloat16_float32(const Heads* heads) { return run<SplittingHeads<BFloat16, float>>(heads); }
+int split_heads_bfloat16_bfloat16(const Heads* heads) { return run<SplittingHeads<BFloat16, BFloat16>>(heads); }
+
 int hash_float32(const Hash* hash) { return run<Hashing<float>>(hash); }
 int hash_bfloat16(const Hash* hash) { return run<Hashing<BFloat16>>(hash); }
 
@@ -73,6 +86,8 @@ int normalize_float32_float32(const Normalization* problem) { return normalize<f
 int normalize_float32_bfloat16(const Normalization* problem) { return normalize<float, BFloat16>(problem); }
 int normalize_bfloat16_float32(const Normalization* problem) { return normalize<BFloat16, float>(problem); }
 int normalize_bfloat16_bfloat16(const Normalization* problem) { return normalize<BFloat16, BFloat16>(problem); }
+int normalize_int32_float32(const Normalization* problem) { return normalize<int32_t, float>(problem); }
+int normalize_int32_bfloat16(const Normalization* problem) { return normalize<int32_t, BFloat16>(problem); }
 
 int hash_token_float32(const HashToken* token) { return run<HashTokens<float, float>>(token); }
 int hash_token_bfloat16(const HashToken* token) { return run<HashTokens<BFloat16, float>>(token); }

@@ -18,6 +18,8 @@ import subprocess
 import warnings
 from pathlib import Path
 
+import torch
+
 from revlm.errors import UsageError
 from revlm.ops.compiled.cache import cache_folder, folder_to_build_in, is_whole, keep, require_private
 from revlm.ops.compiled.structures import CONSTANTS, SIZES
@@ -25,8 +27,8 @@ from revlm.ops.compiled.structures import CONSTANTS, SIZES
 _FOLDER = Path(__file__).parent
 _SOURCE = _FOLDER / "kernel.cpp"
 _NATIVE = "-mcpu=native" if platform.machine() in ("arm64", "aarch64", "ppc64le") else "-march=native"
-# No -ffast-math: an infinite logit marks a key that is not seen. The library starts its own threads; OpenMP would add a
-# second pool to PyTorch's.
+# No -ffast-math: an infinite logit marks a key that is not seen. No OpenMP: it would add
+# a second pool to PyTorch's, which the library uses (`parallel.hpp`).
 _FLAGS = (
     *("-std=c++17", "-O3", _NATIVE, "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared", "-pthread"),
     *(f"-DREVLM_{name.upper()}={value}" for name, value in CONSTANTS.items()),
@@ -107,7 +109,15 @@ def load(command: tuple[str, ...]) -> ctypes.CDLL:
             "writable and allows execution"
         ) from error
     _require_sizes(library)
+    _share_threads(library)
     return library
+
+
+def _share_threads(library: ctypes.CDLL) -> None:
+    """Makes the library use the threads of PyTorch's OpenMP, where it has one; otherwise it starts its own."""
+    start = getattr(ctypes.CDLL(torch._C.__file__), "GOMP_parallel", None)
+    if start is not None:
+        library.use_team(start)
 
 
 def _require_sizes(library: ctypes.CDLL) -> None:

@@ -14,8 +14,8 @@ struct SquaredReLU {
 // out = relu(x)^2, or 2 relu(x) d_out; NaN stays NaN.
 template <class Element>
 class Squaring {
-    // Starting a thread takes as long as processing this many elements.
-    static constexpr long elements_of_task = 1 << 19;
+    // Waking a thread takes as long as processing this many elements.
+    static constexpr long elements_of_task = 1 << 16;
 
    public:
     explicit Squaring(const SquaredReLU& problem) : problem_(problem) {}

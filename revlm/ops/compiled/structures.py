@@ -65,6 +65,16 @@ class Hash(ctypes.Structure):
     ]
 
 
+class Heads(ctypes.Structure):
+    """The heads of projections, or their gradients, in heads.hpp."""
+
+    _fields_ = [
+        *_numbers("parts", "units", "tokens", "heads", "head_dim", "threads"),
+        *_addresses("x", "y", "d_x", "cosine", "sine"),
+        ("epsilon", ctypes.c_double),
+    ]
+
+
 class Normalization(ctypes.Structure):
     """A norm, in normalization.hpp."""
 
@@ -72,8 +82,8 @@ class Normalization(ctypes.Structure):
         *_numbers("tokens", "groups", "width", "threads"),
         *_tensors("x", "y", "d_y", "d_x"),
         *_addresses("weight", "d_weight"),
-        ("divisor", ctypes.c_double),
-        ("epsilon", ctypes.c_double),
+        *((name, ctypes.c_double) for name in ("divisor", "epsilon", "step")),
+        *_numbers("add"),
     ]
 
 
@@ -140,8 +150,8 @@ SIZES = {
     **{
         structure.__name__: ctypes.sizeof(structure)
         for structure in (
-            *(Problem, Hash, Normalization, CrossEntropy, Addition, Conversion, SquaredReLU, OutputGradient),
-            *(HashToken, LocalToken),
+            *(Problem, Hash, Heads, Normalization, CrossEntropy, Addition, Conversion, SquaredReLU),
+            *(OutputGradient, HashToken, LocalToken),
         )
     },
 }

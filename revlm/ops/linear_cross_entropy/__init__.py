@@ -9,6 +9,7 @@ from torch.autograd.function import once_differentiable
 
 from revlm.errors import UsageError
 from revlm.ops import backends
+from revlm.ops.heap import hold_in_huge_pages
 
 # Tokens whose logits exist at once.
 TILE = 2048
@@ -116,7 +117,7 @@ def _tiled_loss(
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Returns the loss and, where they are needed, the gradients of the hidden states and of the weight."""
     summed = torch.promote_types(hidden.dtype, torch.float32)
-    d_hidden = torch.empty_like(hidden) if need_hidden else None
+    d_hidden = hold_in_huge_pages(torch.empty_like(hidden)) if need_hidden else None
     d_weight = torch.zeros_like(weight, dtype=summed) if need_weight else None
     product_weight, targets = weight.to(product), targets.long()
     buffer = hidden.new_empty(min(tile, hidden.shape[0]), weight.shape[0], dtype=product)

@@ -15,13 +15,14 @@ from torch.autograd.function import once_differentiable
 
 from revlm.ops import backends
 from revlm.ops.fixed_point import StreamTile
+from revlm.ops.heap import hold_in_huge_pages
 from revlm.ops.normalization.reference import TILE
 
-__all__ = ["TILE", "UNIT_EPSILON", "rms_norm", "unit_heads"]
+__all__ = ["TILE", "UNIT_EPSILON", "rms_norm"]
 
 _EPSILON = 1e-6
 UNIT_EPSILON = _EPSILON**2
-"""Added to the squared length in `unit_heads`."""
+"""Added to the squared length of the unit vectors of heads (`revlm.ops.heads`)."""
 
 
 class _Norm(NamedTuple):
@@ -35,7 +36,7 @@ class _Norm(NamedTuple):
 
     def of(self, x: Tensor, weight: Tensor | None) -> Tensor:
         """Returns the norm of x [tokens, groups, width], or of the numbers of a stream: [groups, tokens, width]."""
-        out = torch.empty(x.shape[1], x.shape[0], x.shape[2], dtype=self.dtype, device=x.device)
+        out = hold_in_huge_pages(torch.empty(x.shape[1], x.shape[0], x.shape[2], dtype=self.dtype, device=x.device))
         self.backend.normalize(x, weight, out, self.divisor, self.epsilon, **self._reading(x))
         return out
 
@@ -48,7 +49,8 @@ class _Norm(NamedTuple):
             options["add"] = True
             d_x = into[:, None]
         else:
-            d_x = torch.empty(x.shape, dtype=x.dtype if self.stream is None else self.stream.dtype, device=x.device)
+            dtype = x.dtype if self.stream is None else self.stream.dtype
+            d_x = hold_in_huge_pages(torch.empty(x.shape, dtype=dtype, device=x.device))
         d_weight = self.backend.normalize_backward(x, weight, d_out, d_x, self.divisor, self.epsilon, **options)
         if into is None:
             return d_x, d_weight
@@ -69,18 +71,9 @@ def rms_norm(
     """
     dtype = x.dtype if dtype is None else dtype
     if isinstance(x, StreamTile):
-        return _of_stream(x, weight, dtype)[0]
-    return _normalize(x[:, None], weight, x.shape[-1], _EPSILON, dtype)[0]
-
-
-def unit_heads(
-    x: Float[Tensor, "tokens d_model"], n_heads: int, dtype: torch.dtype
-) -> Float[Tensor, "heads tokens head_dim"]:
-    """Returns the heads of each token as unit vectors in `dtype`, with the heads as the first axis.
-
-    Computed in float32 or better; a vector much shorter than 1e-6 stays short.
-    """
-    return _normalize(x.unflatten(-1, (n_heads, -1)), None, 1, UNIT_EPSILON, dtype)
+        return _of_stream(x, weight, dtype).squeeze(0)
+    # Not indexed: the gradient of an index is copied into zeros.
+    return _normalize(x[:, None], weight, x.shape[-1], _EPSILON, dtype).squeeze(0)
 
 
 def _of_stream(tile: StreamTile, weight: Tensor, dtype: torch.dtype) -> Tensor:

@@ -18,7 +18,7 @@ from revlm.model.parts.feed_forward import FeedForward
 from revlm.model.parts.norm import RMSNorm
 from revlm.model.shape import tile_tokens
 from revlm.ops.fixed_point import FixedPoint
-from revlm.ops.normalization import unit_heads
+from revlm.ops.heads import split_heads
 
 Outputs = tuple[Tensor, ...]
 _FRACTION_BITS = 20
@@ -58,7 +58,7 @@ def parts(shape: Shape, precision: str) -> Iterator[Part]:
         shape,
         calls=shape.layers,
         flops=4 * elements,
-        bytes_per_element=(2 * narrow, 3 * narrow),
+        bytes_per_element=(4 + 3 * narrow, 8 + 6 * narrow),  # with the cast from float32
         work=lambda shape: _UnitHeads(shape, DTYPES[precision]),
     )
     for sign in ("add", "subtract"):
@@ -141,7 +141,8 @@ class _UnitHeads(nn.Module):
         self.heads, self.dtype = shape.heads, dtype
 
     def forward(self, x: Tensor) -> Tensor:
-        return unit_heads(x, self.heads, self.dtype).transpose(0, 1)
+        (heads,) = split_heads([x.to(self.dtype)], self.heads, x.shape[1], units=1)
+        return heads.transpose(0, 1)
 
 
 def _projections(shape: Shape) -> nn.Module:
