@@ -53,11 +53,8 @@ int64_t size_of(const char* name) {
         {"Addition", sizeof(Addition)},   {"CrossEntropy", sizeof(CrossEntropy)},
         {"HashToken", sizeof(HashToken)}, {"LocalToken", sizeof(LocalToken)},
         {"Conversion", sizeof(Conversion)}, {"SquaredReLU", sizeof(SquaredReLU)},
-<<<<<<< HEAD
         {"Heads", sizeof(Heads)},
-=======
         {"OutputGradient", sizeof(OutputGradient)},
->>>>>>> cuda23
     };
     const auto found = sizes.find(name);
     return found == sizes.end() ? 0 : found->second;
