@@ -61,7 +61,7 @@ class _Stage:
 
     def backward(
         self,
-        outputs: tuple[Tensor | GradientEdge, ...],
+        outputs: Sequence[Tensor] | Sequence[GradientEdge],
         inputs: tuple[Tensor, ...],
         d_outputs: tuple[Tensor, ...],
     ) -> tuple[Tensor | None, ...]:

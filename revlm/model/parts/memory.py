@@ -112,14 +112,13 @@ class StageMemory(NamedTuple):
 class MixMemory(NamedTuple):
     """Bytes of one attention over all tokens.
 
-    `read` is the input from the tiles, `mixed` the output, `saved` what else is saved for the backward pass. In it
-    `d_mixed` is the gradient of the output, 0 where it is written over it and `delta`, the inner products of both, is
-    held instead. `made` are
-    the gradients that the operation allocates, `gradients` those of the input, the last of which is `summed` from two
-    where one tensor is read twice; the `overwritten` part of the input holds gradients at the end. The workspaces are
-    additional. Of what the ranks that share an example exchange, a rank sends `sent_read` bytes before attention and
-    `sent_mixed` after it, or as many of gradients, and `sent_delta` in the backward pass; `exchanged` is the largest
-    tensor that is exchanged at once.
+    `read` is the input from the tiles, `mixed` the output, `saved` what else is saved for the backward pass. `d_mixed`
+    is the gradient of the output, 0 where it is written over it and `delta`, their inner products, held instead. `made`
+    are the gradients that the operation allocates, `gradients` those of the input, the last of which is `summed` from
+    two where one tensor is read twice; the `overwritten` part of the input holds gradients at the end. The workspaces
+    are additional. Of what the ranks that share an example exchange, a rank sends `sent_read` bytes before attention
+    and `sent_mixed` after it, or as many of gradients, and `sent_delta` in the backward pass; `exchanged` is the
+    largest tensor that is exchanged at once.
     """
 
     read: int

@@ -227,7 +227,8 @@ class _BlockedAttention(torch.autograd.Function):
         with torch.autocast(d_out.device.type, enabled=False):
             *options, given = ctx.options
             delta = None if given is None else given.filled()
-            gradients = _backward(*ctx.saved_tensors, *options, d_out, delta)
+            arguments: list[Any] = [*ctx.saved_tensors, *options, d_out, delta]
+            gradients = _backward(*arguments)
         return (*gradients, None, None, None, None, None)
 
 

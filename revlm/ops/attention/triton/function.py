@@ -112,13 +112,13 @@ def _backward(
     sums = {
         name: x if in_place[name] else x.new_empty(group, *x.shape[1:], dtype=sum_type) for name, x in gradients.items()
     }
-    all_delta = None if options.delta is None else options.delta.filled()
-    own_delta = torch.empty_like(log_sum_exp[:group]) if all_delta is None else None
+    # Filled by the first launch of each group of rows where it is not given.
+    all_delta = torch.empty_like(log_sum_exp[:group]) if options.delta is None else options.delta.filled()
     d_scales = torch.empty_like(log_sum_exp[:group])
     d_scale, d_sink = torch.empty_like(scale), None if sink is None else torch.empty_like(sink)
     for span, order in sorted_orders(bucket, group, options.window, options.include_self):
         rows = span.stop - span.start
-        delta = all_delta[span] if own_delta is None else own_delta[:rows]
+        delta = all_delta[:rows] if options.delta is None else all_delta[span]
         read = Given(
             *((k if q is None else q)[span], k[span], v[span], scale[span], log_sum_exp[span], d_out[span]),
             *(delta, order, options.include_self, options.block),
