@@ -1,10 +1,10 @@
 """Compiles Triton kernels ahead of time, for GPUs that need not be present."""
 
 import re
-import subprocess
-import tempfile
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
+from itertools import product
 from typing import Any, NamedTuple
 
 import torch
@@ -25,14 +25,26 @@ _BUCKETS = (1024, 16384)  # of which the factors are 32 x 32 and 128 x 128
 _WARP = 32
 
 
+class Request(NamedTuple):
+    """A kernel to compile for one GPU, and the inputs whose launches need it."""
+
+    kernel: str
+    architecture: int
+    launch: Launch
+    source: Any
+    precisions: tuple[str, ...]
+    head_dims: tuple[int, ...]
+    rounds: tuple[int, ...]
+
+
 class Compiled(NamedTuple):
     """The resources of a kernel: registers per thread, and bytes per program."""
 
     kernel: str
-    architecture: str
-    precision: str
-    head_dim: int
-    round: int
+    architecture: int
+    precisions: tuple[str, ...]
+    head_dims: tuple[int, ...]
+    rounds: tuple[int, ...]
     block: str
     warps: int
     registers: int
@@ -41,16 +53,30 @@ class Compiled(NamedTuple):
     spill_load_bytes: int
 
 
-def compiled_kernels(
+def requests(
     architectures: Sequence[int], head_dims: Sequence[int], precisions: Sequence[str], rounds: Sequence[int]
-) -> Iterator[Compiled]:
-    """Yields every kernel, compiled for every GPU and kind of input. Raises ImportError without Triton."""
-    for architecture in architectures:
-        for head_dim in head_dims:
-            for precision in precisions:
-                for of_rounds in rounds:
-                    for launch in launches(head_dim, DTYPES[precision], of_rounds):
-                        yield compiled(launch, architecture, precision, head_dim, of_rounds)
+) -> list[Request]:
+    """Returns what must be compiled for all these inputs, each variant of a kernel once.
+
+    Many kernels do not depend on the round, and some on none of the inputs. Raises ImportError without Triton.
+    """
+    variants: dict[object, tuple[Launch, Any, list[tuple[str, int, int]]]] = {}
+    for head_dim, precision, of_rounds in product(head_dims, precisions, rounds):
+        for launch in launches(head_dim, DTYPES[precision], of_rounds):
+            source = _source(launch)
+            same = variants.setdefault((source.hash(), *sorted(launch.options.items())), (launch, source, []))
+            same[-1].append((precision, head_dim, of_rounds))
+    return [
+        Request(
+            launch.kernel.__name__.lstrip("_"),
+            architecture,
+            launch,
+            source,
+            *map(_each_once, zip(*inputs, strict=True)),
+        )
+        for architecture in architectures
+        for launch, source, inputs in variants.values()
+    ]
 
 
 def launches(head_dim: int, dtype: torch.dtype, rounds: int) -> list[Launch]:
@@ -121,10 +147,38 @@ def _token_wise(head_dim: int, dtype: torch.dtype) -> list[Launch]:
     ]
 
 
-def compiled(launch: Launch, architecture: int, precision: str, head_dim: int, rounds: int) -> Compiled:
+def compiled(request: Request) -> Compiled:
     """Returns the resources of one kernel, as ptxas reports them."""
     import triton
     from triton.backends.compiler import GPUTarget
+
+    # The report of the ptxas that makes what a card runs: Triton prints it, but not for a kernel on disk.
+    with triton.knobs.nvidia.scope(), triton.knobs.compilation.scope(), redirect_stdout(StringIO()) as report:
+        triton.knobs.nvidia.dump_ptxas_log = True
+        triton.knobs.compilation.always_compile = True
+        target = GPUTarget("cuda", request.architecture, _WARP)
+        kernel = triton.compile(request.source, target=target, options=request.launch.options)
+    [registers] = re.findall(r"Used (\d+) registers", report.getvalue())
+    [(stored, loaded)] = re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", report.getvalue())
+    names = "BLOCK_Q", "BLOCK_K", "BLOCK", "FIRST", "SECOND"
+    blocks = [request.launch.arguments[name] for name in names if name in request.launch.arguments]
+    return Compiled(
+        request.kernel,
+        request.architecture,
+        request.precisions,
+        request.head_dims,
+        request.rounds,
+        " x ".join(map(str, blocks)),
+        kernel.metadata.num_warps,
+        int(registers),
+        kernel.metadata.shared,
+        int(stored),
+        int(loaded),
+    )
+
+
+def _source(launch: Launch) -> Any:
+    """Returns what Triton compiles for a launch; its hash is that of the kernel, its types and its constants."""
     from triton.compiler import ASTSource
 
     signature, constants, attributes = {}, {}, {}
@@ -138,42 +192,14 @@ def compiled(launch: Launch, architecture: int, precision: str, head_dim: int, r
         aligned = not parameter.do_not_specialize_on_alignment if isinstance(value, Tensor) else not is_count
         if aligned and (isinstance(value, Tensor) or (isinstance(value, int) and value % 16 == 0)):
             attributes[place,] = [["tt.divisibility", 16]]
-    source = ASTSource(launch.kernel, signature, constants, attributes)
-    kernel = triton.compile(source, target=GPUTarget("cuda", architecture, _WARP), options=launch.options)
-    registers, stored, loaded = _usage(kernel.asm["ptx"], architecture)
-    names = "BLOCK_Q", "BLOCK_K", "BLOCK", "FIRST", "SECOND"
-    blocks = [launch.arguments[name] for name in names if name in launch.arguments]
-    return Compiled(
-        launch.kernel.__name__.lstrip("_"),
-        str(architecture),
-        precision,
-        head_dim,
-        rounds,
-        " x ".join(map(str, blocks)),
-        kernel.metadata.num_warps,
-        registers,
-        kernel.metadata.shared,
-        stored,
-        loaded,
-    )
+    return ASTSource(launch.kernel, signature, constants, attributes)
+
+
+def _each_once(values: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(values))
 
 
 def _word(value: Tensor | int | float) -> str:
     if isinstance(value, Tensor):
         return f"*{_WORDS[value.dtype]}"
     return "i32" if isinstance(value, int) else "fp32"
-
-
-def _usage(ptx: str, architecture: int) -> tuple[int, int, int]:
-    """Returns the registers per thread, and the bytes of spill stores and loads."""
-    import triton
-
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, "kernel.ptx")
-        source.write_text(ptx)
-        [target] = re.findall(r"^\.target (\S+)", ptx, re.MULTILINE)
-        command = [triton.knobs.nvidia.ptxas.path, "-v", f"--gpu-name={target}", str(source), "-o", f"{source}.cubin"]
-        said = subprocess.run(command, check=True, capture_output=True, text=True).stderr
-    [registers] = re.findall(r"Used (\d+) registers", said)
-    [(stored, loaded)] = re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", said)
-    return int(registers), int(stored), int(loaded)
