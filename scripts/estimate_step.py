@@ -14,10 +14,12 @@ from rich.table import Table
 from bench.command import numbers, run, words
 from count_passes import counted_rows
 
-# Of products: NVIDIA's data sheets of A100 80GB SXM and H100 SXM, dense bf16, and bytes of memory a second.
+# Operations in dense bf16 and bytes of memory a second: NVIDIA A100 Tensor Core GPU data sheet (80GB SXM), and NVIDIA
+# H100 Tensor Core GPU data sheet (SXM), which states twice as many operations, with sparsity.
 _CARDS = {"a100": (312e12, 2.039e12), "h100": (989e12, 3.35e12)}
-# Assumed shares of the peak: of large products; of exact attention (FlashAttention-2, arXiv 2307.08691, figure 4, has
-# 50% to 73% on an A100); of window attention, whose products are of 64 rows and wait for gathered vectors.
+# Assumed shares of the peak: of large products; of exact attention (FlashAttention-2 has 50% to 73% on an A100, arXiv
+# 2307.08691, and 35% on an H100, where FlashAttention-3 has up to 75%, arXiv 2407.08608); of window attention, whose
+# products are of 64 rows and wait for gathered vectors.
 _PRODUCTS, _EXACT, _WINDOWS, _BANDWIDTH = 0.6, 0.55, 0.1, 0.8
 _WINDOW, _ROUNDS, _BLOCK, _VOCABULARY = 64, 4, 64, 2048
 

@@ -37,7 +37,7 @@ def compile_kernels(*arguments: str, **variables: str) -> subprocess.CompletedPr
     # The package lies beside the script's folder, which Python puts on the path.
     environment["PYTHONPATH"] = os.pathsep.join([str(SCRIPT.parent.parent), environment.get("PYTHONPATH", "")])
     command = [sys.executable, str(SCRIPT), *arguments]
-    return subprocess.run(command, env={**environment, **variables}, capture_output=True, text=True, timeout=600)
+    return subprocess.run(command, env={**environment, **variables}, capture_output=True, text=True, timeout=3600)
 
 
 def compiled(*arguments: str) -> list[dict]:
