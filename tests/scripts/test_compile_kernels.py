@@ -47,7 +47,8 @@ def compiled(*arguments: str) -> list[dict]:
 
 
 @needs_triton
-@pytest.mark.parametrize("architecture", [pytest.param("80", marks=pytest.mark.slow), "90"])
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["80", "90"])
 def test_every_kernel_compiles_and_keeps_its_numbers_in_registers(architecture: str) -> None:
     options = ("--head-dims", "64", "--precisions", "bf16", "--rounds", "2")
     kernels = compiled("--architectures", architecture, *options)
