@@ -285,6 +285,7 @@ def test_it_is_built_once_and_again_when_anything_changed(
     )
     command = library.compiler()
     monkeypatch.setattr(library, "_require_sizes", lambda built: None)
+    monkeypatch.setattr(library, "_share_threads", lambda built: None)
 
     def builds() -> int:
         library.load.cache_clear()
