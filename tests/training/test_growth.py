@@ -133,8 +133,8 @@ def test_killed_around_a_change_it_ends_with_the_same_bits(folder: Path, kind: s
     recipe = tiny_recipe(killed, *options)
     for record in (2, 3, 4, 5):
         code = (
-            "import os, signal, sys; from revlm.recipe import Recipe; from revlm.training import train\n"
-            "for record in train(Recipe.model_validate_json(sys.stdin.read())):\n"
+            "import json, os, signal, sys; from revlm.recipe import Recipe; from revlm.training import train\n"
+            "for record in train(Recipe.model_validate(json.load(sys.stdin))):\n"
             f"    if record['step'] >= {record}: os.kill(os.getpid(), signal.SIGKILL)\n"
         )
         done = subprocess.run([sys.executable, "-c", code], input=recipe.model_dump_json(), text=True, cwd=os.getcwd())
