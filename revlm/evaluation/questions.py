@@ -11,8 +11,9 @@ value:
     two-hop-written   K:L and, elsewhere, L:V        K:L:V, of which L:V is the answer
     mqar              KV, one pair after the other   KV, in another order
 
-Of the two hops, the model makes both at once, or writes the first one down. The last is multi-query associative recall (Arora et al., arXiv 2312.04927). Symbols are Chinese characters: no novel of
-the corpus has them, cleaning leaves them as they are, and a tokenizer that was trained on them has one token for each.
+Of two hops, the model makes both at once, or writes the first one down. The last kind is multi-query associative recall
+(Arora et al., arXiv 2312.04927). Symbols are Chinese characters: no novel of the corpus has them, cleaning leaves them
+as they are, and a tokenizer that was trained on them has one token for each.
 """
 
 import re
