@@ -127,11 +127,7 @@ class SublayerPass:
             self.set_random_state(self._random_state)
         with torch.enable_grad(), self._replayed_autocast():
             for group in groups:
-                if self.sublayer.mix is None:
-                    self._backward_of_write(group, streams, None, d_source, d_target)
-                else:
-                    d_read = self._backward_to_read(group, streams, d_source, d_target)
-                    self._backward_of_read(group, streams, self.exchange.scatter_gradient(d_read), d_source)
+                self._backward_of_group(group, streams, d_source, d_target)
         return [gradient for stage in stages.values() for gradient in stage.summed()]
 
     def random_state(self) -> RandomState:
@@ -281,6 +277,15 @@ class SublayerPass:
         shape = group.heads.stop - group.heads.start, self.spans[-1].stop, read.head_dim
         dtype = self.dtype if product is None else product
         return [hold_in_huge_pages(torch.empty(shape, dtype=dtype, device=self.device)) for _ in range(read.results)]
+
+    def _backward_of_group(
+        self, group: _Group, streams: tuple[Tensor, Tensor] | None, d_source: Tensor, d_target: Tensor
+    ) -> None:
+        if self.sublayer.mix is None:
+            self._backward_of_write(group, streams, None, d_source, d_target)
+        else:
+            d_read = self._backward_to_read(group, streams, d_source, d_target)
+            self._backward_of_read(group, streams, self.exchange.scatter_gradient(d_read), d_source)
 
     def _backward_to_read(
         self, group: _Group, streams: tuple[Tensor, Tensor] | None, d_source: Tensor, d_target: Tensor

@@ -1,6 +1,7 @@
 import pytest
 
 from revlm.model import tile_tokens
+from revlm.model.shape import heads_at_a_time
 from revlm.recipe import Model
 
 
@@ -17,3 +18,26 @@ def test_a_tile_on_cuda_is_long_and_a_given_one_is_kept() -> None:
     assert tile_tokens(recipe, "auto", "cuda") == 16384
     assert tile_tokens(recipe, "auto", "cpu") == 896
     assert tile_tokens(recipe, 100, "cuda") == 100
+
+
+@pytest.mark.parametrize(
+    ("n_heads", "head_dim", "tokens", "ranks", "device_kind", "expected"),
+    [
+        (4, 64, 65535, 1, "cpu", 4),
+        (4, 64, 65536, 1, "cpu", 2),
+        (4, 64, 2**20, 1, "cpu", 1),
+        (8, 64, 2**20, 1, "cpu", 2),
+        (8, 64, 2**20, 1, "cuda", 4),
+        (8, 64, 2**18, 1, "cuda", 8),
+        (6, 64, 2**20, 1, "cpu", 2),
+        (5, 64, 2**20, 1, "cpu", 5),
+        (1, 256, 2**20, 1, "cpu", 1),
+        (8, 64, 2**20, 4, "cpu", 4),
+        (8, 64, 2**20, 8, "cpu", 8),
+        (3, 64, 2**20, 2, "cpu", 3),
+    ],
+)
+def test_long_examples_take_some_heads_at_a_time(
+    n_heads: int, head_dim: int, tokens: int, ranks: int, device_kind: str, expected: int
+) -> None:
+    assert heads_at_a_time(n_heads, head_dim, tokens, ranks, device_kind) == expected

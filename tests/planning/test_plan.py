@@ -29,7 +29,7 @@ def test_reversible_memory_grows_with_the_weights_alone_and_stored_with_the_toke
 
 
 def test_memory_is_linear_in_the_tokens() -> None:
-    short, middle, long = (plan_memory(recipe(n), 2048, "cpu").peak_bytes for n in (2**18, 2**19, 2**20))
+    short, middle, long = (plan_memory(recipe(n), 2048, "cpu").peak_bytes for n in (2**17, 2**18, 2**19))
     assert (long - middle) / (middle - short) == pytest.approx(2, rel=0.05)
 
 
