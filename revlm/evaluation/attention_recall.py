@@ -65,8 +65,9 @@ def _record_recall(model: RevLM, layer: int, position: Int[Tensor, "queries"], f
 
     def record(mix: nn.Module, read: tuple[Tensor, ...], options: dict[str, Any]) -> None:
         assert isinstance(mix, HashAttention)
-        k, context = read[0].detach(), options["context"]
+        context = options["context"]
         assert isinstance(context, Context)
+        k = mix.keys(read[0], context).detach()
         bucket, scale = mix.buckets(k, context), mix.temperature()
         for head in range(k.shape[0]):
             found.append(recall_of_queries(k[head].float(), bucket[head], position, mix.window, float(scale[head])))

@@ -81,7 +81,8 @@ def _recording_buckets(model: RevLM, buckets: dict[int, Tensor]) -> Iterator[Non
 
     def record(mix: nn.Module, read: tuple[Tensor, Tensor], options: dict[str, Context]) -> None:
         assert isinstance(mix, HashAttention)
-        buckets[mix.layer] = mix.buckets(read[0], options["context"])
+        context = options["context"]
+        buckets[mix.layer] = mix.buckets(mix.keys(read[0], context), context)
 
     hashed = [module for module in model.modules() if isinstance(module, HashAttention)]
     hooks = [mix.register_forward_pre_hook(record, with_kwargs=True) for mix in hashed]

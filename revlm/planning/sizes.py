@@ -114,7 +114,7 @@ def sizes_of(recipe: Recipe, vocab_size: int, device_kind: str, launch: Launch =
         reversible=model.reversible,
         dropout=model.dropout > 0,
         successor_values=model.successor_values,
-        hash_ngram=model.hash_ngram,
+        predecessor_keys=model.predecessor_keys,
         device_kind=device_kind,
     )
 

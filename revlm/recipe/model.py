@@ -38,12 +38,12 @@ class Model(Section):
     n_rounds: Annotated[int, Field(ge=1, le=64)] = 4
     """independent hashes of an lsh layer; a token attends to the union of their windows"""
     n_buckets: Annotated[int | tuple[int, ...] | Literal["auto"], BeforeValidator(_buckets)] = "auto"
-    """buckets of one hash: a power of two from 4 to 65536, a list of them (one for each round), or auto (derived from
-    seq_len and window)"""
-    hash_ngram: Literal[1, 2] = 1
-    """what an lsh layer hashes of a token: its key (1), or the sum of its key and the previous token's (2)"""
+    """buckets of one hash: a power of two from 4 to 65536, a list of them (one for each round), or auto (from 16
+    for the first round to seq_len / 8 for the last)"""
     successor_values: bool = True
     """lsh and full layers also read the successor of each token that they attend to; false: its own value alone"""
+    predecessor_keys: bool = True
+    """lsh and full layers find a token by its key and the key of the token before it; false: by its own key alone"""
     reversible: bool = True
     """recompute activations in the backward pass instead of storing them"""
     stream_fraction_bits: Annotated[int, Field(ge=8, le=26)] = 20

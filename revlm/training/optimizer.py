@@ -25,7 +25,10 @@ _KEYS = (*_ADAMW, *_MUON)
 
 
 def make_optimizer(model: RevLM, recipe: Recipe, ranks: Ranks) -> Optimizer:
-    """Returns the recipe's optimizer of all weights; gains, temperatures and sinks have no weight decay."""
+    """Returns the recipe's optimizer of all weights.
+
+    Gains, temperatures, sinks and the weights of predecessors have no weight decay.
+    """
     if recipe.optimizer.name == "muon":
         return _muon_with_adamw(model, recipe)
     groups, options = _groups(list(model.parameters()), recipe), _adamw_options(recipe)

@@ -41,7 +41,7 @@ def test_a_prompt_and_a_seed_give_the_same_tokens_alone_or_among_others_and_in_b
 
 
 # precision, share of other hashes, change of the loss in nats a token
-ROUNDINGS = [("fp32", 0.002, 1e-5), ("bf16", 0.02, 5e-3)]
+ROUNDINGS = [("fp32", 0.002, 1e-5), ("bf16", 0.06, 1e-2)]
 
 
 @pytest.mark.parametrize(("precision", "share", "change"), ROUNDINGS)
@@ -106,7 +106,7 @@ def test_samples_take_their_own_tokens_and_rings_only() -> None:
     for _ in range(10):
         decoder.step(torch.zeros(5, dtype=torch.int64))
     assert decoder.length == 4_010
-    assert decoder.cache_bytes - before == 4 * (rings_bytes(model) + 2 * 4 * 32 * WINDOW)
+    assert decoder.cache_bytes - before == 4 * (rings_bytes(model) + 2 * 4 * 32 * WINDOW + 4 * 32)
 
 
 def test_progress_tells_of_each_block() -> None:

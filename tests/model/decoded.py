@@ -16,7 +16,7 @@ def network(
     *,
     n_rounds: int = 2,
     successor_values: bool = True,
-    hash_ngram: int = 1,
+    predecessor_keys: bool = True,
     n_layers: int = 2,
     window: int = WINDOW,
 ) -> RevLM:
@@ -30,7 +30,7 @@ def network(
         n_rounds=n_rounds,
         n_buckets=(4, 64, 4, 16)[:n_rounds],
         successor_values=successor_values,
-        hash_ngram=hash_ngram,
+        predecessor_keys=predecessor_keys,
         attention_block=16,
     )
     model = RevLM(recipe, vocab_size=50, seed=1, tile=24)

@@ -17,7 +17,7 @@ def model(
     n_rounds: int = 2,
     n_buckets: int | tuple[int, ...] | str = "auto",
     successor_values: bool = True,
-    hash_ngram: int = 1,
+    predecessor_keys: bool = True,
     dropout: float = 0.0,
     bits: int = 20,
 ) -> RevLM:
@@ -31,7 +31,7 @@ def model(
         n_rounds=n_rounds,
         n_buckets=n_buckets,
         successor_values=successor_values,
-        hash_ngram=hash_ngram,
+        predecessor_keys=predecessor_keys,
         reversible=reversible,
         dropout=dropout,
         attention_block=16,

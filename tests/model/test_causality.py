@@ -22,7 +22,15 @@ STEPS = 16 * 2.0**-20
 
 PATTERNS = pytest.mark.parametrize(
     "pattern",
-    [("local",), ("lsh",), ("full",), ("local", "lsh"), ("full", "own values"), ("lsh", "pairs")],
+    [
+        ("local",),
+        ("lsh",),
+        ("full",),
+        ("local", "lsh"),
+        ("full", "own values"),
+        ("lsh", "own keys"),
+        ("full", "own keys"),
+    ],
     ids="-".join,
 )
 
@@ -36,7 +44,7 @@ def network_of(pattern: tuple[str, ...]) -> RevLM:
         n_rounds=3,
         n_buckets=(4, 64, 16),
         successor_values="own values" not in pattern,
-        hash_ngram=2 if "pairs" in pattern else 1,
+        predecessor_keys="own keys" not in pattern,
     ).eval()
 
 

@@ -65,10 +65,11 @@ def test_a_window_fills_while_the_text_grows(window: int, prompt: int, samples: 
 
 
 @pytest.mark.parametrize(
-    ("layers", "hash_ngram"), [(("local",), 1), (("full",), 1), (("lsh",), 1), (("lsh",), 2), (("local", "lsh"), 2)]
+    ("layers", "predecessor_keys"),
+    [(("local",), True), (("full",), True), (("full",), False), (("lsh",), False), (("local", "lsh"), True)],
 )
-def test_runs_and_single_tokens_may_take_turns(layers: tuple[LayerKind, ...], hash_ngram: int) -> None:
-    model = network(layers, n_rounds=3, hash_ngram=hash_ngram).double()
+def test_runs_and_single_tokens_may_take_turns(layers: tuple[LayerKind, ...], predecessor_keys: bool) -> None:
+    model = network(layers, n_rounds=3, predecessor_keys=predecessor_keys).double()
     inputs, stack = tokens(), CachedStack(model, torch.float64)
     found = []
     for turn, run in enumerate(inputs.split([1, 2, 20, 1, 1, 30, 5, 40, 3, TOKENS - 103])):

@@ -38,14 +38,14 @@ def test_reversible_and_stored_gradients_are_the_same_bits(
 
 
 @pytest.mark.parametrize("groups", [1, 2])
-@pytest.mark.parametrize(("successor_values", "hash_ngram"), [(True, 1), (False, 1), (True, 2)])
+@pytest.mark.parametrize(("successor_values", "predecessor_keys"), [(True, False), (False, False), (True, True)])
 def test_gradients_agree_with_plain_autograd_over_float_streams(
-    groups: int, successor_values: bool, hash_ngram: int, monkeypatch: pytest.MonkeyPatch
+    groups: int, successor_values: bool, predecessor_keys: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take_heads_in(groups, monkeypatch)
     inputs, document = example()
     # A fine grid, so that its rounding stays below the tolerance and no hash flips.
-    network = model(n_layers=3, bits=26, successor_values=successor_values, hash_ngram=hash_ngram).double()
+    network = model(n_layers=3, bits=26, successor_values=successor_values, predecessor_keys=predecessor_keys).double()
     found = network.loss(network(inputs, document, step=4), inputs.roll(-1))
     expected = network.loss(plain_hidden(network, inputs, document), inputs.roll(-1))
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)

@@ -86,7 +86,7 @@ ANY = given(
     window=st.sampled_from([1, 5, 40, 200]),
     block=st.sampled_from([7, 16]),
     successor_values=st.booleans(),
-    hash_ngram=st.sampled_from([1, 2]),
+    predecessor_keys=st.booleans(),
     dropout=st.sampled_from([0.0, 0.3]),
 )
 

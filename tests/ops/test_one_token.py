@@ -39,12 +39,14 @@ def of_heads(dtype: torch.dtype) -> dict[str, Tensor]:
     return {"scale": torch.full((HEADS,), 5.0, dtype=sums), "sink": torch.zeros(HEADS, dtype=sums)}
 
 
-def of_hash_layer(projected: Tensor, rings: Tensor, first_slot: int) -> tuple[Tensor, Tensor]:
+def of_hash_layer(projected: Tensor, rings: Tensor, first_slot: int, latest_key: Tensor) -> tuple[Tensor, Tensor]:
     return hash_layer_token(
         projected,
         None,
         hash_few=HashOfFew(draw_rotations(0, None, 0, HEADS, HEAD_DIM, BUCKETS), BUCKETS),
         records=numbers(SLOTS, HEADS, 2, HEAD_DIM, dtype=projected.dtype),
+        latest_key=latest_key,
+        predecessor_weight=torch.tensor([0.0, 0.5, 1.0]),
         first_slot=first_slot,
         rings=rings.clone().flatten(0, -2),
         **of_heads(projected.dtype),
@@ -55,10 +57,14 @@ def test_samples_of_a_hash_layer(dtype: torch.dtype) -> None:
     projected = numbers(SAMPLES, 2 * HEADS * HEAD_DIM, dtype=dtype)
     shape, first_slot = (SAMPLES, HEADS, sum(BUCKETS), WINDOW), SLOTS - SAMPLES
     slots = torch.randint(0, first_slot, shape, generator=torch.Generator().manual_seed(1)).int().sort(-1).values
-    out, bucket = of_hash_layer(projected, slots, first_slot)
+    latest = numbers(HEADS, SAMPLES, HEAD_DIM, dtype=dtype)
+    keys = latest.clone()
+    out, bucket = of_hash_layer(projected, slots, first_slot, keys)
     for sample in range(SAMPLES):
         one = slice(sample, sample + 1)
-        alone, bucket_alone = of_hash_layer(projected[one], slots[one], first_slot + sample)
+        key = latest[:, one].clone()
+        alone, bucket_alone = of_hash_layer(projected[one], slots[one], first_slot + sample, key)
+        assert torch.equal(key, keys[:, one])
         assert torch.equal(alone, out[:, one])
         assert torch.equal(bucket_alone, bucket[:, one])
 
@@ -85,6 +91,8 @@ def fits(dtype: torch.dtype) -> dict[str, dict[str, object]]:
             "projected": numbers(SAMPLES, 2 * HEADS * HEAD_DIM, dtype=dtype),
             "latest_bucket": torch.zeros(HEADS, SAMPLES, ROUNDS, dtype=torch.int64),
             "records": numbers(SLOTS, HEADS, 2, HEAD_DIM, dtype=dtype),
+            "latest_key": torch.zeros(HEADS, SAMPLES, HEAD_DIM, dtype=dtype),
+            "predecessor_weight": torch.ones(HEADS),
             "first_slot": SLOTS - SAMPLES,
             "rings": torch.zeros(SAMPLES * HEADS * sum(BUCKETS), WINDOW, dtype=torch.int32),
             **of_heads(dtype),

@@ -42,7 +42,7 @@ def specialized(monkeypatch: pytest.MonkeyPatch) -> set[tuple[object, ...]]:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
-    "options", [{}, {"hash_ngram": 2, "n_buckets": [4, 16]}, {"reversible": False, "dropout": 0.1}]
+    "options", [{}, {"predecessor_keys": False, "n_buckets": [4, 16]}, {"reversible": False, "dropout": 0.1}]
 )
 def test_what_it_compiles_is_all_that_the_steps_use(
     specialized: set[tuple[object, ...]], options: dict[str, object], precision: str

@@ -1,8 +1,8 @@
 """Exact attention, for comparison: per document, with memory linear and time quadratic in its length.
 
 With `successor_values` it is the rival of hash attention: the same keys, values and sink, and every earlier token in
-place of those that the hashes find. Without, it is a plain transformer's: separate queries, rotary positions, and every
-token sees itself.
+place of those that the hashes find. Without, it is a plain transformer's: separate queries, rotary positions, keys
+without predecessors, and every token sees itself.
 """
 
 import torch
@@ -23,6 +23,7 @@ from revlm.model.parts.heads import (
 )
 from revlm.model.parts.keys_values import KeysValues
 from revlm.model.parts.memory import FULL_BYTES, AttentionMemory, LayerSizes, MixMemory, Weights
+from revlm.model.parts.predecessors import Predecessors, with_predecessors
 from revlm.model.parts.sublayer import ALL_HEADS, Mix, Sublayer
 from revlm.model.parts.successors import ReadKeysValues, SuccessorCache, memory_of_reading_keys
 from revlm.ops.attention import Delta
@@ -33,8 +34,9 @@ from revlm.recipe import Model as ModelRecipe
 class FullAttention(Mix):
     """Attention over all earlier tokens of the document, with a sink; without one also over the token itself."""
 
-    def __init__(self, n_heads: int, *, with_sink: bool) -> None:
+    def __init__(self, n_heads: int, *, with_sink: bool, with_predecessors: bool = False) -> None:
         super().__init__()
+        self.predecessors = Predecessors(n_heads) if with_predecessors else None
         self.temperature = Temperature(n_heads)
         self.sink = nn.Parameter(torch.zeros(n_heads)) if with_sink else None
 
@@ -42,6 +44,8 @@ class FullAttention(Mix):
         self, *read: Tensor, context: Context, heads: slice = ALL_HEADS, delta: Delta | None = None
     ) -> Float[Tensor, "heads tokens head_dim"]:
         """Returns the attention's output from q, k, v (or k, v where queries are keys) [heads, tokens, head_dim]."""
+        if self.predecessors is not None:
+            read = self.predecessors(read[0], context, heads), *read[1:]
         q, k, v = read if len(read) == 3 else (read[0], *read)
         scale, sink = self.temperature()[heads], None if self.sink is None else self.sink[heads]
         lengths = [stop - start for start, stop in context.bounds]
@@ -57,7 +61,11 @@ def layer(recipe: ModelRecipe, number: int) -> Sublayer:
     with_successors = recipe.successor_values
     return Sublayer(
         read=ReadKeysValues(recipe) if with_successors else ReadQueriesKeysValues(recipe.d_model, recipe.n_heads),
-        mix=FullAttention(recipe.n_heads, with_sink=with_successors),
+        mix=FullAttention(
+            recipe.n_heads,
+            with_sink=with_successors,
+            with_predecessors=with_successors and recipe.predecessor_keys,
+        ),
         write=WriteHeads(recipe.d_model, recipe.dropout),
     )
 
@@ -66,7 +74,7 @@ class FullSuccessorCache(SuccessorCache):
     """All keys and values with successors; the samples share those from before the fork."""
 
     def __init__(self, read: ReadKeysValues, mix: FullAttention, dtype: torch.dtype) -> None:
-        super().__init__(read, dtype)
+        super().__init__(read, mix.predecessors, dtype)
         self._mix = mix
 
     def mix(self) -> Float[Tensor, "heads tokens head_dim"]:
@@ -81,15 +89,7 @@ class FullSuccessorCache(SuccessorCache):
         self._complete_latest(normed)
         k, v = self._read.own(normed)
         earlier = self._kept.split()
-        return _of_one_token(self._append(k, v), *earlier, self._mix)
-
-    def fork(self, samples: int) -> None:
-        """Shares the keys and values so far among the samples."""
-        self._kept.fork(samples)
-
-    def tensors(self) -> list[Tensor]:
-        """Returns the keys and values."""
-        return self._kept.tensors()
+        return _of_one_token(self._append_each(k, v), *earlier, self._mix)
 
 
 class FullCache(Cache):
@@ -202,7 +202,7 @@ def _memory_of_mixing_with_sink(sizes: LayerSizes) -> MixMemory:
     whole = sizes.heads_bytes
     in_full = FULL_BYTES * sizes.tokens * sizes.width if sizes.product_bytes < FULL_BYTES else 0
     wide = whole * (sizes.head_dim + SINK_WIDTH) // sizes.head_dim
-    return MixMemory(
+    mix = MixMemory(
         read=2 * whole,
         mixed=whole,
         # The wider queries, keys, values and outputs (of one document they hold the mixed values), the log-sum-exp.
@@ -216,6 +216,7 @@ def _memory_of_mixing_with_sink(sizes: LayerSizes) -> MixMemory:
         forward_workspace=0,
         backward_workspace=whole,
     ).of_heads(sizes)
+    return with_predecessors(mix, sizes)
 
 
 FULL = Kind(layer=layer, cache=cache, memory=memory, flops=flops)

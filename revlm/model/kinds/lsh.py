@@ -10,10 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from revlm.model.kinds.kind import Kind
-from revlm.model.parts import hashed_keys
 from revlm.model.parts.context import Context
 from revlm.model.parts.flops import flops_of_pairs, pairs_in_window
-from revlm.model.parts.hashed_keys import hash_with_previous, with_previous
 from revlm.model.parts.heads import Rotary, Temperature, WriteHeads, memory_of_writing
 from revlm.model.parts.memory import (
     FULL_BYTES,
@@ -23,6 +21,7 @@ from revlm.model.parts.memory import (
     Weights,
     gradients_lie_over_inputs,
 )
+from revlm.model.parts.predecessors import Predecessors, with_predecessors
 from revlm.model.parts.rings import Rings
 from revlm.model.parts.sublayer import ALL_HEADS, Mix, Sublayer
 from revlm.model.parts.successors import ReadKeysValues, SuccessorCache, memory_of_reading_keys
@@ -43,7 +42,7 @@ class HashAttention(Mix):
         super().__init__()
         self.window, self.block = recipe.window, recipe.attention_block
         self.n_buckets, self.layer = buckets_of_rounds(recipe), layer
-        self.hashes_pairs = recipe.hash_ngram == 2
+        self.predecessors = Predecessors(recipe.n_heads) if recipe.predecessor_keys else None
         self.temperature = Temperature(recipe.n_heads)
         self.sink = nn.Parameter(torch.zeros(recipe.n_heads))
 
@@ -51,7 +50,7 @@ class HashAttention(Mix):
         self, *read: Tensor, context: Context, heads: slice = ALL_HEADS, delta: Delta | None = None
     ) -> Float[Tensor, "heads tokens head_dim"]:
         """Returns the attention's output from k, v [heads, tokens, head_dim]."""
-        k, v = read
+        k, v = self.keys(read[0], context, heads), read[1]
         bucket, sink = self.buckets(k.detach(), context, heads), self.sink[heads]
         out, log_sum_exp = attention_with_log_sum_exp(
             k,
@@ -72,16 +71,18 @@ class HashAttention(Mix):
             context.statistics[place] = self._statistics(bucket, log_sum_exp, sink, n_numbers)
         return out
 
+    def keys(
+        self, k: Float[Tensor, "heads tokens head_dim"], context: Context, heads: slice = ALL_HEADS
+    ) -> Float[Tensor, "heads tokens head_dim"]:
+        """Returns the keys that are hashed and weighed: with `predecessor_keys`, those with the predecessors'."""
+        return k if self.predecessors is None else self.predecessors(k, context, heads)
+
     def buckets(
         self, k: Float[Tensor, "heads tokens head_dim"], context: Context, heads: slice = ALL_HEADS
     ) -> Int[Tensor, "heads rounds tokens"]:
         """Returns the bucket of each key, the number of its pair (document, hash)."""
         rotations = context.rotations(self.layer)[heads]
-        if self.hashes_pairs:
-            hashed = hash_with_previous(k, context.starts, rotations, self.n_buckets)
-        else:
-            hashed = hash_buckets(k, rotations, self.n_buckets)
-        return hashed.add_(context.document_ids.int() * max(self.n_buckets))
+        return hash_buckets(k, rotations, self.n_buckets).add_(context.document_ids.int() * max(self.n_buckets))
 
     @torch.no_grad()
     def _statistics(
@@ -115,7 +116,7 @@ class HashCache(SuccessorCache):
         rotations: Float[Tensor, "heads head_dim directions"],
         dtype: torch.dtype,
     ) -> None:
-        super().__init__(read, dtype)
+        super().__init__(read, mix.predecessors, dtype)
         self._mix, self._rotations = mix, rotations
         self._rings = Rings(read.n_heads, mix.n_buckets, mix.window, rotations.device)
         self._hash_few = HashOfFew(rotations, mix.n_buckets)
@@ -124,10 +125,7 @@ class HashCache(SuccessorCache):
         """Returns the new tokens' output, by the operation of training, over their buckets' rings and themselves."""
         queries = self._take_unmixed()
         records = self._kept.records
-        hashed = records[-queries:, :, 0].transpose(0, 1)
-        if self._mix.hashes_pairs:  # slot 0 holds zeros: the first token has none before it
-            hashed = with_previous(hashed, records[-queries - 1 : -1, :, 0].transpose(0, 1))
-        bucket = hash_buckets(hashed, self._rotations, self._mix.n_buckets)
+        bucket = hash_buckets(records[-queries:, :, 0].transpose(0, 1), self._rotations, self._mix.n_buckets)
         # The token before them is in no ring yet; it is pushed with them, all but the last.
         waiting, pending = bucket, 0
         if self.latest_bucket is not None:
@@ -162,10 +160,8 @@ class HashCache(SuccessorCache):
             return self._compiled_step(self._read.project(normed))
         if self.latest_bucket is not None:
             self._rings.push(self._rings.rows(self.latest_bucket), self._kept.latest_slots)
-        previous = self._kept.latest[:, :, 0].transpose(0, 1)
-        k, v = self._read.own(normed)
-        q = self._append(k, v)
-        self.latest_bucket = bucket = self._hash_few(with_previous(q, previous) if self._mix.hashes_pairs else q)
+        q = self._append_each(*self._read.own(normed))
+        self.latest_bucket = bucket = self._hash_few(q)
         slots = self._rings.of_rows(self._rings.rows(bucket)).flatten(2).sort(-1).values
         visible = slots > 0
         visible[..., 1:] &= slots[..., 1:] != slots[..., :-1]  # a token found in several rounds counts once
@@ -192,20 +188,21 @@ class HashCache(SuccessorCache):
             rings=self._rings.slots,
             scale=self._mix.temperature(),
             sink=self._mix.sink,
-            hashes_pairs=self._mix.hashes_pairs,
+            latest_key=self.latest_key,
+            predecessor_weight=None if self._mix.predecessors is None else self._mix.predecessors.weight,
         )
         return out
 
     def fork(self, samples: int) -> None:
         """Copies the rings and the latest token for each sample; the rest is shared."""
-        self._kept.fork(samples)
+        super().fork(samples)
         self._rings.fork(samples)
         if self.latest_bucket is not None:
             self.latest_bucket = self.latest_bucket.expand(-1, samples, -1)
 
     def tensors(self) -> list[Tensor]:
         """Returns the keys and values, and the rings."""
-        return [*self._kept.tensors(), *self._rings.tensors()]
+        return [*super().tensors(), *self._rings.tensors()]
 
     def _earlier(
         self, head: int, bucket: Int[Tensor, "rounds tokens"]
@@ -279,8 +276,7 @@ def _memory_of_mixing(sizes: LayerSizes) -> MixMemory:
     hashing = min(sizes.all_tokens, HASH_TILE) * (
         FULL_BYTES * own_width + sizes.own_heads * (FULL_BYTES * sizes.directions + 60 * sizes.n_rounds)
     )
-    summing = hashed_keys.workspace_bytes(own_width, sizes.all_tokens) if sizes.hash_ngram == 2 else 0
-    return MixMemory(
+    mix = MixMemory(
         read=2 * whole,
         mixed=whole,
         saved=saved,
@@ -290,9 +286,10 @@ def _memory_of_mixing(sizes: LayerSizes) -> MixMemory:
         summed=whole if by_pytorch else 0,
         gradients=0 if over else 2 * whole,
         overwritten=2 * whole if over else 0,
-        forward_workspace=max(forward, summing + hashing if by_pytorch else summing),
+        forward_workspace=max(forward, hashing if by_pytorch else 0),
         backward_workspace=backward,
     ).of_heads(sizes)
+    return with_predecessors(mix, sizes)
 
 
 LSH = Kind(layer=layer, cache=cache, memory=memory, flops=flops, hashes=True)

@@ -48,7 +48,7 @@ class LayerSizes:
     product_bytes: int
     dropout: bool
     successor_values: bool
-    hash_ngram: int
+    predecessor_keys: bool
     device_kind: str
 
     @property

@@ -17,9 +17,11 @@ from revlm.model.parts.heads import Rotary
 from revlm.model.parts.keys_values import KeysValues
 from revlm.model.parts.memory import LayerSizes, StageMemory, normalizing_bytes, stage_memory
 from revlm.model.parts.norm import RMSNorm
+from revlm.model.parts.predecessors import Predecessors
 from revlm.model.parts.sublayer import Read, is_plain
 from revlm.ops.fixed_point import StreamTile
 from revlm.ops.heads import split_heads
+from revlm.ops.predecessor_keys import keys_after, keys_with_predecessors
 from revlm.recipe import Model as ModelRecipe
 
 
@@ -162,12 +164,21 @@ class SuccessorCache(Cache):
 
     The value of the latest token is complete when the next one arrives, with its successor's part; until then no token
     attends to it.
+
+    Attributes:
+        latest_key: the key of each sample's latest token, without its predecessor's, where keys have those: zero before
+            the first token.
     """
 
-    def __init__(self, read: ReadKeysValues, dtype: torch.dtype) -> None:
-        self._read = read
-        self._kept = KeysValues(read.n_heads, read.head_dim, dtype, read.project.weight.device)
+    latest_key: Float[Tensor, "heads samples head_dim"] | None = None
+
+    def __init__(self, read: ReadKeysValues, predecessors: Predecessors | None, dtype: torch.dtype) -> None:
+        device = read.project.weight.device
+        self._read, self._predecessors = read, predecessors
+        self._kept = KeysValues(read.n_heads, read.head_dim, dtype, device)
         self._unmixed = 0
+        if predecessors is not None:
+            self.latest_key = torch.zeros(read.n_heads, 1, read.head_dim, dtype=dtype, device=device)
 
     def reserve(self, tokens: int) -> None:
         """Allocates memory for `tokens` more tokens."""
@@ -179,21 +190,44 @@ class SuccessorCache(Cache):
         self._complete_latest(normed[:1])
         k, v = self._read.own(normed)
         v = self._read.with_successors(v, torch.nn.functional.pad(normed[1:], (0, 0, 0, 1)))
-        self._append(k, v)
+        self._append_run(k, v)
         self._unmixed += x.shape[0]
+
+    def fork(self, samples: int) -> None:
+        """Shares the keys and values so far among the samples."""
+        self._kept.fork(samples)
+        if self.latest_key is not None:
+            self.latest_key = self.latest_key.repeat(1, samples, 1)
+
+    def tensors(self) -> list[Tensor]:
+        """Returns the keys and values."""
+        return [*self._kept.tensors(), *([] if self.latest_key is None else [self.latest_key])]
 
     def _take_unmixed(self) -> int:
         """Returns the number of tokens read since the last call."""
         unmixed, self._unmixed = self._unmixed, 0
         return unmixed
 
-    def _append(
-        self, k: Float[Tensor, "new d_model"], v: Float[Tensor, "new d_model"]
-    ) -> Float[Tensor, "heads new head_dim"]:
-        """Caches new tokens; returns their keys, which are also their queries."""
-        unit, values = self._read.heads([k, v])
-        self._kept.append(unit, values)
-        return unit
+    def _append_run(self, k: Float[Tensor, "new d_model"], v: Float[Tensor, "new d_model"]) -> None:
+        """Caches the next tokens of the single sequence."""
+        keys, values = self._read.heads([k, v])
+        if self._predecessors is not None and self.latest_key is not None:
+            with_latest = torch.cat([self.latest_key, keys], dim=1)
+            self.latest_key = keys[:, -1:].clone()
+            starts = torch.zeros(0, dtype=torch.int64, device=keys.device)
+            keys = keys_with_predecessors(with_latest, starts, self._predecessors.weight)[:, 1:]
+        self._kept.append(keys, values)
+
+    def _append_each(
+        self, k: Float[Tensor, "samples d_model"], v: Float[Tensor, "samples d_model"]
+    ) -> Float[Tensor, "heads samples head_dim"]:
+        """Caches the next token of each sample; returns their keys, which are also their queries."""
+        keys, values = self._read.heads([k, v])
+        if self._predecessors is not None and self.latest_key is not None:
+            own, keys = keys, keys_after(keys, self.latest_key, self._predecessors.weight)
+            self.latest_key = own.contiguous()
+        self._kept.append(keys, values)
+        return keys
 
     def _complete_latest(self, following: Float[Tensor, "samples d_model"]) -> None:
         """Adds the successor's part to the values of the latest tokens."""

@@ -39,14 +39,16 @@ def hash_layer_token(
     rings: Int[Tensor, "rings window"],
     scale: Float[Tensor, "heads"],
     sink: Float[Tensor, "heads"],
-    hashes_pairs: bool = False,
+    latest_key: Float[Tensor, "heads samples head_dim"] | None = None,
+    predecessor_weight: Float[Tensor, "heads"] | None = None,
 ) -> tuple[Float[Tensor, "heads samples head_dim"], Int[Tensor, "heads samples rounds"]]:
     """Returns the attention's output for each sample's next token, and the token's buckets.
 
     `projected` holds its keys, not normalized, and values; its records are written to the slots from `first_slot` on.
     First the previous token, in the slots just before and with `latest_bucket` (None: there is none), is pushed into
-    its rings; then the token attends to the rings of its own buckets. With `hashes_pairs` the sum of the key and
-    that of the previous token is hashed.
+    its rings; then the token attends to the rings of its own buckets. With a `predecessor_weight` the record's key is
+    that of `revlm.ops.predecessor_keys`, and the token's own replaces that of the previous token in `latest_key`, which
+    is zero where there is none.
 
     Raises:
         UsageError: an argument's shape or dtype does not fit; the message names it.
@@ -70,6 +72,14 @@ def hash_layer_token(
     require_shape("sink", sink, (heads,), "[heads]")
     projected, sums = projected.contiguous(), _sums(records)
     scale, sink = scale.to(sums), sink.to(sums)
+    if predecessor_weight is not None:
+        require_shape("predecessor_weight", predecessor_weight, (heads,), "[heads]")
+        predecessor_weight = predecessor_weight.to(sums)
+        if latest_key is None:
+            raise UsageError("latest_key is missing: give the previous token's key, or zeros")
+        require_tensor("latest_key", latest_key, (records.dtype,))
+        require_shape("latest_key", latest_key, (heads, samples, head_dim), "[heads, samples, head_dim]")
+        _require_contiguous("latest_key", latest_key)
     latest_bucket = None if latest_bucket is None else latest_bucket.contiguous()
     out = torch.empty(heads, samples, head_dim, dtype=records.dtype)
     bucket = torch.empty(heads, samples, rounds, dtype=torch.int64)
@@ -87,7 +97,8 @@ def hash_layer_token(
         factors=factors.data_ptr(),
         projected=projected.data_ptr(),
         epsilon=UNIT_EPSILON,
-        hashes_pairs=hashes_pairs,
+        latest_key=None if predecessor_weight is None or latest_key is None else latest_key.data_ptr(),
+        predecessor_weight=None if predecessor_weight is None else predecessor_weight.data_ptr(),
         records=records.data_ptr(),
         rings=rings.data_ptr(),
         directions=hash_few.directions.data_ptr(),

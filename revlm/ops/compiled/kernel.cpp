@@ -12,6 +12,7 @@
 #include "normalization.hpp"
 #include "one_token.hpp"
 #include "output_gradient.hpp"
+#include "predecessor_keys.hpp"
 #include "squared_relu.hpp"
 
 namespace {
@@ -53,7 +54,7 @@ int64_t size_of(const char* name) {
         {"Addition", sizeof(Addition)},   {"CrossEntropy", sizeof(CrossEntropy)},
         {"HashToken", sizeof(HashToken)}, {"LocalToken", sizeof(LocalToken)},
         {"Conversion", sizeof(Conversion)}, {"SquaredReLU", sizeof(SquaredReLU)},
-        {"Heads", sizeof(Heads)},
+        {"Heads", sizeof(Heads)},         {"PredecessorKeys", sizeof(PredecessorKeys)},
         {"OutputGradient", sizeof(OutputGradient)},
     };
     const auto found = sizes.find(name);
@@ -102,6 +103,9 @@ int stream_as_float32(const Conversion* problem) { return run<StreamAsFloat>(pro
 int write_gradient_float32(const OutputGradient* problem) { return run<WriteGradient<float, float>>(problem); }
 int write_gradient_bfloat16(const OutputGradient* problem) { return run<WriteGradient<BFloat16, float>>(problem); }
 int write_gradient_float64(const OutputGradient* problem) { return run<WriteGradient<double, double>>(problem); }
+
+int add_predecessors_float32(const PredecessorKeys* problem) { return run<AddingPredecessors<float>>(problem); }
+int add_predecessors_bfloat16(const PredecessorKeys* problem) { return run<AddingPredecessors<BFloat16>>(problem); }
 
 int squared_relu_float32(const SquaredReLU* problem) { return run<Squaring<float>>(problem); }
 int squared_relu_bfloat16(const SquaredReLU* problem) { return run<Squaring<BFloat16>>(problem); }

@@ -18,7 +18,8 @@ struct HashToken {
     const Factors* factors;  // [rounds]
     void* projected;         // [samples, 2, heads, head_dim]: keys, not normalized, and values
     double epsilon;          // added to the keys' squared length
-    int64_t hashes_pairs;    // whether the sum of a key and the previous token's is hashed
+    void* latest_key;         // [heads, samples, head_dim]: the key without its predecessor; null: keys have none
+    void* predecessor_weight; // [heads], of the accumulation type
     void* records;           // [slots, heads, 2, head_dim]
     int32_t* rings;          // [samples, heads, buckets_of_all, window] of slots: oldest first, 0 for none
     const float* directions;       // [heads, head_dim, directions_of_all]
@@ -137,7 +138,7 @@ class HashTokens {
         Input* const own = record(token_.slot + sample, head);
         write_record(space, sample, head, own);
         int64_t* const bucket = token_.bucket + of_bucket;
-        hash(space, own, token_.hashes_pairs && token_.latest_bucket ? record(latest_slot(sample), head) : nullptr, head, bucket);
+        hash(space, own, head, bucket);
         if (token_.latest_bucket)
             for (long round = 0; round < token_.rounds; ++round)
                 push(ring(sample, head, round, token_.latest_bucket[of_bucket + round]), latest_slot(sample));
@@ -155,17 +156,31 @@ class HashTokens {
         const Input* const k = static_cast<const Input*>(token_.projected) +
                                (2 * sample * token_.heads + head) * head_dim;
         make_unit(k, head_dim, token_.epsilon, &space.unit[0]);
+        if (token_.latest_key)
+            add_predecessor(space, head, static_cast<Input*>(token_.latest_key) +
+                                             (head * token_.samples + sample) * head_dim);
         for (long d = 0; d < head_dim; ++d) assign(record[d], space.unit[d]);
         std::copy_n(k + token_.heads * head_dim, head_dim, record + head_dim);
     }
 
-    // Computes the bucket of a key in each round, in float for any type; `previous` is null where there is none.
-    void hash(Space& space, const Input* k, const Input* previous, long head, int64_t* bucket) const {
+    // Adds the previous token's key to the new one, which takes its place, and makes the sum a unit vector.
+    void add_predecessor(Space& space, long head, Input* latest) const {
+        const Real weight = static_cast<const Real*>(token_.predecessor_weight)[head];
+        for (long d = 0; d < token_.head_dim; ++d) {
+            const Real previous = as_real(latest[d]);
+            assign(latest[d], space.unit[d]);
+            space.unit[d] = Real(as_real(latest[d])) + weight * previous;
+        }
+        make_unit(&space.unit[0], token_.head_dim, token_.epsilon, &space.unit[0]);
+    }
+
+    // Computes the bucket of a key in each round, in float for any type.
+    void hash(Space& space, const Input* k, long head, int64_t* bucket) const {
         const long directions = token_.directions_of_all;
         const float* of_dimension = token_.directions + head * token_.head_dim * directions;
         std::fill_n(&space.products[0], directions, 0.0f);
         for (long d = 0; d < token_.head_dim; ++d, of_dimension += directions) {
-            const float hashed = float(as_real(k[d])) + (previous ? float(as_real(previous[d])) : 0.0f);
+            const float hashed = float(as_real(k[d]));
             for (long i = 0; i < directions; ++i) space.products[i] += hashed * of_dimension[i];
         }
         const float* products = &space.products[0];

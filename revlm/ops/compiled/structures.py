@@ -121,6 +121,17 @@ class OutputGradient(ctypes.Structure):
     _fields_ = [*_numbers("rows", "tokens", "head_dim", "threads"), *_tensors("out", "d_out", "delta")]
 
 
+class PredecessorKeys(ctypes.Structure):
+    """Keys of tokens and their predecessors, or their gradients, in predecessor_keys.hpp."""
+
+    _fields_ = [
+        *_numbers("rows", "tokens", "head_dim", "documents", "threads"),
+        *_tensors("k", "out", "d_k"),
+        *_addresses("starts", "weight", "d_weight"),
+        ("epsilon", ctypes.c_double),
+    ]
+
+
 class HashToken(ctypes.Structure):
     """One token of a hash layer, in one_token.hpp."""
 
@@ -129,7 +140,7 @@ class HashToken(ctypes.Structure):
         *_numbers("slot", "threads"),
         *_addresses("factors", "projected"),
         ("epsilon", ctypes.c_double),
-        ("hashes_pairs", ctypes.c_int64),
+        *_addresses("latest_key", "predecessor_weight"),
         *_addresses("records", "rings", "directions", "latest_bucket", "bucket", "scale", "sink", "out"),
     ]
 
@@ -151,7 +162,7 @@ SIZES = {
         structure.__name__: ctypes.sizeof(structure)
         for structure in (
             *(Problem, Hash, Heads, Normalization, CrossEntropy, Addition, Conversion, SquaredReLU),
-            *(OutputGradient, HashToken, LocalToken),
+            *(OutputGradient, PredecessorKeys, HashToken, LocalToken),
         )
     },
 }
