@@ -5,9 +5,12 @@ import torch
 from torch import Tensor, nn
 
 from revlm.model import RevLM
+from revlm.model.decoding import CachedStack
 from revlm.model.parts.sublayer import Sublayer
+from revlm.recipe import LayerKind
 from tests.allocations import peaks
 from tests.head_groups import take_heads_in
+from tests.model.decoded import network, tokens
 from tests.model.networks import example, model
 
 
@@ -112,3 +115,16 @@ def test_whole_tensors_are_those_of_a_group(kind: str, monkeypatch: pytest.Monke
 
     all_heads = (4 if kind == "local" else 3) * 4096 * 32 * 4  # what attention reads, and its result
     assert peak(1) - peak(2) > 0.45 * all_heads
+
+
+@pytest.mark.parametrize("kind", ["local", "lsh", "full"])
+def test_decoding_writes_all_heads_at_once_and_differs_by_rounding_to_the_grid(
+    kind: LayerKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, inputs = network((kind,)).double(), tokens()
+    model.stack.fraction_bits = 28
+    take_heads_in(2, monkeypatch)
+    with torch.no_grad():
+        expected = model(inputs)
+    found = CachedStack(model, torch.float64).extend(inputs)
+    torch.testing.assert_close(found, expected, rtol=0, atol=256 * 2.0**-28)
