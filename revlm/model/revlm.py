@@ -61,7 +61,7 @@ class RevLM(nn.Module):
         for layer in self.hash_layers:
             self.register_buffer(f"rotations_{layer}", self._rotations(layer, None))
         self.fixed: FixedPoint | None = None
-        self._statistics: dict[int, Tensor] = {}
+        self._statistics: dict[tuple[int, int], Tensor] = {}
         self._read_statistics: dict[int, LayerStatistics] | None = None
         self._initialize()
 
@@ -111,7 +111,6 @@ class RevLM(nn.Module):
             rotations=self._rotations_of_pass(drawn),
             statistics=self._statistics if with_statistics else None,
             dropout_seed=self._dropout_seed(drawn),
-            heads=sequence.heads,
         )
         n_buckets = max(buckets_of_rounds(self.recipe))
         if context.n_document_numbers * n_buckets >= 2**31:

@@ -31,6 +31,10 @@ class Exchange:
         """Returns what attention knows about its tokens."""
         return context
 
+    def heads(self, heads: slice) -> slice:
+        """Returns those of some heads whose attention this rank computes."""
+        return heads
+
     def gather(self, read: list[Tensor]) -> list[Tensor]:
         """Returns what attention reads from what this rank has read, [heads, tokens, head_dim]; empties `read`."""
         return read
@@ -57,11 +61,6 @@ class SequenceGroup:
 
     def __init__(self, rank: int = 0, size: int = 1) -> None:
         self.rank, self.size = rank, size
-
-    @property
-    def heads(self) -> slice:
-        """The heads of this rank where ranks trade tokens for heads."""
-        return slice(self.rank, None, self.size)
 
     def own(self, tokens: int) -> slice:
         """Returns the tokens of this rank in an example of so many."""
@@ -126,9 +125,12 @@ class _TokensForHeads(Exchange):
     """A rank gets every P-th head of all tokens for the other heads of its own; no tensor is rearranged on the way."""
 
     def __init__(self, rank: int, spans: list[slice], all_to_all: AllToAll) -> None:
-        self._ranks, self._all_to_all = len(spans), all_to_all
+        self._rank, self._ranks, self._all_to_all = rank, len(spans), all_to_all
         self._lengths = [span.stop - span.start for span in spans]
         self._own = self._lengths[rank]
+
+    def heads(self, heads: slice) -> slice:
+        return slice(heads.start + self._rank, heads.stop, self._ranks)
 
     def gather(self, read: list[Tensor]) -> list[Tensor]:
         return [self._to_heads(each) for each in _taken_from(read)]

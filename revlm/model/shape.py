@@ -13,6 +13,13 @@ _TILE_ELEMENTS = {"cpu": 7 * 2**18, "cuda": 2**25}
 _COARSEST, _TOKENS_OF_A_FINE_BUCKET = 16, 8
 _SMALLEST_TILE, _LARGEST_TILE = 64, {"cpu": 8192, "cuda": 65536}
 
+# Groups of heads that attention takes one after the other, from so many elements of a [tokens, d_model] tensor on.
+# Tensors of all tokens exist for one group at a time, but each group normalizes, projects and increments the streams
+# anew. On a CPU with d_model 256 two groups cost a step 2% of its time and save 12% of its memory (65,536 tokens), four
+# cost 7% and save 20% (1,048,576 tokens). On CUDA, where memory traffic weighs more,
+# groups are fewer and begin later.
+_GROUPS = {"cpu": ((2**24, 2), (2**27, 4)), "cuda": ((2**28, 2),)}
+
 
 def automatic_buckets(seq_len: int, window: int, rounds: int) -> tuple[int, ...]:
     """Returns the numbers of buckets of some rounds, powers of two from 4 to 65536.
@@ -49,3 +56,14 @@ def tile_tokens(recipe: ModelRecipe, tile: int | str, device_kind: str) -> int:
         return tile
     tokens = _TILE_ELEMENTS[device_kind] // max(recipe.d_ff, 3 * recipe.d_model)
     return min(max(tokens // 64 * 64, _SMALLEST_TILE), _LARGEST_TILE[device_kind])
+
+
+def heads_at_a_time(n_heads: int, head_dim: int, tokens: int, ranks: int, device_kind: str) -> int:
+    """Returns how many heads attention takes at a time on "cpu" or "cuda", in an example of so many tokens.
+
+    They divide `n_heads`, and are a multiple of the `ranks` that share the example.
+    """
+    elements = n_heads * head_dim * tokens
+    groups = max((count for least, count in _GROUPS[device_kind] if elements >= least), default=1)
+    equal = (heads for heads in range(1, n_heads + 1) if n_heads % heads == 0 and heads % ranks == 0)
+    return min((heads for heads in equal if heads * groups >= n_heads), default=n_heads)

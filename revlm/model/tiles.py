@@ -1,23 +1,27 @@
 """The forward and backward pass of one sublayer over a long sequence, with token-wise parts in tiles of tokens.
 
-Tile bounds depend only on shapes and the recipe, so rebuilding a tile gives the same bits. The weight gradients of
-tiles are summed in float32, in tile order.
+Attention over many tokens takes some heads at a time: the increment is a sum over heads, of which each group of heads
+adds its own part to the stream, and tensors of all tokens exist for one group at a time. Tiles and groups depend only
+on shapes and the recipe, so rebuilding them gives the same bits. The weight gradients of tiles are summed in float32,
+in tile order.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.autograd.graph import GradientEdge, get_gradient_edge
-from torch.func import functional_call
+from torch.autograd.graph import get_gradient_edge
 
 from revlm.model.parts.context import Context
 from revlm.model.parts.dropout import Draw
-from revlm.model.parts.sublayer import Sublayer
+from revlm.model.parts.sublayer import ALL_HEADS, Sublayer
 from revlm.model.sequence import SINGLE, SequenceGroup
+from revlm.model.shape import heads_at_a_time
+from revlm.model.stages import Stage
 from revlm.ops.attention import Delta
 from revlm.ops.fixed_point import FixedPoint, StreamTile
 from revlm.ops.heap import LARGE_BLOCK_BYTES, hold_in_huge_pages, return_freed_memory
@@ -34,51 +38,6 @@ def sublayer_parameters(sublayer: Sublayer) -> Iterator[nn.Parameter]:
             yield from stage.parameters()
 
 
-class _Stage:
-    """A part of a sublayer with its own parameter tensors, which share the module's storage but not its hooks.
-
-    Hooks of users and of data-parallel wrappers apply to the sum over all tiles, which the stack returns. Matrices of
-    linear maps are cast to the dtype of products once, where autocast would cast them for every tile.
-    """
-
-    def __init__(self, module: nn.Module, product: torch.dtype | None) -> None:
-        """`product` is autocast's dtype, None where it is off."""
-        self.module, self.product = module, product
-        linear = {f"{name}.weight" for name, part in module.named_modules() if type(part) is nn.Linear}
-        self.parameters: dict[str, Tensor] = {}
-        self.gradients: dict[str, Tensor] = {}
-        self.dtypes = {name: value.dtype for name, value in module.named_parameters()}
-        for name, value in module.named_parameters():
-            casts = product is not None and name in linear and value.dtype == torch.float32
-            used = value.detach().to(product) if casts else value.detach()
-            self.parameters[name] = used.requires_grad_(value.requires_grad)
-            self.gradients[name] = torch.zeros_like(value, dtype=torch.promote_types(value.dtype, torch.float32))
-
-    def __call__(self, *arguments: object, **options: object) -> tuple[Tensor, ...]:
-        """Returns the stage's results, always as a tuple."""
-        result = functional_call(self.module, self.parameters, arguments, options)
-        return result if isinstance(result, tuple) else (result,)
-
-    def backward(
-        self,
-        outputs: Sequence[Tensor] | Sequence[GradientEdge],
-        inputs: tuple[Tensor, ...],
-        d_outputs: tuple[Tensor, ...],
-    ) -> tuple[Tensor | None, ...]:
-        """Accumulates the gradients of the parameters; returns those of the inputs, None where there is none."""
-        learned = {name: value for name, value in self.parameters.items() if value.requires_grad}
-        gradients = torch.autograd.grad(outputs, (*inputs, *learned.values()), d_outputs, allow_unused=True)
-        for name, gradient in zip(learned, gradients[len(inputs) :], strict=True):
-            if gradient is not None:
-                self.gradients[name].add_(gradient)
-        return gradients[: len(inputs)]
-
-    def summed(self) -> Iterator[Tensor]:
-        """Yields the accumulated gradient of each parameter, in the parameter's dtype."""
-        for name, dtype in self.dtypes.items():
-            yield self.gradients[name].to(dtype)
-
-
 @dataclass
 class _Mixed:
     """What attention read, its result, and where its backward pass finds the inner products that it asks for."""
@@ -89,13 +48,24 @@ class _Mixed:
 
 
 @dataclass
-class Kept:
-    """The graphs of one sublayer, stored from the forward to the backward pass (the stored mode)."""
+class _Group:
+    """Heads that are computed at the same time, the stages with their weights, and their graphs where these are stored.
 
-    stages: dict[str, _Stage]
+    A sublayer without mixing is a single group.
+    """
+
+    heads: slice
+    stages: dict[str, Stage]
     read: list[tuple[StreamTile | Tensor, tuple[Tensor, ...]]] = field(default_factory=list)
     mixed: _Mixed | None = None
     write: list[tuple[StreamTile | Tensor, Tensor]] = field(default_factory=list)
+
+
+class Kept(NamedTuple):
+    """The stages of one sublayer and the graphs of its groups, stored from the forward to the backward pass."""
+
+    stages: dict[str, Stage]
+    groups: list[_Group]
 
 
 class SublayerPass:
@@ -120,6 +90,7 @@ class SublayerPass:
         self.first = sequence.own(self.tokens).start
         self.spans = [slice(start, min(start + tile, own)) for start in range(0, own, tile)]
         kind = self.device.type
+        self._heads = self._heads_of_groups()
         self._autocast = (kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind))
         self._random_state: RandomState | None = None
 
@@ -128,19 +99,14 @@ class SublayerPass:
     ) -> Kept | None:
         """Adds the increments computed from the source to the target stream; returns the graphs with `keep`."""
         self._random_state = self.random_state()
-        stages = self._stages()
-        kept = Kept(stages) if keep else None
+        kept = self._divided()
         with torch.set_grad_enabled(keep), self._replayed_autocast():
-            mixed = None
-            if self.sublayer.mix is not None:
-                mixed = self.exchange.scatter(self._mixed(stages, source, kept, differentiable=keep).values.detach())
-            for span in self.spans:
-                x = self._write_input(source, mixed, span, differentiable=keep, kept=keep)
-                (increment,) = stages["write"](x, self._draw(span))
-                self.fixed.add_(target[span], increment)
-                if kept is not None:
-                    kept.write.append((x, increment))
-        return kept
+            inputs = None
+            if keep and self.sublayer.mix is not None:
+                inputs = list(self._read_inputs(source, differentiable=True, kept=True))
+            for group in kept.groups:
+                self._add_group_(group, source, target, inputs, keep=keep)
+        return kept if keep else None
 
     def backward(
         self,
@@ -155,16 +121,13 @@ class SublayerPass:
         With the (source, target) streams, subtracts the increments from the target and rebuilds the graphs; with
         `kept`, uses the stored graphs.
         """
-        stages = self._stages() if kept is None else kept.stages
+        stages, groups = self._divided() if kept is None else kept
         if streams is not None:
             assert self._random_state is not None
             self.set_random_state(self._random_state)
         with torch.enable_grad(), self._replayed_autocast():
-            if self.sublayer.mix is None:
-                self._backward_of_write(stages["write"], streams, kept, None, d_source, d_target)
-            else:
-                d_read = self._backward_to_read(stages, streams, kept, d_source, d_target)
-                self._backward_of_read(stages["read"], streams, kept, self.exchange.scatter_gradient(d_read), d_source)
+            for group in groups:
+                self._backward_of_group(group, streams, d_source, d_target)
         return [gradient for stage in stages.values() for gradient in stage.summed()]
 
     def random_state(self) -> RandomState:
@@ -178,11 +141,36 @@ class SublayerPass:
         if state[1] is not None:
             torch.cuda.set_rng_state(state[1], self.device)
 
-    def _stages(self) -> dict[str, _Stage]:
+    def _heads_of_groups(self) -> list[slice]:
+        read = self.sublayer.read
+        if read is None:
+            return [ALL_HEADS]
+        some = read.n_heads
+        if self.sublayer.takes_some_heads:
+            kind = "cuda" if self.device.type == "cuda" else "cpu"
+            some = heads_at_a_time(read.n_heads, read.head_dim, self.tokens, self.sequence.size, kind)
+        return [slice(first, first + some) for first in range(0, read.n_heads, some)]
+
+    def _divided(self) -> Kept:
+        """Returns the stages and their groups, without graphs."""
         named = {"read": self.sublayer.read, "mix": self.sublayer.mix, "write": self.sublayer.write}
         _, dtype, enabled = self._autocast
         product = dtype if enabled else None
-        return {name: _Stage(module, product) for name, module in named.items() if module is not None}
+        stages = {name: Stage(module, product) for name, module in named.items() if module is not None}
+        if len(self._heads) == 1:
+            return Kept(stages, [_Group(self._heads[0], stages)])
+        return Kept(stages, [_Group(heads, self._of_heads(stages, heads)) for heads in self._heads])
+
+    def _of_heads(self, stages: dict[str, Stage], heads: slice) -> dict[str, Stage]:
+        """Returns the stages with the weights of some heads; attention takes those of its few parameters itself."""
+        read, write = self.sublayer.read, self.sublayer.write
+        assert read is not None
+        shape = read.n_heads, read.head_dim
+        return {
+            "read": stages["read"].of_heads(heads, read.readers(), 0, shape),
+            "mix": stages["mix"],
+            "write": stages["write"].of_heads(heads, write.writers(), 1, shape),
+        }
 
     def _replayed_autocast(self) -> AbstractContextManager[None]:
         kind, dtype, enabled = self._autocast
@@ -209,13 +197,16 @@ class SublayerPass:
         seed = self.context.dropout_seed
         return None if seed is None else Draw(seed, self.number, self.first + span.start)
 
-    def _read_input(
-        self, source: Tensor, span: slice, after: Tensor, *, differentiable: bool, kept: bool
-    ) -> StreamTile | Tensor:
-        rows = source[span.start : span.stop + self._lookahead]
-        if span.stop == len(source) and len(after):
-            rows = torch.cat([rows, after])
-        return self._input(rows, differentiable=differentiable, kept=kept)
+    def _read_inputs(
+        self, source: Tensor, *, differentiable: bool, kept: bool = False
+    ) -> Iterator[StreamTile | Tensor]:
+        """Yields what a layer reads for each span: its tokens of the stream, and those after them that it needs."""
+        after = self.sequence.rows_after(source, self._lookahead, self.tokens)
+        for span in self.spans:
+            rows = source[span.start : span.stop + self._lookahead]
+            if span.stop == len(source) and len(after):
+                rows = torch.cat([rows, after])
+            yield self._input(rows, differentiable=differentiable, kept=kept)
 
     def _write_input(
         self, source: Tensor | None, mixed: Tensor | None, span: slice, *, differentiable: bool, kept: bool = False
@@ -231,16 +222,40 @@ class SublayerPass:
             return self.fixed.to_float(rows, self.dtype).requires_grad_(differentiable)
         return self.fixed.tile(rows, self.dtype, differentiable=differentiable)
 
-    def _mixed(self, stages: dict[str, _Stage], source: Tensor, kept: Kept | None, *, differentiable: bool) -> _Mixed:
-        """Returns the tensors that attention reads, from a whole stream, and their mix."""
-        after = self.sequence.rows_after(source, self._lookahead, self.tokens)
-        whole = self._whole(stages["read"])
+    def _add_group_(
+        self,
+        group: _Group,
+        source: Tensor,
+        target: Tensor,
+        inputs: list[StreamTile | Tensor] | None,
+        *,
+        keep: bool,
+    ) -> None:
+        """Adds the part of the increments that comes from a group; keeps its graphs with `keep`."""
+        mixed = None
+        if self.sublayer.mix is not None:
+            mixed = self.exchange.scatter(self._mixed(group, source, inputs, differentiable=keep).values.detach())
         for span in self.spans:
-            with torch.set_grad_enabled(kept is not None):
-                x = self._read_input(source, span, after, differentiable=kept is not None, kept=kept is not None)
+            x = self._write_input(source, mixed, span, differentiable=keep, kept=keep)
+            (increment,) = group.stages["write"](x, self._draw(span))
+            self.fixed.add_(target[span], increment)
+            if keep:
+                group.write.append((x, increment))
+
+    def _mixed(
+        self, group: _Group, source: Tensor, inputs: list[StreamTile | Tensor] | None, *, differentiable: bool
+    ) -> _Mixed:
+        """Returns the tensors that attention reads, from a whole stream, and their mix.
+
+        With the `inputs` of a graph in place of the stream's, keeps the group's graphs.
+        """
+        keep, stages = inputs is not None, group.stages
+        whole = self._whole(group)
+        for span, x in zip(self.spans, inputs or self._read_inputs(source, differentiable=False), strict=True):
+            with torch.set_grad_enabled(keep):
                 parts = stages["read"](x, self.context, self._global(span), [each[:, span] for each in whole])
-            if kept is not None:
-                kept.read.append((x, parts))
+            if keep:
+                group.read.append((x, parts))
         whole = self.exchange.gather(whole)
         for each in whole:
             each.requires_grad_(differentiable and each.is_floating_point())
@@ -248,38 +263,43 @@ class SublayerPass:
             self._trim_heap(whole)
         assert self.sublayer.mix is not None
         delta = Delta() if differentiable and self.sublayer.mix.takes_delta else None
-        (values,) = stages["mix"](*whole, context=self.exchange.context(self.context), delta=delta)
+        context, heads = self.exchange.context(self.context), self.exchange.heads(group.heads)
+        (values,) = stages["mix"](*whole, context=context, heads=heads, delta=delta)
         mixed = _Mixed(whole, values, delta)
-        if kept is not None:
-            kept.mixed = mixed
+        if keep:
+            group.mixed = mixed
         return mixed
 
-    def _whole(self, stage: _Stage) -> list[Tensor]:
-        """Returns memory for all that a stage reads."""
-        read = self.sublayer.read
+    def _whole(self, group: _Group) -> list[Tensor]:
+        """Returns memory for all that a group reads."""
+        read, product = self.sublayer.read, group.stages["read"].product
         assert read is not None
-        shape = read.n_heads, self.spans[-1].stop, read.head_dim
-        dtype = self.dtype if stage.product is None else stage.product
+        shape = group.heads.stop - group.heads.start, self.spans[-1].stop, read.head_dim
+        dtype = self.dtype if product is None else product
         return [hold_in_huge_pages(torch.empty(shape, dtype=dtype, device=self.device)) for _ in range(read.results)]
 
+    def _backward_of_group(
+        self, group: _Group, streams: tuple[Tensor, Tensor] | None, d_source: Tensor, d_target: Tensor
+    ) -> None:
+        if self.sublayer.mix is None:
+            self._backward_of_write(group, streams, None, d_source, d_target)
+        else:
+            d_read = self._backward_to_read(group, streams, d_source, d_target)
+            self._backward_of_read(group, streams, self.exchange.scatter_gradient(d_read), d_source)
+
     def _backward_to_read(
-        self,
-        stages: dict[str, _Stage],
-        streams: tuple[Tensor, Tensor] | None,
-        kept: Kept | None,
-        d_source: Tensor,
-        d_target: Tensor,
+        self, group: _Group, streams: tuple[Tensor, Tensor] | None, d_source: Tensor, d_target: Tensor
     ) -> list[Tensor]:
         """Goes back through writing and mixing; returns the gradients of the tensors that attention read."""
-        if kept is not None and kept.mixed is not None:
-            mixed, kept.mixed = kept.mixed, None
+        if streams is not None:
+            mixed = self._mixed(group, streams[0], None, differentiable=True)
         else:
-            assert streams is not None
-            mixed = self._mixed(stages, streams[0], None, differentiable=True)
+            assert group.mixed is not None
+            mixed, group.mixed = group.mixed, None
         read, delta, edge = mixed.read, mixed.delta, get_gradient_edge(mixed.values)
         own = _OwnMixed(self.exchange.scatter(mixed.values.detach()), with_delta=delta is not None)
         del mixed  # attention's result lives on as that of this rank's tokens, and as long as attention itself needs it
-        self._backward_of_write(stages["write"], streams, kept, own, d_source, d_target)
+        self._backward_of_write(group, streams, own, d_source, d_target)
         if delta is not None and own.delta is not None:
             delta.of_queries = self.exchange.gather_gradient(own.delta)
         own_gradient = own.gradient
@@ -288,23 +308,22 @@ class SublayerPass:
         del own_gradient
         differentiable = tuple(each for each in read if each.requires_grad)
         self._trim_heap(read)
-        d_read = stages["mix"].backward((edge,), differentiable, (d_mixed,))
+        d_read = group.stages["mix"].backward((edge,), differentiable, (d_mixed,))
         return [_given(gradient, of) for gradient, of in zip(d_read, differentiable, strict=True)]
 
     def _backward_of_write(
         self,
-        stage: _Stage,
+        group: _Group,
         streams: tuple[Tensor, Tensor] | None,
-        kept: Kept | None,
         mixed: "_OwnMixed | None",
         d_source: Tensor,
         d_target: Tensor,
     ) -> None:
+        stage = group.stages["write"]
         for index, span in enumerate(self.spans):
-            if kept is not None:
-                x, increment = kept.write[index]
+            if streams is None:
+                x, increment = group.write[index]
             else:
-                assert streams is not None
                 values = None if mixed is None else mixed.values
                 x = self._write_input(streams[0], values, span, differentiable=True)
                 (increment,) = stage(x, self._draw(span))
@@ -318,23 +337,10 @@ class SublayerPass:
                 mixed.set_gradient(span, _given(d_x, x))
 
     def _backward_of_read(
-        self,
-        stage: _Stage,
-        streams: tuple[Tensor, Tensor] | None,
-        kept: Kept | None,
-        d_read: list[Tensor],
-        d_source: Tensor,
+        self, group: _Group, streams: tuple[Tensor, Tensor] | None, d_read: list[Tensor], d_source: Tensor
     ) -> None:
-        after = d_after = d_source[:0]
-        if streams is not None:
-            after = self.sequence.rows_after(streams[0], self._lookahead, self.tokens)
-        for index, span in enumerate(self.spans):
-            if kept is not None:
-                x, parts = kept.read[index]
-            else:
-                assert streams is not None
-                x = self._read_input(streams[0], span, after, differentiable=True, kept=False)
-                parts = stage(x, self.context, self._global(span), only_graph=True)
+        stage, d_after = group.stages["read"], d_source[:0]
+        for span, (x, parts) in zip(self.spans, self._read_graphs(group, streams), strict=True):
             own = d_source[span.start : span.stop + self._lookahead]
             d_rows = own
             if beyond := len(x) - len(own):  # rows of the rank after this one
@@ -345,9 +351,19 @@ class SublayerPass:
                 d_after = d_rows[len(own) :]
         self.sequence.add_gradient_of_rows_after(d_after, d_source, self._lookahead, self.tokens)
 
+    def _read_graphs(
+        self, group: _Group, streams: tuple[Tensor, Tensor] | None
+    ) -> Iterator[tuple[StreamTile | Tensor, tuple[Tensor, ...]]]:
+        """Yields what each tile of a group read and the graph of its results, rebuilt or stored."""
+        if streams is None:
+            yield from group.read
+            return
+        for span, x in zip(self.spans, self._read_inputs(streams[0], differentiable=True), strict=True):
+            yield x, group.stages["read"](x, self.context, self._global(span), only_graph=True)
+
     @staticmethod
     def _backward_into(
-        stage: _Stage,
+        stage: Stage,
         outputs: tuple[Tensor, ...],
         x: StreamTile | Tensor,
         d_outputs: tuple[Tensor, ...],

@@ -71,7 +71,7 @@ def _typical_bytes(sizes: Sizes) -> dict[str, int]:
     return {
         "streams": sizes.hidden_bytes,
         "stream_gradients": sizes.hidden_bytes,
-        "attention": sizes.product_hidden_bytes,
+        "attention": sizes.heads_bytes,
         "attention_workspace": FULL_BYTES * sizes.all_tokens * sizes.head_dim,
         "tiles": sizes.product_bytes * sizes.tile_tokens * sizes.d_model,
         "loss": FULL_BYTES * sizes.loss_tile * sizes.vocab_size,

@@ -12,7 +12,7 @@ from revlm.model.kinds import KINDS
 from revlm.model.parts.feed_forward import FeedForward
 from revlm.model.parts.memory import FULL_BYTES, LayerSizes, Weights
 from revlm.model.precision import resolve_precision
-from revlm.model.shape import buckets_of_rounds, tile_tokens
+from revlm.model.shape import buckets_of_rounds, heads_at_a_time, tile_tokens
 from revlm.ops.hashing import directions_of
 from revlm.ops.linear_cross_entropy import TILE as LOSS_TILE
 from revlm.recipe import LayerKind, Recipe
@@ -92,6 +92,9 @@ def sizes_of(recipe: Recipe, vocab_size: int, device_kind: str, launch: Launch =
         d_model=model.d_model,
         d_ff=model.d_ff,
         n_heads=model.n_heads,
+        heads_at_a_time=heads_at_a_time(
+            model.n_heads, model.d_model // model.n_heads, recipe.data.seq_len, ranks, device_kind
+        ),
         n_rounds=model.n_rounds,
         directions=directions_of(buckets_of_rounds(model)),
         window=model.window,

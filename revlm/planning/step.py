@@ -121,13 +121,15 @@ class _MicroBatch:
         if keep:
             weights = FULL_BYTES * self.sizes.attention_weights[kind].total
             ledger.allocate("gradients", weights)
-            ledger.allocate("kept", self._graphs(read))
-            ledger.allocate("kept", mix.read)
-            self._tiles(read, read.forward)
-            self._trim()
-            ledger.allocate("kept", mix.mixed + mix.saved)
-            ledger.transient("attention_workspace", mix.forward_workspace)
-            ledger.allocate("kept", self._graphs(write))
+            inputs = self.sizes.hidden_bytes  # the values of the stream, which all groups of heads read
+            ledger.allocate("kept", inputs)
+            for _ in range(self.sizes.groups):
+                ledger.allocate("kept", self._graphs(read) - inputs + mix.read)
+                self._tiles(read, read.forward)
+                self._trim()
+                ledger.allocate("kept", mix.mixed + mix.saved)
+                ledger.transient("attention_workspace", mix.forward_workspace)
+                ledger.allocate("kept", self._graphs(write))
             return
         with ledger.held("attention", mix.read):
             self._tiles(read, read.forward + self._stale(read))
@@ -190,7 +192,9 @@ class _MicroBatch:
         self._backward_of_tiles(read)
         ledger.free("attention", mix.gradients + (mix.overwritten if reversible else 0))
         if not reversible:
-            ledger.free("kept", self._graphs(read) + mix.read + mix.mixed + mix.saved + self._graphs(write))
+            inputs = self.sizes.hidden_bytes
+            of_group = self._graphs(read) - inputs + mix.read + mix.mixed + mix.saved + self._graphs(write)
+            ledger.free("kept", inputs + self.sizes.groups * of_group)
 
     def _graphs(self, stage: StageMemory) -> int:
         """Returns the bytes of the stored graphs of all tiles, in proportion to the tokens."""

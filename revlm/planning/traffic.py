@@ -16,6 +16,6 @@ def sent_bytes(sizes: Sizes) -> int:
     of_example = 0
     for kind in sizes.kinds:
         mix = KINDS[kind].memory(sizes, sizes.attention_weights[kind]).mix
-        of_example += passes * mix.sent_read + 3 * mix.sent_mixed + mix.sent_delta
+        of_example += sizes.groups * (passes * mix.sent_read + 3 * mix.sent_mixed + mix.sent_delta)
     ring = 2 * (sizes.processes - 1) * FULL_BYTES * sizes.parameters // sizes.processes
     return sizes.micro_batches * of_example + ring

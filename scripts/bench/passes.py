@@ -21,7 +21,8 @@ from torch.utils._pytree import tree_leaves
 
 from revlm.model.parts.context import Context
 from revlm.model.parts.sublayer import Mix, Sublayer
-from revlm.model.tiles import SublayerPass, _Stage
+from revlm.model.stages import Stage
+from revlm.model.tiles import SublayerPass
 from revlm.ops import backends
 from revlm.ops.fixed_point import FixedPoint
 from revlm.ops.triton.launch import Launch
@@ -121,7 +122,7 @@ def counted() -> Iterator[Passes]:
 
     def apart(method: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(method)
-        def called(stage: _Stage, *arguments: Any, **options: Any) -> Any:
+        def called(stage: Stage, *arguments: Any, **options: Any) -> Any:
             before = passes.is_counting
             passes.is_counting = before and not isinstance(stage.module, Mix)
             try:
@@ -135,8 +136,8 @@ def counted() -> Iterator[Passes]:
         for owner, name, value in (
             (backends, "chosen", lambda device: "triton"),
             (Launch, "run", lambda launch: passes.record(launch)),
-            (_Stage, "__call__", apart(_Stage.__call__)),
-            (_Stage, "backward", apart(_Stage.backward)),
+            (Stage, "__call__", apart(Stage.__call__)),
+            (Stage, "backward", apart(Stage.backward)),
         ):
             stack.enter_context(mock.patch.object(owner, name, value))
         stack.enter_context(passes)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from revlm.model import RevLM, resolve_model
+from revlm.model import Context, RevLM, resolve_model
 from revlm.recipe import LayerKind, Model
 
 PATTERN: tuple[LayerKind, ...] = ("local", "lsh", "full")
@@ -43,3 +43,15 @@ def model(
 def example(tokens: int = 131) -> tuple[Tensor, Tensor]:
     inputs = torch.randint(0, 50, (tokens,), generator=torch.Generator().manual_seed(2))
     return inputs, (torch.arange(tokens) >= 50).int()
+
+
+def plain_hidden(network: RevLM, inputs: Tensor, document: Tensor) -> Tensor:
+    """The same network on plain float streams, all tokens at once, by plain autograd."""
+    context = Context(document, lambda layer: network._rotations(layer, 4))
+    streams = [network.embedding(inputs), network.embedding(inputs)]
+    for turn, sublayer in enumerate(network.stack.sublayers):
+        source = streams[1 - turn % 2]
+        if sublayer.mix is not None:
+            source = sublayer.mix(*sublayer.read(source, context, slice(0, len(inputs))), context=context)
+        streams[turn % 2] = streams[turn % 2] + sublayer.write(source)
+    return network.norm(streams[0] + streams[1])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,6 @@ from torch.nn.functional import cross_entropy
 
 from revlm.model import RevLM
 from revlm.model.kinds import KINDS
-from revlm.model.parts.context import Context
 from tests.model.networks import example, model
 
 TOKENS = 181
@@ -107,8 +107,8 @@ class Buckets:
             mix = network.stack.sublayers[2 * layer].mix
             mix.buckets = partial(self._buckets, layer, mix.buckets)
 
-    def _buckets(self, layer: int, own: Callable[..., Tensor], k: Tensor, context: Context) -> Tensor:
-        self._noted[layer] = bucket = own(k, context)
+    def _buckets(self, layer: int, own: Callable[..., Tensor], k: Tensor, *rest: Any) -> Tensor:
+        self._noted[layer] = bucket = own(k, *rest)
         return self.given[layer][..., : k.shape[1]] if self.given else bucket
 
     def taken(self) -> dict[int, Tensor]:

@@ -29,5 +29,5 @@ def test_a_kind_has_a_layer_a_cache_and_a_count_of_its_memory(kind: LayerKind) -
     )
     sizes = sizes_of(recipe, 256, "cpu", ALONE)
     counted = KINDS[kind].memory(sizes, sizes.attention_weights[kind])
-    assert counted.mix.read >= counted.mix.mixed == sizes.product_hidden_bytes
+    assert counted.mix.read >= counted.mix.mixed == sizes.heads_bytes
     assert all(min(part) >= 0 for part in counted)

@@ -5,12 +5,16 @@ from revlm.errors import ReversalError, exit_code_of
 from revlm.model import Context
 from revlm.model.tiles import SublayerPass
 from revlm.ops.fixed_point import FixedPoint
+from tests.head_groups import take_heads_in
 from tests.model.networks import example, model
 
 
 @pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize("n_layers", [2, 64])
-def test_taking_every_increment_back_gives_the_first_streams_to_the_bit(n_layers: int, half: bool) -> None:
+@pytest.mark.parametrize(("n_layers", "groups"), [(2, 1), (64, 1), (3, 2)])
+def test_taking_every_increment_back_gives_the_first_streams_to_the_bit(
+    n_layers: int, groups: int, half: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_heads_in(groups, monkeypatch)
     network = model(n_layers=n_layers, dropout=0.1)
     stack = network.stack
     inputs, document = example()

@@ -12,12 +12,16 @@ from revlm.model.tiles import SublayerPass
 from revlm.ops.hashing import draw_rotations
 from revlm.recipe import Model
 from tests.allocations import peaks
-from tests.model.networks import example, model
+from tests.head_groups import take_heads_in
+from tests.model.networks import example, model, plain_hidden
 
 
 @pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize("n_layers", [2, 64])
-def test_reversible_and_stored_gradients_are_the_same_bits(n_layers: int, half: bool) -> None:
+@pytest.mark.parametrize(("n_layers", "groups"), [(2, 1), (64, 1), (3, 2)])
+def test_reversible_and_stored_gradients_are_the_same_bits(
+    n_layers: int, groups: int, half: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_heads_in(groups, monkeypatch)
     inputs, document = example()
     gradients = []
     for reversible in (True, False):
@@ -33,24 +37,15 @@ def test_reversible_and_stored_gradients_are_the_same_bits(n_layers: int, half: 
         assert torch.equal(one, other)
 
 
-def plain_hidden(network: RevLM, inputs: Tensor, document: Tensor) -> Tensor:
-    """The same network on plain float streams, all tokens at once, by plain autograd."""
-    from revlm.model import Context
-
-    context = Context(document, lambda layer: network._rotations(layer, 4))
-    streams = [network.embedding(inputs), network.embedding(inputs)]
-    for turn, sublayer in enumerate(network.stack.sublayers):
-        source = streams[1 - turn % 2]
-        if sublayer.mix is not None:
-            source = sublayer.mix(*sublayer.read(source, context, slice(0, len(inputs))), context=context)
-        streams[turn % 2] = streams[turn % 2] + sublayer.write(source)
-    return network.norm(streams[0] + streams[1])
-
-
-def test_gradients_agree_with_plain_autograd_over_float_streams() -> None:
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize(("successor_values", "predecessor_keys"), [(True, False), (False, False), (True, True)])
+def test_gradients_agree_with_plain_autograd_over_float_streams(
+    groups: int, successor_values: bool, predecessor_keys: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_heads_in(groups, monkeypatch)
     inputs, document = example()
     # A fine grid, so that its rounding stays below the tolerance and no hash flips.
-    network = model(n_layers=3, bits=26).double()
+    network = model(n_layers=3, bits=26, successor_values=successor_values, predecessor_keys=predecessor_keys).double()
     found = network.loss(network(inputs, document, step=4), inputs.roll(-1))
     expected = network.loss(plain_hidden(network, inputs, document), inputs.roll(-1))
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)

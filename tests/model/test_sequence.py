@@ -14,6 +14,7 @@ from revlm.model.parts.context import LayerStatistics
 from revlm.model.parts.dropout import BLOCK, Draw
 from revlm.model.sequence import SINGLE, SequenceGroup
 from revlm.recipe import Model
+from tests.head_groups import take_heads_in
 from tests.model.rank_threads import RankThreads
 
 TILE = 64
@@ -65,11 +66,13 @@ def assert_alike(shared: list[Pass], alone: Pass, tolerance: float, *, same_bits
 
 
 @pytest.mark.parametrize(
-    ("ranks", "half", "reversible"), [(2, False, True), (4, False, True), (4, True, True), (2, False, False)]
+    ("ranks", "half", "reversible", "groups"),
+    [(2, False, True, 1), (4, False, True, 1), (4, True, True, 1), (2, False, False, 1), (2, False, True, 2)],
 )
 def test_forward_is_that_of_one_process_to_the_bit_where_shares_are_whole_tiles(
-    ranks: int, half: bool, reversible: bool
+    ranks: int, half: bool, reversible: bool, groups: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    take_heads_in(groups, monkeypatch)
     lengths = [100, 150, 6]
     options = {"half": half, "reversible": reversible, "dropout": 0.1}
     shared = RankThreads(ranks).run(lambda sequence: pass_of(lengths, sequence, **options))

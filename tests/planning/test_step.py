@@ -16,6 +16,7 @@ from revlm.training.optimizer import make_optimizer
 from revlm.training.ranks import Ranks
 from revlm.training.step import Totals, TrainStep
 from tests.allocations import MIB, peaks
+from tests.head_groups import take_heads_in
 
 VOCAB_SIZE = 500
 SMALL = {"d_model": 64, "n_layers": 2, "n_heads": 2, "d_ff": 256, "window": 32, "n_rounds": 2}
@@ -70,6 +71,29 @@ def real_step(recipe: Recipe) -> dict[str, int]:
 def test_the_plan_is_what_a_step_asks_for(example: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     # The compiled attention asks the system and not PyTorch's allocator; tests/ops/test_workspaces.py measures it.
     monkeypatch.setenv("REVLM_BACKEND", "pytorch")
+    assert_planned(example)
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        recipe(16384, tile=2048),
+        recipe(16384, "bf16", tile=2048),
+        recipe(4096, "bf16", reversible=False, n_layers=3, n_heads=4, dropout=0.1),
+        recipe(2048, "bf16", layers=("full", "lsh"), tile=700),
+        recipe(4096, "fp32", layers=("full",), successor_values=False, n_heads=4),
+    ],
+    ids=lambda example: f"{example.data.seq_len} {example.train.precision} {'-'.join(example.model.layers)}",
+)
+def test_the_plan_is_what_a_step_with_heads_in_groups_asks_for(
+    example: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REVLM_BACKEND", "pytorch")
+    take_heads_in(2, monkeypatch)
+    assert_planned(example)
+
+
+def assert_planned(example: Recipe) -> None:
     sizes = sizes_of(example, VOCAB_SIZE, "cpu")
     planned, lasting = replay_step(sizes).peaks, 4 * 3 * sizes.parameters
     lasting += 4 * sizes.rotations + 12 * sizes.tokens * (sizes.micro_batches + sizes.examples_ahead)

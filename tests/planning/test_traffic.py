@@ -9,6 +9,7 @@ from revlm.model.sequence import ParallelSequenceGroup, SequenceGroup
 from revlm.planning.sizes import sizes_of
 from revlm.planning.traffic import sent_bytes
 from revlm.recipe import Recipe
+from tests.head_groups import take_heads_in
 from tests.model.rank_threads import RankThreads
 
 RANKS, TOKENS = 4, 1024
@@ -30,10 +31,13 @@ def ring(recipe: Recipe, ranks: int) -> int:
     return 2 * (ranks - 1) * 4 * sizes_of(recipe, 50, "cpu").parameters // ranks
 
 
-@pytest.mark.parametrize("reversible", [True, False])
+@pytest.mark.parametrize(("reversible", "groups"), [(True, 1), (False, 1), (True, 2)])
 @pytest.mark.parametrize("layers", [("local",), ("lsh",), ("full", "lsh", "local")])
-def test_it_is_what_a_rank_sends(layers: tuple[str, ...], reversible: bool) -> None:
-    planned = recipe(layers=layers, reversible=reversible)
+def test_it_is_what_a_rank_sends(
+    layers: tuple[str, ...], reversible: bool, groups: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_heads_in(groups, monkeypatch)
+    planned = recipe(layers=layers, reversible=reversible, n_heads=4 * groups)
 
     def sent(group: SequenceGroup) -> int:
         counted = [0]

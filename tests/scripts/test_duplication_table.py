@@ -40,7 +40,7 @@ def test_full_attention_is_one_bucket_and_no_window(model: RevLM, monkeypatch: p
     assert not torch.equal(full, hashed)
     assert torch.equal(hidden(model), hashed)
     monkeypatch.setattr(model.attention(1).mix, "window", TOKENS)
-    monkeypatch.setattr(HashAttention, "buckets", lambda self, k, context: k.new_zeros(len(k), 1, TOKENS).int())
+    monkeypatch.setattr(HashAttention, "buckets", lambda self, k, *_: k.new_zeros(len(k), 1, TOKENS).int())
     assert torch.equal(full, hidden(model))
 
 

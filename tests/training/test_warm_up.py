@@ -14,6 +14,7 @@ from revlm.model.precision import autocast
 from revlm.ops import backends
 from revlm.ops.triton.launch import Launch
 from revlm.training.warm_up import warm_up
+from tests.head_groups import take_heads_in
 
 
 def network(**options: object) -> RevLM:
@@ -45,7 +46,7 @@ def specialized(monkeypatch: pytest.MonkeyPatch) -> set[tuple[object, ...]]:
     "options", [{}, {"predecessor_keys": False, "n_buckets": [4, 16]}, {"reversible": False, "dropout": 0.1}]
 )
 def test_what_it_compiles_is_all_that_the_steps_use(
-    specialized: set[tuple[object, ...]], options: dict[str, object], precision: str
+    specialized: set[tuple[object, ...]], options: dict[str, object], precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, messages = network(**options), []
     weights = [each.clone() for each in model.parameters()]
@@ -57,7 +58,8 @@ def test_what_it_compiles_is_all_that_the_steps_use(
     assert messages[1].startswith("the kernels are ready after ")
     assert all(torch.equal(*pair) for pair in zip(weights, model.parameters(), strict=True))
     assert all(parameter.grad is None for parameter in model.parameters())
-    for lengths in ([301], [97, 160, 1], [64] * 5):
+    for lengths, groups in (([301], 1), ([97, 160, 1], 1), ([64] * 5, 1), ([301], 8)):
+        take_heads_in(groups, monkeypatch)
         inputs = torch.zeros(sum(lengths), dtype=torch.int32)
         ids = torch.arange(len(lengths), dtype=torch.int32).repeat_interleave(torch.tensor(lengths))
         with autocast(precision, "cpu"):

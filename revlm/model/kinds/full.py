@@ -24,7 +24,7 @@ from revlm.model.parts.heads import (
 from revlm.model.parts.keys_values import KeysValues
 from revlm.model.parts.memory import FULL_BYTES, AttentionMemory, LayerSizes, MixMemory, Weights
 from revlm.model.parts.predecessors import Predecessors, with_predecessors
-from revlm.model.parts.sublayer import Mix, Sublayer
+from revlm.model.parts.sublayer import ALL_HEADS, Mix, Sublayer
 from revlm.model.parts.successors import ReadKeysValues, SuccessorCache, memory_of_reading_keys
 from revlm.ops.attention import Delta
 from revlm.ops.attention.exact import SINK_WIDTH, exact_attention
@@ -41,13 +41,13 @@ class FullAttention(Mix):
         self.sink = nn.Parameter(torch.zeros(n_heads)) if with_sink else None
 
     def forward(
-        self, *read: Tensor, context: Context, delta: Delta | None = None
+        self, *read: Tensor, context: Context, heads: slice = ALL_HEADS, delta: Delta | None = None
     ) -> Float[Tensor, "heads tokens head_dim"]:
         """Returns the attention's output from q, k, v (or k, v where queries are keys) [heads, tokens, head_dim]."""
         if self.predecessors is not None:
-            read = self.predecessors(read[0], context), *read[1:]
+            read = self.predecessors(read[0], context, heads), *read[1:]
         q, k, v = read if len(read) == 3 else (read[0], *read)
-        scale, sink = self.temperature()[context.heads], None if self.sink is None else self.sink[context.heads]
+        scale, sink = self.temperature()[heads], None if self.sink is None else self.sink[heads]
         lengths = [stop - start for start, stop in context.bounds]
         documents = [
             exact_attention(*of_document, scale=scale, sink=sink)
@@ -180,7 +180,8 @@ def memory(sizes: LayerSizes, weights: Weights) -> AttentionMemory:
 
 
 def _memory_of_mixing(sizes: LayerSizes) -> MixMemory:
-    whole, in_full = sizes.product_hidden_bytes, sizes.hidden_bytes if sizes.product_bytes < FULL_BYTES else 0
+    whole = sizes.heads_bytes
+    in_full = FULL_BYTES * sizes.tokens * sizes.width if sizes.product_bytes < FULL_BYTES else 0
     # The scaled queries, in full and in product precision; the kernel itself needs little.
     return MixMemory(
         read=3 * whole,
@@ -198,7 +199,8 @@ def _memory_of_mixing(sizes: LayerSizes) -> MixMemory:
 
 
 def _memory_of_mixing_with_sink(sizes: LayerSizes) -> MixMemory:
-    whole, in_full = sizes.product_hidden_bytes, sizes.hidden_bytes if sizes.product_bytes < FULL_BYTES else 0
+    whole = sizes.heads_bytes
+    in_full = FULL_BYTES * sizes.tokens * sizes.width if sizes.product_bytes < FULL_BYTES else 0
     wide = whole * (sizes.head_dim + SINK_WIDTH) // sizes.head_dim
     mix = MixMemory(
         read=2 * whole,

@@ -24,7 +24,7 @@ from revlm.model.parts.memory import (
     Weights,
     gradients_lie_over_inputs,
 )
-from revlm.model.parts.sublayer import Mix, Sublayer
+from revlm.model.parts.sublayer import ALL_HEADS, Mix, Sublayer
 from revlm.ops.attention import Delta, attention_with_log_sum_exp, one_token, workspace_bytes
 from revlm.ops.attention.one_query import one_query_attention
 from revlm.recipe import Model as ModelRecipe
@@ -43,7 +43,7 @@ class LocalAttention(Mix):
         self.sink = nn.Parameter(torch.zeros(n_heads))
 
     def forward(
-        self, *read: Tensor, context: Context, delta: Delta | None = None
+        self, *read: Tensor, context: Context, heads: slice = ALL_HEADS, delta: Delta | None = None
     ) -> Float[Tensor, "heads tokens head_dim"]:
         """Returns the attention's output from q, k, v [heads, tokens, head_dim]."""
         q, k, v = read
@@ -54,8 +54,8 @@ class LocalAttention(Mix):
             v,
             bucket,
             window=self.window,
-            scale=self.temperature(),
-            sink=self.sink,
+            scale=self.temperature()[heads],
+            sink=self.sink[heads],
             include_self=True,
             block=self.block,
             may_overwrite=True,
@@ -188,7 +188,7 @@ def memory(sizes: LayerSizes, weights: Weights) -> AttentionMemory:
     before = min(rows_before(sizes.window, sizes.block), sizes.all_tokens - sizes.tokens)
     forward, backward = (
         workspace_bytes(
-            rows=sizes.n_heads,
+            rows=sizes.heads_at_a_time,
             tokens=sizes.tokens + before,
             head_dim=sizes.head_dim,
             rounds=1,
@@ -200,15 +200,15 @@ def memory(sizes: LayerSizes, weights: Weights) -> AttentionMemory:
         )
         for backward in (False, True)
     )
-    whole, over = sizes.product_hidden_bytes, gradients_lie_over_inputs(sizes, 1)
-    of_rows_before = 2 * before * sizes.product_bytes * sizes.d_model  # of keys and values
+    whole, over = sizes.heads_bytes, gradients_lie_over_inputs(sizes, 1)
+    of_rows_before = 2 * before * sizes.product_bytes * sizes.width  # of keys and values
     read = 3 * whole + of_rows_before
     mix = MixMemory(
         read=read,
         mixed=whole,
-        saved=FULL_BYTES * sizes.n_heads * sizes.tokens,  # the log-sum-exp
+        saved=FULL_BYTES * sizes.heads_at_a_time * sizes.tokens,  # the log-sum-exp
         d_mixed=0,
-        delta=FULL_BYTES * sizes.n_heads * sizes.tokens,
+        delta=FULL_BYTES * sizes.heads_at_a_time * sizes.tokens,
         made=0 if over else read,
         summed=0,
         gradients=0 if over else read,

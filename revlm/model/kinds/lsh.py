@@ -23,7 +23,7 @@ from revlm.model.parts.memory import (
 )
 from revlm.model.parts.predecessors import Predecessors, with_predecessors
 from revlm.model.parts.rings import Rings
-from revlm.model.parts.sublayer import Mix, Sublayer
+from revlm.model.parts.sublayer import ALL_HEADS, Mix, Sublayer
 from revlm.model.parts.successors import ReadKeysValues, SuccessorCache, memory_of_reading_keys
 from revlm.model.shape import buckets_of_rounds
 from revlm.ops.attention import Delta, attention_with_log_sum_exp, bucket_statistics, one_token, workspace_bytes
@@ -47,40 +47,41 @@ class HashAttention(Mix):
         self.sink = nn.Parameter(torch.zeros(recipe.n_heads))
 
     def forward(
-        self, *read: Tensor, context: Context, delta: Delta | None = None
+        self, *read: Tensor, context: Context, heads: slice = ALL_HEADS, delta: Delta | None = None
     ) -> Float[Tensor, "heads tokens head_dim"]:
         """Returns the attention's output from k, v [heads, tokens, head_dim]."""
-        k, v = self.keys(read[0], context), read[1]
-        bucket, sink = self.buckets(k.detach(), context), self.sink[context.heads]
+        k, v = self.keys(read[0], context, heads), read[1]
+        bucket, sink = self.buckets(k.detach(), context, heads), self.sink[heads]
         out, log_sum_exp = attention_with_log_sum_exp(
             k,
             k,
             v,
             bucket,
             window=self.window,
-            scale=self.temperature()[context.heads],
+            scale=self.temperature()[heads],
             sink=sink,
             include_self=False,
             block=self.block,
             may_overwrite=True,
             delta=delta,
         )
-        if context.statistics is not None and self.layer not in context.statistics:
+        place = self.layer, heads.start or 0
+        if context.statistics is not None and place not in context.statistics:
             n_numbers = context.n_document_numbers * max(self.n_buckets)
-            context.statistics[self.layer] = self._statistics(bucket, log_sum_exp, sink, n_numbers)
+            context.statistics[place] = self._statistics(bucket, log_sum_exp, sink, n_numbers)
         return out
 
     def keys(
-        self, k: Float[Tensor, "heads tokens head_dim"], context: Context
+        self, k: Float[Tensor, "heads tokens head_dim"], context: Context, heads: slice = ALL_HEADS
     ) -> Float[Tensor, "heads tokens head_dim"]:
         """Returns the keys that are hashed and weighed: with `predecessor_keys`, those with the predecessors'."""
-        return k if self.predecessors is None else self.predecessors(k, context)
+        return k if self.predecessors is None else self.predecessors(k, context, heads)
 
     def buckets(
-        self, k: Float[Tensor, "heads tokens head_dim"], context: Context
+        self, k: Float[Tensor, "heads tokens head_dim"], context: Context, heads: slice = ALL_HEADS
     ) -> Int[Tensor, "heads rounds tokens"]:
         """Returns the bucket of each key, the number of its pair (document, hash)."""
-        rotations = context.rotations(self.layer)[context.heads]
+        rotations = context.rotations(self.layer)[heads]
         return hash_buckets(k, rotations, self.n_buckets).add_(context.document_ids.int() * max(self.n_buckets))
 
     @torch.no_grad()
@@ -265,7 +266,7 @@ def _memory_of_mixing(sizes: LayerSizes) -> MixMemory:
         )
         for backward in (False, True)
     )
-    whole = sizes.product_hidden_bytes
+    whole = sizes.heads_bytes
     # The log-sum-exp and the buckets.
     saved = (FULL_BYTES + 4 * sizes.n_rounds) * sizes.own_heads * sizes.all_tokens
     over = gradients_lie_over_inputs(sizes, sizes.n_rounds)
@@ -280,7 +281,7 @@ def _memory_of_mixing(sizes: LayerSizes) -> MixMemory:
         mixed=whole,
         saved=saved,
         d_mixed=0,
-        delta=FULL_BYTES * sizes.n_heads * sizes.tokens,
+        delta=FULL_BYTES * sizes.heads_at_a_time * sizes.tokens,
         made=0 if over else 3 * whole if by_pytorch else 2 * whole,
         summed=whole if by_pytorch else 0,
         gradients=0 if over else 2 * whole,

@@ -2,8 +2,9 @@
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
+from statistics import fmean
 
 import torch
 from jaxtyping import Float, Int
@@ -19,12 +20,15 @@ class LayerStatistics:
     sink_share: float
 
 
-def read_statistics(statistics: Mapping[int, Float[Tensor, "3"]]) -> dict[int, LayerStatistics]:
-    """Returns the statistics of each layer from the numbers on the device, which are read at once."""
+def read_statistics(statistics: Mapping[tuple[int, int], Float[Tensor, "3"]]) -> dict[int, LayerStatistics]:
+    """Returns the statistics of each layer, means over its heads, from `Context.statistics`; reads the device once."""
     if not statistics:
         return {}
     numbers = torch.stack(list(statistics.values())).tolist()
-    return {layer: LayerStatistics(*of_layer) for layer, of_layer in zip(statistics, numbers, strict=True)}
+    of_layers: dict[int, list[list[float]]] = {}
+    for (layer, _), of_heads in zip(statistics, numbers, strict=True):
+        of_layers.setdefault(layer, []).append(of_heads)
+    return {layer: LayerStatistics(*map(fmean, zip(*parts, strict=True))) for layer, parts in of_layers.items()}
 
 
 @dataclass(frozen=True)
@@ -33,15 +37,14 @@ class Context:
 
     `document_ids` is the number of each token's document, different for adjacent documents; `rotations` returns the
     random directions of a hash layer, the same for each call in a pass. Where `statistics` is a dictionary, hash layers
-    store theirs in it, on the device in the order of `LayerStatistics`. Without a `dropout_seed` nothing is dropped.
-    `heads` are those whose attention a rank computes where several ranks share the sequence (`revlm.model.sequence`).
+    store theirs in it, by layer and the first of equally many heads, on the device in the order of `LayerStatistics`.
+    Without a `dropout_seed` nothing is dropped.
     """
 
     document_ids: Int[Tensor, "tokens"]
     rotations: Callable[[int], Float[Tensor, "heads head_dim directions"]]
-    statistics: dict[int, Float[Tensor, "3"]] | None = None
+    statistics: dict[tuple[int, int], Float[Tensor, "3"]] | None = None
     dropout_seed: int | None = None
-    heads: slice = field(default_factory=lambda: slice(None))
 
     def of(self, span: slice) -> "Context":
         """Returns the context of some of the tokens."""

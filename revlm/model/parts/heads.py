@@ -61,6 +61,10 @@ class ReadQueriesKeysValues(Read):
         self.norm = RMSNorm(d_model)
         self.project = nn.Linear(d_model, 3 * d_model, bias=False)
 
+    def readers(self) -> tuple[nn.Linear, ...]:
+        """Returns the projection."""
+        return (self.project,)
+
     def forward(
         self,
         x: StreamTile | Float[Tensor, "_ d_model"],
@@ -84,8 +88,9 @@ class ReadQueriesKeysValues(Read):
     ) -> tuple[Tensor, ...]:
         """Returns q, k, v [heads, tile, head_dim] of tokens at the positions of `rotary`."""
         projected, table = self.project(self.norm(x)), (rotary.cosine, rotary.sine)
-        width = self.n_heads * self.head_dim
-        return split_heads([projected], self.n_heads, width, units=2, rotary=table, into=into, only_graph=only_graph)
+        width = projected.shape[-1] // self.results
+        heads = width // self.head_dim
+        return split_heads([projected], heads, width, units=2, rotary=table, into=into, only_graph=only_graph)
 
 
 class WriteHeads(Write):
@@ -109,29 +114,31 @@ class WriteHeads(Write):
 
 def memory_of_reading(sizes: LayerSizes, matrices: int) -> StageMemory:
     """Returns the bytes of a tile of `ReadQueriesKeysValues`; `matrices` is the number of weights of its matrices."""
-    d, p, angles = sizes.d_model, sizes.product_bytes, 4 * sizes.head_dim
+    d, w, p, angles = sizes.d_model, sizes.width, sizes.product_bytes, 4 * sizes.head_dim
     return stage_memory(
         sizes,
         matrices=matrices,
+        groups=sizes.groups,
         # The projection, and one part of it while it is rotated: unit vectors, and products with cosines and sines.
-        forward=max((4 + p) * d, 3 * p * d + 12 * d + angles),
+        forward=max((4 + p) * d, 3 * p * w + 12 * w + angles),
         left=0,
         # The values of the stream, the normed stream, the projection, the rotary embeddings.
-        graph=4 * d + p * d + 3 * p * d + angles,
-        backward=(20 if p == 4 else 18) * d,
+        graph=4 * d + p * d + 3 * p * w + angles,
+        backward=max(20 * w, 12 * w + 8 * d) if p == 4 else max(18 * w, 6 * w + 6 * d),
     )
 
 
 def memory_of_writing(sizes: LayerSizes, matrices: int) -> StageMemory:
     """Returns the bytes of a tile of `WriteHeads`; `matrices` is the number of weights of its matrices."""
-    d, p = sizes.d_model, sizes.product_bytes
+    d, w, p = sizes.d_model, sizes.width, sizes.product_bytes
     # The joined heads, the increment, and one byte for whether each number stays.
-    graph = 2 * p * d + (d if sizes.dropout else 0)
+    graph = p * w + p * d + (d if sizes.dropout else 0)
     return stage_memory(
         sizes,
         matrices=matrices,
+        groups=sizes.groups,
         forward=adding_bytes(sizes, graph + sizes.dropout * p * d),
         left=p * d,
         graph=graph,
-        backward=2 * p * d,
+        backward=p * d + p * w,
     )

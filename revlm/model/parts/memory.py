@@ -28,9 +28,9 @@ class Weights(NamedTuple):
 class LayerSizes:
     """The sizes that determine a layer's tensors; `product_bytes` is the size of an element of a matrix product.
 
-    `tokens` are those of one of the `sequence_ranks` that share an example, which has `all_tokens`. `tile` is the
-    number of tokens of a tile, `directions` that of random directions in all rounds of hashing; `device_kind` is "cpu"
-    or "cuda".
+    `tokens` are those of one of the `sequence_ranks` that share an example, which has `all_tokens`; `heads_at_a_time`
+    are the heads whose attention exists at a time. `tile` is the number of tokens of a tile, `directions` that of
+    random directions in all rounds of hashing; `device_kind` is "cpu" or "cuda".
     """
 
     tokens: int
@@ -39,6 +39,7 @@ class LayerSizes:
     d_model: int
     d_ff: int
     n_heads: int
+    heads_at_a_time: int
     n_rounds: int
     directions: int
     window: int
@@ -56,9 +57,19 @@ class LayerSizes:
         return self.d_model // self.n_heads
 
     @property
+    def groups(self) -> int:
+        """The number of groups of heads that attention takes one after the other."""
+        return self.n_heads // self.heads_at_a_time
+
+    @property
+    def width(self) -> int:
+        """The width of the heads that attention takes at a time."""
+        return self.heads_at_a_time * self.head_dim
+
+    @property
     def own_heads(self) -> int:
-        """The number of heads of a rank where ranks trade tokens for heads."""
-        return self.n_heads // self.sequence_ranks
+        """The number of heads at a time of a rank where ranks trade tokens for heads."""
+        return self.heads_at_a_time // self.sequence_ranks
 
     @property
     def compiled(self) -> bool:
@@ -76,9 +87,9 @@ class LayerSizes:
         return FULL_BYTES * self.tokens * self.d_model
 
     @property
-    def product_hidden_bytes(self) -> int:
-        """The bytes of a [tokens, d_model] tensor in product precision."""
-        return self.product_bytes * self.tokens * self.d_model
+    def heads_bytes(self) -> int:
+        """The bytes of a tensor of the heads that attention takes at a time, in product precision."""
+        return self.product_bytes * self.tokens * self.width
 
     @property
     def tile_tokens(self) -> int:
@@ -110,7 +121,7 @@ class StageMemory(NamedTuple):
 
 
 class MixMemory(NamedTuple):
-    """Bytes of one attention over all tokens.
+    """Bytes of one attention over all tokens, of the heads that it takes at a time.
 
     `read` is the input from the tiles, `mixed` the output, `saved` what else is saved for the backward pass. `d_mixed`
     is the gradient of the output, 0 where it is written over it and `delta`, their inner products, held instead. `made`
@@ -160,6 +171,7 @@ def stage_memory(
     sizes: LayerSizes,
     *,
     matrices: int,
+    groups: int = 1,
     forward: int,
     left: int,
     graph: int,
@@ -169,12 +181,16 @@ def stage_memory(
 ) -> StageMemory:
     """Returns the bytes of a stage from bytes per token; `matrices` is the number of weights of its matrices.
 
+    `groups` are those of the heads of attention, which each have a copy of their part of the matrices; the bytes per
+    token are those of one of them.
+
     `extra` is the number of further bytes of a tile in the forward pass.
     """
     tile, product = sizes.tile_tokens, sizes.product_bytes
     # One tile's weight gradients, and the cast weights of its products.
     casts = 0 if product == FULL_BYTES else product * matrices
-    gradients = casts + FULL_BYTES * matrices
+    gradients = (casts + FULL_BYTES * matrices) // groups
+    casts += 0 if groups == 1 else product * matrices
     return StageMemory(
         forward=tile * forward + casts + extra,
         left=tile * left,

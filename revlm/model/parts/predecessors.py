@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from revlm.model.parts.context import Context
 from revlm.model.parts.memory import LayerSizes, MixMemory
+from revlm.model.parts.sublayer import ALL_HEADS
 from revlm.ops.predecessor_keys import keys_with_predecessors, workspace_bytes
 
 
@@ -24,13 +25,13 @@ class Predecessors(nn.Module):
         self.weight = nn.Parameter(torch.linspace(0, 1, n_heads))
 
     def forward(
-        self, k: Float[Tensor, "heads tokens head_dim"], context: Context
+        self, k: Float[Tensor, "heads tokens head_dim"], context: Context, heads: slice = ALL_HEADS
     ) -> Float[Tensor, "heads tokens head_dim"]:
-        """Returns the keys of the context's heads with their predecessors'.
+        """Returns the keys of some heads with their predecessors'.
 
         The backward pass may write over the result's gradient.
         """
-        return keys_with_predecessors(k, context.starts, self.weight[context.heads], may_overwrite=True)
+        return keys_with_predecessors(k, context.starts, self.weight[heads], may_overwrite=True)
 
 
 def with_predecessors(mix: MixMemory, sizes: LayerSizes) -> MixMemory:
@@ -43,7 +44,7 @@ def with_predecessors(mix: MixMemory, sizes: LayerSizes) -> MixMemory:
     )
     return mix._replace(
         # The keys with predecessors, over whose gradient that of the keys is written.
-        saved=mix.saved + sizes.product_hidden_bytes,
+        saved=mix.saved + sizes.heads_bytes,
         forward_workspace=max(mix.forward_workspace, forward),
         backward_workspace=max(mix.backward_workspace, backward),
     )

@@ -18,7 +18,7 @@ from revlm.model.parts.keys_values import KeysValues
 from revlm.model.parts.memory import LayerSizes, StageMemory, normalizing_bytes, stage_memory
 from revlm.model.parts.norm import RMSNorm
 from revlm.model.parts.predecessors import Predecessors
-from revlm.model.parts.sublayer import Read
+from revlm.model.parts.sublayer import Read, is_plain
 from revlm.ops.fixed_point import StreamTile
 from revlm.ops.heads import split_heads
 from revlm.ops.predecessor_keys import keys_after, keys_with_predecessors
@@ -42,6 +42,10 @@ class ReadKeysValues(Read):
         self.project = nn.Linear(recipe.d_model, 2 * recipe.d_model, bias=False)
         self.successor = nn.Linear(recipe.d_model, recipe.d_model, bias=False) if recipe.successor_values else None
 
+    def readers(self) -> tuple[nn.Linear, ...]:
+        """Returns the projections."""
+        return (self.project,) if self.successor is None else (self.project, self.successor)
+
     def forward(
         self,
         x: StreamTile | Float[Tensor, "_ d_model"],
@@ -53,7 +57,7 @@ class ReadKeysValues(Read):
     ) -> tuple[Tensor, ...]:
         """Returns k, v [heads, tile, head_dim]."""
         normed, length = self.norm(x), span.stop - span.start
-        if all(each is None or _is_plain(each) for each in (self.project, self.successor)):
+        if all(each is None or is_plain(each) for each in (self.project, self.successor)):
             successor = None if self.successor is None else self.successor.weight
             continues = self._continues(context, span)
             projections = _Projections.apply(normed, length, continues, self.project.weight, successor, only_graph)
@@ -69,8 +73,8 @@ class ReadKeysValues(Read):
         self, projections: Sequence[Tensor], into: Sequence[Tensor] | None = None, *, only_graph: bool = False
     ) -> tuple[Tensor, ...]:
         """Returns k, of unit length, and v [heads, tile, head_dim] from both side by side, or from each of the two."""
-        width = self.n_heads * self.head_dim
-        return split_heads(projections, self.n_heads, width, units=1, into=into, only_graph=only_graph)
+        width = sum(each.shape[-1] for each in projections) // self.results
+        return split_heads(projections, width // self.head_dim, width, units=1, into=into, only_graph=only_graph)
 
     def own(self, normed: Float[Tensor, "tile d_model"]) -> tuple[Tensor, Tensor]:
         """Returns the keys, not normalized, and the values without successors of normed tokens, [tile, d_model]."""
@@ -94,12 +98,6 @@ class ReadKeysValues(Read):
             return None
         document_ids = context.document_ids[span.start : span.stop + 1]
         return (document_ids[1:] == document_ids[:-1])[:, None]
-
-
-def _is_plain(linear: nn.Module) -> bool:
-    """Returns whether a map is its matrix alone, without an adapter or a hook."""
-    hooks = linear._forward_hooks or linear._forward_pre_hooks
-    return type(linear) is nn.Linear and linear.bias is None and not hooks
 
 
 def _following(
@@ -240,16 +238,17 @@ class SuccessorCache(Cache):
 
 def memory_of_reading_keys(sizes: LayerSizes, matrices: int) -> StageMemory:
     """Returns the bytes of a tile of `ReadKeysValues`; `matrices` is the number of weights of its matrices."""
-    d, p = sizes.d_model, sizes.product_bytes
+    d, w, p = sizes.d_model, sizes.width, sizes.product_bytes
     # Values with successors are a new tensor, beside those without.
-    summed = p * d if sizes.successor_values else 0
+    summed = p * w if sizes.successor_values else 0
     return stage_memory(
         sizes,
         matrices=matrices,
-        forward=max((4 + p) * d, p * d + 2 * p * d + summed),
+        groups=sizes.groups,
+        forward=max((4 + p) * d, p * d + 2 * p * w + summed),
         left=0,
         # The values of the stream, the normed stream, the keys, the values with successors.
-        graph=4 * d + p * d + 2 * p * d,
-        backward=(20 if p == 4 else 12) * d,
+        graph=4 * d + p * d + 2 * p * w,
+        backward=16 * w + 4 * d if p == 4 else 8 * w + 4 * d,
         extra=normalizing_bytes(sizes),
     )

@@ -68,10 +68,10 @@ def _arguments(part: Tensor, heads: Tensor, rotary: tuple[Tensor, Tensor] | None
         "cosine": None if rotary is None else rotary[0],
         "sine": None if rotary is None else rotary[1],
         "vectors": tokens * n_heads,
+        "heads": n_heads,
         **strides,
         "head_stride": heads.stride(0),
         "epsilon": UNIT_EPSILON,
-        "HEADS": n_heads,
         "HEAD_DIM": head_dim,
         "BLOCK_D": triton.next_power_of_2(head_dim),
         "BLOCK": _block(head_dim),
@@ -94,11 +94,11 @@ def _split(
     cosine,
     sine,
     vectors,
+    heads,
     x_token,
     y_token,
     head_stride,
     epsilon,
-    HEADS: tl.constexpr,
     HEAD_DIM: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -106,7 +106,7 @@ def _split(
 ):
     """Writes a block of vectors: the heads of a token lie side by side in x, its tokens in y."""
     vector = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    token, head = vector // HEADS, vector % HEADS
+    token, head = vector // heads, vector % heads
     d = tl.arange(0, BLOCK_D)
     inside = (vector < vectors)[:, None] & (d < HEAD_DIM)[None, :]
     row = token * x_token + head * HEAD_DIM
@@ -135,19 +135,19 @@ def _unit_gradients(
     cosine,
     sine,
     vectors,
+    heads,
     x_token,
     d_y_token,
     d_x_token,
     head_stride,
     epsilon,
-    HEADS: tl.constexpr,
     HEAD_DIM: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """Turns the gradients of a block of vectors back, and projects them onto the plane across each vector."""
     vector = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    token, head = vector // HEADS, vector % HEADS
+    token, head = vector // heads, vector % heads
     d = tl.arange(0, BLOCK_D)
     inside = (vector < vectors)[:, None] & (d < HEAD_DIM)[None, :]
     value = tl.load(x + (token * x_token + head * HEAD_DIM)[:, None] + d[None, :], mask=inside, other=0.0)

@@ -14,12 +14,14 @@ SUM_TYPES = {torch.float32: tl.float32, torch.float64: tl.float64}
 """Triton's dtype for each dtype of sums."""
 
 
-# What depends on the number of tokens, so that a kernel compiled for one example serves every other one. Strides and
-# numbers of elements stay specialized, without which loads are not of whole vectors; they are multiples of widths.
+# What depends on the number of tokens, as do the heads that attention takes at a time: a kernel compiled for one
+# example serves all others. Strides and numbers of elements stay specialized, without which loads are not of
+# whole vectors; they are multiples of widths.
 _COUNTS = {
     "tokens",
     "queries",
     "vectors",
+    "heads",
     "entries",
     "rounds",
     "all_rounds",
