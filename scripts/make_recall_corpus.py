@@ -75,7 +75,7 @@ def document(novel: str, tokens: int, facts: Facts, generator: np.random.Generat
             QUESTION,
             pass_key,
             *_shuffled(of_keys, generator),
-            *_shuffled([f"{first}::{value}" for first, _, value in hops], generator),
+            *_shuffled([_asked_hop(*hop, written=number % 2 == 1) for number, hop in enumerate(hops)], generator),
             "".join(_shuffled(pairs, generator)),
         ]
     )
@@ -97,6 +97,11 @@ def documents(
         tokens = round(float(np.exp(generator.uniform(shortest, longest))))
         novel = novels[generator.integers(len(novels))]
         yield document(novel, tokens, Facts.fitting(tokens, density, most), generator)
+
+
+def _asked_hop(first: str, second: str, value: str, *, written: bool) -> str:
+    """The question for what two statements tell; its answer holds the first hop where that is written, too."""
+    return f"{first}:{second}:{value}" if written else f"{first}::{value}"
 
 
 def _symbols(symbols: range, number: int, generator: np.random.Generator) -> list[str]:

@@ -4,14 +4,16 @@
 `QUESTION`, the document asks for the facts in the words that stated them; a key is one symbol, and so is each part of a
 value:
 
-    kind      stated                         asked
-    passkey   The pass key is 71432.         The pass key is 71432.
-    keys      K:VVV                          K:VVV
-    two-hop   K:L and, elsewhere, L:V        K::V
-    mqar      KV, one pair after the other   KV, in another order
+    kind              stated                         asked
+    passkey           The pass key is 71432.         The pass key is 71432.
+    keys              K:VVV                          K:VVV
+    two-hop           K:L and, elsewhere, L:V        K::V
+    two-hop-written   K:L and, elsewhere, L:V        K:L:V, of which L:V is the answer
+    mqar              KV, one pair after the other   KV, in another order
 
-The last is multi-query associative recall (Arora et al., arXiv 2312.04927). Symbols are Chinese characters: no novel of
-the corpus has them, cleaning leaves them as they are, and a tokenizer that was trained on them has one token for each.
+Of two hops, the model makes both at once, or writes the first one down. The last kind is multi-query associative recall
+(Arora et al., arXiv 2312.04927). Symbols are Chinese characters: no novel of the corpus has them, cleaning leaves them
+as they are, and a tokenizer that was trained on them has one token for each.
 """
 
 import re
@@ -20,14 +22,17 @@ from typing import NamedTuple
 
 QUESTION = "※"
 KEYS, VALUES = range(0x4E00, 0x5E00), range(0x5E00, 0x6E00)
-KINDS = ("passkey", "keys", "two-hop", "mqar")
+KINDS = ("passkey", "keys", "two-hop", "two-hop-written", "mqar")
 
 _KEY, _VALUE = (f"[{chr(symbols[0])}-{chr(symbols[-1])}]" for symbols in (KEYS, VALUES))
 _PASSKEY = "The pass key is "
 _ASKED = re.compile(
     f"(?P<cue>{_PASSKEY})(?P<passkey>[0-9]+)|"
-    f"(?P<key>{_KEY})(?:(?P<mqar>{_VALUE})|::(?P<two_hop>{_VALUE}+)|:(?P<keys>{_VALUE}+))"
+    f"(?P<key>{_KEY})(?:(?P<mqar>{_VALUE})|::(?P<two_hop>{_VALUE}+)|"
+    f":(?P<two_hop_written>{_KEY}:{_VALUE}+)|:(?P<keys>{_VALUE}+))"
 )
+
+_GROUPS = [kind.replace("-", "_") for kind in KINDS]
 
 
 class Question(NamedTuple):
@@ -52,7 +57,7 @@ def questions_of(document: bytes) -> Iterator[Question]:
     asked = document[begin:].decode(errors="replace")
     place, at = begin, 0
     for match in _ASKED.finditer(asked):
-        kind = next(name for name in ("passkey", "mqar", "two_hop", "keys") if match[name] is not None)
+        kind = next(name for name in _GROUPS if match[name] is not None)
         stated = document.rfind((match["cue"] or match["key"]).encode(), 0, begin)
         place, at = place + len(asked[at : match.start(kind)].encode()), match.start(kind)
         if stated >= 0:

@@ -1,27 +1,40 @@
 """The values that a recipe leaves to be derived from shapes, derived once and stored with the run."""
 
+import math
+
 from revlm.recipe import Model as ModelRecipe
 
 # Elements of the widest token-wise tensor of a tile. On the CPU 7 MiB in float32: within the last-level cache, and
 # below the size at which allocations come from the system (`revlm.ops.heap`), since a fresh page costs more than
 # computing on it. On CUDA enough work for each of the many kernels that a tile launches.
 _TILE_ELEMENTS = {"cpu": 7 * 2**18, "cuda": 2**25}
+# The first round of several has so many buckets, and a bucket of the last one so many of an example's tokens on average
+# (docs/experiments.md, "Numbers of buckets").
+_COARSEST, _TOKENS_OF_A_FINE_BUCKET = 16, 8
 _SMALLEST_TILE, _LARGEST_TILE = 64, {"cpu": 8192, "cuda": 65536}
 
 
-def automatic_buckets(seq_len: int, window: int) -> int:
-    """Returns the power of two, 4 to 65536, at which a bucket holds about a window of an example's tokens."""
-    n_buckets = 4
-    while n_buckets * window < seq_len and n_buckets < 65536:
-        n_buckets *= 2
-    return n_buckets
+def automatic_buckets(seq_len: int, window: int, rounds: int) -> tuple[int, ...]:
+    """Returns the numbers of buckets of some rounds, powers of two from 4 to 65536.
+
+    Those of several rounds are spread evenly in their logarithm, from 16 to an eighth of an example's tokens: the first
+    rounds find similar tokens among the recent ones, the last ones reach far back. A bucket of a single round holds
+    about a window of tokens.
+    """
+    if rounds == 1:
+        exponents = [math.ceil(math.log2(seq_len / window))]
+    else:
+        coarsest = math.log2(_COARSEST)
+        finest = max(coarsest, math.log2(seq_len / _TOKENS_OF_A_FINE_BUCKET))
+        exponents = [round(coarsest + (finest - coarsest) * number / (rounds - 1)) for number in range(rounds)]
+    return tuple(2 ** min(max(exponent, 2), 16) for exponent in exponents)
 
 
 def resolve_model(recipe: ModelRecipe, seq_len: int) -> ModelRecipe:
-    """Returns the recipe with `n_buckets: auto` replaced by its number."""
+    """Returns the recipe with `n_buckets: auto` replaced by the numbers of its rounds."""
     if recipe.n_buckets != "auto":
         return recipe
-    return recipe.model_copy(update={"n_buckets": automatic_buckets(seq_len, recipe.window)})
+    return recipe.model_copy(update={"n_buckets": automatic_buckets(seq_len, recipe.window, recipe.n_rounds)})
 
 
 def buckets_of_rounds(recipe: ModelRecipe) -> tuple[int, ...]:

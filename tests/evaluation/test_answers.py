@@ -12,7 +12,7 @@ from tests.evaluation.models import Searching, random_text
 K, L, M, N = (chr(KEYS[place]) for place in range(4))
 V, W, X, Y, Z = (chr(VALUES[place]) for place in range(5))
 STATED = f"It was calm.\n{passkey(71432)} Remember it.\n{K}:{V}{W}{X}\nat sea\n{L}:{M}\n and {M}:{Y}\n{N}{Z}\n"
-ASKED = f"{QUESTION}\n{passkey(71432)}\n{K}:{V}{W}{X}\n{L}::{Y}\n{N}{Z}\n"
+ASKED = f"{QUESTION}\n{passkey(71432)}\n{K}:{V}{W}{X}\n{L}::{Y}\n{L}:{M}:{Y}\n{N}{Z}\n"
 TOKENIZER = ByteTokenizer()
 
 
@@ -27,10 +27,11 @@ def test_questions_are_found_with_their_answers_and_statements() -> None:
         ("passkey", "71432"),
         ("keys", V + W + X),
         ("two-hop", Y),
+        ("two-hop-written", f"{M}:{Y}"),
         ("mqar", Z),
     ]
     stated = [document[each.stated :].decode() for each in found]
-    for text, begin in zip(stated, ("The pass key is 71432", f"{K}:{V}", f"{L}:{M}", N + Z), strict=True):
+    for text, begin in zip(stated, ("The pass key is 71432", f"{K}:{V}", f"{L}:{M}", f"{L}:{M}", N + Z), strict=True):
         assert text.startswith(begin)
     assert all(each.stated < document.rfind(QUESTION.encode()) < each.start for each in found)
 
@@ -52,7 +53,7 @@ def test_who_searches_answers_what_stands_there_and_is_near_enough() -> None:
         answers = measure_answers(Searching(reach, cue=4), [random_text(50), made], TOKENIZER)
         assert answers.documents == 1
         by_kind = {each.kind: each for each in answers.accuracies}
-        assert list(by_kind) == ["passkey", "keys", "two-hop", "mqar"]
+        assert list(by_kind) == ["passkey", "keys", "two-hop", "two-hop-written", "mqar"]
         assert [by_kind[kind].accuracy for kind in ("passkey", "keys")] == [right] * 2
         assert by_kind["two-hop"].accuracy == 0
         assert {each.distance for each in answers.accuracies} == {1024}

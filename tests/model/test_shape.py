@@ -1,19 +1,33 @@
+"""The numbers of buckets that `n_buckets: auto` stands for."""
+
 import pytest
 
-from revlm.model import tile_tokens
-from revlm.recipe import Model
+from revlm.model import automatic_buckets
 
 
-@pytest.mark.parametrize("device_kind", ["cpu", "cuda"])
-def test_tiles_are_whole_blocks_that_shrink_as_layers_widen(device_kind: str) -> None:
-    sizes = [tile_tokens(Model(d_model=64, n_heads=1, d_ff=width), "auto", device_kind) for width in (64, 2048, 10**6)]
-    assert sizes == sorted(sizes, reverse=True)
-    assert len(set(sizes)) == 3
-    assert all(size % 64 == 0 for size in sizes)
+@pytest.mark.parametrize(
+    ("seq_len", "rounds", "expected"),
+    [
+        (8192, 1, (128,)),
+        (8192, 4, (16, 64, 256, 1024)),
+        (65536, 4, (16, 128, 1024, 8192)),
+        (65536, 2, (16, 8192)),
+        (2**20, 3, (16, 1024, 65536)),
+        (64, 3, (16, 16, 16)),
+        (1, 1, (4,)),
+        (2**24, 1, (65536,)),
+    ],
+)
+def test_rounds_reach_from_recent_tokens_to_an_eighth_of_an_example(
+    seq_len: int, rounds: int, expected: tuple[int, ...]
+) -> None:
+    assert automatic_buckets(seq_len, 64, rounds) == expected
 
 
-def test_a_tile_on_cuda_is_long_and_a_given_one_is_kept() -> None:
-    recipe = Model(d_model=512, n_heads=8, d_ff=2048)
-    assert tile_tokens(recipe, "auto", "cuda") == 16384
-    assert tile_tokens(recipe, "auto", "cpu") == 896
-    assert tile_tokens(recipe, 100, "cuda") == 100
+@pytest.mark.parametrize("seq_len", [100, 5000, 65537, 300_000])
+@pytest.mark.parametrize("rounds", [2, 3, 5, 8])
+def test_each_round_has_at_least_as_many_buckets_as_the_one_before(seq_len: int, rounds: int) -> None:
+    numbers = automatic_buckets(seq_len, 64, rounds)
+    assert len(numbers) == rounds
+    assert list(numbers) == sorted(numbers)
+    assert all(number & (number - 1) == 0 for number in numbers)

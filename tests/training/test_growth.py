@@ -98,7 +98,7 @@ def test_everything_else_speaks_of_the_longest(folder: Path) -> None:
     assert fit_plan(recipe, 258).plan.peaks == fit_plan(longest, 258).plan.peaks
     list(train(recipe))
     written = load_recipe(folder / "longest" / "recipe.yaml")
-    assert written.model.n_buckets == 128
+    assert written.model.n_buckets == (16, 128)
     assert (written.data.seq_len, written.data.seq_len_schedule) == (1024, ((0, 64), (2, 256), (4, 1024)))
     assert evaluate_run(load_model(folder / "longest"), None).seq_len == 1024
 
@@ -116,11 +116,11 @@ def test_another_length_goes_on_at_the_same_place_with_the_same_buckets(folder: 
             )
         )
     )
-    buckets = "model.n_buckets=32"
+    buckets = "model.n_buckets=[16, 32]"
     list(train(tiny_recipe(by_hand, "data.seq_len=64", buckets, "lr_scheduler.name=constant", "train.max_steps=2")))
     longer = tiny_recipe(by_hand, "data.seq_len=256", "lr_scheduler.name=constant", "train.max_steps=4")
     list(train(longer, allow_change=True))
-    assert load_recipe(by_hand / "recipe.yaml").model.n_buckets == 32
+    assert load_recipe(by_hand / "recipe.yaml").model.n_buckets == (16, 32)
     assert same_bits(scheduled, by_hand)
 
 

@@ -95,7 +95,7 @@ def test_it_starts_with_the_bits_of_weights_and_buffers_and_the_stored_buckets(
     assert any(name.startswith("rotations") for name in found)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
     described = _describe(recipe, 257, False, read_start(recipe))
-    assert (described["n_buckets"], described["started_from"]["step"]) == (16, step)
+    assert (tuple(described["n_buckets"]), described["started_from"]["step"]) == ((16, 16), step)
 
 
 def test_a_checkpoint_of_its_own_always_wins_and_needs_no_start(folder: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_checkpoint_of_its_own_always_wins_and_needs_no_start(folder: Path) ->
     assert not any("starting from" in text for text in said)
     whole, parts = final_weights(folder / "whole"), final_weights(folder / "parts")
     assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
-    assert load_recipe(folder / "parts" / "recipe.yaml").model.n_buckets == 16
+    assert load_recipe(folder / "parts" / "recipe.yaml").model.n_buckets == (16, 16)
     for written in (folder / "parts" / "environment.json", checkpoint_path(folder / "parts", 4) / "state.json"):
         record = json.loads(written.read_text())["started_from"]
         assert record == {"path": str(folder / "lost" / "checkpoints" / "step-00000003"), "step": 3}
@@ -164,7 +164,7 @@ def start_error(recipe: Recipe) -> RevlmError:
         ("model.n_layers=3", "model.n_layers: 2 -> 3"),
         ("model.d_ff=64", "model.d_ff: 32 -> 64"),
         ("model.layers=[lsh, local]", "model.layers: "),
-        ("model.n_buckets=64", "model.n_buckets: 16 -> 64"),
+        ("model.n_buckets=64", "model.n_buckets: [16, 16] -> 64"),
         ("model.n_rounds=3", "model.n_rounds: 2 -> 3"),
         ("model.tie_embeddings=false", "model.tie_embeddings: True -> False"),
         ("model.successor_values=false", "model.successor_values: True -> False"),

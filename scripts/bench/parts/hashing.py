@@ -58,8 +58,8 @@ def buckets(shape: Shape, keys: Tensor) -> Tensor:
     return hash_buckets(keys, rotations(shape), _n_buckets(shape))
 
 
-def _n_buckets(shape: Shape) -> list[int]:
-    return shape.rounds * [automatic_buckets(shape.tokens, shape.window)]
+def _n_buckets(shape: Shape) -> tuple[int, ...]:
+    return automatic_buckets(shape.tokens, shape.window, shape.rounds)
 
 
 def _hash(shape: Shape) -> Work:

@@ -3,7 +3,7 @@
 import torch
 
 from bench.quality.texts import Texts, held_out_pieces
-from revlm.corpus import open_corpus
+from revlm.corpus import ScheduledStream, open_corpus
 from revlm.evaluation import score_example
 from revlm.model import RevLM, resolve_model, tile_tokens
 from revlm.model.precision import autocast
@@ -29,7 +29,9 @@ class Learner:
         tile = tile_tokens(shape, self.recipe.train.tile, "cpu")
         self.model = RevLM(shape, vocab_size=texts.vocab_size, seed=seed, tile=tile)
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
-        self._ranks, self._examples, self._updates = Ranks(), self._corpus.training(), 0
+        self._ranks, self._updates = Ranks(), 0
+        stream, data = self._corpus.training(), self.recipe.data
+        self._examples = ScheduledStream(stream, data.seq_len_after, per_step=1, steps=0)
         optimizer = make_optimizer(self.model, self.recipe, self._ranks)
         self._step = TrainStep(self.recipe, self.model, optimizer, self._ranks, MemoryMeter(), lambda: None)
 

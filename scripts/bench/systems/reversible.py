@@ -19,7 +19,7 @@ def recipe_of(shape: Shape, *, reversible: bool = True) -> ModelRecipe:
         layers=("lsh",),
         window=shape.window,
         n_rounds=shape.rounds,
-        n_buckets=automatic_buckets(shape.tokens, shape.window),
+        n_buckets=automatic_buckets(shape.tokens, shape.window, shape.rounds),
         reversible=reversible,
     )
 
