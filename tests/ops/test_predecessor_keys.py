@@ -104,6 +104,17 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(backend: str, dtype: to
         assert all(torch.equal(one, other) for one, other in zip(found[0], others, strict=True))
 
 
+def test_a_gradient_whose_elements_share_memory_is_not_written_over() -> None:
+    k, weight, starts = randn(HEADS, 9, HEAD_DIM), randn(HEADS), torch.tensor([0, 4])
+    one = randn(HEAD_DIM)
+    learned = [k.clone().requires_grad_(), weight.clone().requires_grad_()]
+    out = keys_with_predecessors(learned[0], starts, learned[1], may_overwrite=True)
+    found = torch.autograd.grad(out, learned, one.expand(HEADS, 9, HEAD_DIM))
+    expected = results(k, starts, weight, one.expand(HEADS, 9, HEAD_DIM).contiguous())[1:]
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+    assert torch.equal(one, randn(HEAD_DIM))
+
+
 def test_keys_one_at_a_time_are_those_of_a_run() -> None:
     k, weight = randn(HEADS, 9, HEAD_DIM), randn(HEADS)
     whole = keys_with_predecessors(k, torch.tensor([0]), weight)
