@@ -16,7 +16,7 @@ from bench.kernels import DTYPES, Compiled, compiled, requests
 from revlm.errors import UsageError
 
 _COLUMNS = {
-    "kernel": 20,
+    "kernel": 23,
     "sm": 4,
     "precision": 11,
     "head_dim": 11,

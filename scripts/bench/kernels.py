@@ -14,6 +14,7 @@ from revlm.ops.triton.launch import Launch
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 _WORDS = {
+    torch.bool: "u1",
     torch.bfloat16: "bf16",
     torch.float32: "fp32",
     torch.int32: "i32",
@@ -89,6 +90,7 @@ def launches(head_dim: int, dtype: torch.dtype, rounds: int) -> list[Launch]:
     from revlm.ops.hashing.rotations import directions_of, rounds_alike
     from revlm.ops.hashing.triton import hash_launch
     from revlm.ops.output_gradient import triton as output_gradient
+    from revlm.ops.predecessor_keys import triton as predecessor_keys
 
     def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.empty(shape, dtype=dtype, device="meta")
@@ -96,7 +98,7 @@ def launches(head_dim: int, dtype: torch.dtype, rounds: int) -> list[Launch]:
     q, k, v, out, d_out = (empty(_ROWS, _TOKENS, head_dim, dtype=dtype) for _ in range(5))
     scale, sink = empty(_ROWS), empty(_ROWS)
     log_sum_exp, delta, d_scale = (empty(_ROWS, _TOKENS) for _ in range(3))
-    sums = empty(_ROWS, _TOKENS, head_dim)
+    sums, is_first = empty(_ROWS, _TOKENS, head_dim), empty(_TOKENS + 1, dtype=torch.bool)
     order = SortedOrder(*(empty(_ROWS, rounds, _TOKENS, dtype=torch.int32) for _ in range(4)))
     sorted_token = empty(_ROWS, rounds, _TOKENS, dtype=torch.int64)
     options: dict[str, Any] = {"include_self": False, "block": 64}
@@ -114,6 +116,8 @@ def launches(head_dim: int, dtype: torch.dtype, rounds: int) -> list[Launch]:
         ),
         *_token_wise(head_dim, dtype),
         output_gradient.launch(out, d_out, delta),
+        predecessor_keys.forward_launch(k, is_first, scale, out),
+        predecessor_keys.backward_launch(k, is_first, scale, d_out, out, log_sum_exp),
     ]
 
 

@@ -27,6 +27,8 @@ KERNELS = {
     "squared_relu",
     "add",
     "write_gradient",
+    "add_predecessors",
+    "predecessor_gradients",
 }
 
 needs_triton = pytest.mark.skipif(not availability.is_available(), reason="there is no triton")

@@ -168,6 +168,7 @@ def start_error(recipe: Recipe) -> RevlmError:
         ("model.n_rounds=3", "model.n_rounds: 2 -> 3"),
         ("model.tie_embeddings=false", "model.tie_embeddings: True -> False"),
         ("model.successor_values=false", "model.successor_values: True -> False"),
+        ("model.predecessor_keys=false", "model.predecessor_keys: True -> False"),
     ],
 )
 def test_weights_of_another_shape_are_named(folder: Path, override: str, named: str) -> None:

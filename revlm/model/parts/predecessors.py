@@ -38,10 +38,13 @@ def with_predecessors(mix: MixMemory, sizes: LayerSizes) -> MixMemory:
     """Returns the bytes of attention that adds predecessors to its keys first, given those without."""
     if not sizes.predecessor_keys:
         return mix
-    forward, backward = (
-        0 if sizes.compiled else workspace_bytes(sizes.own_heads * sizes.head_dim, sizes.all_tokens, backward=backward)
-        for backward in (False, True)
-    )
+    width, tokens = sizes.own_heads * sizes.head_dim, sizes.all_tokens
+    if sizes.compiled:
+        forward = backward = 0
+    elif sizes.in_triton:  # which tokens are a document's first, and a copy of the gradient
+        forward, backward = tokens, tokens + sizes.product_hidden_bytes
+    else:
+        forward, backward = (workspace_bytes(width, tokens, backward=each) for each in (False, True))
     return mix._replace(
         # The keys with predecessors, over whose gradient that of the keys is written.
         saved=mix.saved + sizes.heads_bytes,

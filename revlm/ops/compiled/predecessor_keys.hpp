@@ -52,10 +52,9 @@ class AddingPredecessors {
    private:
     // Where a thread works: vectors of a token and of the one before it.
     struct Space {
-        Buffer<float> k, previous, unit, gradient, d_sum, d_sum_before;
+        Buffer<float> k, previous, sum, d_sum, d_sum_before;
 
-        explicit Space(long size)
-            : k(size), previous(size), unit(size), gradient(size), d_sum(size), d_sum_before(size) {}
+        explicit Space(long size) : k(size), previous(size), sum(size), d_sum(size), d_sum_before(size) {}
     };
 
     // Whether each of ascending tokens is the first of its document.
@@ -89,9 +88,8 @@ class AddingPredecessors {
         Firsts firsts(problem_, start);
         if (start > 0) read(k[start - 1], space.previous);
         for (long token = start; token < stop; ++token) {
-            read(k[token], space.k);
-            const float inverse = sum(space, firsts.is_first(token), problem_.weight[row]);
-            write(out[token], space.unit, inverse);
+            add_previous(k[token], space, firsts.is_first(token), problem_.weight[row]);
+            write(out[token], space.sum, inverse_length(space.sum));
             std::swap(space.k, space.previous);
         }
     }
@@ -108,11 +106,10 @@ class AddingPredecessors {
         // The gradient of a key needs that of the next token's sum, also of the first one after the task.
         for (long token = start; token < std::min(stop + 1, long(problem_.tokens)); ++token) {
             const bool is_first = firsts.is_first(token);
-            read(k[token], space.k);
-            read(token < stop ? d_out[token] : &d_following_[(row * tasks_of_row_ + task) * head_dim_],
-                 space.gradient);
-            const float inverse = sum(space, is_first, weight);
-            differentiate_unit(space.unit, space.gradient, inverse, space.d_sum);
+            add_previous(k[token], space, is_first, weight);
+            differentiate_unit(
+                token < stop ? d_out[token] : &d_following_[(row * tasks_of_row_ + task) * head_dim_], space.sum,
+                space.d_sum);
             if (token > start && !is_first) write_sum(space.d_sum_before, space.d_sum, weight, d_k[token - 1]);
             if (token > start && is_first) write(d_k[token - 1], space.d_sum_before, 1);
             if (token < stop && !is_first) d_weight += dot<float>(&space.d_sum[0], &space.previous[0], head_dim_);
@@ -127,23 +124,31 @@ class AddingPredecessors {
         for (long i = 0; i < head_dim_; ++i) to[i] = as_real(from[i]);
     }
 
-    // Sets `unit` to the sum of the key and the weighted previous one; returns the inverse of its length.
-    float sum(Space& space, bool is_first, float weight) const {
-        const float *__restrict const k = space.k, *__restrict const previous = space.previous;
-        float* __restrict const unit = space.unit;
-        if (is_first)
-            std::copy_n(k, head_dim_, unit);
-        else
-            for (long i = 0; i < head_dim_; ++i) unit[i] = k[i] + weight * previous[i];
-        return 1 / std::sqrt(dot<float>(unit, unit, head_dim_) + float(problem_.epsilon));
+    // Reads a key, and sets `sum` to the sum of it and the weighted previous one.
+    void add_previous(const Element* __restrict from, Space& space, bool is_first, float weight) const {
+        float *__restrict const k = space.k, *__restrict const sum = space.sum;
+        const float* __restrict const previous = space.previous;
+        if (is_first) {
+            read(from, k);
+            std::copy_n(k, head_dim_, sum);
+            return;
+        }
+        for (long i = 0; i < head_dim_; ++i) {
+            k[i] = as_real(from[i]);
+            sum[i] = k[i] + weight * previous[i];
+        }
     }
 
-    // Projects the gradient onto the plane across the vector, which it makes a unit vector.
-    void differentiate_unit(float* __restrict unit, const float* __restrict gradient, float inverse,
+    float inverse_length(const float* sum) const {
+        return 1 / std::sqrt(dot<float>(sum, sum, head_dim_) + float(problem_.epsilon));
+    }
+
+    // The gradient of the unit vector, projected onto the plane across it and divided by the sum's length.
+    void differentiate_unit(const Element* __restrict gradient, const float* __restrict sum,
                             float* __restrict d_sum) const {
-        for (long i = 0; i < head_dim_; ++i) unit[i] *= inverse;
-        const float along = dot<float>(gradient, unit, head_dim_);
-        for (long i = 0; i < head_dim_; ++i) d_sum[i] = (gradient[i] - unit[i] * along) * inverse;
+        const float inverse = inverse_length(sum);
+        const float along = dot<float>(gradient, sum, head_dim_) * inverse * inverse;
+        for (long i = 0; i < head_dim_; ++i) d_sum[i] = (as_real(gradient[i]) - sum[i] * along) * inverse;
     }
 
     void write(Element* __restrict to, const float* __restrict from, float factor) const {

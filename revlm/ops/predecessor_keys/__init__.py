@@ -63,7 +63,7 @@ class _WithPredecessors(torch.autograd.Function):
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
         k, starts, weight = ctx.saved_tensors
         d_out = d_out if d_out.stride(-1) == 1 else d_out.contiguous()
-        over = ctx.may_overwrite and d_out.dtype == k.dtype
+        over = ctx.may_overwrite and d_out.dtype == k.dtype and d_out.is_contiguous()
         d_k = d_out if over else hold_in_huge_pages(torch.empty(k.shape, dtype=k.dtype, device=k.device))
         d_weight = _backend(k).add_predecessors_backward(k, starts, _in_sums(weight, k), d_out, d_k)
         return d_k, None, d_weight.to(weight.dtype), None

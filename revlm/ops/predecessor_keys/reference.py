@@ -27,7 +27,7 @@ def add_predecessors(
     out: Float[Tensor, "heads tokens head_dim"],
 ) -> None:
     """Fills `out` with the unit vectors of `k[t] + weight * k[t - 1]`."""
-    is_first = _is_first(k, starts)
+    is_first = first_tokens(k, starts)
     for start in range(0, k.shape[1], TILE):
         of_tile = slice(start, start + TILE)
         out[:, of_tile] = keys_after(k[:, of_tile], _previous(k, of_tile, is_first), weight)
@@ -41,7 +41,7 @@ def add_predecessors_backward(
     d_k: Float[Tensor, "heads tokens head_dim"],
 ) -> Float[Tensor, "heads"]:
     """Fills d_k, possibly in the memory of d_out; returns the gradient of the weight."""
-    is_first, d_weight = _is_first(k, starts), torch.zeros_like(weight)
+    is_first, d_weight = first_tokens(k, starts), torch.zeros_like(weight)
     d_following = weight.new_zeros(k.shape[0], 1, k.shape[2])
     # Backwards, since a key's gradient needs that of the next token's sum.
     for start in reversed(range(0, k.shape[1], TILE)):
@@ -60,17 +60,19 @@ def add_predecessors_backward(
     return d_weight
 
 
-def workspace_bytes(d_model: int, tokens: int, *, backward: bool) -> int:
-    """Returns the peak of the bytes besides arguments and results in float32."""
-    tensors = 7 if backward else 4
-    return tensors * 4 * d_model * min(tokens, TILE) + tokens
-
-
-def _is_first(k: Float[Tensor, "heads tokens head_dim"], starts: Tensor) -> Bool[Tensor, "tokens+1"]:
+def first_tokens(
+    k: Float[Tensor, "heads tokens head_dim"], starts: Int[Tensor, "documents"]
+) -> Bool[Tensor, "tokens+1"]:
     """Returns whether each token is the first of its document, and true for the place after the last."""
     is_first = torch.zeros(k.shape[1] + 1, dtype=torch.bool, device=k.device)
     is_first[0] = is_first[-1] = True
     return is_first.index_fill_(0, starts, True)
+
+
+def workspace_bytes(d_model: int, tokens: int, *, backward: bool) -> int:
+    """Returns the peak of the bytes besides arguments and results in float32."""
+    tensors = 7 if backward else 4
+    return tensors * 4 * d_model * min(tokens, TILE) + tokens
 
 
 def _previous(k: Tensor, of_tile: slice, is_first: Tensor) -> Float[Tensor, "heads tile head_dim"]:

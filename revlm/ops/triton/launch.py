@@ -32,6 +32,7 @@ _COUNTS = {
 }
 _READ_ONE_BY_ONE = {
     *("scale", "sink", "log_sum_exp", "delta", "d_scale", "position"),
+    *("is_first", "predecessor_weight"),
     *("bucket", "sorted_bucket", "sorted_token", "token", "place", "first", "last"),
 }
 
