@@ -42,7 +42,7 @@ def with_predecessors(mix: MixMemory, sizes: LayerSizes) -> MixMemory:
     if sizes.compiled:
         forward = backward = 0
     elif sizes.in_triton:  # which tokens are a document's first, and a copy of the gradient
-        forward, backward = tokens, tokens + sizes.product_hidden_bytes
+        forward, backward = tokens, tokens + sizes.heads_bytes
     else:
         forward, backward = (workspace_bytes(width, tokens, backward=each) for each in (False, True))
     return mix._replace(
