@@ -155,21 +155,22 @@ class HashTokens {
         const long head_dim = token_.head_dim;
         const Input* const k = static_cast<const Input*>(token_.projected) +
                                (2 * sample * token_.heads + head) * head_dim;
-        make_unit(k, head_dim, token_.epsilon, &space.unit[0]);
-        if (token_.latest_key)
-            add_predecessor(space, head, static_cast<Input*>(token_.latest_key) +
-                                             (head * token_.samples + sample) * head_dim);
+        if (token_.latest_key) {
+            add_predecessor(space, head, k, static_cast<Input*>(token_.latest_key) +
+                                                (head * token_.samples + sample) * head_dim);
+        } else {
+            make_unit(k, head_dim, token_.epsilon, &space.unit[0]);
+        }
         for (long d = 0; d < head_dim; ++d) assign(record[d], space.unit[d]);
         std::copy_n(k + token_.heads * head_dim, head_dim, record + head_dim);
     }
 
-    // Adds the previous token's key to the new one, which takes its place, and makes the sum a unit vector.
-    void add_predecessor(Space& space, long head, Input* latest) const {
+    // The unit vector of the new token's key and the previous one's, whose place the new one takes.
+    void add_predecessor(Space& space, long head, const Input* k, Input* latest) const {
         const Real weight = static_cast<const Real*>(token_.predecessor_weight)[head];
         for (long d = 0; d < token_.head_dim; ++d) {
-            const Real previous = as_real(latest[d]);
-            assign(latest[d], space.unit[d]);
-            space.unit[d] = Real(as_real(latest[d])) + weight * previous;
+            space.unit[d] = Real(as_real(k[d])) + weight * Real(as_real(latest[d]));
+            latest[d] = k[d];
         }
         make_unit(&space.unit[0], token_.head_dim, token_.epsilon, &space.unit[0]);
     }
