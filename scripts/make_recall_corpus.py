@@ -2,7 +2,10 @@
 
     scripts/make_recall_corpus.py novels -o data/texts/recall --shortest 256 --tokens 16000 --documents 2000 \\
         --density 0.75 --pairs 1024 --keys 256 --hops 128
+    scripts/make_recall_corpus.py novels -o data/texts/recall-short --shortest 128 --tokens 512 --documents 20000 \\
+        --density 0.9 --pairs 16 --keys 256 --hops 128 --seed 1
     revlm tokenize data/texts/recall -o data/recall --vocab-size 10240 --character-coverage 1
+    revlm tokenize data/texts/recall-short -o data/recall-short --tokenizer data/recall
     revlm tokenize novels -o data/recall-novels --tokenizer data/recall
     revlm train recall
     scripts/make_recall_corpus.py novels -o data/texts/recall-64k --tokens 65536 --documents 8 --seed 1

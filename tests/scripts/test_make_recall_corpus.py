@@ -81,4 +81,4 @@ def test_the_seed_decides_the_documents_and_the_recipe_s_tokenizer_keeps_symbols
 def test_the_recipe_trains_on_documents_that_fit_into_an_example() -> None:
     recipe = load_recipe("recall")
     assert recipe.data.seq_len >= 16_000
-    assert [str(path) for path in recipe.data.paths] == ["data/recall", "data/recall-novels"]
+    assert [str(path) for path in recipe.data.paths] == ["data/recall", "data/recall-short", "data/recall-novels"]
