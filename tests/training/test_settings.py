@@ -45,7 +45,7 @@ CHANGES = {
 def test_a_changed_recipe_is_refused_and_gone_on_with_where_that_is_asked_for(
     recipe: Callable[..., Recipe], override: str
 ) -> None:
-    run = recipe(override, "model.n_buckets=64")  # as it was derived from the first data.seq_len
+    run = recipe(override, "model.n_buckets=[16, 64]")  # as it was derived from the first data.seq_len
     before = sorted(path.name for path in list_checkpoints(run.output_dir))
     with pytest.raises(StorageError, match=f"{CHANGES[override]}.*--allow-change") as refused:
         list(train(run))
