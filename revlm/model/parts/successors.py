@@ -41,7 +41,7 @@ class ReadKeysValues(Read):
         self.norm = RMSNorm(recipe.d_model)
         self.project = nn.Linear(recipe.d_model, 2 * recipe.d_model, bias=False)
         self.successor = nn.Linear(recipe.d_model, recipe.d_model, bias=False) if recipe.successor_values else None
-        # The lengths of keys decide how much of a sum with their predecessors each one is; the sum is made a unit vector.
+        # With predecessors, the lengths of keys weigh them in a sum, which is made a unit vector.
         self._units = 0 if recipe.predecessor_keys else 1
 
     def readers(self) -> tuple[nn.Linear, ...]:
@@ -79,7 +79,9 @@ class ReadKeysValues(Read):
         Without predecessors, k has unit length.
         """
         width = sum(each.shape[-1] for each in projections) // self.results
-        return split_heads(projections, width // self.head_dim, width, units=self._units, into=into, only_graph=only_graph)
+        return split_heads(
+            projections, width // self.head_dim, width, units=self._units, into=into, only_graph=only_graph
+        )
 
     def own(self, normed: Float[Tensor, "tile d_model"]) -> tuple[Tensor, Tensor]:
         """Returns the keys, not normalized, and the values without successors of normed tokens, [tile, d_model]."""
