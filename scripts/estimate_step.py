@@ -67,6 +67,9 @@ def of_windows(card: str, d_model: int, layers: int, bytes_per_token: float) -> 
     reach = (_WINDOW + _BLOCK) / _BLOCK
     vectors = 2 * (1 + 2 * reach) + (2 + 2 * reach) + (2 + 2 * reach)
     gathered = (2 * vectors + 4 * 2 * 5) * d_model * rounds
+    # Keys with predecessors in bf16: read and written forward, and again when rebuilt; backwards keys and gradients are
+    # read, gradients copied before they are written over, and written.
+    gathered += 2 * (2 + 2 + 1 + 1 + 2 + 1) * d_model * (layers // 2)
     attention = of_pairs / (_WINDOWS * peak) + gathered / (_BANDWIDTH * bandwidth)
     return Microseconds(
         1e6 * 8 * _weights(d_model, layers, keys=4) / (_PRODUCTS * peak),

@@ -8,7 +8,7 @@ The parts are prepared on PyTorch's default device.
 
 from collections.abc import Iterator
 
-from bench.parts import attention, hashing, head, token_wise
+from bench.parts import attention, hashing, head, predecessor_keys, token_wise
 from bench.parts.part import Part
 from bench.shape import Shape
 
@@ -17,6 +17,7 @@ __all__ = ["Part", "parts_of"]
 
 def parts_of(shape: Shape, precision: str) -> Iterator[Part]:
     """Yields the parts in the order of a step."""
+    yield from predecessor_keys.parts(shape, precision)
     yield from hashing.parts(shape)
     yield from attention.parts(shape, precision)
     yield from token_wise.parts(shape, precision)
