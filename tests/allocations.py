@@ -1,5 +1,6 @@
 """What PyTorch's CPU allocator was asked for, exactly, whatever the system makes of it."""
 
+import gc
 from collections.abc import Callable
 
 from torch.profiler import ProfilerActivity, profile
@@ -13,6 +14,7 @@ def peaks(work: Callable[[], object], *phases: str) -> dict[str, int]:
     A phase is a block of `torch.profiler.record_function`. Memory that was there before should not be freed in `work`:
     its size is not known.
     """
+    gc.collect()  # or the garbage of earlier work may be freed in this one
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         kept = work()
     events = profiled.profiler.kineto_results.events()

@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runs": {"errors", "launch", "storage", "recipe", "records"},
     "planning": {"errors", "launch", "recipe", "records", "ops", "model", "runs"},
     "generation": {"errors", "pictures", "recipe", "corpus", "model", "runs"},
-    "evaluation": {"errors", "text", "pictures", "recipe", "records", "corpus", "ops", "model", "generation"},
+    "evaluation": {"errors", "text", "pictures", "recipe", "records", "corpus", "model", "generation"},
     "huggingface": {
         "errors",
         "text",

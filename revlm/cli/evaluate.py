@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from revlm.cli.options import PATH, AsJson, Device, Run, open_run
+from revlm.cli.options import PATH, AsJson, Device, Rounds, Run, open_run
 from revlm.cli.terminal.streams import print_json, print_message
 from revlm.evaluation.probes import PROBES
 
@@ -31,6 +31,7 @@ def evaluate(
         int, typer.Option(metavar="N", min=1, max=1024, help="Tokens of a context that --repeats looks for.")
     ] = 3,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Random seed of the samples and random tokens.")] = 0,
+    rounds: Rounds = None,
     device: Device = "auto",
     as_json: AsJson = False,
     **probes: bool,
@@ -49,6 +50,7 @@ def evaluate(
     from revlm.generation import load_model
     from revlm.records import Evaluation, read_record
     from revlm.runs import RunFolder, is_exported
+    from revlm.text import plural
 
     asked = [name for name in PROBES if everything or probes[name]]
     options = ProbeOptions(frozenset(asked), _lengths(lengths), samples, tokens, seed, repeat_context)
@@ -58,7 +60,7 @@ def evaluate(
         folder = RunFolder(run)
     else:
         folder = open_run(run)
-    trained = load_model(folder, device)
+    trained = load_model(folder, device, rounds=rounds)
     earlier = None
     try:
         earlier = read_record(Evaluation, folder.evaluation) if folder.evaluation.exists() else None
@@ -70,7 +72,8 @@ def evaluate(
         if as_json:
             print_json({"run": str(folder), **record}, indent=2)
         else:
-            typer.echo(f"{folder}, step {trained.step:,}, on {evaluation.data}")
+            hashed = "" if rounds is None else f", with {plural(rounds, 'round')} of hashing"
+            typer.echo(f"{folder}, step {trained.step:,}, on {evaluation.data}{hashed}")
             print_tables(evaluation, asked)
     finally:  # also if the reader of the output has left, such as `head`
         folder.write_evaluation(record)

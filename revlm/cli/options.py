@@ -44,6 +44,16 @@ Run = Annotated[
 Step = Annotated[
     int | None, typer.Option("--step", metavar="N", help="Step of the checkpoint; default: the newest intact one.")
 ]
+Rounds = Annotated[
+    int | None,
+    typer.Option(
+        "--rounds",
+        metavar="N",
+        min=1,
+        max=64,
+        help="Rounds of hashing: more find more of what is far, and take longer. Default: the model's own.",
+    ),
+]
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="Device: auto, cpu, cuda or cuda:N.")]
 Deduplicate = Annotated[
     bool, typer.Option("--deduplicate", help="Leave out texts that are in the store already, even as another edition.")

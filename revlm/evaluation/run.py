@@ -81,6 +81,7 @@ def evaluate_run(
         step=trained.step,
         data=corpus.name,
         seq_len=recipe.data.seq_len,
+        rounds=trained.model.recipe.n_rounds if trained.model.hash_layers else None,
         total=Total(**_score(_total(scored), is_of_pictures)),
         documents=[DocumentScore(**_score(score, is_of_pictures), title=title) for title, score in scored],
         positions=[
@@ -118,12 +119,17 @@ def _kept(earlier: Evaluation | None, later: Evaluation) -> dict[str, Any]:
     """
     if (
         earlier is None
-        or (earlier.step, earlier.data, earlier.seq_len) != (later.step, later.data, later.seq_len)
+        or _what(earlier) != _what(later)
         or (earlier.total.tokens, earlier.total.bytes) != (later.total.tokens, later.total.bytes)
         or not math.isclose(earlier.total.loss, later.total.loss, rel_tol=1e-3)
     ):
         return {}
     return {name: getattr(earlier, name) for name in PROBES}
+
+
+def _what(evaluation: Evaluation) -> tuple[object, ...]:
+    """What an evaluation is of."""
+    return evaluation.step, evaluation.data, evaluation.seq_len, evaluation.rounds
 
 
 def _data(trained: TrainedModel, data: str | PathLike[str] | None) -> Data:

@@ -59,8 +59,9 @@ def position_chart(evaluation: Evaluation) -> Chart | None:
 def position_caption(evaluation: Evaluation) -> str:
     """The caption of the chart of positions."""
     total = evaluation.total
+    hashed = "" if evaluation.rounds is None else f" with {plural(evaluation.rounds, 'round')} of hashing"
     caption = (
-        f"Of the weights of step {evaluation.step:,} on {evaluation.data}: {plural(total.tokens, 'token')}, "
+        f"Of the weights of step {evaluation.step:,}{hashed} on {evaluation.data}: {plural(total.tokens, 'token')}, "
         f"{total.loss:.4f} nats a token, {total.bits_per_byte:.4f} bits per byte{_dimension_text(total)}. Positions "
         f"are in powers of two; hollow: fewer than {FEW_TOKENS} tokens."
     )

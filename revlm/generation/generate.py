@@ -71,10 +71,12 @@ def generate(
     seed: int = 0,
     stop: Sequence[str] = (),
     device: str = "auto",
+    rounds: int | None = None,
 ) -> Iterator[str]:
     """Yields the continuation of a prompt by a run's checkpoint, in pieces of whole characters.
 
-    The checkpoint is that of `step`, by default the newest intact one.
+    The checkpoint is that of `step`, by default the newest intact one; `rounds` are those of hashing, by default the
+    model's own.
 
     Raises:
         StorageError: the run has no such checkpoint, or it does not fit the run's recipe.
@@ -82,7 +84,7 @@ def generate(
         UsageError: there is no such device, or as for `continue_text`.
         NonFiniteError: the model's logits are not finite.
     """
-    trained = load_model(run, device, step)
+    trained = load_model(run, device, step, rounds=rounds)
     yield from continue_text(
         trained.model,
         trained.tokenizer,
@@ -103,6 +105,7 @@ def generate_bytes(
     sampling: Sampling | None = None,
     seed: int = 0,
     device: str = "auto",
+    rounds: int | None = None,
 ) -> Iterator[bytes]:
     """Yields the bytes with which a run on bytes continues a prompt; otherwise like `generate`.
 
@@ -110,7 +113,7 @@ def generate_bytes(
         StorageError, DataError, NonFiniteError: as for `generate`.
         UsageError: the run is one on texts, or as for `generate`.
     """
-    trained = load_model(run, device, step)
+    trained = load_model(run, device, step, rounds=rounds)
     yield from continue_bytes(
         trained.model,
         trained.tokenizer,

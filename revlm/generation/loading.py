@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from revlm.corpus import Tokenizer
-from revlm.errors import StorageError
+from revlm.errors import StorageError, UsageError
 from revlm.model import RevLM, tile_tokens
 from revlm.recipe import Data, Recipe, Train
 from revlm.recipe import Model as ModelRecipe
@@ -53,21 +53,36 @@ def load_model(
     device: str = "auto",
     step: int | None = None,
     message: Callable[[str], object] = lambda text: None,
+    rounds: int | None = None,
 ) -> TrainedModel:
     """Returns the model of a run, from the checkpoint of `step` (default: the newest intact one), or an exported model.
 
-    `device` is auto, cpu, cuda or cuda:N; `message` receives a sentence for each damaged checkpoint that is skipped.
+    `device` is auto, cpu, cuda or cuda:N; `message` receives a sentence for each damaged checkpoint that is skipped;
+    `rounds` are the rounds of hashing (`RevLM.use_rounds`), by default the model's own.
 
     Raises:
         StorageError: there is no run, no intact checkpoint or none of that step; the checkpoint does not fit the run's
             recipe; or a file of an exported model is missing or damaged.
         DataError: the run has no readable tokenizer.
-        UsageError: there is no such device.
+        UsageError: there is no such device, or `rounds` are given for a model without hash layers.
     """
     chosen = choose_device(device, "--device")
     if is_exported(run):
-        return _load_exported(Path(run), chosen, step)
-    folder = RunFolder.open(run)
+        trained = _load_exported(Path(run), chosen, step)
+    else:
+        trained = _load_run(RunFolder.open(run), chosen, step, message)
+    if rounds is None:
+        return trained
+    if not trained.model.hash_layers:
+        raise UsageError(f"--rounds is {rounds}, but the model in {run} has no hash layers: leave it out")
+    trained.model.use_rounds(rounds)
+    return trained._replace(recipe=trained.recipe.model_copy(update={"model": trained.model.recipe}))
+
+
+def _load_run(
+    folder: RunFolder, device: torch.device, step: int | None, message: Callable[[str], object]
+) -> TrainedModel:
+    """Returns the model of a run."""
     recipe = load_run_recipe(folder)
     path = newest_checkpoint(folder, message) if step is None else checkpoint_path(folder, step)
     if path is None:
@@ -76,7 +91,7 @@ def load_model(
     checkpoint = load_checkpoint(path, groups=["model"])
     require_matching_checkpoint(folder, recipe, tokenizer.fingerprint, checkpoint)
     try:
-        model = _model(recipe, tokenizer.vocab_size, checkpoint.tensors["model"], chosen)
+        model = _model(recipe, tokenizer.vocab_size, checkpoint.tensors["model"], device)
     except RuntimeError as error:
         raise StorageError(
             f"the weights in {path} do not fit the model that {folder.recipe} and the tokenizer in {folder} describe: "

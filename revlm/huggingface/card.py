@@ -70,7 +70,8 @@ def _facts(trained: TrainedModel, folder: RunFolder) -> Iterator[tuple[str, str]
         evaluation = read_record(Evaluation, folder.evaluation) if folder.evaluation.exists() else None
     except StorageError:  # the card leaves it out; `revlm report` says what is wrong with the file
         evaluation = None
-    if evaluation is not None and evaluation.step == trained.step:
+    own_rounds = trained.model.recipe.n_rounds if trained.model.hash_layers else None
+    if evaluation is not None and (evaluation.step, evaluation.rounds) == (trained.step, own_rounds):
         total = evaluation.total
         yield "held out, evaluated", f"{total.bits_per_byte:.4f} bits per byte over {total.tokens:,} tokens"
 

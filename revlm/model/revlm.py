@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from revlm.errors import UsageError
 from revlm.model.kinds import KINDS
+from revlm.model.kinds.lsh import HashAttention
 from revlm.model.parts.context import Context, LayerStatistics, read_statistics
 from revlm.model.parts.dropout import seed_of
 from revlm.model.parts.feed_forward import FeedForward
@@ -16,7 +17,7 @@ from revlm.model.parts.rotations import RotationsAhead
 from revlm.model.parts.sublayer import Sublayer, Write
 from revlm.model.reversible import ReversibleStack
 from revlm.model.sequence import SINGLE, SequenceGroup
-from revlm.model.shape import buckets_of_rounds, tile_tokens
+from revlm.model.shape import buckets_of_rounds, tile_tokens, with_rounds
 from revlm.ops.fixed_point import FixedPoint
 from revlm.ops.hashing import draw_rotations
 from revlm.ops.linear_cross_entropy import linear_cross_entropy
@@ -82,6 +83,21 @@ class RevLM(nn.Module):
         sublayer = self.stack.sublayers[2 * layer]
         assert isinstance(sublayer, Sublayer)
         return sublayer
+
+    def use_rounds(self, rounds: int) -> None:
+        """Makes the hash layers use so many rounds: their first ones, and further ones as fine as the finest of them.
+
+        A token far away is found if it shares a bucket in any round, so more rounds find more, and take longer. The
+        rotations of a round depend only on (seed, layer, head, round): the saved ones stay as they are.
+        """
+        self.recipe = with_rounds(self.recipe, rounds)
+        for layer in self.hash_layers:
+            name, mix = f"rotations_{layer}", self.attention(layer).mix
+            assert isinstance(mix, HashAttention)
+            saved, drawn = self.get_buffer(name), self._rotations(layer, None)
+            saved = saved[..., : drawn.shape[2]]
+            setattr(self, name, torch.cat([saved, drawn[..., saved.shape[2] :].to(saved)], dim=-1))
+            mix.n_buckets = buckets_of_rounds(self.recipe)
 
     def forward(
         self,

@@ -50,6 +50,13 @@ def buckets_of_rounds(recipe: ModelRecipe) -> tuple[int, ...]:
     return (recipe.n_buckets,) * recipe.n_rounds if isinstance(recipe.n_buckets, int) else recipe.n_buckets
 
 
+def with_rounds(recipe: ModelRecipe, rounds: int) -> ModelRecipe:
+    """Returns the recipe of a model with the first of a recipe's rounds, and further ones as fine as its finest."""
+    own = buckets_of_rounds(recipe)
+    n_buckets = (*own, *[max(own)] * rounds)[:rounds]
+    return recipe.model_copy(update={"n_rounds": rounds, "n_buckets": n_buckets})
+
+
 def tile_tokens(recipe: ModelRecipe, tile: int | str, device_kind: str) -> int:
     """Returns how many tokens token-wise layers process at a time on "cpu" or "cuda"; `tile` may be "auto"."""
     if isinstance(tile, int):

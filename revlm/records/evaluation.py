@@ -39,12 +39,13 @@ class Evaluation(Record):
     """An evaluation of the weights of a step, and the results of the probes that were asked for.
 
     `data` is where the documents are; `seq_len` bounds the context of the scores: a longer document is scored in pieces
-    of that many tokens.
+    of that many tokens. `rounds` are the rounds of hashing that the model used.
     """
 
     step: Count
     data: str
     seq_len: Positive
+    rounds: Positive | None = None
     total: Total
     documents: Many[DocumentScore]
     positions: list[PositionLoss] = Field(max_length=_MAX_BINS)

@@ -142,3 +142,19 @@ def test_titles_are_told_without_control_characters(
     captured = capsys.readouterr()
     assert "scoring \N{REPLACEMENT CHARACTER}[2J" in captured.err
     assert "\x1b" not in captured.err + captured.out
+
+
+def test_rounds_of_hashing_are_those_that_are_asked_for(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["evaluate", "--run", str(run)]
+    found = {}
+    for rounds in (2, 6):
+        assert main([*command, "--rounds", str(rounds), "--json"]) == 0
+        found[rounds] = json.loads(capsys.readouterr().out)
+        assert found[rounds]["rounds"] == rounds
+    assert found[2]["total"]["loss"] != found[6]["total"]["loss"]
+    assert main([*command, "--rounds", "6"]) == 0
+    assert "with 6 rounds of hashing" in capsys.readouterr().out
+    evaluation = read_history(run).evaluation
+    assert evaluation is not None
+    assert "with 6 rounds of hashing" in evaluation_sections(evaluation)["positions"].caption
+    assert main([*command, "--rounds", "0"]) == 2

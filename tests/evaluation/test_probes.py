@@ -18,7 +18,7 @@ def evaluation(**changes: object) -> Evaluation:
 
 
 def test_every_probe_has_its_key_in_the_schema_and_an_option_of_its_own() -> None:
-    beyond = set(Evaluation.model_fields) - {"step", "data", "seq_len", "total", "documents", "positions"}
+    beyond = set(Evaluation.model_fields) - {"step", "data", "seq_len", "rounds", "total", "documents", "positions"}
     assert set(PROBES) == beyond
     assert len({probe.option for probe in PROBES.values()}) == len(PROBES)
     assert all(name == probe.name for name, probe in PROBES.items())
@@ -53,6 +53,7 @@ def test_what_a_probe_found_is_shown_in_tables_and_panels(name: str, tmp_path_fa
         ({"total": TOTAL.model_copy(update={"tokens": 11})}, False),
         ({"step": 4}, False),
         ({"data": "others"}, False),
+        ({"rounds": 8}, False),
     ],
 )
 def test_results_stay_while_weights_and_documents_are_the_same(changes: dict[str, object], is_kept: bool) -> None:

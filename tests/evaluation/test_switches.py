@@ -48,7 +48,7 @@ def test_rounds_extend_those_that_were_saved() -> None:
     for rounds in (1, 2, 5):
         with rounds_of_hashing(model, rounds):
             changed = model.get_buffer("rotations_1")
-            drawn = draw_rotations(model.seed, None, 1, 2, 8, (4, 64, 4, 64, 4)[:rounds])
+            drawn = draw_rotations(model.seed, None, 1, 2, 8, (4, 64, 64, 64, 64)[:rounds])
             both = min(changed.shape[2], saved.shape[2])
             assert torch.equal(changed[..., :both], saved[..., :both])
             assert torch.equal(changed.float(), drawn)

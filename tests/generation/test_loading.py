@@ -75,3 +75,14 @@ def test_a_run_needs_its_tokenizer_and_no_token_folder(tmp_path: Path) -> None:
     (run / "tokenizer.json").unlink()
     with pytest.raises(DataError, match=f"{run}"):
         load_model(run, "cpu")
+
+
+def test_more_rounds_of_hashing_than_those_of_training(run: Path, tmp_path: Path) -> None:
+    own = load_model(run, "cpu")
+    more = load_model(run, "cpu", rounds=own.recipe.model.n_rounds + 2)
+    assert more.recipe.model.n_rounds == more.model.recipe.n_rounds == own.recipe.model.n_rounds + 2
+    weights = dict(own.model.named_parameters())
+    assert all(torch.equal(weight, weights[name]) for name, weight in more.model.named_parameters())
+    local = write_run(tmp_path / "run", "model.layers=[local]")
+    with pytest.raises(UsageError, match=r"--rounds is 8, but the model in .* has no hash layers: leave it out"):
+        load_model(local, "cpu", rounds=8)

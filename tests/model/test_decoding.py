@@ -51,6 +51,15 @@ def test_runs_and_single_tokens_give_the_forward_pass_at_every_position(
     assert_close(torch.cat(found), whole(model, inputs))
 
 
+def test_more_rounds_than_those_of_training_are_decoded_as_they_are_read() -> None:
+    model = network(("lsh",), n_rounds=2).double()
+    model.use_rounds(5)
+    inputs, stack = tokens(), CachedStack(model, torch.float64)
+    prompt = TOKENS - 5 * WINDOW
+    found = [stack.extend(inputs[:prompt]), *[stack.step(token) for token in inputs[prompt:].split(1)]]
+    assert_close(torch.cat(found), whole(model, inputs))
+
+
 @pytest.mark.parametrize("window", [3, 50, 119, 120, 1000])
 @pytest.mark.parametrize("prompt", [1, 20, 119])
 @pytest.mark.parametrize("samples", [1, 2])

@@ -162,3 +162,20 @@ def test_weights_are_drawn_by_what_they_are_for_and_not_by_their_shape(vocabular
         if "write.project" in name:
             expected *= written
         assert float(matrix.std()) == pytest.approx(expected, rel=0.15), name
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 5])
+def test_a_model_that_uses_other_rounds_is_one_that_was_built_with_them(rounds: int) -> None:
+    def build(n_rounds: int, n_buckets: tuple[int, ...]) -> RevLM:
+        recipe = Model(d_model=16, n_layers=2, n_heads=2, d_ff=32, window=4, n_rounds=n_rounds, n_buckets=n_buckets)
+        return RevLM(recipe, vocab_size=50, seed=3).eval()
+
+    changed, built = build(2, (64, 8)), build(rounds, (64, 8, 64, 64, 64)[:rounds])
+    changed.use_rounds(rounds)
+    assert changed.recipe == built.recipe
+    state = built.state_dict()
+    assert state.keys() == changed.state_dict().keys()
+    assert all(torch.equal(value, state[name]) for name, value in changed.state_dict().items())
+    inputs = torch.arange(48) % 7
+    assert torch.equal(changed(inputs), built(inputs))
+    assert torch.equal(changed(inputs), build(2, (64, 8))(inputs)) == (rounds == 2)
