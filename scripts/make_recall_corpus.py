@@ -8,9 +8,9 @@
     revlm tokenize data/texts/recall-short -o data/recall-short --tokenizer data/recall
     revlm tokenize novels -o data/recall-novels --tokenizer data/recall
     revlm train recall
-    scripts/make_recall_corpus.py novels -o data/texts/recall-64k --tokens 65536 --documents 8 --seed 1
+    scripts/make_recall_corpus.py novels -o data/texts/recall-64k --tokens 74000 --documents 6 --seed 2
     revlm tokenize data/texts/recall-64k -o data/recall-64k --tokenizer data/recall
-    revlm evaluate --run runs/recall --data data/recall-64k --answers
+    revlm evaluate --run runs/recall --data data/recall-64k --answers --rounds 12
 
 A document is text of one novel with a pass key, keys with values, keys that lead to other keys, and pairs for
 multi-query associative recall at random places; `revlm/evaluation/questions.py` says how they are written. A token is
