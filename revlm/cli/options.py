@@ -49,8 +49,6 @@ Rounds = Annotated[
     typer.Option(
         "--rounds",
         metavar="N",
-        min=1,
-        max=64,
         help="Rounds of hashing: more find more of what is far, and take longer. Default: the model's own.",
     ),
 ]

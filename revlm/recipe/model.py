@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from revlm.recipe.section import Section, Share
 
 LayerKind = Literal["local", "lsh", "full"]
-
+MAX_ROUNDS = 64
 
 _BUCKETS = {2**power for power in range(2, 17)}
 
@@ -35,7 +35,7 @@ class Model(Section):
     tokens, found by hashing), full (every earlier token, for comparison)"""
     window: Annotated[int, Field(ge=1, le=2**24)] = 64
     """the most recent tokens that a token attends to: of its bucket (lsh) or of its document (local)"""
-    n_rounds: Annotated[int, Field(ge=1, le=64)] = 4
+    n_rounds: Annotated[int, Field(ge=1, le=MAX_ROUNDS)] = 4
     """independent hashes of an lsh layer; a token attends to the union of their windows"""
     n_buckets: Annotated[int | tuple[int, ...] | Literal["auto"], BeforeValidator(_buckets)] = "auto"
     """buckets of one hash: a power of two from 4 to 65536, a list of them (one for each round), or auto (from 16
