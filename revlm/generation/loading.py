@@ -76,7 +76,7 @@ def load_model(
     if not trained.model.hash_layers:
         raise UsageError(f"--rounds is {rounds}, but the model in {run} has no hash layers: leave it out")
     if not 1 <= rounds <= MAX_ROUNDS:
-        raise UsageError(f"rounds is {rounds}: give a number of rounds of hashing from 1 to {MAX_ROUNDS}")
+        raise UsageError(f"--rounds is {rounds}: give a number of rounds of hashing from 1 to {MAX_ROUNDS}")
     trained.model.use_rounds(rounds)
     return trained._replace(recipe=trained.recipe.model_copy(update={"model": trained.model.recipe}))
 
