@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from revlm.corpus import Tokenizer
-from revlm.errors import StorageError, UsageError
+from revlm.errors import StorageError
 from revlm.model import RevLM, tile_tokens
-from revlm.recipe import MAX_ROUNDS, Data, Recipe, Train
+from revlm.recipe import Data, Recipe, Train
 from revlm.recipe import Model as ModelRecipe
 from revlm.runs import (
     RunFolder,
@@ -64,7 +64,7 @@ def load_model(
         StorageError: there is no run, no intact checkpoint or none of that step; the checkpoint does not fit the run's
             recipe; or a file of an exported model is missing or damaged.
         DataError: the run has no readable tokenizer.
-        UsageError: there is no such device, the model has no hash layers for the `rounds`, or they are out of range.
+        UsageError: there is no such device, or the model cannot use so many rounds.
     """
     chosen = choose_device(device, "--device")
     if is_exported(run):
@@ -73,10 +73,6 @@ def load_model(
         trained = _load_run(RunFolder.open(run), chosen, step, message)
     if rounds is None:
         return trained
-    if not trained.model.hash_layers:
-        raise UsageError(f"--rounds is {rounds}, but the model in {run} has no hash layers: leave it out")
-    if not 1 <= rounds <= MAX_ROUNDS:
-        raise UsageError(f"--rounds is {rounds}: give a number of rounds of hashing from 1 to {MAX_ROUNDS}")
     trained.model.use_rounds(rounds)
     return trained._replace(recipe=trained.recipe.model_copy(update={"model": trained.model.recipe}))
 

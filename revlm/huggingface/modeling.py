@@ -165,6 +165,15 @@ class RevlmForCausalLM(PreTrainedModel, GenerationMixin):
         with autocast(precision, self.model.head_weight.device):
             yield
 
+    def use_rounds(self, rounds: int) -> None:
+        """Makes the hash layers use so many rounds, as `RevLM.use_rounds` does; the model is saved with them.
+
+        Raises:
+            UsageError: there are no hash layers, or the rounds are out of range.
+        """
+        self.model.use_rounds(rounds)
+        self.config.exported = self.config.exported.model_copy(update={"model": self.model.recipe})
+
     def get_input_embeddings(self) -> nn.Embedding:
         """Returns the embedding."""
         return self.model.embedding

@@ -21,6 +21,7 @@ from revlm.model.shape import buckets_of_rounds, tile_tokens, with_rounds
 from revlm.ops.fixed_point import FixedPoint
 from revlm.ops.hashing import draw_rotations
 from revlm.ops.linear_cross_entropy import linear_cross_entropy
+from revlm.recipe import MAX_ROUNDS
 from revlm.recipe import Model as ModelRecipe
 
 _EMBEDDING_STD = 0.02
@@ -89,7 +90,14 @@ class RevLM(nn.Module):
 
         A token far away is found if it shares a bucket in any round, so more rounds find more, and take longer. The
         rotations of a round depend only on (seed, layer, head, round): the saved ones stay as they are.
+
+        Raises:
+            UsageError: there are no hash layers, or the rounds are out of range.
         """
+        if not self.hash_layers:
+            raise UsageError(f"rounds is {rounds}, but the model has no hash layers: leave it out")
+        if not 1 <= rounds <= MAX_ROUNDS:
+            raise UsageError(f"rounds is {rounds}: give a number of rounds of hashing from 1 to {MAX_ROUNDS}")
         self.recipe = with_rounds(self.recipe, rounds)
         for layer in self.hash_layers:
             name, mix = f"rotations_{layer}", self.attention(layer).mix

@@ -119,6 +119,21 @@ def test_saving_again_gives_an_equal_model(exported: Path, trained: TrainedModel
         assert torch.equal(value, opened.model.state_dict()[name])
 
 
+@torch.no_grad()
+def test_it_is_saved_with_the_rounds_that_it_uses(exported: Path, trained: TrainedModel, tmp_path: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(exported)
+    model.use_rounds(5)
+    model.save_pretrained(tmp_path / "more")
+    AutoTokenizer.from_pretrained(exported).save_pretrained(tmp_path / "more")
+    again, opened = AutoModelForCausalLM.from_pretrained(tmp_path / "more"), load_model(tmp_path / "more", "cpu")
+    ids = torch.arange(120)[None] % 50
+    assert torch.equal(again(ids).logits, model(ids).logits)
+    assert not torch.equal(again(ids).logits, AutoModelForCausalLM.from_pretrained(exported)(ids).logits)
+    assert opened.recipe.model.n_rounds == 5
+    with pytest.raises(UsageError, match="rounds is 65: give a number of rounds of hashing from 1 to 64"):
+        model.use_rounds(65)
+
+
 def test_revlm_opens_it_as_a_run(exported: Path, trained: TrainedModel) -> None:
     assert is_exported(exported)
     opened = load_model(exported)
