@@ -21,7 +21,7 @@ from revlm.evaluation.switches import rounds_of_hashing
 from revlm.generation import TrainedModel, load_model
 from revlm.model import RevLM
 from revlm.model.kinds.lsh import HashAttention
-from revlm.model.precision import autocast
+from revlm.model.precision import autocast, precision_of_evaluation
 
 FULL = "full"
 
@@ -83,7 +83,8 @@ def main(
     for folder in runs:
         trained = load_model(folder)
         judged = held_out_texts(trained, texts)
-        precision = autocast(trained.recipe.train.precision, trained.device)
+        own = precision_of_evaluation(trained.recipe.train.precision, trained.device)
+        precision = autocast(own, trained.device)
         with full_attention(trained.model):
             shares = [accuracy(trained.model, judged, precision)]
         for column in columns if trained.model.hash_layers else ():

@@ -14,7 +14,7 @@ from revlm.evaluation.probes import PROBES, ProbeInput, ProbeOptions
 from revlm.evaluation.scorer import Scorer
 from revlm.evaluation.texts import TextSample
 from revlm.generation import TrainedModel
-from revlm.model.precision import autocast
+from revlm.model.precision import autocast, precision_of_evaluation
 from revlm.pictures import HEADER_BYTES
 from revlm.recipe import Data
 from revlm.records import DocumentScore, Evaluation, PositionLoss, Total
@@ -48,7 +48,7 @@ def evaluate_run(
         )
     if data is None:
         _require_corpus_of_run(trained, corpus)
-    precision = autocast(recipe.train.precision, trained.device)
+    precision = autocast(precision_of_evaluation(recipe.train.precision, trained.device), trained.device)
     by_position = PositionLosses()
     is_of_pictures = trained.tokenizer.document_kind == "picture"
     header_bytes = HEADER_BYTES if is_of_pictures else 0

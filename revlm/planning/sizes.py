@@ -27,7 +27,8 @@ class Sizes(LayerSizes):
     """The sizes of a run: those of its layers, and counts of elements and layers.
 
     `kinds` are the attention layers, in order; `examples_ahead` is the number of prefetched examples in the device's
-    memory. `processes` is the number of ranks, at least that of the ranks that share an example.
+    memory. `processes` is the number of ranks, at least that of the ranks that share an example. `muon_bytes` is the
+    size of the numbers with which Muon orthogonalizes.
     """
 
     vocab_size: int
@@ -36,6 +37,7 @@ class Sizes(LayerSizes):
     feed_forward_weights: Weights
     other_weights: int
     muon: bool
+    muon_bytes: int
     micro_batches: int
     processes: int
     sharded: bool
@@ -106,7 +108,8 @@ def sizes_of(recipe: Recipe, vocab_size: int, device_kind: str, launch: Launch =
         feed_forward_weights=_feed_forward_weights(model),
         other_weights=heads * vocab_size * model.d_model + model.d_model,
         muon=recipe.optimizer.name == "muon",
-        product_bytes=2 if resolve_precision(recipe.train.precision, device_kind) == "bf16" else FULL_BYTES,
+        muon_bytes=_product_bytes("auto", device_kind),
+        product_bytes=_product_bytes(recipe.train.precision, device_kind),
         micro_batches=-(-recipe.train.gradient_accumulation_steps // (processes // ranks)),
         processes=processes,
         sharded=recipe.optimizer.sharded,
@@ -117,6 +120,10 @@ def sizes_of(recipe: Recipe, vocab_size: int, device_kind: str, launch: Launch =
         predecessor_keys=model.predecessor_keys,
         device_kind=device_kind,
     )
+
+
+def _product_bytes(precision: str, device_kind: str) -> int:
+    return 2 if resolve_precision(precision, device_kind) == "bf16" else FULL_BYTES
 
 
 def _attention_weights(model: ModelRecipe, kind: LayerKind) -> Weights:

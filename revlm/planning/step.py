@@ -15,10 +15,6 @@ from revlm.planning.ledger import Ledger
 from revlm.planning.sizes import GRADIENT_BUFFER_BYTES, Sizes
 from revlm.recipe import LayerKind
 
-# Muon updates one matrix at a time: the update in full precision, and three tensors of its size in bf16 to
-# orthogonalize it.
-_MUON_BYTES = FULL_BYTES + 3 * 2
-
 Holes = Callable[[StageMemory, bool], int]
 """Returns the bytes of holes between the tensors of a stage's tiles, in the forward or (True) the backward pass."""
 
@@ -43,7 +39,8 @@ def replay_step(sizes: Sizes, in_heap: Collection[str] = (), holes: Holes = lamb
         if sizes.processes > 1:
             ledger.transient("gradients", min(GRADIENT_BUFFER_BYTES, of_weights))
         if sizes.muon:
-            ledger.transient("optimizer", _MUON_BYTES * sizes.largest_matrix)
+            # One matrix at a time: the update in full precision, and three tensors of its size to orthogonalize it.
+            ledger.transient("optimizer", (FULL_BYTES + 3 * sizes.muon_bytes) * sizes.largest_matrix)
     return ledger
 
 

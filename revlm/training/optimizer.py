@@ -10,14 +10,14 @@ from typing import Any
 import torch
 import torch._dynamo  # optimizers import it when created: imported here, it does not count towards a step's memory
 from torch import Tensor, nn
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import AdamW, Optimizer
 
 from revlm.errors import StorageError
 from revlm.model import RevLM
 from revlm.recipe import Recipe
+from revlm.training.muon import Muon
 from revlm.training.ranks import Ranks
 
-_MUON_MOMENTUM = 0.95
 # The keys of the state that the optimizers keep for a parameter.
 _STEP = "step"
 _ADAMW, _MUON = (_STEP, "exp_avg", "exp_avg_sq"), ("momentum_buffer",)
@@ -99,12 +99,7 @@ def moment_bytes(optimizer: Optimizer) -> int:
 
 
 class MuonWithAdamW(Optimizer):
-    """Muon for some matrices and AdamW for the other weights, with one shared state and one list of parameter groups.
-
-    Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon) orthogonalizes the momentum of a matrix, so
-    that a step changes all its directions equally. Its updates are scaled to the size of AdamW's (Liu et al., arXiv
-    2502.16982, section 2.2), so both share the learning rate and the weight decay.
-    """
+    """Muon for some matrices and AdamW for the other weights, with one state and one list of parameter groups."""
 
     def __init__(self, muon: Muon, adamw: AdamW) -> None:
         super().__init__([*muon.param_groups, *adamw.param_groups], {})
@@ -140,12 +135,6 @@ def _muon_with_adamw(model: RevLM, recipe: Recipe) -> MuonWithAdamW:
     """Returns Muon for the layers' matrices, and AdamW for embedding, head and all parameters that are not matrices."""
     matrices = [parameter for parameter in model.stack.parameters() if parameter.dim() == 2]
     of_muon = {id(parameter) for parameter in matrices}
-    muon = Muon(
-        matrices,
-        lr=recipe.optimizer.lr,
-        weight_decay=recipe.optimizer.weight_decay,
-        momentum=_MUON_MOMENTUM,
-        adjust_lr_fn="match_rms_adamw",
-    )
+    muon = Muon(matrices, lr=recipe.optimizer.lr, weight_decay=recipe.optimizer.weight_decay)
     others = [parameter for parameter in model.parameters() if id(parameter) not in of_muon]
     return MuonWithAdamW(muon, AdamW(_groups(others, recipe), **_adamw_options(recipe)))

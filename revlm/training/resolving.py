@@ -68,17 +68,19 @@ def with_stored_buckets(recipe: Recipe, stored: Mapping[str, Any]) -> ModelRecip
 def _resolved_train(
     train: Train, stored: Mapping[str, Any], device: torch.device, ranks: Ranks, message: Callable[[str], object]
 ) -> Train:
-    if train.precision != "auto":
-        return train
-    precision = stored.get("train.precision")
+    kind, is_native = "GPU" if device.type == "cuda" else "CPU", all(ranks.gather(multiplies_bf16(device)))
+    precision = train.precision if train.precision != "auto" else stored.get("train.precision")
     if precision is None:
-        is_native = all(ranks.gather(multiplies_bf16(device)))
         precision = "bf16" if is_native else "fp32"
-        kind = "GPU" if device.type == "cuda" else "CPU"
         message(
             f"train.precision is bf16, which this {kind} multiplies natively"
             if is_native
             else f"train.precision is fp32: this {kind} does not multiply bf16 natively"
+        )
+    elif precision == "bf16" and not is_native:
+        message(
+            f"train.precision is bf16, which this {kind} does not multiply natively, so steps may take many times as "
+            "long: train.precision=fp32 is faster here (with --allow-change for a run that has begun)"
         )
     return train.model_copy(update={"precision": precision})
 

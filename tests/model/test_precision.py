@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from revlm.model import precision
-from revlm.model.precision import autocast, resolve_precision
+from revlm.model.precision import autocast, precision_of_evaluation, resolve_precision
 
 CPU = torch.device("cpu")
 
@@ -54,3 +54,12 @@ def test_auto_on_a_gpu(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, i
 def test_auto_on_a_gpu_that_is_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_precision("auto", "cuda") == "bf16"
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, "bf16"), (False, "fp32")])
+def test_a_model_trained_in_bf16_is_scored_in_it_where_it_is_native(
+    native: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "multiplies_bf16", lambda device: native)
+    assert precision_of_evaluation("bf16", CPU) == expected
+    assert precision_of_evaluation("fp32", CPU) == "fp32"

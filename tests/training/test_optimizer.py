@@ -1,4 +1,4 @@
-"""Muon has the matrices of the layers and nothing else; its updates and AdamW's are PyTorch's own."""
+"""Muon has the matrices of the layers and nothing else; its updates and AdamW's are those of PyTorch's own."""
 
 from collections.abc import Callable
 
@@ -8,6 +8,7 @@ import torch
 from revlm.model import RevLM, resolve_model
 from revlm.planning.sizes import sizes_of
 from revlm.recipe import Recipe
+from revlm.training import muon
 from revlm.training.optimizer import make_optimizer, moment_bytes
 from revlm.training.ranks import Ranks
 
@@ -72,15 +73,37 @@ def ours(model: RevLM, recipe: Recipe) -> torch.optim.Optimizer:
     return make_optimizer(model, recipe, Ranks())
 
 
-def test_muon_steps_with_the_matrices_of_the_layers_and_adamw_with_the_rest() -> None:
+@pytest.mark.parametrize(("native", "tolerance"), [(True, 0.0), (False, 0.03)])
+def test_muon_steps_with_the_matrices_of_the_layers_and_adamw_with_the_rest(
+    native: bool, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(muon, "multiplies_bf16", lambda device: native)
+
     def of_torch(model: RevLM, recipe: Recipe) -> torch.optim.Optimizer:
         matrices = [weight for name, weight in model.named_parameters() if is_muons(name, weight)]
         return torch.optim.Muon(matrices, momentum=0.95, weight_decay=0.5, adjust_lr_fn="match_rms_adamw")
 
+    before = dict(model_of(recipe_of("muon")).named_parameters())
     expected = one_step(ours, recipe_of("adamw"))
     by_muon = one_step(of_torch, recipe_of("muon"))
     for name, weight in one_step(ours, recipe_of("muon")).items():
-        torch.testing.assert_close(weight, (by_muon if is_muons(name, weight) else expected)[name], rtol=0, atol=0)
+        if is_muons(name, weight):
+            # In float32 an update differs from PyTorch's, in bf16, by the rounding of the latter.
+            difference, update = (weight - by_muon[name]).norm(), (by_muon[name] - before[name]).norm()
+            assert difference <= tolerance * update, name
+        else:
+            assert torch.equal(weight, expected[name]), name
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("shape", [(24, 24), (16, 48), (48, 16)])
+def test_muon_orthogonalizes(native: bool, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(muon, "multiplies_bf16", lambda device: native)
+    made = muon.orthogonalized(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
+    assert made.dtype == (torch.bfloat16 if native else torch.float32)
+    values = torch.linalg.svdvals(made.double())
+    assert values.min() > 0.5
+    assert values.max() < 1.3
 
 
 @pytest.mark.parametrize("name", ["adamw", "muon"])

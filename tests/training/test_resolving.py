@@ -36,7 +36,10 @@ def test_the_precision_is_said_once_and_stays_on_another_machine(
     on_machine(not natively)
     said.clear()
     list(train(tiny_recipe(run, "train.precision=auto", "train.max_steps=4"), said.append, allow_change=True))
-    assert [text for text in said if "train.precision" in text] == []
+    # Said again only where the stored one is slow.
+    assert [text.partition(", so")[0] for text in said if "train.precision" in text] == (
+        ["train.precision is bf16, which this CPU does not multiply natively"] if natively else []
+    )
     assert load_recipe(run / "recipe.yaml").train.precision == expected
     assert load_model(run).recipe.train.precision == expected
     state = json.loads((run / "checkpoints" / "step-00000004" / "state.json").read_text())
