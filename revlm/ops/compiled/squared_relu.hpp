@@ -1,6 +1,8 @@
 // The squared ReLU and its gradient.
 #pragma once
 
+#include <cmath>
+
 #include "parallel.hpp"
 #include "problem.hpp"
 
@@ -34,7 +36,8 @@ class Squaring {
     }
 
    private:
-    static float positive(Element x) { return as_real(x) < 0 ? 0 : as_real(x); }
+    // Exactly x or 0, without a branch, which compilers do not vectorize and processors mispredict.
+    static float positive(Element x) { return (as_real(x) + std::fabs(as_real(x))) / 2; }
 
     static void square(const Element* __restrict x, long size, Element* __restrict out) {
         for (long i = 0; i < size; ++i) assign(out[i], positive(x[i]) * positive(x[i]));
