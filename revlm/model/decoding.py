@@ -21,7 +21,8 @@ class CachedStack:
 
     `products` is the dtype of its matrix products, as under autocast; where it is not the model's own dtype, the
     matrices are cast and copied once. There are no gradients. A stream that nears the range of the grid raises
-    NonFiniteError; an increment that is not finite makes all later hidden states NaN.
+    NonFiniteError; an increment that is not finite makes all later hidden states NaN. A model that has other rounds of
+    hashing than at the start (`RevLM.use_rounds`) raises UsageError.
     """
 
     def __init__(self, model: RevLM, products: torch.dtype) -> None:
@@ -34,6 +35,7 @@ class CachedStack:
         self._head_dim = model.recipe.d_model // model.recipe.n_heads
         self.caches = {2 * layer: self._cache(layer) for layer in range(model.recipe.n_layers)}
         self._fixed = FixedPoint(model.stack.fraction_bits, self._device)
+        self._n_buckets = model.recipe.n_buckets
         self.length, self.samples = 0, 1
 
     @property
@@ -94,6 +96,10 @@ class CachedStack:
         self, inputs: Int[Tensor, "tokens"], spans: list[slice], mixed: Callable[[Cache, Tensor], Tensor]
     ) -> Float[Tensor, "tokens d_model"]:
         """Returns the hidden states of new tokens; token-wise parts are computed span by span."""
+        if self._model.recipe.n_buckets != self._n_buckets:
+            raise UsageError(
+                "the model hashes in other rounds than when this sequence began: start a new sequence (a new cache)"
+            )
         fixed = self._fixed
         embedding = self._model.embedding(inputs.long())
         first = torch.zeros_like(embedding, dtype=torch.int32)

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from revlm.errors import UsageError
 from revlm.model import RevLM
 from revlm.model.decoding import CachedStack
 from revlm.recipe import LayerKind
@@ -58,6 +59,16 @@ def test_more_rounds_than_those_of_training_are_decoded_as_they_are_read() -> No
     prompt = TOKENS - 5 * WINDOW
     found = [stack.extend(inputs[:prompt]), *[stack.step(token) for token in inputs[prompt:].split(1)]]
     assert_close(torch.cat(found), whole(model, inputs))
+
+
+def test_a_sequence_is_not_continued_with_other_rounds() -> None:
+    model = network(("lsh",), n_rounds=2)
+    stack = CachedStack(model, torch.float32)
+    stack.extend(tokens())
+    model.use_rounds(5)
+    for go_on in (stack.extend, stack.step):
+        with pytest.raises(UsageError, match="start a new sequence"):
+            go_on(tokens()[:1])
 
 
 @pytest.mark.parametrize("window", [3, 50, 119, 120, 1000])
