@@ -15,13 +15,14 @@ from bench.schedule import Suite
 from bench.summary import rows
 from bench.systems import SYSTEMS
 from revlm.errors import UsageError
+from revlm.model.precision import resolve_precision
 from tests.scripts.bench.test_summary import measured
 
 PEERS = [name for name, system in SYSTEMS.items() if system.on_cpu]
 INSTALLED = [name for name in PEERS if SYSTEMS[name].is_installed]
 TINY = {
     "systems": ",".join(INSTALLED),
-    "precisions": "bf16",
+    "precisions": resolve_precision("auto", "cpu"),  # the one in which the machine is fast
     "lengths": "256",
     "layers": "1,2",
     "depth_tokens": 256,

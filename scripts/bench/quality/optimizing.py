@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import AdamW, Optimizer
+
+from revlm.training.muon import Muon
 
 _WEIGHT_DECAY, _LARGEST_NORM = 0.1, 1.0
 
@@ -15,12 +17,13 @@ def adamw(model: nn.Module) -> list[Optimizer]:
 
 
 def muon_with_adamw(model: nn.Module, is_hidden: Callable[[str], bool]) -> list[Optimizer]:
-    """Returns Muon for the matrices whose names are those of hidden layers, and AdamW for the other weights."""
+    """Returns Muon for the matrices whose names are those of hidden layers, and AdamW for the other weights.
+
+    Muon is revlm's: its updates are those of PyTorch's, which no CPU without bf16 computes in a bearable time.
+    """
     named = dict(model.named_parameters())
     hidden = {name for name, parameter in named.items() if parameter.dim() == 2 and is_hidden(name)}
-    muon = Muon(
-        [named[name] for name in hidden], weight_decay=_WEIGHT_DECAY, momentum=0.95, adjust_lr_fn="match_rms_adamw"
-    )
+    muon = Muon([named[name] for name in hidden], lr=0.0, weight_decay=_WEIGHT_DECAY)  # `descend` sets the rate
     return [muon, _adamw([parameter for name, parameter in named.items() if name not in hidden])]
 
 
