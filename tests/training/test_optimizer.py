@@ -1,4 +1,4 @@
-"""Muon has the matrices of the layers and nothing else; its updates and AdamW's are those of PyTorch's own."""
+"""Muon has the matrices of the layers and nothing else; its updates and AdamW's are PyTorch's own, to rounding."""
 
 from collections.abc import Callable
 

@@ -36,7 +36,7 @@ class Squaring {
     }
 
    private:
-    // Exactly x or 0, without a branch, which compilers do not vectorize and processors mispredict.
+    // Exactly x or 0 (of -inf NaN), without a branch, which compilers do not vectorize and processors mispredict.
     static float positive(Element x) { return (as_real(x) + std::fabs(as_real(x))) / 2; }
 
     static void square(const Element* __restrict x, long size, Element* __restrict out) {
