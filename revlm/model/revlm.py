@@ -46,6 +46,7 @@ class RevLM(nn.Module):
         if recipe.n_buckets == "auto":
             raise UsageError("model.n_buckets is auto: give a number, or resolve it with revlm.model.resolve_model")
         self.recipe, self.vocab_size, self.seed = recipe, vocab_size, seed
+        self._built_with = recipe
         self.kinds = tuple(recipe.layers[layer % len(recipe.layers)] for layer in range(recipe.n_layers))
         self.embedding = nn.Embedding(vocab_size, recipe.d_model)
         sublayers: list[Sublayer] = []
@@ -86,10 +87,11 @@ class RevLM(nn.Module):
         return sublayer
 
     def use_rounds(self, rounds: int) -> None:
-        """Makes the hash layers use so many rounds: their first ones, and further ones as fine as the finest of them.
+        """Makes the hash layers use so many rounds: the first of its own, and further ones as fine as their finest.
 
-        A token far away is found if it shares a bucket in any round, so more rounds find more, and take longer. The
-        rotations of a round depend only on (seed, layer, head, round): the saved ones stay as they are.
+        A token far away is found if it shares a bucket in any round, so more rounds find more, and take longer. Its own
+        are those that it was built with, whatever was used since. The rotations of a round depend only on (seed, layer,
+        head, round): the saved ones stay as they are.
 
         Raises:
             UsageError: there are no hash layers, or the rounds are out of range.
@@ -98,7 +100,7 @@ class RevLM(nn.Module):
             raise UsageError(f"rounds is {rounds}, but the model has no hash layers: leave it out")
         if not 1 <= rounds <= MAX_ROUNDS:
             raise UsageError(f"rounds is {rounds}: give a number of rounds of hashing from 1 to {MAX_ROUNDS}")
-        self.recipe = with_rounds(self.recipe, rounds)
+        self.recipe = with_rounds(self._built_with, rounds)
         for layer in self.hash_layers:
             name, mix = f"rotations_{layer}", self.attention(layer).mix
             assert isinstance(mix, HashAttention)
