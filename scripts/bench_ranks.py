@@ -24,8 +24,8 @@ from revlm.recipe import Recipe, load_recipe
 from revlm.runs import MemoryMeter
 from revlm.text import human_bytes
 from revlm.training.measurement import random_example
-from revlm.training.optimizer import make_optimizer
-from revlm.training.process_group import join_ranks
+from revlm.training.optimization import make_optimizer
+from revlm.training.ranks import join_ranks
 from revlm.training.step import Totals, TrainStep
 
 VOCAB_SIZE = 512

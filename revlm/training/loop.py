@@ -31,11 +31,10 @@ from revlm.runs import (
 )
 from revlm.storage import FolderLock
 from revlm.training.checkpoint_schedule import CheckpointSchedule
-from revlm.training.process_group import join_ranks
-from revlm.training.ranks import Ranks
+from revlm.training.optimization import Schedule, jump_notice
+from revlm.training.ranks import Ranks, join_ranks
 from revlm.training.resolving import resolved
 from revlm.training.run_log import RunLog, open_run_log
-from revlm.training.schedule import Schedule, jump_notice
 from revlm.training.settings import require_same_checkpoint, require_same_settings
 from revlm.training.trainer import Record, Stop, Stopped, Trainer
 from revlm.training.warm_up import warm_up

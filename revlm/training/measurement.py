@@ -22,9 +22,8 @@ from revlm.ops.heap import keep_large_blocks_apart, return_freed_memory
 from revlm.recipe import Recipe
 from revlm.records import PHASES
 from revlm.runs import MemoryMeter
-from revlm.training.optimizer import make_optimizer
-from revlm.training.process_group import join_ranks
-from revlm.training.ranks import Ranks
+from revlm.training.optimization import make_optimizer
+from revlm.training.ranks import Ranks, join_ranks
 from revlm.training.step import Totals, TrainStep
 
 STEPS = 3

@@ -19,14 +19,14 @@ from revlm.recipe import Recipe
 from revlm.runs import Checkpoint, MemoryMeter, Start, trained_settings
 from revlm.storage import Closing
 from revlm.training.nonfinite import NonFinite, require_skippable
-from revlm.training.optimizer import (
+from revlm.training.optimization import (
+    Schedule,
     make_optimizer,
     moment_bytes,
     optimizer_state,
     restore_optimizer,
 )
 from revlm.training.ranks import AgreedError, Ranks
-from revlm.training.schedule import Schedule
 from revlm.training.settings import OPERATIONS, changes, decides_examples, hashes_alike, operations_on, settings_of
 from revlm.training.starting import load_start
 from revlm.training.step import Record, Totals, TrainStep

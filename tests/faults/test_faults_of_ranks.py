@@ -53,7 +53,7 @@ def send_signal() -> None:
 
 def send_signal_before_a_forward_pass() -> None:
     """In the second step, in whose first one ranks tell each other how gradients are packed."""
-    from revlm.training.schedule import Schedule
+    from revlm.training.optimization import Schedule
 
     rate = Schedule.learning_rate
 

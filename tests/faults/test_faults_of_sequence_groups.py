@@ -64,7 +64,7 @@ def stop() -> None:
 
 def impatient(act: Callable[[], None] = lambda: None) -> None:
     """Waits seconds instead of most of a minute."""
-    from revlm.training import waiting
+    from revlm.training.ranks import waiting
 
     waiting._SILENT_SECONDS = 6.0
     waiting._EXCHANGE_SECONDS = 4.0
@@ -145,7 +145,7 @@ def test_a_rank_that_is_far_behind_or_hangs_is_named(copies: Copies, act: Callab
 def wait_for_ever(before: Callable[[], None]) -> None:
     """Waits for a rank that is slow: only whether it reports counts."""
     before()
-    from revlm.training import waiting
+    from revlm.training.ranks import waiting
 
     waiting._EXCHANGE_SECONDS = 1000.0
 

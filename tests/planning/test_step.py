@@ -12,7 +12,7 @@ from revlm.model import RevLM, resolve_model
 from revlm.planning.sizes import sizes_of
 from revlm.planning.step import replay_step
 from revlm.recipe import Recipe
-from revlm.training.optimizer import make_optimizer
+from revlm.training.optimization import make_optimizer
 from revlm.training.ranks import Ranks
 from revlm.training.step import Totals, TrainStep
 from tests.allocations import MIB, peaks

@@ -13,7 +13,7 @@ from revlm.model import resolve_model
 from revlm.recipe import Recipe
 from revlm.runs import MemoryMeter, list_checkpoints, load_checkpoint
 from revlm.training import train
-from revlm.training.process_group import join_ranks
+from revlm.training.ranks import join_ranks
 from revlm.training.trainer import Trainer
 from tests.tiny_run import tiny_recipe
 

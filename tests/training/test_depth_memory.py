@@ -10,7 +10,7 @@ import torch
 
 from revlm.model import RevLM, resolve_model
 from revlm.recipe import Data, Model, Recipe
-from revlm.training.optimizer import make_optimizer
+from revlm.training.optimization import make_optimizer
 from revlm.training.ranks import Ranks
 from tests.apart import peak_bytes, run_apart
 

@@ -10,7 +10,7 @@ from revlm.model.precision import autocast
 from revlm.ops.heap import keep_large_blocks_apart
 from revlm.recipe import load_recipe
 from revlm.runs import MemoryMeter
-from revlm.training.optimizer import make_optimizer
+from revlm.training.optimization import make_optimizer
 from revlm.training.ranks import Ranks
 from revlm.training.step import Totals, TrainStep
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from revlm.training.muon import Muon
+from revlm.training.optimization.muon import Muon
 
 _WEIGHT_DECAY, _LARGEST_NORM = 0.1, 1.0
 

@@ -15,7 +15,7 @@ from torch.optim import AdamW, Optimizer
 from revlm.errors import StorageError
 from revlm.model import RevLM
 from revlm.recipe import Recipe
-from revlm.training.muon import Muon
+from revlm.training.optimization.muon import Muon
 from revlm.training.ranks import Ranks
 
 # The keys of the state that the optimizers keep for a parameter.

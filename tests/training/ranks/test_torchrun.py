@@ -14,7 +14,7 @@ from tests.faults.forks import Copies
 from tests.faults.training import TRAIN, assert_undisturbed, copies_of_recipe, outcome
 from tests.several import command, ends_of_ranks, free_port
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

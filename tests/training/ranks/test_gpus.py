@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 
 from revlm.launch import Launch
-from revlm.training.gpus import agreed_gpu, gpu_of, leave_failures_to_waiting
+from revlm.training.ranks.gpus import agreed_gpu, gpu_of, leave_failures_to_waiting
 
 FIRST, SECOND = torch.device("cuda", 0), torch.device("cuda", 1)
 

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 
 from revlm.errors import RankError, is_out_of_memory
-from revlm.training.monitoring import SECONDS, RankMonitor
+from revlm.training.ranks.monitoring import SECONDS, RankMonitor
 
 # A rank that ends is noticed at once, because its connections close; one that hangs, because it no longer reports.
 _SILENT_SECONDS = 45.0

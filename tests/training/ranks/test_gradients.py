@@ -7,9 +7,8 @@ import torch
 from torch import nn
 
 from revlm.launch import launch_of
-from revlm.training import gradients
-from revlm.training.gradients import grouped, sum_gradients
-from revlm.training.process_group import join_ranks
+from revlm.training.ranks import gradients, join_ranks
+from revlm.training.ranks.gradients import grouped, sum_gradients
 from tests.several import on_ranks
 
 

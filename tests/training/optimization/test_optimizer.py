@@ -8,8 +8,7 @@ import torch
 from revlm.model import RevLM, resolve_model
 from revlm.planning.sizes import sizes_of
 from revlm.recipe import Recipe
-from revlm.training import muon
-from revlm.training.optimizer import make_optimizer, moment_bytes
+from revlm.training.optimization import make_optimizer, moment_bytes, muon
 from revlm.training.ranks import Ranks
 
 VOCABULARY = 16

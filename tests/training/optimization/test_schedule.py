@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from revlm.training import train
-from revlm.training.schedule import SHAPES, Schedule, jump_notice
+from revlm.training.optimization import Schedule, jump_notice
+from revlm.training.optimization.schedule import SHAPES
 from tests.tiny_run import tiny_recipe, write_tokens
 
 

@@ -8,8 +8,7 @@ import pytest
 from revlm.errors import DataError, RankError, RemoteRankError, UsageError
 from revlm.launch import launch_of
 from revlm.training.nonfinite import NonFinite
-from revlm.training.process_group import join_ranks
-from revlm.training.ranks import Ranks
+from revlm.training.ranks import Ranks, join_ranks
 from revlm.training.trainer import Stopped
 from tests.several import Ended, ends_of_ranks, on_ranks
 

@@ -21,11 +21,11 @@ from revlm.errors import RankError, RemoteRankError, UsageError, exit_code_of
 from revlm.launch import Launch
 from revlm.model.sequence import SINGLE, ParallelSequenceGroup
 from revlm.runs import choose_device
-from revlm.training.gpus import agreed_gpu, gpu_of, leave_failures_to_waiting
-from revlm.training.gradients import sum_gradients
-from revlm.training.monitoring import FAILED, LEFT, RankMonitor
-from revlm.training.ranks import AgreedError, Ranks
-from revlm.training.waiting import LONGEST_WAIT, PeerFailed, Waiting, broken_connections, lost_rank_error
+from revlm.training.ranks.gpus import agreed_gpu, gpu_of, leave_failures_to_waiting
+from revlm.training.ranks.gradients import sum_gradients
+from revlm.training.ranks.monitoring import FAILED, LEFT, RankMonitor
+from revlm.training.ranks.ranks import AgreedError, Ranks
+from revlm.training.ranks.waiting import LONGEST_WAIT, PeerFailed, Waiting, broken_connections, lost_rank_error
 
 T = TypeVar("T")
 
