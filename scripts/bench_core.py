@@ -13,10 +13,11 @@ import torch
 import typer
 from rich.console import Console
 
-from bench.command import PRECISIONS, run, words
+from bench.command import run, words
 from bench.core_table import MeasuredPart, core_table, rates_sentence
 from bench.files import machine, make_folder, write_json
 from bench.parts import parts_of
+from bench.precisions import NATIVE_PRECISIONS, PRECISIONS
 from bench.rates import measure_rates, timed
 from bench.shape import Shape, random_example
 from bench.systems.reversible import build
@@ -26,7 +27,7 @@ from revlm.model.precision import autocast
 def main(
     tokens: Annotated[int, typer.Option(min=256, help="Tokens of the example.")] = 65536,
     layers: Annotated[int, typer.Option(min=1, help="Layers of the whole step, all of kind lsh.")] = 6,
-    precisions: Annotated[str, typer.Option(help="Comma-separated; bf16 is autocast.")] = ",".join(PRECISIONS),
+    precisions: Annotated[str, typer.Option(help="Comma-separated; bf16 is autocast.")] = ",".join(NATIVE_PRECISIONS),
     repeats: Annotated[int, typer.Option(min=1, help="Repetitions of each operation; medians are shown.")] = 5,
     step_repeats: Annotated[int, typer.Option(min=1, help="Repetitions of the whole step.")] = 3,
     output: Annotated[Path, typer.Option(help="Folder for core.json.")] = Path("bench"),
@@ -35,7 +36,7 @@ def main(
     shape, chosen = Shape(tokens, layers=layers), words(precisions, PRECISIONS, "--precisions")
     torch.manual_seed(0)
     make_folder(output)
-    rates = measure_rates()
+    rates = measure_rates(chosen)
     console, messages = Console(width=160, highlight=False), Console(stderr=True, highlight=False)
     console.print(rates_sentence(rates))
     head = {"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "machine": machine(), "shape": vars(shape)}

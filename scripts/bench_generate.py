@@ -15,11 +15,12 @@ import typer
 from rich.console import Console
 
 from bench.alone import measure_alone
-from bench.command import PRECISIONS, numbers, pattern, run, words
+from bench.command import numbers, pattern, run, words
 from bench.files import machine, make_folder, write_json
 from bench.generating.systems import SYSTEMS
 from bench.generating.table import CAPTION, ratios, rows, sentences, table
 from bench.generating.worker import WARM_UP_TOKENS, Task
+from bench.precisions import NATIVE_PRECISIONS, PRECISIONS
 from bench.shape import Shape
 from revlm.errors import UsageError
 from revlm.runs.machine import memory_limit_bytes
@@ -32,7 +33,7 @@ _MEMORY_SHARE = 0.9
 def main(
     systems: Annotated[str, typer.Option(help="Systems, comma-separated.")] = ",".join(SYSTEMS),
     precisions: Annotated[str, typer.Option(help="Precisions of the matrix products, comma-separated.")] = ",".join(
-        PRECISIONS
+        NATIVE_PRECISIONS
     ),
     contexts: Annotated[
         str, typer.Option(help="Context lengths in tokens, comma-separated.")

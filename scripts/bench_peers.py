@@ -14,8 +14,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench.command import PRECISIONS, numbers, run, words
+from bench.command import numbers, run, words
 from bench.files import machine, make_folder, write_json
+from bench.precisions import NATIVE_PRECISIONS, PRECISIONS
 from bench.schedule import Suite, measurements
 from bench.summary import Cell, Measurement, rows, seconds_of
 from bench.systems import SYSTEMS
@@ -37,7 +38,7 @@ def main(
     systems: Annotated[str, typer.Option(help="Systems, comma-separated.")] = ",".join(_CHOICES),
     precisions: Annotated[
         str, typer.Option(help="bf16 is autocast: over revlm's whole step, over the forward pass of the others.")
-    ] = ",".join(PRECISIONS),
+    ] = ",".join(NATIVE_PRECISIONS),
     lengths: Annotated[str, typer.Option(help="Tokens of the example, powers of two.")] = "16384,65536,262144",
     layers: Annotated[
         str, typer.Option(help="Depths: the first for all systems at each length, all for revlm at --depth-tokens.")

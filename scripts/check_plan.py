@@ -17,15 +17,17 @@ from bench.command import run, words
 from bench.files import machine, make_folder, write_json
 from bench.plan_cases import CASES
 from bench.plan_check import Checked, beyond_bound, check_table
+from bench.precisions import NATIVE_PRECISIONS
 from revlm.errors import UsageError
 from revlm.planning import plan_memory
 from revlm.training.measurement import measure_step
 
 _NAMES = tuple(case.name for case in CASES)
+NATIVE_CASES = tuple(case.name for case in CASES if case.precision in NATIVE_PRECISIONS)
 
 
 def main(
-    recipes: Annotated[str, typer.Option(help="Recipes, comma-separated.")] = ",".join(_NAMES),
+    recipes: Annotated[str, typer.Option(help="Recipes, comma-separated.")] = ",".join(NATIVE_CASES),
     measured: Annotated[
         Path | None, typer.Option(help="Use the measured steps of this plan.json, while working on the plan.")
     ] = None,

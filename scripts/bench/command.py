@@ -10,8 +10,6 @@ import typer
 from revlm.errors import RevlmError, UsageError
 from revlm.libraries import set_library_defaults
 
-PRECISIONS = ("fp32", "bf16")
-
 
 def run(function: Callable[..., Any]) -> None:
     """Runs a function as a command line; a RevlmError is printed as one sentence and sets the exit code.

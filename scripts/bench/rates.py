@@ -1,13 +1,14 @@
 """Measures the machine's rates of large matrix products and large copies."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import torch
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+from bench.precisions import DTYPES
+
 # Three float32 matrices of this size exceed a core's caches, and their product takes long.
 _MATRIX = 2048
 _COPY_BYTES = 2**28
@@ -21,11 +22,11 @@ class Rates(NamedTuple):
     copy_bytes: float
 
 
-def measure_rates(*, matrix: int = _MATRIX, copy_bytes: int = _COPY_BYTES) -> Rates:
+def measure_rates(precisions: Sequence[str], *, matrix: int = _MATRIX, copy_bytes: int = _COPY_BYTES) -> Rates:
     """Returns the best of several tries, since other load can only slow them down."""
     products = {}
-    for precision, dtype in DTYPES.items():
-        left, right, out = (torch.randn(matrix, matrix).to(dtype) for _ in range(3))
+    for precision in precisions:
+        left, right, out = (torch.randn(matrix, matrix).to(DTYPES[precision]) for _ in range(3))
         products[precision] = 2 * matrix**3 / min(timed(partial(torch.mm, left, right, out=out), _TRIES))
     source = torch.ones(copy_bytes // 4)
     target = torch.empty_like(source)

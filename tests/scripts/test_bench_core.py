@@ -19,7 +19,7 @@ def test_every_operation_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(bench_core, "measure_rates", partial(measure_rates, matrix=128, copy_bytes=2**20))
-    bench_core.main(tokens=256, layers=1, repeats=1, step_repeats=1, output=tmp_path)
+    bench_core.main(precisions="fp32,bf16", tokens=256, layers=1, repeats=1, step_repeats=1, output=tmp_path)
     printed = capsys.readouterr().out
     content = json.loads((tmp_path / "core.json").read_text())
     assert content["rates"]["copy_bytes"] > 0

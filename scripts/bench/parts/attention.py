@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bench.parts.hashing import buckets, unit_keys
 from bench.parts.part import Part, Work
-from bench.rates import DTYPES
+from bench.precisions import DTYPES
 from bench.shape import Shape
 from revlm.ops.attention import attention_with_log_sum_exp
 

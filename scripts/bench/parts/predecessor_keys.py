@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from bench.parts.part import Part, Work
-from bench.rates import DTYPES
+from bench.precisions import DTYPES
 from bench.shape import Shape
 from revlm.ops.predecessor_keys import keys_with_predecessors
 

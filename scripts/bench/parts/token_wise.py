@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from bench.parts.part import Part, Work
-from bench.rates import DTYPES
+from bench.precisions import DTYPES
 from bench.shape import Shape
 from bench.systems.reversible import recipe_of
 from revlm.model.parts.feed_forward import FeedForward
