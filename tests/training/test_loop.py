@@ -38,12 +38,11 @@ WORDS = [
 
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("corpus")
+    texts, store = tmp_path_factory.mktemp("corpus"), tmp_path_factory.mktemp("stores") / "tokens"
     words = random.Random(0)
     for name in ("one", "two", "three"):
-        (folder / f"{name}.txt").write_text(" ".join(words.choices(WORDS, k=400)))
-    store = folder.parent / "tokens"
-    tokenize_corpus(folder, store, tokenizer="bytes")
+        (texts / f"{name}.txt").write_text(" ".join(words.choices(WORDS, k=400)))
+    tokenize_corpus(texts, store, tokenizer="bytes")
     return store
 
 
@@ -175,12 +174,11 @@ def test_a_run_beyond_its_memory_limit_is_refused_before_anything_is_there(
 
 @pytest.fixture(scope="module")
 def other_tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("other")
+    texts, store = tmp_path_factory.mktemp("other"), tmp_path_factory.mktemp("stores") / "other"
     words = random.Random(1)
     for name, length in (("four", 90), ("five", 500)):
-        (folder / f"{name}.txt").write_text(" ".join(words.choices(WORDS, k=length)))
-    store = folder.parent / "other-tokens"
-    tokenize_corpus(folder, store, tokenizer="bytes")
+        (texts / f"{name}.txt").write_text(" ".join(words.choices(WORDS, k=length)))
+    tokenize_corpus(texts, store, tokenizer="bytes")
     return store
 
 
