@@ -23,6 +23,15 @@ settings.load_profile("patient")
 
 
 @pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pages and files of reports without the drawing, which takes seconds."""
+    from revlm.report import files, rendering
+
+    monkeypatch.setattr(rendering, "sources", lambda picture: [("", "data:image/png;base64,")])
+    monkeypatch.setattr(files, "standalone_png", lambda picture, title: b"\x89PNG")
+
+
+@pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 2 MB."""
     disk = tmp_path / "disk"

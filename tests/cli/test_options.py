@@ -53,6 +53,7 @@ def test_a_recipe_that_no_file_is_is_one_sentence(capsys: pytest.CaptureFixture[
         assert "no recipe file and no bundled recipe" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_home_is_found_wherever_a_path_is_written(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,7 @@ def test_the_newest_run_is_reported_by_default(tmp_path: Path, monkeypatch: pyte
     assert all(Path(line.strip()).exists() for line in result.stdout.splitlines()[1:])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_newest_run_may_be_one_of_a_sweep_and_one_run_has_no_comparison(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -38,6 +39,7 @@ def test_the_newest_run_may_be_one_of_a_sweep_and_one_run_has_no_comparison(
     assert content["comparison"] is None
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_several_runs_are_compared_once_each(tmp_path: Path) -> None:
     runs = [str(build_run(tmp_path / name, steps)) for name, steps in (("a", 2), ("b", 3))]
     result = CliRunner().invoke(app, [*runs, runs[0] + "/", "--json"])

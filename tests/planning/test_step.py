@@ -57,7 +57,7 @@ def real_step(recipe: Recipe) -> dict[str, int]:
     "example",
     [
         recipe(16384, tile=2048),
-        recipe(16384, "bf16", tile=2048),
+        recipe(8192, "bf16"),
         recipe(8192, "bf16", d_model=32, d_ff=64, n_layers=5, tile=4096),
         recipe(2048, "fp32", 2, layers=("local",), dropout=0.1, tie_embeddings=False),
         recipe(4096, reversible=False),
@@ -78,7 +78,7 @@ def test_the_plan_is_what_a_step_asks_for(example: Recipe, monkeypatch: pytest.M
     "example",
     [
         recipe(16384, tile=2048),
-        recipe(16384, "bf16", tile=2048),
+        recipe(8192, "bf16"),
         recipe(4096, "bf16", reversible=False, n_layers=3, n_heads=4, dropout=0.1),
         recipe(2048, "bf16", layers=("full", "lsh"), tile=700),
         recipe(4096, "fp32", layers=("full",), successor_values=False, n_heads=4),

@@ -20,6 +20,7 @@ def test_a_report_is_three_whole_files_and_nothing_else(tmp_path: Path) -> None:
     assert report.memory.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_comparison_lies_where_the_runs_are(tmp_path: Path) -> None:
     histories = [read_history(build_run(tmp_path / name, 2)) for name in ("a", "b")]
     comparison = write_comparison(histories)
@@ -27,6 +28,7 @@ def test_a_comparison_lies_where_the_runs_are(tmp_path: Path) -> None:
     assert comparison.loss.exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_pictures_of_an_earlier_evaluation_go(tmp_path: Path) -> None:
     runs = [write_evaluation(build_run(tmp_path / name, 2)) for name in ("a", "b")]
     histories = [read_history(run) for run in runs]
@@ -38,6 +40,7 @@ def test_pictures_of_an_earlier_evaluation_go(tmp_path: Path) -> None:
     assert [file for file in old if file.exists()] == []
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_runs_from_different_folders_are_compared_in_the_working_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

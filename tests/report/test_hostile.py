@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from revlm.cli import main
-from revlm.report import files, read_history, rendering
+from revlm.report import read_history
 from revlm.report.page import evaluation_sections, loss_picture, memory_picture
 from revlm.report.pictures.canvas import Canvas
 from revlm.report.pictures.steps import draw_buckets, draw_throughput
@@ -22,13 +22,6 @@ LARGEST = 1e39
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     return write_evaluation(build_run(tmp_path / "run", 2), layers=2)
-
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages and files without the drawing, which takes seconds."""
-    monkeypatch.setattr(rendering, "sources", lambda picture: [("", "data:image/png;base64,")])
-    monkeypatch.setattr(files, "standalone_png", lambda picture, title: b"\x89PNG")
 
 
 def change(run: Path, name: str, path: tuple[Any, ...], value: Any) -> None:

@@ -293,9 +293,11 @@ def shortened(text: str, longest: int = LONGEST_NAME) -> str:
 def to_png(figure: Figure) -> bytes:
     """The figure as a PNG file at twice the CSS resolution."""
     buffer = BytesIO()
+    figure.dpi = CSS_PIXELS_PER_INCH * RESOLUTION
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # a name in a script that the font lacks
-        figure.savefig(buffer, format="png", dpi=CSS_PIXELS_PER_INCH * RESOLUTION, facecolor=figure.get_facecolor())
+        # Not `savefig`, which draws twice: once for the layout alone.
+        FigureCanvasAgg(figure).print_png(buffer)
     return buffer.getvalue()
 
 
