@@ -24,7 +24,7 @@ from revlm.model.shape import heads_at_a_time
 from revlm.model.stages import Stage
 from revlm.ops.attention import Delta
 from revlm.ops.fixed_point import FixedPoint, StreamTile
-from revlm.ops.heap import LARGE_BLOCK_BYTES, hold_in_huge_pages, return_freed_memory
+from revlm.ops.heap import LARGE_BLOCK_BYTES, hold_in_huge_pages, is_fragmented, return_freed_memory
 from revlm.ops.output_gradient import write_gradient
 
 Gradients = list[Tensor]
@@ -180,9 +180,10 @@ class SublayerPass:
     def _trim_heap(self, whole: Sequence[Tensor]) -> None:
         """Returns the heap memory that tiles freed, before attention over whole sequences reaches the peak.
 
-        Whole tensors that lie in the heap themselves take the freed memory, which then need not be mapped again.
+        Whole tensors that lie in the heap themselves take the freed memory, which then need not be mapped again, until
+        holes between them add up.
         """
-        if self.device.type == "cpu" and any(each.nbytes >= LARGE_BLOCK_BYTES for each in whole):
+        if self.device.type == "cpu" and (any(each.nbytes >= LARGE_BLOCK_BYTES for each in whole) or is_fragmented()):
             return_freed_memory()
 
     @property

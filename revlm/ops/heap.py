@@ -18,6 +18,7 @@ LARGE_BLOCK_BYTES = 8 * 2**20
 """Allocations of at least this size come from the system and return to it."""
 
 _TRIM_BYTES = 64 * 2**20  # free memory that stays at the heap's end for the next tile
+_FRAGMENTED_BYTES = 128 * 2**20  # more free memory than the tiles of a layer use
 _HUGE_PAGE_BYTES = 2 * 2**20
 _MADV_HUGEPAGE = 14  # madvise(2), of Linux
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
@@ -40,6 +41,29 @@ def return_freed_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+class _MallocInfo(ctypes.Structure):
+    """`struct mallinfo2` of mallinfo(3)."""
+
+    _fields_ = [
+        *((name, ctypes.c_size_t) for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks")),
+        *((name, ctypes.c_size_t) for name in ("uordblks", "fordblks", "keepcost")),
+    ]
+
+
+def is_fragmented() -> bool:
+    """Returns whether the heap holds more free memory than tiles reuse; False where the C library does not tell."""
+    information = _mallinfo2()
+    return information is not None and information().fordblks > _FRAGMENTED_BYTES
+
+
+@functools.cache
+def _mallinfo2() -> Any:
+    information = getattr(ctypes.CDLL(None), "mallinfo2", None)  # of glibc 2.33
+    if information is not None:
+        information.restype = _MallocInfo
+    return information
 
 
 def hold_in_huge_pages(tensor: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from revlm.ops.heap import hold_in_huge_pages, keep_large_blocks_apart, return_freed_memory
+from revlm.ops.heap import hold_in_huge_pages, is_fragmented, keep_large_blocks_apart, return_freed_memory
 from revlm.runs import MemoryMeter
 from tests.apart import run_apart
 from tests.several import in_fork
@@ -52,6 +52,26 @@ def test_large_blocks_go_back_when_they_are_freed() -> None:
 def test_small_blocks_go_back_when_asked_for() -> None:
     assert kept_bytes(MIB, apart=True, returned=True) < 30 * MIB
     assert kept_bytes(MIB, apart=True, returned=False) > 100 * MIB
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="the C library does not tell")
+def test_holes_between_live_blocks_are_noticed() -> None:
+    ended = in_fork(_holes)
+    assert ended.code == 0, ended.stderr
+    assert ended.value == [False, False, True]
+
+
+def _holes() -> list[bool]:
+    """Whether the heap is fragmented before, with 160 MiB in small blocks, and after every other one was freed."""
+    keep_large_blocks_apart()
+    found = [is_fragmented()]
+    passing, staying = [], []
+    for _ in range(160):
+        passing.append(torch.ones(MIB // 4))
+        staying.append(torch.ones(8192))
+    found.append(is_fragmented())
+    passing.clear()
+    return [*found, is_fragmented()]
 
 
 def flags_of_memory(address: int) -> list[str]:
