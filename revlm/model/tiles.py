@@ -27,6 +27,9 @@ from revlm.ops.fixed_point import FixedPoint, StreamTile
 from revlm.ops.heap import LARGE_BLOCK_BYTES, hold_in_huge_pages, is_fragmented, return_freed_memory
 from revlm.ops.output_gradient import write_gradient
 
+# Smaller tensors leave no holes worth the time of trimming the heap.
+_LEAST_HOLE_BYTES = 2**20
+
 Gradients = list[Tensor]
 RandomState = tuple[Tensor, Tensor | None]
 
@@ -183,7 +186,10 @@ class SublayerPass:
         Whole tensors that lie in the heap themselves take the freed memory, which then need not be mapped again, until
         holes between them add up.
         """
-        if self.device.type == "cpu" and (any(each.nbytes >= LARGE_BLOCK_BYTES for each in whole) or is_fragmented()):
+        largest = max(each.nbytes for each in whole)
+        if self.device.type == "cpu" and (
+            largest >= LARGE_BLOCK_BYTES or (largest >= _LEAST_HOLE_BYTES and is_fragmented())
+        ):
             return_freed_memory()
 
     @property
