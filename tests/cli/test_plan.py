@@ -97,7 +97,8 @@ def test_measured_steps_stand_beside_the_plan(capsys: pytest.CaptureFixture[str]
     assert exit_code == 0
     assert "measuring steps of 4,096 tokens" in err
     plan = json.loads(out)
-    assert plan["peak_bytes"] == pytest.approx(max(plan["measured"].values()), rel=0.1, abs=32 * 2**20)
+    # A step this small is mostly heap, which varies by tens of MB; check_plan.py holds larger ones to a tenth.
+    assert 0.5 < plan["peak_bytes"] / max(plan["measured"].values()) < 1.5
     exit_code, out, err = run(capsys, "--measure", "--json", "memory.limit=1MB")
     assert "not measured: 4,096 tokens do not fit into the 1.00 MB that memory.limit allows" in err
     assert json.loads(out)["measured"] is None
