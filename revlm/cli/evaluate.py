@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from revlm.cli.options import PATH, AsJson, Device, Rounds, Run, open_run
+from revlm.cli.options import PATH, AsJson, Buckets, Device, Rounds, Run, open_run
 from revlm.cli.terminal.streams import print_json, print_message
 from revlm.evaluation.probes import PROBES
 
@@ -32,6 +32,7 @@ def evaluate(
     ] = 3,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Random seed of the samples and random tokens.")] = 0,
     rounds: Rounds = None,
+    buckets: Buckets = None,
     device: Device = "auto",
     as_json: AsJson = False,
     **probes: bool,
@@ -47,10 +48,10 @@ def evaluate(
     from revlm.cli.terminal.evaluation_tables import print_tables
     from revlm.errors import StorageError, UsageError
     from revlm.evaluation import ProbeOptions, evaluate_run
+    from revlm.evaluation.score_views import hashing_text
     from revlm.generation import load_model
     from revlm.records import Evaluation, read_record
     from revlm.runs import RunFolder, is_exported
-    from revlm.text import plural
 
     asked = [name for name in PROBES if everything or probes[name]]
     options = ProbeOptions(frozenset(asked), _lengths(lengths), samples, tokens, seed, repeat_context)
@@ -60,7 +61,7 @@ def evaluate(
         folder = RunFolder(run)
     else:
         folder = open_run(run)
-    trained = load_model(folder, device, rounds=rounds)
+    trained = load_model(folder, device, rounds=rounds, buckets=buckets)
     earlier = None
     try:
         earlier = read_record(Evaluation, folder.evaluation) if folder.evaluation.exists() else None
@@ -72,8 +73,7 @@ def evaluate(
         if as_json:
             print_json({"run": str(folder), **record}, indent=2)
         else:
-            hashed = "" if rounds is None else f", with {plural(rounds, 'round')} of hashing"
-            typer.echo(f"{folder}, step {trained.step:,}, on {evaluation.data}{hashed}")
+            typer.echo(f"{folder}, step {trained.step:,}{hashing_text(evaluation)}, on {evaluation.data}")
             print_tables(evaluation, asked)
     finally:  # also if the reader of the output has left, such as `head`
         folder.write_evaluation(record)

@@ -52,6 +52,15 @@ Rounds = Annotated[
         help="Rounds of hashing: more find more of what is far, and take longer. Default: the model's own.",
     ),
 ]
+Buckets = Annotated[
+    int | None,
+    typer.Option(
+        "--buckets",
+        metavar="N",
+        help="Buckets of the finest rounds: more find more of what is far in a document longer than those of training. "
+        "Default: the model's own.",
+    ),
+]
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="Device: auto, cpu, cuda or cuda:N.")]
 Deduplicate = Annotated[
     bool, typer.Option("--deduplicate", help="Leave out texts that are in the store already, even as another edition.")

@@ -15,6 +15,7 @@ from revlm.evaluation.scorer import Scorer
 from revlm.evaluation.texts import TextSample
 from revlm.generation import TrainedModel
 from revlm.model.precision import autocast, precision_of_evaluation
+from revlm.model.shape import buckets_of_rounds
 from revlm.pictures import HEADER_BYTES
 from revlm.recipe import Data
 from revlm.records import DocumentScore, Evaluation, PositionLoss, Total
@@ -82,6 +83,7 @@ def evaluate_run(
         data=corpus.name,
         seq_len=recipe.data.seq_len,
         rounds=trained.model.recipe.n_rounds if trained.model.hash_layers else None,
+        buckets=max(buckets_of_rounds(trained.model.recipe)) if trained.model.hash_layers else None,
         total=Total(**_score(_total(scored), is_of_pictures)),
         documents=[DocumentScore(**_score(score, is_of_pictures), title=title) for title, score in scored],
         positions=[
@@ -129,7 +131,7 @@ def _kept(earlier: Evaluation | None, later: Evaluation) -> dict[str, Any]:
 
 def _what(evaluation: Evaluation) -> tuple[object, ...]:
     """What an evaluation is of."""
-    return evaluation.step, evaluation.data, evaluation.seq_len, evaluation.rounds
+    return evaluation.step, evaluation.data, evaluation.seq_len, evaluation.rounds, evaluation.buckets
 
 
 def _data(trained: TrainedModel, data: str | PathLike[str] | None) -> Data:

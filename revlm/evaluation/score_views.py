@@ -56,14 +56,21 @@ def position_chart(evaluation: Evaluation) -> Chart | None:
     )
 
 
+def hashing_text(evaluation: Evaluation) -> str:
+    """The rounds of hashing and their buckets, for a sentence about the weights; nothing if no layer hashes."""
+    if evaluation.rounds is None:
+        return ""
+    buckets = "" if evaluation.buckets is None else f" and up to {plural(evaluation.buckets, 'bucket')}"
+    return f" with {plural(evaluation.rounds, 'round')} of hashing{buckets}"
+
+
 def position_caption(evaluation: Evaluation) -> str:
     """The caption of the chart of positions."""
     total = evaluation.total
-    hashed = "" if evaluation.rounds is None else f" with {plural(evaluation.rounds, 'round')} of hashing"
     caption = (
-        f"Of the weights of step {evaluation.step:,}{hashed} on {evaluation.data}: {plural(total.tokens, 'token')}, "
-        f"{total.loss:.4f} nats a token, {total.bits_per_byte:.4f} bits per byte{_dimension_text(total)}. Positions "
-        f"are in powers of two; hollow: fewer than {FEW_TOKENS} tokens."
+        f"Of the weights of step {evaluation.step:,}{hashing_text(evaluation)} on {evaluation.data}: "
+        f"{plural(total.tokens, 'token')}, {total.loss:.4f} nats a token, {total.bits_per_byte:.4f} bits per byte"
+        f"{_dimension_text(total)}. Positions are in powers of two; hollow: fewer than {FEW_TOKENS} tokens."
     )
     if not evaluation.in_pieces:
         return caption

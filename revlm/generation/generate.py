@@ -72,11 +72,12 @@ def generate(
     stop: Sequence[str] = (),
     device: str = "auto",
     rounds: int | None = None,
+    buckets: int | None = None,
 ) -> Iterator[str]:
     """Yields the continuation of a prompt by a run's checkpoint, in pieces of whole characters.
 
-    The checkpoint is that of `step`, by default the newest intact one; `rounds` are those of hashing, by default the
-    model's own.
+    The checkpoint is that of `step`, by default the newest intact one; `rounds` are those of hashing and `buckets`
+    those of the finest ones, by default the model's own.
 
     Raises:
         StorageError: the run has no such checkpoint, or it does not fit the run's recipe.
@@ -84,7 +85,7 @@ def generate(
         UsageError: there is no such device, or as for `continue_text`.
         NonFiniteError: the model's logits are not finite.
     """
-    trained = load_model(run, device, step, rounds=rounds)
+    trained = load_model(run, device, step, rounds=rounds, buckets=buckets)
     yield from continue_text(
         trained.model,
         trained.tokenizer,
@@ -106,6 +107,7 @@ def generate_bytes(
     seed: int = 0,
     device: str = "auto",
     rounds: int | None = None,
+    buckets: int | None = None,
 ) -> Iterator[bytes]:
     """Yields the bytes with which a run on bytes continues a prompt; otherwise like `generate`.
 
@@ -113,7 +115,7 @@ def generate_bytes(
         StorageError, DataError, NonFiniteError: as for `generate`.
         UsageError: the run is one on texts, or as for `generate`.
     """
-    trained = load_model(run, device, step, rounds=rounds)
+    trained = load_model(run, device, step, rounds=rounds, buckets=buckets)
     yield from continue_bytes(
         trained.model,
         trained.tokenizer,

@@ -165,13 +165,13 @@ class RevlmForCausalLM(PreTrainedModel, GenerationMixin):
         with autocast(precision, self.model.head_weight.device):
             yield
 
-    def use_rounds(self, rounds: int) -> None:
-        """Makes the hash layers use so many rounds, as `RevLM.use_rounds` does; the model is saved with them.
+    def use_rounds(self, rounds: int | None = None, buckets: int | None = None) -> None:
+        """Makes the hash layers use so many rounds and buckets (`RevLM.use_rounds`); the model is saved with them.
 
         Raises:
-            UsageError: there are no hash layers, or the rounds are out of range.
+            UsageError: there are no hash layers, or the rounds or buckets are out of range.
         """
-        self.model.use_rounds(rounds)
+        self.model.use_rounds(rounds, buckets)
         self.config.exported = self.config.exported.model_copy(update={"model": self.model.recipe})
 
     def get_input_embeddings(self) -> nn.Embedding:

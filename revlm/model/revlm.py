@@ -1,6 +1,7 @@
 """RevLM: a language model of whole documents on a reversible stack."""
 
 from collections.abc import Callable
+from itertools import takewhile
 
 import torch
 from jaxtyping import Float, Int
@@ -19,9 +20,9 @@ from revlm.model.reversible import ReversibleStack
 from revlm.model.sequence import SINGLE, SequenceGroup
 from revlm.model.shape import buckets_of_rounds, tile_tokens, with_rounds
 from revlm.ops.fixed_point import FixedPoint
-from revlm.ops.hashing import draw_rotations
+from revlm.ops.hashing import directions_of, draw_rotations
 from revlm.ops.linear_cross_entropy import linear_cross_entropy
-from revlm.recipe import MAX_ROUNDS
+from revlm.recipe import MAX_ROUNDS, NUMBERS_OF_BUCKETS
 from revlm.recipe import Model as ModelRecipe
 
 _EMBEDDING_STD = 0.02
@@ -46,7 +47,7 @@ class RevLM(nn.Module):
         if recipe.n_buckets == "auto":
             raise UsageError("model.n_buckets is auto: give a number, or resolve it with revlm.model.resolve_model")
         self.recipe, self.vocab_size, self.seed = recipe, vocab_size, seed
-        self._built_with = recipe
+        self._built_with, self._finest = recipe, max(buckets_of_rounds(recipe))
         self.kinds = tuple(recipe.layers[layer % len(recipe.layers)] for layer in range(recipe.n_layers))
         self.embedding = nn.Embedding(vocab_size, recipe.d_model)
         sublayers: list[Sublayer] = []
@@ -86,28 +87,39 @@ class RevLM(nn.Module):
         assert isinstance(sublayer, Sublayer)
         return sublayer
 
-    def use_rounds(self, rounds: int) -> None:
-        """Makes the hash layers use so many rounds: the first of its own, and further ones as fine as their finest.
+    def use_rounds(self, rounds: int | None = None, buckets: int | None = None) -> None:
+        """Makes the hash layers use so many rounds, the finest of them with so many `buckets`; None changes nothing.
 
-        A token far away is found if it shares a bucket in any round, so more rounds find more, and take longer. Its own
-        are those that it was built with, whatever was used since. The rotations of a round depend only on (seed, layer,
-        head, round): the saved ones stay as they are.
+        A token far away is found if it shares a bucket in any round, so more rounds find more, and take longer: those
+        that the model was built with, and further ones as fine as their finest. Buckets fill up in a document that is
+        longer than those of training, and the tokens of a window come from nearer: more buckets find what is far, and
+        take no longer. The rotations of a round depend only on (seed, layer, head, round, number of buckets): where
+        these stay, the saved ones stay as they are.
 
         Raises:
-            UsageError: there are no hash layers, or the rounds are out of range.
+            UsageError: there are no hash layers, or the rounds or buckets are out of range.
         """
-        if not self.hash_layers:
-            raise UsageError(f"rounds is {rounds}, but the model has no hash layers: leave it out")
-        if not 1 <= rounds <= MAX_ROUNDS:
+        given = {name: number for name, number in (("rounds", rounds), ("buckets", buckets)) if number is not None}
+        if given and not self.hash_layers:
+            name, number = next(iter(given.items()))
+            raise UsageError(f"{name} is {number}, but the model has no hash layers: leave it out")
+        if rounds is not None and not 1 <= rounds <= MAX_ROUNDS:
             raise UsageError(f"rounds is {rounds}: give a number of rounds of hashing from 1 to {MAX_ROUNDS}")
-        self.recipe = with_rounds(self._built_with, rounds)
+        if buckets is not None and buckets not in NUMBERS_OF_BUCKETS:
+            least, most = NUMBERS_OF_BUCKETS[0], NUMBERS_OF_BUCKETS[-1]
+            raise UsageError(f"buckets is {buckets}: give a power of two from {least} to {most}")
+        used = buckets_of_rounds(self.recipe)
+        self._finest = buckets or self._finest
+        self.recipe = with_rounds(self._built_with, rounds or self.recipe.n_rounds, self._finest)
+        n_buckets = buckets_of_rounds(self.recipe)
+        stays = takewhile(lambda numbers: numbers[0] == numbers[1], zip(used, n_buckets, strict=False))
+        alike = directions_of([number for number, _ in stays])
         for layer in self.hash_layers:
             name, mix = f"rotations_{layer}", self.attention(layer).mix
             assert isinstance(mix, HashAttention)
             saved, drawn = self.get_buffer(name), self._rotations(layer, None)
-            saved = saved[..., : drawn.shape[2]]
-            setattr(self, name, torch.cat([saved, drawn[..., saved.shape[2] :].to(saved)], dim=-1))
-            mix.n_buckets = buckets_of_rounds(self.recipe)
+            setattr(self, name, torch.cat([saved[..., :alike], drawn[..., alike:].to(saved)], dim=-1))
+            mix.n_buckets = n_buckets
 
     def forward(
         self,

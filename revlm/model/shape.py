@@ -50,10 +50,14 @@ def buckets_of_rounds(recipe: ModelRecipe) -> tuple[int, ...]:
     return (recipe.n_buckets,) * recipe.n_rounds if isinstance(recipe.n_buckets, int) else recipe.n_buckets
 
 
-def with_rounds(recipe: ModelRecipe, rounds: int) -> ModelRecipe:
-    """Returns the recipe of a model with the first of a recipe's rounds, and further ones as fine as its finest."""
+def with_rounds(recipe: ModelRecipe, rounds: int, buckets: int) -> ModelRecipe:
+    """Returns the recipe of a model with the first of a recipe's rounds, and further ones as fine as its finest.
+
+    `buckets` takes the place of the finest rounds' number of buckets.
+    """
     own = buckets_of_rounds(recipe)
-    n_buckets = (*own, *[max(own)] * rounds)[:rounds]
+    with_further = (*own, *[max(own)] * rounds)[:rounds]
+    n_buckets = tuple(buckets if number == max(own) else number for number in with_further)
     return recipe.model_copy(update={"n_rounds": rounds, "n_buckets": n_buckets})
 
 

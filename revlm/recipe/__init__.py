@@ -6,13 +6,14 @@ reports every problem at once; `Recipe.to_yaml` writes the resolved recipe, whic
 
 from revlm.recipe.data import Data, Stream
 from revlm.recipe.loading import bundled_recipes, find_recipe, load_recipe, recipe_schema
-from revlm.recipe.model import MAX_ROUNDS, LayerKind, Model
+from revlm.recipe.model import MAX_ROUNDS, NUMBERS_OF_BUCKETS, LayerKind, Model
 from revlm.recipe.recipe import Recipe
 from revlm.recipe.section import parse_size
 from revlm.recipe.training import LoggingBackend, Train
 
 __all__ = [
     "MAX_ROUNDS",
+    "NUMBERS_OF_BUCKETS",
     "Data",
     "LayerKind",
     "LoggingBackend",

@@ -8,14 +8,16 @@ from revlm.recipe.section import Section, Share
 
 LayerKind = Literal["local", "lsh", "full"]
 MAX_ROUNDS = 64
-
-_BUCKETS = {2**power for power in range(2, 17)}
+NUMBERS_OF_BUCKETS = tuple(2**power for power in range(2, 19))
 
 
 def _buckets(value: object) -> object:
     numbers = value if isinstance(value, list | tuple) else [value]
-    if value != "auto" and not all(type(number) is int and number in _BUCKETS for number in numbers):
-        raise ValueError("should be auto, a power of two from 4 to 65536, or a list of them, one for each round")
+    if value != "auto" and not all(type(number) is int and number in NUMBERS_OF_BUCKETS for number in numbers):
+        raise ValueError(
+            f"should be auto, a power of two from {NUMBERS_OF_BUCKETS[0]} to {NUMBERS_OF_BUCKETS[-1]}, or a list of "
+            "them, one for each round"
+        )
     return tuple(numbers) if numbers is value else value
 
 
@@ -38,7 +40,7 @@ class Model(Section):
     n_rounds: Annotated[int, Field(ge=1, le=MAX_ROUNDS)] = 4
     """independent hashes of an lsh layer; a token attends to the union of their windows"""
     n_buckets: Annotated[int | tuple[int, ...] | Literal["auto"], BeforeValidator(_buckets)] = "auto"
-    """buckets of one hash: a power of two from 4 to 65536, a list of them (one for each round), or auto (from 16
+    """buckets of one hash: a power of two from 4 to 262144, a list of them (one for each round), or auto (from 16
     for the first round to seq_len / 8 for the last)"""
     successor_values: bool = True
     """lsh and full layers also read the successor of each token that they attend to; false: its own value alone"""

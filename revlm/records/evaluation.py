@@ -39,13 +39,14 @@ class Evaluation(Record):
     """An evaluation of the weights of a step, and the results of the probes that were asked for.
 
     `data` is where the documents are; `seq_len` bounds the context of the scores: a longer document is scored in pieces
-    of that many tokens. `rounds` are the rounds of hashing that the model used.
+    of that many tokens. `rounds` are the rounds of hashing that the model used, and `buckets` those of the finest ones.
     """
 
     step: Count
     data: str
     seq_len: Positive
     rounds: Positive | None = None
+    buckets: Positive | None = None
     total: Total
     documents: Many[DocumentScore]
     positions: list[PositionLoss] = Field(max_length=_MAX_BINS)

@@ -153,8 +153,13 @@ def test_rounds_of_hashing_are_those_that_are_asked_for(run: Path, capsys: pytes
         assert found[rounds]["rounds"] == rounds
     assert found[2]["total"]["loss"] != found[6]["total"]["loss"]
     assert main([*command, "--rounds", "6"]) == 0
-    assert "with 6 rounds of hashing" in capsys.readouterr().out
+    assert f"with 6 rounds of hashing and up to {found[6]['buckets']:,} buckets" in capsys.readouterr().out
     evaluation = read_history(run).evaluation
     assert evaluation is not None
     assert "with 6 rounds of hashing" in evaluation_sections(evaluation)["positions"].caption
+    assert main([*command, "--rounds", "6", "--buckets", "1024", "--json"]) == 0
+    finer = json.loads(capsys.readouterr().out)
+    assert (finer["rounds"], finer["buckets"]) == (6, 1024)
+    assert finer["total"]["loss"] != found[6]["total"]["loss"]
     assert main([*command, "--rounds", "0"]) == 2
+    assert main([*command, "--buckets", "1000"]) == 2

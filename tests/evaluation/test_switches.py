@@ -54,3 +54,11 @@ def test_rounds_extend_those_that_were_saved() -> None:
             assert torch.equal(changed.float(), drawn)
             assert torch.equal(scorer.hidden(INPUTS), whole) == (rounds == 2)
     assert model.get_buffer("rotations_1") is saved
+
+
+def test_finer_buckets_stay_with_other_rounds() -> None:
+    model = lively_scorer("lsh", n_rounds=2, n_buckets=(4, 64)).model
+    model.use_rounds(buckets=256)
+    with rounds_of_hashing(model, 3):
+        assert model.recipe.n_buckets == (4, 256, 256)
+    assert model.recipe.n_buckets == (4, 256)

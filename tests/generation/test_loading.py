@@ -6,6 +6,7 @@ import torch
 
 from revlm.errors import DataError, StorageError, UsageError
 from revlm.generation import Sampling, continue_text, generate, load_model
+from revlm.model.shape import buckets_of_rounds
 from revlm.runs import RunFolder, list_checkpoints, load_checkpoint
 from tests.tiny_run import write_run
 
@@ -86,6 +87,10 @@ def test_more_rounds_of_hashing_than_those_of_training(run: Path, tmp_path: Path
     local = write_run(tmp_path / "run", "model.layers=[local]")
     with pytest.raises(UsageError, match="rounds is 8, but the model has no hash layers: leave it out"):
         load_model(local, "cpu", rounds=8)
+    finer = load_model(run, "cpu", buckets=1024)
+    assert max(buckets_of_rounds(finer.recipe.model)) == 1024
+    with pytest.raises(UsageError, match="buckets is 1024, but the model has no hash layers: leave it out"):
+        load_model(local, "cpu", buckets=1024)
     for rounds in (0, 65):
         with pytest.raises(UsageError, match=f"rounds is {rounds}: give a number of rounds of hashing from 1 to 64"):
             load_model(run, "cpu", rounds=rounds)

@@ -17,6 +17,7 @@ from revlm.huggingface import RevlmConfig, RevlmForCausalLM, RevlmTokenizer, exp
 from revlm.huggingface.card import model_card
 from revlm.model import RevLM
 from revlm.model.kinds.lsh import HashAttention
+from revlm.model.shape import buckets_of_rounds
 from revlm.runs import is_exported
 from revlm.storage import digest_of_json
 from tests.tiny_run import write_run
@@ -122,7 +123,7 @@ def test_saving_again_gives_an_equal_model(exported: Path, trained: TrainedModel
 @torch.no_grad()
 def test_it_is_saved_with_the_rounds_that_it_uses(exported: Path, trained: TrainedModel, tmp_path: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(exported)
-    model.use_rounds(5)
+    model.use_rounds(5, buckets=128)
     model.save_pretrained(tmp_path / "more")
     AutoTokenizer.from_pretrained(exported).save_pretrained(tmp_path / "more")
     again, opened = AutoModelForCausalLM.from_pretrained(tmp_path / "more"), load_model(tmp_path / "more", "cpu")
@@ -130,6 +131,7 @@ def test_it_is_saved_with_the_rounds_that_it_uses(exported: Path, trained: Train
     assert torch.equal(again(ids).logits, model(ids).logits)
     assert not torch.equal(again(ids).logits, AutoModelForCausalLM.from_pretrained(exported)(ids).logits)
     assert opened.recipe.model.n_rounds == 5
+    assert max(buckets_of_rounds(opened.recipe.model)) == 128
     with pytest.raises(UsageError, match="rounds is 65: give a number of rounds of hashing from 1 to 64"):
         model.use_rounds(65)
 

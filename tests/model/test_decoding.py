@@ -54,7 +54,7 @@ def test_runs_and_single_tokens_give_the_forward_pass_at_every_position(
 
 def test_more_rounds_than_those_of_training_are_decoded_as_they_are_read() -> None:
     model = network(("lsh",), n_rounds=2).double()
-    model.use_rounds(5)
+    model.use_rounds(5, buckets=128)
     inputs, stack = tokens(), CachedStack(model, torch.float64)
     prompt = TOKENS - 5 * WINDOW
     found = [stack.extend(inputs[:prompt]), *[stack.step(token) for token in inputs[prompt:].split(1)]]

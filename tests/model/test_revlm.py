@@ -180,3 +180,42 @@ def test_a_model_that_uses_other_rounds_is_one_that_was_built_with_them(rounds: 
     inputs = torch.arange(48) % 7
     assert torch.equal(changed(inputs), built(inputs))
     assert torch.equal(changed(inputs), build(2, (64, 8))(inputs)) == (rounds == 2)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "buckets", "expected"),
+    [
+        (None, 256, (4, 256, 256)),
+        (None, 8, (4, 8, 8)),
+        (5, 256, (4, 256, 256, 256, 256)),
+        (1, 256, (4,)),
+        (None, None, (4, 64, 64)),
+    ],
+)
+def test_the_finest_rounds_have_as_many_buckets_as_are_asked_for(
+    rounds: int | None, buckets: int | None, expected: tuple[int, ...]
+) -> None:
+    def build(n_buckets: tuple[int, ...]) -> RevLM:
+        recipe = Model(
+            d_model=16, n_layers=2, n_heads=2, d_ff=32, window=4, n_rounds=len(n_buckets), n_buckets=n_buckets
+        )
+        return RevLM(recipe, vocab_size=50, seed=3).eval()
+
+    changed, built = build((4, 64, 64)), build(expected)
+    changed.use_rounds(rounds, buckets)
+    assert changed.recipe == built.recipe
+    state = built.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in changed.state_dict().items())
+    inputs = torch.arange(48) % 7
+    assert torch.equal(changed(inputs), built(inputs))
+    changed.use_rounds(2)  # the buckets stay as they were asked for
+    assert changed.recipe.n_buckets == (4, buckets or 64)
+    changed.use_rounds(3, 64)
+    assert torch.equal(changed(inputs), build((4, 64, 64))(inputs))
+
+
+@pytest.mark.parametrize("buckets", [0, 2, 48, 2**19])
+def test_a_number_of_buckets_that_no_hash_has_is_refused(buckets: int) -> None:
+    model = RevLM(Model(d_model=16, n_layers=2, n_heads=2, d_ff=32, n_buckets=4), vocab_size=50, seed=3)
+    with pytest.raises(UsageError, match=f"buckets is {buckets}: give a power of two from 4 to 262144"):
+        model.use_rounds(buckets=buckets)

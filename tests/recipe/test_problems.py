@@ -33,7 +33,7 @@ def test_all_errors_are_reported_at_once_with_suggestions(write):
         ("model.window=3.0", "model.window: should be a valid integer, not 3.0"),
         (
             "model.n_buckets=6",
-            "model.n_buckets: should be auto, a power of two from 4 to 65536, or a list",
+            "model.n_buckets: should be auto, a power of two from 4 to 262144, or a list",
         ),
         ("model.n_buckets=[64, 6, 64, 64]", "a list of them, one for each round, not [64, 6, 64, 64]"),
         ("model.n_buckets=[64, true, 64, 64]", "a list of them, one for each round, not [64, True, 64, 64]"),
