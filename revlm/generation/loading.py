@@ -11,7 +11,7 @@ from torch import Tensor
 
 from revlm.corpus import Tokenizer
 from revlm.errors import StorageError
-from revlm.model import RevLM, tile_tokens
+from revlm.model import RevLM, tile_tokens, with_key_moments
 from revlm.recipe import Data, Recipe, Train
 from revlm.recipe import Model as ModelRecipe
 from revlm.runs import (
@@ -133,7 +133,7 @@ def _load_exported(folder: Path, device: torch.device, step: int | None) -> Trai
 
 def _model(recipe: Recipe, vocab_size: int, weights: Mapping[str, Tensor], device: torch.device) -> RevLM:
     """Returns a recipe's model with these weights, in evaluation mode; RuntimeError if the weights do not fit it."""
-    tile = tile_tokens(recipe.model, recipe.train.tile, device.type)
+    tile, weights = tile_tokens(recipe.model, recipe.train.tile, device.type), with_key_moments(weights)
 
     def new() -> RevLM:
         return RevLM(recipe.model, vocab_size=vocab_size, seed=recipe.seed, tile=tile)

@@ -3,6 +3,7 @@
 from revlm.model.flops import training_flops
 from revlm.model.modes import evaluating
 from revlm.model.parts.context import Context, LayerStatistics
+from revlm.model.parts.whitening import with_key_moments
 from revlm.model.revlm import RevLM
 from revlm.model.shape import automatic_buckets, resolve_model, tile_tokens
 
@@ -15,4 +16,5 @@ __all__ = [
     "resolve_model",
     "tile_tokens",
     "training_flops",
+    "with_key_moments",
 ]

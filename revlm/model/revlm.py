@@ -16,6 +16,7 @@ from revlm.model.parts.feed_forward import FeedForward
 from revlm.model.parts.norm import RMSNorm
 from revlm.model.parts.rotations import RotationsAhead
 from revlm.model.parts.sublayer import Sublayer, Write
+from revlm.model.parts.whitening import averaged, isotropic_moments, whitened
 from revlm.model.reversible import ReversibleStack
 from revlm.model.sequence import SINGLE, SequenceGroup
 from revlm.model.shape import buckets_of_rounds, tile_tokens, with_rounds
@@ -63,9 +64,11 @@ class RevLM(nn.Module):
         self.norm = RMSNorm(recipe.d_model, for_products=False)
         self.head = None if recipe.tie_embeddings else nn.Linear(recipe.d_model, vocab_size, bias=False)
         for layer in self.hash_layers:
-            self.register_buffer(f"rotations_{layer}", self._rotations(layer, None))
+            self.register_buffer(f"key_moments_{layer}", isotropic_moments(recipe.n_heads, self._head_dim))
+            self.register_buffer(f"rotations_{layer}", self._drawn(layer, None))
         self.fixed: FixedPoint | None = None
         self._statistics: dict[tuple[int, int], Tensor] = {}
+        self._key_moments: dict[tuple[int, int, int], Tensor] = {}
         self._read_statistics: dict[int, LayerStatistics] | None = None
         self._initialize()
 
@@ -80,6 +83,24 @@ class RevLM(nn.Module):
         if self._read_statistics is None:
             self._read_statistics = read_statistics(self._statistics)
         return self._read_statistics
+
+    @property
+    def key_moments(self) -> Float[Tensor, "hash_layers heads head_dim head_dim"]:
+        """After a forward pass with `with_statistics`, the second moments of keys; zero for heads of other ranks."""
+        n_heads, head_dim = self.recipe.n_heads, self._head_dim
+        moments = torch.zeros(len(self.hash_layers), n_heads, head_dim, head_dim, device=self.embedding.weight.device)
+        for (layer, first, distance), of_heads in self._key_moments.items():
+            heads = slice(first, first + len(of_heads) * distance, distance)
+            moments[self.hash_layers.index(layer), heads] = of_heads
+        return moments
+
+    @torch.no_grad()
+    def whiten_hashes(self, key_moments: Float[Tensor, "hash_layers heads head_dim head_dim"]) -> None:
+        """Adds second moments of keys to their moving averages, by which the hashes of evaluation are whitened."""
+        for layer, latest in zip(self.hash_layers, key_moments, strict=True):
+            moments, rotations = (self.get_buffer(f"{name}_{layer}") for name in ("key_moments", "rotations"))
+            moments.copy_(averaged(moments, latest))
+            rotations.copy_(self._of_evaluation(layer))
 
     def attention(self, layer: int) -> Sublayer:
         """Returns the attention sublayer of a layer."""
@@ -117,7 +138,7 @@ class RevLM(nn.Module):
         for layer in self.hash_layers:
             name, mix = f"rotations_{layer}", self.attention(layer).mix
             assert isinstance(mix, HashAttention)
-            saved, drawn = self.get_buffer(name), self._rotations(layer, None)
+            saved, drawn = self.get_buffer(name), self._of_evaluation(layer)
             setattr(self, name, torch.cat([saved[..., :alike], drawn[..., alike:].to(saved)], dim=-1))
             mix.n_buckets = n_buckets
 
@@ -144,10 +165,12 @@ class RevLM(nn.Module):
         if document_ids is None:
             document_ids = torch.zeros_like(inputs)
         drawn, self._statistics, self._read_statistics = step if self.training else None, {}, None
+        self._key_moments = {}
         context = Context(
             document_ids=document_ids,
             rotations=self._rotations_of_pass(drawn),
             statistics=self._statistics if with_statistics else None,
+            key_moments=self._key_moments if with_statistics else None,
             dropout_seed=self._dropout_seed(drawn),
         )
         n_buckets = max(buckets_of_rounds(self.recipe))
@@ -186,13 +209,21 @@ class RevLM(nn.Module):
             return lambda layer: self.get_buffer(f"rotations_{layer}")
         device = self.embedding.weight.device
         if device.type == "cpu":
-            return lambda layer: self._rotations(layer, step)
-        return RotationsAhead(lambda layer: self._rotations(layer, step), self.hash_layers, device)
+            return lambda layer: self._drawn(layer, step)
+        return RotationsAhead(lambda layer: self._drawn(layer, step), self.hash_layers, device)
 
-    def _rotations(self, layer: int, step: int | None) -> Tensor:
-        recipe = self.recipe
-        head_dim = recipe.d_model // recipe.n_heads
-        return draw_rotations(self.seed, step, layer, recipe.n_heads, head_dim, buckets_of_rounds(recipe))
+    def _drawn(self, layer: int, step: int | None) -> Float[Tensor, "heads head_dim directions"]:
+        """Returns random directions for the hashes of a training step, or for those of evaluation to be whitened."""
+        n_buckets = buckets_of_rounds(self.recipe)
+        return draw_rotations(self.seed, step, layer, self.recipe.n_heads, self._head_dim, n_buckets)
+
+    def _of_evaluation(self, layer: int) -> Float[Tensor, "heads head_dim directions"]:
+        """Returns the directions for the hashes of evaluation, on the CPU."""
+        return whitened(self._drawn(layer, None), self.get_buffer(f"key_moments_{layer}").cpu())
+
+    @property
+    def _head_dim(self) -> int:
+        return self.recipe.d_model // self.recipe.n_heads
 
     def _initialize(self) -> None:
         """Draws the weights from the seed alone; maps that write into a stream start smaller in a deeper model.

@@ -68,8 +68,8 @@ class Sizes(LayerSizes):
 
     @property
     def rotations(self) -> int:
-        """The number of elements of the random directions of all hash layers, over all heads."""
-        return sum(KINDS[kind].hashes for kind in self.kinds) * self.d_model * self.directions
+        """The number of elements of the random directions and key moments of all hash layers, over all heads."""
+        return sum(KINDS[kind].hashes for kind in self.kinds) * self.d_model * (self.directions + self.head_dim)
 
     @property
     def loss_tile(self) -> int:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from revlm.corpus import Corpus
 from revlm.errors import DataError, UsageError
-from revlm.model import RevLM
+from revlm.model import RevLM, with_key_moments
 from revlm.recipe import Recipe
 from revlm.runs import Start
 from revlm.runs.trained_settings import settings_of_recipe
@@ -30,7 +30,8 @@ def load_start(start: Start, model: RevLM, recipe: Recipe, corpus: Corpus) -> No
             else f"tokenize the texts again with `revlm tokenize CORPUS --tokenizer {tokenizer}`"
         )
         raise DataError(f"the tokens of {corpus.name} are not those of the tokenizer of {start.path}: {remedy}")
-    differing, own = _differing(start.weights, model.state_dict()), settings_of_recipe(recipe)
+    weights = with_key_moments(start.weights)
+    differing, own = _differing(weights, model.state_dict()), settings_of_recipe(recipe)
     if differing or not hashes_alike(start.settings, own):
         own = {key: value for key, value in own.items() if key.startswith("model.")}
         theirs = {key: value for key, value in start.settings.items() if key.startswith("model.")}
@@ -39,7 +40,7 @@ def load_start(start: Start, model: RevLM, recipe: Recipe, corpus: Corpus) -> No
             f"the weights of {start.path} do not fit the model ({changed or differing}): give the model of "
             "train.start_from, or leave train.start_from out"
         )
-    model.load_state_dict(dict(start.weights))
+    model.load_state_dict(weights)
 
 
 def _differing(theirs: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:

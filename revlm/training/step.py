@@ -24,6 +24,10 @@ from revlm.training.ranks import Ranks
 
 Record = dict[str, Any]
 
+# Steps between measurements of the keys' second moments, which change slowly: the directions for the hashes of
+# evaluation are computed anew each time.
+_WHITEN_EVERY = 8
+
 
 class Totals(NamedTuple):
     """Totals over the examples of a step on all ranks; `epoch` is the epoch of the last example.
@@ -75,6 +79,7 @@ class TrainStep:
         self._recipe, self._model, self._optimizer = recipe, model, optimizer
         self._ranks, self._meter, self._raise_if_stopped = ranks, meter, raise_if_stopped
         self._device = model.head_weight.device
+        self._key_moments = torch.zeros_like(model.key_moments)
 
     def update(self, examples: Sequence[Example], first: int, totals: Totals, rate: float) -> Record:
         """Updates the weights once; returns the losses and statistics for the record of the step.
@@ -105,6 +110,8 @@ class TrainStep:
             self._ranks.sum_gradients(self._model.parameters())
             with self._ranks.exchange():
                 norm = self._step(rate, examples)
+            if self._model.hash_layers and first // self._recipe.train.gradient_accumulation_steps % _WHITEN_EVERY == 0:
+                self._whiten_hashes()
         nats = sum(self._ranks.gather_in_order(losses))
         layers = self._ranks.broadcast(lambda: layers_of_first)
         shares = ("bucket_fill", "empty_query_share", "sink_share")
@@ -139,6 +146,8 @@ class TrainStep:
             fixed = self._model.fixed
             assert fixed is not None
             range_ = fixed.check_range()
+            if with_statistics:
+                self._key_moments = self._model.key_moments
             uses = [{"layer": layer, **vars(use)} for layer, use in sorted(self._model.statistics.items())]
             own = _Part(float(loss.detach()), range_.largest, range_.is_finite, uses)
         whole = [_Part(*each) for each in self._ranks.gather_in_sequence(own)]
@@ -163,6 +172,12 @@ class TrainStep:
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         return norm
+
+    def _whiten_hashes(self) -> None:
+        """Gives the model the second moments of the first example's keys; a rank has those of its heads, or none."""
+        self._ranks.sum_in_place(self._key_moments)
+        self._model.whiten_hashes(self._key_moments)
+        self._key_moments = torch.zeros_like(self._key_moments)
 
 
 def _on_device(x: Tensor, device: torch.device) -> Tensor:

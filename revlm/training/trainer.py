@@ -11,7 +11,7 @@ from torch import Tensor
 from revlm.corpus import Corpus, Example, Loader, ScheduledStream, share
 from revlm.corpus.examples.corpus import StreamState
 from revlm.errors import Interrupted, StorageError
-from revlm.model import RevLM, tile_tokens, training_flops
+from revlm.model import RevLM, tile_tokens, training_flops, with_key_moments
 from revlm.model.precision import autocast
 from revlm.model.utilization import peak_flops_per_second
 from revlm.ops.heap import return_freed_memory
@@ -158,7 +158,7 @@ class Trainer(Closing):
         changed = changes(trained_settings(checkpoint), self._settings)
         phrases = {key: f"{key}: {change}" for key, change in changed.items()}
         self._require_compatible(checkpoint, [phrases[key] for key in changed if key != OPERATIONS], allow_change)
-        self.model.load_state_dict(checkpoint.tensors["model"])
+        self.model.load_state_dict(with_key_moments(checkpoint.tensors["model"]))
         restore_optimizer(self.optimizer, self.model, checkpoint.tensors["optimizer"])
         self.examples.close()
         position = None if any(map(decides_examples, changed)) else _position_of(checkpoint)

@@ -47,7 +47,7 @@ def example(tokens: int = 131) -> tuple[Tensor, Tensor]:
 
 def plain_hidden(network: RevLM, inputs: Tensor, document: Tensor) -> Tensor:
     """The same network on plain float streams, all tokens at once, by plain autograd."""
-    context = Context(document, lambda layer: network._rotations(layer, 4))
+    context = Context(document, lambda layer: network._drawn(layer, 4))
     streams = [network.embedding(inputs), network.embedding(inputs)]
     for turn, sublayer in enumerate(network.stack.sublayers):
         source = streams[1 - turn % 2]

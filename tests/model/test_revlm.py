@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from revlm.errors import NonFiniteError, UsageError
-from revlm.model import RevLM
+from revlm.model import RevLM, with_key_moments
 from revlm.model.decoding import CachedStack
+from revlm.model.parts.whitening import whitened
 from revlm.model.tiles import SublayerPass
 from revlm.ops.hashing import draw_rotations
 from revlm.recipe import Model
@@ -219,3 +220,44 @@ def test_a_number_of_buckets_that_no_hash_has_is_refused(buckets: int) -> None:
     model = RevLM(Model(d_model=16, n_layers=2, n_heads=2, d_ff=32, n_buckets=4), vocab_size=50, seed=3)
     with pytest.raises(UsageError, match=f"buckets is {buckets}: give a power of two from 4 to 262144"):
         model.use_rounds(buckets=buckets)
+
+
+def test_the_hashes_of_evaluation_are_whitened_by_the_moving_average_of_second_moments() -> None:
+    def build() -> RevLM:
+        recipe = Model(d_model=16, n_layers=2, n_heads=2, d_ff=32, window=4, n_rounds=2, n_buckets=8)
+        return RevLM(recipe, vocab_size=50, seed=3)
+
+    model, inputs = build().train(), torch.arange(48) % 7
+    drawn = draw_rotations(3, None, 1, 2, 8, (8, 8))
+    assert torch.equal(model.get_buffer("rotations_1"), drawn)
+    model(inputs, step=0)
+    assert not model.key_moments.any()  # only a pass with statistics measures them
+    in_training = model(inputs, step=0, with_statistics=True)
+    measured = model.key_moments
+    assert measured.shape == (1, 2, 8, 8)
+    assert measured[0].diagonal(dim1=-2, dim2=-1).sum(-1).tolist() == pytest.approx([1, 1], rel=1e-4)
+    before = model.eval()(inputs)
+    model.whiten_hashes(measured)
+    moments = torch.lerp(torch.eye(8).div(8).expand(2, 8, 8), measured[0], 1 / 4)
+    assert torch.equal(model.get_buffer("key_moments_1"), moments)
+    assert torch.equal(model.get_buffer("rotations_1"), whitened(drawn, moments))
+    assert not torch.equal(model(inputs), before)
+    assert torch.equal(model.train()(inputs, step=0), in_training)
+
+    loaded = build().eval()
+    loaded.load_state_dict(model.state_dict())
+    assert torch.equal(loaded(inputs), model.eval()(inputs))
+    finer = whitened(draw_rotations(3, None, 1, 2, 8, (16,) * 4), moments)
+    for each in (loaded, model):
+        each.use_rounds(4, buckets=16)
+        assert torch.equal(each.get_buffer("rotations_1"), finer)
+
+
+def test_weights_of_before_hashes_were_whitened_load_with_hashes_that_are_not() -> None:
+    recipe = Model(d_model=16, n_layers=2, n_heads=2, d_ff=32, window=4, n_rounds=2, n_buckets=8)
+    model, inputs = RevLM(recipe, vocab_size=50, seed=3).eval(), torch.arange(48) % 7
+    earlier = {name: value for name, value in model.state_dict().items() if not name.startswith("key_moments")}
+    loaded = RevLM(recipe, vocab_size=50, seed=4).eval()
+    loaded.load_state_dict(with_key_moments(earlier))
+    assert torch.equal(loaded(inputs), model(inputs))
+    assert with_key_moments(model.state_dict()).keys() == model.state_dict().keys()

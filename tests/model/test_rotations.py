@@ -52,7 +52,7 @@ def test_a_step_with_rotations_drawn_ahead_has_the_bits_of_one_that_draws_each_t
     monkeypatch.setattr(
         RevLM,
         "_rotations_of_pass",
-        lambda self, step: RotationsAhead(lambda layer: self._rotations(layer, step), self.hash_layers, CPU),
+        lambda self, step: RotationsAhead(lambda layer: self._drawn(layer, step), self.hash_layers, CPU),
     )
     found = gradients()
     assert len(found) == len(expected) > 0

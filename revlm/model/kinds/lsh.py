@@ -25,6 +25,7 @@ from revlm.model.parts.predecessors import Predecessors, with_predecessors
 from revlm.model.parts.rings import Rings
 from revlm.model.parts.sublayer import ALL_HEADS, Mix, Sublayer
 from revlm.model.parts.successors import ReadKeysValues, SuccessorCache, memory_of_reading_keys
+from revlm.model.parts.whitening import second_moments
 from revlm.model.shape import buckets_of_rounds
 from revlm.ops.attention import Delta, attention_with_log_sum_exp, bucket_statistics, one_token, workspace_bytes
 from revlm.ops.attention.one_query import one_query_attention
@@ -52,6 +53,9 @@ class HashAttention(Mix):
         """Returns the attention's output from k, v [heads, tokens, head_dim]."""
         k, v = self.keys(read[0], context, heads), read[1]
         bucket, sink = self.buckets(k.detach(), context, heads), self.sink[heads]
+        place = self.layer, heads.start or 0
+        if context.key_moments is not None and (strided := (*place, heads.step or 1)) not in context.key_moments:
+            context.key_moments[strided] = second_moments(k.detach())
         out, log_sum_exp = attention_with_log_sum_exp(
             k,
             k,
@@ -65,7 +69,6 @@ class HashAttention(Mix):
             may_overwrite=True,
             delta=delta,
         )
-        place = self.layer, heads.start or 0
         if context.statistics is not None and place not in context.statistics:
             n_numbers = context.n_document_numbers * max(self.n_buckets)
             context.statistics[place] = self._statistics(bucket, log_sum_exp, sink, n_numbers)

@@ -38,12 +38,14 @@ class Context:
     `document_ids` is the number of each token's document, different for adjacent documents; `rotations` returns the
     random directions of a hash layer, the same for each call in a pass. Where `statistics` is a dictionary, hash layers
     store theirs in it, by layer and the first of equally many heads, on the device in the order of `LayerStatistics`.
-    Without a `dropout_seed` nothing is dropped.
+    Where `key_moments` is one, they store the second moments of their keys, by layer, first head and distance between
+    heads. Without a `dropout_seed` nothing is dropped.
     """
 
     document_ids: Int[Tensor, "tokens"]
     rotations: Callable[[int], Float[Tensor, "heads head_dim directions"]]
     statistics: dict[tuple[int, int], Float[Tensor, "3"]] | None = None
+    key_moments: dict[tuple[int, int, int], Float[Tensor, "heads head_dim head_dim"]] | None = None
     dropout_seed: int | None = None
 
     def of(self, span: slice) -> "Context":

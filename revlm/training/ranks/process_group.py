@@ -131,11 +131,16 @@ class _ProcessGroupRanks(Ranks):
         torch.cuda.set_device(number)
         return torch.device("cuda", number)
 
+    def sum_in_place(self, tensor: Tensor) -> None:
+        with self.exchange():
+            self._sum(tensor)
+
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         with self.exchange():
-            sum_gradients(
-                parameters, lambda buffer: self._waiting.for_all(dist.all_reduce(buffer, async_op=True), buffer.device)
-            )
+            sum_gradients(parameters, self._sum)
+
+    def _sum(self, buffer: Tensor) -> None:
+        self._waiting.for_all(dist.all_reduce(buffer, async_op=True), buffer.device)
 
     def exchange(self) -> AbstractContextManager[None]:
         return broken_connections(self._waiting.raise_broken_connection)

@@ -135,6 +135,9 @@ class Ranks:
         """
         return choose_device(word)
 
+    def sum_in_place(self, tensor: Tensor) -> None:
+        """Replaces a tensor by its sum over all ranks."""
+
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Sums each parameter's gradient over all ranks; a missing gradient counts as zero."""
 

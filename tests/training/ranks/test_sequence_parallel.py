@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from revlm.model.parts.whitening import isotropic_moments
 from revlm.recipe import Recipe
 from tests.several import on_ranks
 from tests.tiny_run import write_tokens
@@ -69,6 +70,19 @@ def test_a_step_is_that_of_one_process(
         assert found_record["stream_max"] == record["stream_max"]
         for layer, of_one in zip(found_record["layers"], record["layers"], strict=True):
             assert layer == pytest.approx(of_one, rel=1e-5)
+
+
+@pytest.mark.parametrize(("processes", "ranks"), [(2, 2), pytest.param(4, 2, marks=pytest.mark.slow)])
+def test_hashes_are_whitened_by_the_heads_of_all_ranks(folder: Path, processes: int, ranks: int) -> None:
+    options = ("train.max_steps=1", "evaluate.prompts=[]")
+    together, alone = (
+        shared_recipe(folder / f"whitened {processes} {number}", number, *options) for number in (ranks, 1)
+    )
+    on_ranks(processes, trained, together)
+    on_ranks(1, trained, alone)
+    found, expected = (final_weights(each.output_dir)["model.key_moments_1"] for each in (together, alone))
+    assert not torch.equal(expected, isotropic_moments(*expected.shape[:2]))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize(
