@@ -21,7 +21,7 @@ from revlm.model.reversible import ReversibleStack
 from revlm.model.sequence import SINGLE, SequenceGroup
 from revlm.model.shape import buckets_of_rounds, tile_tokens, with_rounds
 from revlm.ops.fixed_point import FixedPoint
-from revlm.ops.hashing import directions_of, draw_rotations
+from revlm.ops.hashing import directions_of, draw_rotations, rounds_alike
 from revlm.ops.linear_cross_entropy import linear_cross_entropy
 from revlm.recipe import MAX_ROUNDS, NUMBERS_OF_BUCKETS
 from revlm.recipe import Model as ModelRecipe
@@ -96,7 +96,7 @@ class RevLM(nn.Module):
 
     @torch.no_grad()
     def whiten_hashes(self, key_moments: Float[Tensor, "hash_layers heads head_dim head_dim"]) -> None:
-        """Adds second moments of keys to their moving averages, by which the hashes of evaluation are whitened."""
+        """Adds second moments of keys to their moving averages, which whiten the finest rounds of evaluation."""
         for layer, latest in zip(self.hash_layers, key_moments, strict=True):
             moments, rotations = (self.get_buffer(f"{name}_{layer}") for name in ("key_moments", "rotations"))
             moments.copy_(averaged(moments, latest))
@@ -218,8 +218,12 @@ class RevLM(nn.Module):
         return draw_rotations(self.seed, step, layer, self.recipe.n_heads, self._head_dim, n_buckets)
 
     def _of_evaluation(self, layer: int) -> Float[Tensor, "heads head_dim directions"]:
-        """Returns the directions for the hashes of evaluation, on the CPU."""
-        return whitened(self._drawn(layer, None), self.get_buffer(f"key_moments_{layer}").cpu())
+        """Returns the directions for the hashes of evaluation, on the CPU; those of the finest rounds are whitened."""
+        directions, moments = self._drawn(layer, None), self.get_buffer(f"key_moments_{layer}").cpu()
+        for run in rounds_alike(buckets_of_rounds(self.recipe)):
+            if run.n_buckets == self._finest:
+                directions[..., run.directions] = whitened(directions[..., run.directions], moments)
+        return directions
 
     @property
     def _head_dim(self) -> int:

@@ -10,7 +10,7 @@ from revlm.model import RevLM, with_key_moments
 from revlm.model.decoding import CachedStack
 from revlm.model.parts.whitening import whitened
 from revlm.model.tiles import SublayerPass
-from revlm.ops.hashing import draw_rotations
+from revlm.ops.hashing import directions_of, draw_rotations
 from revlm.recipe import Model
 from tests.allocations import peaks
 from tests.head_groups import take_heads_in
@@ -222,14 +222,19 @@ def test_a_number_of_buckets_that_no_hash_has_is_refused(buckets: int) -> None:
         model.use_rounds(buckets=buckets)
 
 
-def test_the_hashes_of_evaluation_are_whitened_by_the_moving_average_of_second_moments() -> None:
+def test_the_finest_rounds_of_evaluation_are_whitened_by_the_moving_average_of_second_moments() -> None:
     def build() -> RevLM:
-        recipe = Model(d_model=16, n_layers=2, n_heads=2, d_ff=32, window=4, n_rounds=2, n_buckets=8)
+        recipe = Model(d_model=16, n_layers=2, n_heads=2, d_ff=32, window=4, n_rounds=3, n_buckets=(4, 8, 8))
         return RevLM(recipe, vocab_size=50, seed=3)
 
     model, inputs = build().train(), torch.arange(48) % 7
-    drawn = draw_rotations(3, None, 1, 2, 8, (8, 8))
-    assert torch.equal(model.get_buffer("rotations_1"), drawn)
+
+    def of_evaluation(n_buckets: tuple[int, ...], moments: torch.Tensor) -> torch.Tensor:
+        drawn = draw_rotations(3, None, 1, 2, 8, n_buckets)
+        coarse = directions_of([4])
+        return torch.cat([drawn[..., :coarse], whitened(drawn[..., coarse:], moments)], dim=-1)
+
+    assert torch.equal(model.get_buffer("rotations_1"), draw_rotations(3, None, 1, 2, 8, (4, 8, 8)))
     model(inputs, step=0)
     assert not model.key_moments.any()  # only a pass with statistics measures them
     in_training = model(inputs, step=0, with_statistics=True)
@@ -240,17 +245,16 @@ def test_the_hashes_of_evaluation_are_whitened_by_the_moving_average_of_second_m
     model.whiten_hashes(measured)
     moments = torch.lerp(torch.eye(8).div(8).expand(2, 8, 8), measured[0], 1 / 4)
     assert torch.equal(model.get_buffer("key_moments_1"), moments)
-    assert torch.equal(model.get_buffer("rotations_1"), whitened(drawn, moments))
+    assert torch.equal(model.get_buffer("rotations_1"), of_evaluation((4, 8, 8), moments))
     assert not torch.equal(model(inputs), before)
     assert torch.equal(model.train()(inputs, step=0), in_training)
 
     loaded = build().eval()
     loaded.load_state_dict(model.state_dict())
     assert torch.equal(loaded(inputs), model.eval()(inputs))
-    finer = whitened(draw_rotations(3, None, 1, 2, 8, (16,) * 4), moments)
     for each in (loaded, model):
-        each.use_rounds(4, buckets=16)
-        assert torch.equal(each.get_buffer("rotations_1"), finer)
+        each.use_rounds(5, buckets=16)
+        assert torch.equal(each.get_buffer("rotations_1"), of_evaluation((4, 16, 16, 16, 16), moments))
 
 
 def test_weights_of_before_hashes_were_whitened_load_with_hashes_that_are_not() -> None:

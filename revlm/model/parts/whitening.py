@@ -5,8 +5,8 @@ buckets, and the window of a full bucket reaches back to recent tokens only. Wit
 head's keys and the Cholesky factor L of M, the second moments of L^-1 k are the identity. The product of L^-1 k with a
 direction r is that of k with L^-T r, so keys stay as they are and only the directions change.
 
-The hashes of evaluation and generation are whitened; those of training are not (docs/experiments.md, "Whitened
-hashes").
+The finest rounds of evaluation and generation are whitened. Those of training are not, nor are coarse rounds, which
+find tokens that are only similar (docs/experiments.md, "Finer buckets and whitened hashes").
 """
 
 from collections.abc import Mapping

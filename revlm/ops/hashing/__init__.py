@@ -12,9 +12,9 @@ from torch import Tensor
 from revlm.errors import UsageError
 from revlm.ops import backends
 from revlm.ops.hashing.few import HashOfFew
-from revlm.ops.hashing.rotations import bucket_factors, directions_of, draw_rotations
+from revlm.ops.hashing.rotations import bucket_factors, directions_of, draw_rotations, rounds_alike
 
-__all__ = ["HashOfFew", "bucket_factors", "directions_of", "draw_rotations", "hash_buckets"]
+__all__ = ["HashOfFew", "bucket_factors", "directions_of", "draw_rotations", "hash_buckets", "rounds_alike"]
 
 
 def hash_buckets(

@@ -52,6 +52,11 @@ class RoundsAlike(NamedTuple):
         return self.n2 // 2
 
     @property
+    def n_buckets(self) -> int:
+        """The number of buckets of one round."""
+        return self.n1 * self.n2
+
+    @property
     def n_rounds(self) -> int:
         """The number of these rounds."""
         return self.rounds.stop - self.rounds.start
