@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -157,8 +157,11 @@ class Trainer(Closing):
         """
         changed = changes(trained_settings(checkpoint), self._settings)
         phrases = {key: f"{key}: {change}" for key, change in changed.items()}
-        self._require_compatible(checkpoint, [phrases[key] for key in changed if key != OPERATIONS], allow_change)
-        self.model.load_state_dict(with_key_moments(checkpoint.tensors["model"]))
+        weights = with_key_moments(checkpoint.tensors["model"])
+        self._require_compatible(
+            checkpoint, weights, [phrases[key] for key in changed if key != OPERATIONS], allow_change
+        )
+        self.model.load_state_dict(weights)
         restore_optimizer(self.optimizer, self.model, checkpoint.tensors["optimizer"])
         self.examples.close()
         position = None if any(map(decides_examples, changed)) else _position_of(checkpoint)
@@ -200,11 +203,12 @@ class Trainer(Closing):
         peaks = self.ranks.gather(self.meter.peaks())
         return {name: max((each[name] for each in peaks), key=lambda peak: peak or 0) for name in peaks[0]}
 
-    def _require_compatible(self, checkpoint: Checkpoint, changed: list[str], allow_change: bool) -> None:
+    def _require_compatible(
+        self, checkpoint: Checkpoint, weights: Mapping[str, Tensor], changed: list[str], allow_change: bool
+    ) -> None:
         listed = "; ".join(changed)
-        old, new = checkpoint.tensors["model"], self.model.state_dict()
-        fit = {name: tensor.shape for name, tensor in old.items()} == {name: each.shape for name, each in new.items()}
-        if not fit or not hashes_alike(trained_settings(checkpoint), self._settings):
+        old, new = ({name: each.shape for name, each in of.items()} for of in (weights, self.model.state_dict()))
+        if old != new or not hashes_alike(trained_settings(checkpoint), self._settings):
             raise StorageError(
                 f"the weights of {checkpoint.path} no longer fit the model ({listed}): restore the old values of model "
                 "and tokenizer, or give another output_dir for a new run"

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,13 +12,14 @@ from safetensors.torch import save_file
 from revlm.cli.plan import _describe
 from revlm.corpus import Tokenizer, tokenize_corpus
 from revlm.errors import DataError, RevlmError, StorageError, UsageError
+from revlm.generation import load_model
 from revlm.recipe import Recipe, load_recipe
 from revlm.report.history import read_history, read_origin
 from revlm.report.page import start_sections
 from revlm.runs import checkpoint_path, load_checkpoint, read_start
 from revlm.runs.exported import ExportedModel
 from revlm.storage import sha256_of
-from revlm.training import train, trainer
+from revlm.training import loop, train, trainer
 from revlm.training.trainer import Trainer
 from tests.several import on_ranks
 from tests.tiny_run import tiny_recipe, write_run, write_texts
@@ -263,3 +265,27 @@ def test_a_run_is_not_started_in_the_place_of_its_damaged_checkpoints(folder: Pa
         (path / "manifest.json").unlink()
     with pytest.raises(StorageError, match="none of the"):
         list(train(started(folder, "broken")))
+
+
+def test_a_run_of_before_hashes_were_whitened_opens_goes_on_and_starts_others(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = loop.save_checkpoint
+
+    def save_without_moments(run: Path, step: int, tensors: Any, *rest: Any) -> Path:
+        model = {name: each for name, each in tensors["model"].items() if not name.startswith("key_moments")}
+        return save(run, step, {**tensors, "model": model}, *rest)
+
+    options = ("checkpoint.every=1", "data.seq_len=128")
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "save_checkpoint", save_without_moments)
+        earlier = write_run(folder / "earlier", "train.max_steps=2", *options)
+    saved = final_weights(earlier)
+    assert not any("key_moments" in name for name in saved)
+    opened = load_model(earlier, "cpu").model.state_dict()
+    rotations = next(name for name in opened if name.startswith("rotations"))
+    assert torch.equal(opened[rotations], saved[f"model.{rotations}"])
+    weights = weights_at_start(started(folder, "of earlier", of="earlier"), monkeypatch)
+    assert torch.equal(weights[rotations], opened[rotations])
+    list(train(tiny_recipe(earlier, "train.max_steps=3", *options), allow_change=True))
+    assert any("key_moments" in name for name in final_weights(earlier))
