@@ -79,7 +79,7 @@ class TrainStep:
         self._recipe, self._model, self._optimizer = recipe, model, optimizer
         self._ranks, self._meter, self._raise_if_stopped = ranks, meter, raise_if_stopped
         self._device = model.head_weight.device
-        self._key_moments = torch.zeros_like(model.key_moments)
+        self._key_moments = model.key_moments
 
     def update(self, examples: Sequence[Example], first: int, totals: Totals, rate: float) -> Record:
         """Updates the weights once; returns the losses and statistics for the record of the step.
@@ -92,6 +92,7 @@ class TrainStep:
         losses: list[float] = []
         streams: list[float] = []
         layers_of_first: list[Record] = []
+        self._key_moments.zero_()  # a rank that has no part of the first example adds none
 
         def accumulate() -> None:
             for index, example in enumerate(examples):
@@ -177,7 +178,6 @@ class TrainStep:
         """Gives the model the second moments of the first example's keys; a rank has those of its heads, or none."""
         self._ranks.sum_in_place(self._key_moments)
         self._model.whiten_hashes(self._key_moments)
-        self._key_moments = torch.zeros_like(self._key_moments)
 
 
 def _on_device(x: Tensor, device: torch.device) -> Tensor:
