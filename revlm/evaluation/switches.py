@@ -28,7 +28,7 @@ def rounds_of_hashing(model: RevLM, rounds: int) -> Iterator[None]:
             name, mix = f"rotations_{layer}", model.attention(layer).mix
             assert isinstance(mix, HashAttention)
             changes.callback(setattr, model, name, model.get_buffer(name))
-            changes.callback(setattr, mix, "n_buckets", mix.n_buckets)
+            changes.callback(mix.hash_as, model.recipe)
         changes.callback(setattr, model, "recipe", model.recipe)
         model.use_rounds(rounds)
         yield

@@ -140,7 +140,7 @@ class RevLM(nn.Module):
             assert isinstance(mix, HashAttention)
             saved, drawn = self.get_buffer(name), self._of_evaluation(layer)
             setattr(self, name, torch.cat([saved[..., :alike], drawn[..., alike:].to(saved)], dim=-1))
-            mix.n_buckets = n_buckets
+            mix.hash_as(self.recipe)
 
     def forward(
         self,

@@ -53,12 +53,14 @@ def buckets_of_rounds(recipe: ModelRecipe) -> tuple[int, ...]:
 def with_rounds(recipe: ModelRecipe, rounds: int, buckets: int) -> ModelRecipe:
     """Returns the recipe of a model with the first of a recipe's rounds, and further ones as fine as its finest.
 
-    `buckets` takes the place of the finest rounds' number of buckets.
+    The further ones are of pairs where its last one is. `buckets` takes the place of the finest rounds' number of
+    buckets.
     """
     own = buckets_of_rounds(recipe)
     with_further = (*own, *[max(own)] * rounds)[:rounds]
     n_buckets = tuple(buckets if number == max(own) else number for number in with_further)
-    return recipe.model_copy(update={"n_rounds": rounds, "n_buckets": n_buckets})
+    pair_rounds = max(0, rounds - (recipe.n_rounds - recipe.pair_rounds)) if recipe.pair_rounds else 0
+    return recipe.model_copy(update={"n_rounds": rounds, "n_buckets": n_buckets, "pair_rounds": pair_rounds})
 
 
 def tile_tokens(recipe: ModelRecipe, tile: int | str, device_kind: str) -> int:

@@ -42,6 +42,8 @@ class Model(Section):
     n_buckets: Annotated[int | tuple[int, ...] | Literal["auto"], BeforeValidator(_buckets)] = "auto"
     """buckets of one hash: a power of two from 4 to 262144, a list of them (one for each round), or auto (from 16
     for the first round to seq_len / 8 for the last)"""
+    pair_rounds: Annotated[int, Field(ge=0, le=MAX_ROUNDS)] = 0
+    """the last rounds of an lsh layer, whose hashes are those of pairs: of a token and the one before it"""
     successor_values: bool = True
     """lsh and full layers also read the successor of each token that they attend to; false: its own value alone"""
     predecessor_keys: bool = True
@@ -70,4 +72,10 @@ class Model(Section):
         if isinstance(self.n_buckets, tuple) and len(self.n_buckets) != self.n_rounds:
             given, rounds = len(self.n_buckets), self.n_rounds
             raise ValueError(f"n_buckets has {given} numbers for {rounds} rounds: give one for each of the n_rounds")
+        return self
+
+    @model_validator(mode="after")
+    def _pairs_in_some_of_the_rounds(self) -> Self:
+        if self.pair_rounds > self.n_rounds:
+            raise ValueError(f"pair_rounds {self.pair_rounds} should be at most n_rounds {self.n_rounds}")
         return self

@@ -25,6 +25,8 @@ _FREE = {
 }
 _FINGERPRINTS = ("corpus", "tokenizer")
 _REQUIRED = (*_FINGERPRINTS, "model.n_buckets", "model.n_rounds")
+# Keys that checkpoints of earlier versions lack, with the value that their runs had.
+_ADDED = {"model.pair_rounds": 0}
 
 
 def settings_of_recipe(recipe: Recipe) -> dict[str, Any]:
@@ -65,7 +67,7 @@ def trained_settings(checkpoint: Checkpoint) -> dict[str, Any]:
                 kind.validate_json(json.dumps(settings.get(key)))
         except (ValueError, RecursionError) as error:
             raise StorageError(f"{checkpoint.path} has no valid value of {key}: use another checkpoint") from error
-    return settings
+    return _ADDED | settings
 
 
 @functools.cache

@@ -17,7 +17,12 @@ VOCABULARY = 64
 
 
 def lively_scorer(
-    *layers: str, n_layers: int = 2, window: int = 8, n_rounds: int = 2, n_buckets: int | tuple[int, ...] = 4
+    *layers: str,
+    n_layers: int = 2,
+    window: int = 8,
+    n_rounds: int = 2,
+    n_buckets: int | tuple[int, ...] = 4,
+    pair_rounds: int = 0,
 ) -> Scorer:
     """A random model in float64 whose attention weighs as much as its embeddings, so that what it sees shows."""
     recipe = Model(
@@ -29,6 +34,7 @@ def lively_scorer(
         window=window,
         n_rounds=n_rounds,
         n_buckets=n_buckets,
+        pair_rounds=pair_rounds,
     )
     model = RevLM(recipe, vocab_size=VOCABULARY, seed=0).double().eval()
     with torch.no_grad():

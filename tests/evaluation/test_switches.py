@@ -56,6 +56,15 @@ def test_rounds_extend_those_that_were_saved() -> None:
     assert model.get_buffer("rotations_1") is saved
 
 
+def test_rounds_of_pairs_are_as_before_after_others() -> None:
+    scorer = lively_scorer("lsh", n_rounds=3, n_buckets=(4, 64, 64), pair_rounds=2)
+    whole = scorer.hidden(INPUTS)
+    with rounds_of_hashing(scorer.model, 1):
+        assert scorer.model.recipe.pair_rounds == 0
+        assert not torch.equal(scorer.hidden(INPUTS), whole)
+    assert torch.equal(scorer.hidden(INPUTS), whole)
+
+
 def test_finer_buckets_stay_with_other_rounds() -> None:
     model = lively_scorer("lsh", n_rounds=2, n_buckets=(4, 64)).model
     model.use_rounds(buckets=256)

@@ -308,6 +308,7 @@ def test_the_card_tells_where_the_weights_came_from(tmp_path: Path) -> None:
 SHAPES = {
     "own keys": ("model.layers=[lsh, full]", "model.predecessor_keys=false"),
     "a number of buckets for each round": ("model.layers=[local, lsh]", "model.n_buckets=[4, 64]"),
+    "hashes of pairs": ("model.layers=[local, lsh]", "model.n_buckets=[4, 64]", "model.pair_rounds=1"),
     "no successors": ("model.layers=[lsh, full]", "model.successor_values=false"),
     "a head of its own": ("model.layers=[lsh, local]", "model.tie_embeddings=false", "model.n_buckets=[64, 16]"),
 }

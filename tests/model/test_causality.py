@@ -29,6 +29,7 @@ PATTERNS = pytest.mark.parametrize(
         ("local", "lsh"),
         ("full", "own values"),
         ("lsh", "own keys"),
+        ("lsh", "pairs"),
         ("full", "own keys"),
     ],
     ids="-".join,
@@ -43,6 +44,7 @@ def network_of(pattern: tuple[str, ...]) -> RevLM:
         n_layers=4,
         n_rounds=3,
         n_buckets=(4, 64, 16),
+        pair_rounds=2 if "pairs" in pattern else 0,
         successor_values="own values" not in pattern,
         predecessor_keys="own keys" not in pattern,
     ).eval()

@@ -16,15 +16,16 @@ from tests.model.decoded import TOKENS, WINDOW, network, tokens
 # norm, which divides by streams well below 1, may make that some steps more.
 STEPS = 16 * 2.0**-20
 KINDS = [
-    (("local",), 1, True),
-    (("full",), 1, True),
-    (("full",), 1, False),
-    (("lsh",), 1, True),
-    (("lsh",), 2, False),
-    (("lsh",), 4, True),
-    (("local", "lsh"), 1, False),
-    (("local", "lsh"), 2, True),
-    (("local", "lsh"), 4, False),
+    (("local",), 1, 0, True),
+    (("full",), 1, 0, True),
+    (("full",), 1, 0, False),
+    (("lsh",), 1, 0, True),
+    (("lsh",), 1, 1, True),
+    (("lsh",), 2, 0, False),
+    (("lsh",), 4, 3, True),
+    (("local", "lsh"), 1, 0, False),
+    (("local", "lsh"), 2, 1, True),
+    (("local", "lsh"), 4, 0, False),
 ]
 
 
@@ -37,12 +38,12 @@ def assert_close(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=STEPS)
 
 
-@pytest.mark.parametrize(("layers", "n_rounds", "successor_values"), KINDS)
+@pytest.mark.parametrize(("layers", "n_rounds", "pair_rounds", "successor_values"), KINDS)
 @pytest.mark.parametrize("block", [1, 7, 64, TOKENS])
 def test_runs_and_single_tokens_give_the_forward_pass_at_every_position(
-    layers: tuple[LayerKind, ...], n_rounds: int, successor_values: bool, block: int
+    layers: tuple[LayerKind, ...], n_rounds: int, pair_rounds: int, successor_values: bool, block: int
 ) -> None:
-    model = network(layers, n_rounds=n_rounds, successor_values=successor_values).double()
+    model = network(layers, n_rounds=n_rounds, pair_rounds=pair_rounds, successor_values=successor_values).double()
     inputs = tokens()
     stack = CachedStack(model, torch.float64)
     prompt = TOKENS - 5 * WINDOW
@@ -52,8 +53,9 @@ def test_runs_and_single_tokens_give_the_forward_pass_at_every_position(
     assert_close(torch.cat(found), whole(model, inputs))
 
 
-def test_more_rounds_than_those_of_training_are_decoded_as_they_are_read() -> None:
-    model = network(("lsh",), n_rounds=2).double()
+@pytest.mark.parametrize("pair_rounds", [0, 1])
+def test_more_rounds_than_those_of_training_are_decoded_as_they_are_read(pair_rounds: int) -> None:
+    model = network(("lsh",), n_rounds=2, pair_rounds=pair_rounds).double()
     model.use_rounds(5, buckets=128)
     inputs, stack = tokens(), CachedStack(model, torch.float64)
     prompt = TOKENS - 5 * WINDOW
@@ -85,11 +87,20 @@ def test_a_window_fills_while_the_text_grows(window: int, prompt: int, samples: 
 
 
 @pytest.mark.parametrize(
-    ("layers", "predecessor_keys"),
-    [(("local",), True), (("full",), True), (("full",), False), (("lsh",), False), (("local", "lsh"), True)],
+    ("layers", "predecessor_keys", "pair_rounds"),
+    [
+        (("local",), True, 0),
+        (("full",), True, 0),
+        (("full",), False, 0),
+        (("lsh",), False, 0),
+        (("local", "lsh"), True, 0),
+        (("local", "lsh"), True, 2),
+    ],
 )
-def test_runs_and_single_tokens_may_take_turns(layers: tuple[LayerKind, ...], predecessor_keys: bool) -> None:
-    model = network(layers, n_rounds=3, predecessor_keys=predecessor_keys).double()
+def test_runs_and_single_tokens_may_take_turns(
+    layers: tuple[LayerKind, ...], predecessor_keys: bool, pair_rounds: int
+) -> None:
+    model = network(layers, n_rounds=3, predecessor_keys=predecessor_keys, pair_rounds=pair_rounds).double()
     inputs, stack = tokens(), CachedStack(model, torch.float64)
     found = []
     for turn, run in enumerate(inputs.split([1, 2, 20, 1, 1, 30, 5, 40, 3, TOKENS - 103])):
@@ -98,9 +109,11 @@ def test_runs_and_single_tokens_may_take_turns(layers: tuple[LayerKind, ...], pr
 
 
 @pytest.mark.parametrize("prompt", [0, 1, 40])
-@pytest.mark.parametrize("layers", [("local",), ("full",), ("lsh",), ("local", "lsh")])
-def test_samples_are_as_if_each_were_alone(layers: tuple[LayerKind, ...], prompt: int) -> None:
-    model = network(layers, n_rounds=3).double()
+@pytest.mark.parametrize(
+    ("layers", "pair_rounds"), [(("local",), 0), (("full",), 0), (("lsh",), 0), (("lsh",), 2), (("local", "lsh"), 0)]
+)
+def test_samples_are_as_if_each_were_alone(layers: tuple[LayerKind, ...], pair_rounds: int, prompt: int) -> None:
+    model = network(layers, n_rounds=3, pair_rounds=pair_rounds).double()
     inputs, samples = tokens(), 3
     own = torch.randint(0, 50, (samples, 12 * WINDOW), generator=torch.Generator().manual_seed(5))
     stack = CachedStack(model, torch.float64)

@@ -165,13 +165,26 @@ def test_weights_are_drawn_by_what_they_are_for_and_not_by_their_shape(vocabular
         assert float(matrix.std()) == pytest.approx(expected, rel=0.15), name
 
 
-@pytest.mark.parametrize("rounds", [1, 2, 5])
-def test_a_model_that_uses_other_rounds_is_one_that_was_built_with_them(rounds: int) -> None:
-    def build(n_rounds: int, n_buckets: tuple[int, ...]) -> RevLM:
-        recipe = Model(d_model=16, n_layers=2, n_heads=2, d_ff=32, window=4, n_rounds=n_rounds, n_buckets=n_buckets)
+@pytest.mark.parametrize(
+    ("rounds", "own_pairs", "pairs"), [(1, 0, 0), (2, 0, 0), (5, 0, 0), (1, 1, 0), (2, 1, 1), (5, 1, 4), (1, 2, 1)]
+)
+def test_a_model_that_uses_other_rounds_is_one_that_was_built_with_them(
+    rounds: int, own_pairs: int, pairs: int
+) -> None:
+    def build(n_rounds: int, n_buckets: tuple[int, ...], pair_rounds: int) -> RevLM:
+        recipe = Model(
+            d_model=16,
+            n_layers=2,
+            n_heads=2,
+            d_ff=32,
+            window=4,
+            n_rounds=n_rounds,
+            n_buckets=n_buckets,
+            pair_rounds=pair_rounds,
+        )
         return RevLM(recipe, vocab_size=50, seed=3).eval()
 
-    changed, built = build(2, (64, 8)), build(rounds, (64, 8, 64, 64, 64)[:rounds])
+    changed, built = build(2, (64, 8), own_pairs), build(rounds, (64, 8, 64, 64, 64)[:rounds], pairs)
     for used in (5, 1, rounds):  # whatever was used in between
         changed.use_rounds(used)
     assert changed.recipe == built.recipe
@@ -180,7 +193,7 @@ def test_a_model_that_uses_other_rounds_is_one_that_was_built_with_them(rounds: 
     assert all(torch.equal(value, state[name]) for name, value in changed.state_dict().items())
     inputs = torch.arange(48) % 7
     assert torch.equal(changed(inputs), built(inputs))
-    assert torch.equal(changed(inputs), build(2, (64, 8))(inputs)) == (rounds == 2)
+    assert torch.equal(changed(inputs), build(2, (64, 8), own_pairs)(inputs)) == (rounds == 2)
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ ANY = given(
     block=st.sampled_from([7, 16]),
     successor_values=st.booleans(),
     predecessor_keys=st.booleans(),
+    pair_rounds=st.sampled_from([0, 1]),
     dropout=st.sampled_from([0.0, 0.3]),
 )
 

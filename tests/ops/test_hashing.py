@@ -8,7 +8,7 @@ from torch.overrides import TorchFunctionMode
 
 from revlm.errors import UsageError
 from revlm.ops.compiled import library
-from revlm.ops.hashing import HashOfFew, bucket_factors, draw_rotations, hash_buckets, reference
+from revlm.ops.hashing import HashOfFew, bucket_factors, draw_rotations, hash_buckets, pair_hashes, reference
 
 
 def test_factors_multiply_to_the_number_of_buckets() -> None:
@@ -91,3 +91,22 @@ def test_rotations_of_other_buckets_are_refused() -> None:
     rotations = draw_rotations(1, 0, 0, 2, 32, [256, 64])
     with pytest.raises(UsageError, match="rotations has 24 directions and not 32, those of"):
         hash_buckets(torch.zeros(2, 5, 32), rotations, [256, 256])
+
+
+@pytest.mark.parametrize("pair_rounds", [0, 1, 3])
+def test_a_pair_is_half_of_a_hash_and_half_of_that_of_the_token_before(pair_rounds: int) -> None:
+    n_buckets, lengths = (64, 128, 4), (5, 1, 20, 14)
+    generator = torch.Generator().manual_seed(0)
+    hashes = torch.stack([torch.randint(number, (2, 40), generator=generator) for number in n_buckets], dim=1).int()
+    starts = torch.tensor([0, *torch.tensor(lengths).cumsum(0)[:-1]])
+    found = pair_hashes(hashes.clone(), n_buckets, pair_rounds, starts)
+    for round_, (n1, n2) in enumerate(map(bucket_factors, n_buckets)):
+        own = hashes[:, round_]
+        first, second = own // n2, own % n2
+        assert int(first.max()) < n1
+        of_one_before = torch.cat([torch.zeros(2, 1, dtype=torch.int32), second[:, :-1]], dim=1)
+        of_one_before[:, starts] = 0
+        paired = n2 * first + of_one_before
+        assert torch.equal(found[:, round_], paired if round_ >= 3 - pair_rounds else own)
+    alone = [pair_hashes(of_document.clone(), n_buckets, pair_rounds) for of_document in hashes.split(lengths, dim=-1)]
+    assert torch.equal(torch.cat(alone, dim=-1), found)

@@ -9,7 +9,7 @@ from torch import Tensor
 from revlm.errors import UsageError
 from revlm.ops.attention.one_token import hash_layer_token, local_layer_token
 from revlm.ops.compiled import library
-from revlm.ops.hashing import HashOfFew, draw_rotations
+from revlm.ops.hashing import HashOfFew, draw_rotations, pair_hashes
 
 SAMPLES, HEADS, HEAD_DIM, WINDOW, SLOTS = 9, 3, 24, 20, 200
 BUCKETS = (36, 16, 64)
@@ -39,12 +39,16 @@ def of_heads(dtype: torch.dtype) -> dict[str, Tensor]:
     return {"scale": torch.full((HEADS,), 5.0, dtype=sums), "sink": torch.zeros(HEADS, dtype=sums)}
 
 
-def of_hash_layer(projected: Tensor, rings: Tensor, first_slot: int, latest_key: Tensor) -> tuple[Tensor, Tensor]:
+def of_hash_layer(
+    projected: Tensor, rings: Tensor, first_slot: int, latest_key: Tensor, latest_hash: Tensor
+) -> tuple[Tensor, Tensor]:
     return hash_layer_token(
         projected,
         None,
         hash_few=HashOfFew(draw_rotations(0, None, 0, HEADS, HEAD_DIM, BUCKETS), BUCKETS),
         records=numbers(SLOTS, HEADS, 2, HEAD_DIM, dtype=projected.dtype),
+        pair_rounds=2,
+        latest_hash=latest_hash,
         latest_key=latest_key,
         predecessor_weight=torch.tensor([0.0, 0.5, 1.0]),
         first_slot=first_slot,
@@ -58,12 +62,16 @@ def test_samples_of_a_hash_layer(dtype: torch.dtype) -> None:
     shape, first_slot = (SAMPLES, HEADS, sum(BUCKETS), WINDOW), SLOTS - SAMPLES
     slots = torch.randint(0, first_slot, shape, generator=torch.Generator().manual_seed(1)).int().sort(-1).values
     latest = numbers(HEADS, SAMPLES, HEAD_DIM, dtype=dtype)
-    keys = latest.clone()
-    out, bucket = of_hash_layer(projected, slots, first_slot, keys)
+    latest_hash = torch.randint(0, min(BUCKETS), (HEADS, SAMPLES, ROUNDS), generator=torch.Generator().manual_seed(2))
+    keys, hashes = latest.clone(), latest_hash.clone()
+    out, bucket = of_hash_layer(projected, slots, first_slot, keys, hashes)
+    run = torch.stack([latest_hash, hashes], dim=-1)[:, :, 1:]
+    assert torch.equal(bucket[..., 1:], pair_hashes(run.flatten(0, 1), BUCKETS[1:], 2).view_as(run)[..., 1])
     for sample in range(SAMPLES):
         one = slice(sample, sample + 1)
-        key = latest[:, one].clone()
-        alone, bucket_alone = of_hash_layer(projected[one], slots[one], first_slot + sample, key)
+        key, of_sample = latest[:, one].clone(), latest_hash[:, one].clone()
+        alone, bucket_alone = of_hash_layer(projected[one], slots[one], first_slot + sample, key, of_sample)
+        assert torch.equal(of_sample[..., 1:], hashes[:, one, 1:])
         assert torch.equal(key, keys[:, one])
         assert torch.equal(alone, out[:, one])
         assert torch.equal(bucket_alone, bucket[:, one])
@@ -91,6 +99,8 @@ def fits(dtype: torch.dtype) -> dict[str, dict[str, object]]:
             "projected": numbers(SAMPLES, 2 * HEADS * HEAD_DIM, dtype=dtype),
             "latest_bucket": torch.zeros(HEADS, SAMPLES, ROUNDS, dtype=torch.int64),
             "records": numbers(SLOTS, HEADS, 2, HEAD_DIM, dtype=dtype),
+            "pair_rounds": 1,
+            "latest_hash": torch.zeros(HEADS, SAMPLES, ROUNDS, dtype=torch.int64),
             "latest_key": torch.zeros(HEADS, SAMPLES, HEAD_DIM, dtype=dtype),
             "predecessor_weight": torch.ones(HEADS),
             "first_slot": SLOTS - SAMPLES,
@@ -122,7 +132,7 @@ def test_what_does_not_fit_is_named(kind: str, dtype: torch.dtype) -> None:
     call(kind, given)
     for name, value in given.items():
         wrong = value[..., :-1] if isinstance(value, Tensor) else -1
-        if name in ("latest_bucket", "records", "ring"):
+        if name in ("latest_bucket", "latest_hash", "records", "ring"):
             wrong = value.to(torch.int16)
         with pytest.raises(UsageError, match=f"^{name} "):
             call(kind, {**given, name: wrong})

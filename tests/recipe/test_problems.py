@@ -39,6 +39,7 @@ def test_all_errors_are_reported_at_once_with_suggestions(write):
         ("model.n_buckets=[64, true, 64, 64]", "a list of them, one for each round, not [64, True, 64, 64]"),
         ("model.n_buckets=[auto, 64, 64, 64]", "a list of them, one for each round, not ['auto', 64, 64, 64]"),
         ("model.n_buckets={a: 64}", "a list of them, one for each round"),
+        ("model.pair_rounds=5", "pair_rounds 5 should be at most n_rounds 4"),
         ("model.n_buckets=[64, 512, 4096]", "n_buckets has 3 numbers for 4 rounds: give one for each of the n_rounds"),
         ("model.n_buckets=[]", "n_buckets has 0 numbers for 4 rounds"),
         ("model.n_buckets=2", "power of two"),

@@ -267,18 +267,19 @@ def test_a_run_is_not_started_in_the_place_of_its_damaged_checkpoints(folder: Pa
         list(train(started(folder, "broken")))
 
 
-def test_a_run_of_before_hashes_were_whitened_opens_goes_on_and_starts_others(
+def test_a_run_of_an_earlier_version_opens_goes_on_and_starts_others(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save = loop.save_checkpoint
 
-    def save_without_moments(run: Path, step: int, tensors: Any, *rest: Any) -> Path:
+    def save_as_before(run: Path, step: int, tensors: Any, state: Any, *rest: Any) -> Path:
         model = {name: each for name, each in tensors["model"].items() if not name.startswith("key_moments")}
-        return save(run, step, {**tensors, "model": model}, *rest)
+        settings = {key: value for key, value in state["settings"].items() if key != "model.pair_rounds"}
+        return save(run, step, {**tensors, "model": model}, {**state, "settings": settings}, *rest)
 
     options = ("checkpoint.every=1", "data.seq_len=128")
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "save_checkpoint", save_without_moments)
+        patch.setattr(loop, "save_checkpoint", save_as_before)
         earlier = write_run(folder / "earlier", "train.max_steps=2", *options)
     saved = final_weights(earlier)
     assert not any("key_moments" in name for name in saved)

@@ -29,7 +29,7 @@ from revlm.model.parts.whitening import second_moments
 from revlm.model.shape import buckets_of_rounds
 from revlm.ops.attention import Delta, attention_with_log_sum_exp, bucket_statistics, one_token, workspace_bytes
 from revlm.ops.attention.one_query import one_query_attention
-from revlm.ops.hashing import HashOfFew, directions_of, hash_buckets
+from revlm.ops.hashing import HashOfFew, directions_of, hash_buckets, pair_hashes
 from revlm.ops.hashing.reference import TILE as HASH_TILE
 from revlm.recipe import Model as ModelRecipe
 
@@ -42,10 +42,15 @@ class HashAttention(Mix):
     def __init__(self, recipe: ModelRecipe, layer: int) -> None:
         super().__init__()
         self.window, self.block = recipe.window, recipe.attention_block
-        self.n_buckets, self.layer = buckets_of_rounds(recipe), layer
+        self.layer = layer
+        self.hash_as(recipe)
         self.predecessors = Predecessors(recipe.n_heads) if recipe.predecessor_keys else None
         self.temperature = Temperature(recipe.n_heads)
         self.sink = nn.Parameter(torch.zeros(recipe.n_heads))
+
+    def hash_as(self, recipe: ModelRecipe) -> None:
+        """Takes a recipe's rounds of hashing."""
+        self.n_buckets, self.pair_rounds = buckets_of_rounds(recipe), recipe.pair_rounds
 
     def forward(
         self, *read: Tensor, context: Context, heads: slice = ALL_HEADS, delta: Delta | None = None
@@ -84,8 +89,10 @@ class HashAttention(Mix):
         self, k: Float[Tensor, "heads tokens head_dim"], context: Context, heads: slice = ALL_HEADS
     ) -> Int[Tensor, "heads rounds tokens"]:
         """Returns the bucket of each key, the number of its pair (document, hash)."""
-        rotations = context.rotations(self.layer)[heads]
-        return hash_buckets(k, rotations, self.n_buckets).add_(context.document_ids.int() * max(self.n_buckets))
+        hashes = hash_buckets(k, context.rotations(self.layer)[heads], self.n_buckets)
+        if self.pair_rounds:
+            pair_hashes(hashes, self.n_buckets, self.pair_rounds, context.starts)
+        return hashes.add_(context.document_ids.int() * max(self.n_buckets))
 
     @torch.no_grad()
     def _statistics(
@@ -123,12 +130,16 @@ class HashCache(SuccessorCache):
         self._mix, self._rotations = mix, rotations
         self._rings = Rings(read.n_heads, mix.n_buckets, mix.window, rotations.device)
         self._hash_few = HashOfFew(rotations, mix.n_buckets)
+        # Each sample's latest token's, with which the next one makes a pair.
+        latest_hash = torch.zeros(read.n_heads, 1, len(mix.n_buckets), dtype=torch.int64, device=rotations.device)
+        self._latest_hash = latest_hash if mix.pair_rounds else None
 
     def mix(self) -> Float[Tensor, "heads tokens head_dim"]:
         """Returns the new tokens' output, by the operation of training, over their buckets' rings and themselves."""
         queries = self._take_unmixed()
         records = self._kept.records
-        bucket = hash_buckets(records[-queries:, :, 0].transpose(0, 1), self._rotations, self._mix.n_buckets)
+        hashes = hash_buckets(records[-queries:, :, 0].transpose(0, 1), self._rotations, self._mix.n_buckets)
+        bucket = self._paired(hashes[:, None])[:, 0]
         # The token before them is in no ring yet; it is pushed with them, all but the last.
         waiting, pending = bucket, 0
         if self.latest_bucket is not None:
@@ -164,7 +175,7 @@ class HashCache(SuccessorCache):
         if self.latest_bucket is not None:
             self._rings.push(self._rings.rows(self.latest_bucket), self._kept.latest_slots)
         q = self._append_each(*self._read.own(normed))
-        self.latest_bucket = bucket = self._hash_few(q)
+        self.latest_bucket = bucket = self._paired(self._hash_few(q)[..., None])[..., 0]
         slots = self._rings.of_rows(self._rings.rows(bucket)).flatten(2).sort(-1).values
         visible = slots > 0
         visible[..., 1:] &= slots[..., 1:] != slots[..., :-1]  # a token found in several rounds counts once
@@ -191,6 +202,8 @@ class HashCache(SuccessorCache):
             rings=self._rings.slots,
             scale=self._mix.temperature(),
             sink=self._mix.sink,
+            pair_rounds=self._mix.pair_rounds,
+            latest_hash=self._latest_hash,
             latest_key=self.latest_key,
             predecessor_weight=None if self._mix.predecessors is None else self._mix.predecessors.weight,
         )
@@ -202,10 +215,20 @@ class HashCache(SuccessorCache):
         self._rings.fork(samples)
         if self.latest_bucket is not None:
             self.latest_bucket = self.latest_bucket.expand(-1, samples, -1)
+        if self._latest_hash is not None:
+            self._latest_hash = self._latest_hash.repeat(1, samples, 1)
 
     def tensors(self) -> list[Tensor]:
         """Returns the keys and values, and the rings."""
         return [*super().tensors(), *self._rings.tensors()]
+
+    def _paired(self, hashes: Int[Tensor, "heads samples rounds tokens"]) -> Int[Tensor, "heads samples rounds tokens"]:
+        """Returns the buckets of each sample's next tokens from their hashes."""
+        if self._latest_hash is None:
+            return hashes
+        run = torch.cat([self._latest_hash[..., None].to(hashes), hashes], dim=-1)
+        self._latest_hash = hashes[..., -1].long()
+        return pair_hashes(run.flatten(0, 1), self._mix.n_buckets, self._mix.pair_rounds).view_as(run)[..., 1:]
 
     def _earlier(
         self, head: int, bucket: Int[Tensor, "rounds tokens"]

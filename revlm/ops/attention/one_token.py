@@ -39,6 +39,8 @@ def hash_layer_token(
     rings: Int[Tensor, "rings window"],
     scale: Float[Tensor, "heads"],
     sink: Float[Tensor, "heads"],
+    pair_rounds: int = 0,
+    latest_hash: Int[Tensor, "heads samples rounds"] | None = None,
     latest_key: Float[Tensor, "heads samples head_dim"] | None = None,
     predecessor_weight: Float[Tensor, "heads"] | None = None,
 ) -> tuple[Float[Tensor, "heads samples head_dim"], Int[Tensor, "heads samples rounds"]]:
@@ -46,7 +48,9 @@ def hash_layer_token(
 
     `projected` holds its keys, not normalized, and values; its records are written to the slots from `first_slot` on.
     First the previous token, in the slots just before and with `latest_bucket` (None: there is none), is pushed into
-    its rings; then the token attends to the rings of its own buckets. With a `predecessor_weight` the record's key is
+    its rings; then the token attends to the rings of its own buckets. The last `pair_rounds` rounds are those of
+    `revlm.ops.hashing.pair_hashes`; the token's own hash replaces that of the previous token in `latest_hash`, which is
+    zero where there is none. With a `predecessor_weight` the record's key is
     that of `revlm.ops.predecessor_keys`, and the token's own replaces that of the previous token in `latest_key`, which
     is zero where there is none.
 
@@ -65,6 +69,14 @@ def hash_layer_token(
     if latest_bucket is not None:
         require_tensor("latest_bucket", latest_bucket, (torch.int64,))
         require_shape("latest_bucket", latest_bucket, (heads, samples, rounds), "[heads, samples, rounds]")
+    if not 0 <= pair_rounds <= rounds:
+        raise UsageError(f"pair_rounds is {pair_rounds}: give 0 to {rounds}, the number of rounds")
+    if pair_rounds:
+        if latest_hash is None:
+            raise UsageError("latest_hash is missing: give the previous token's hashes, or zeros")
+        require_tensor("latest_hash", latest_hash, (torch.int64,))
+        require_shape("latest_hash", latest_hash, (heads, samples, rounds), "[heads, samples, rounds]")
+        _require_contiguous("latest_hash", latest_hash)
     first_of_all = samples if latest_bucket is not None else 0
     if not first_of_all <= first_slot <= slots - samples:
         raise UsageError(f"first_slot is {first_slot}: give {first_of_all} to {slots - samples}, the slots of records")
@@ -89,6 +101,7 @@ def hash_layer_token(
         heads=heads,
         head_dim=head_dim,
         rounds=rounds,
+        pair_rounds=pair_rounds,
         window=rings.shape[1],
         directions_of_all=directions,
         buckets_of_all=buckets,
@@ -103,6 +116,7 @@ def hash_layer_token(
         rings=rings.data_ptr(),
         directions=hash_few.directions.data_ptr(),
         latest_bucket=None if latest_bucket is None else latest_bucket.data_ptr(),
+        latest_hash=None if latest_hash is None else latest_hash.data_ptr(),
         bucket=bucket.data_ptr(),
         scale=scale.data_ptr(),
         sink=sink.data_ptr(),

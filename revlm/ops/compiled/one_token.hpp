@@ -12,7 +12,7 @@
 // A record is the key followed by the value of one head of one token, `head_dim` elements each. The fields are those of
 // `HashToken` in `structures.py`, in the same order.
 struct HashToken {
-    int64_t samples, heads, head_dim, rounds, window;
+    int64_t samples, heads, head_dim, rounds, pair_rounds, window;
     int64_t directions_of_all, buckets_of_all;  // of all rounds together
     int64_t slot, threads;   // the new token's slot of the first sample; the previous token's is `samples` less
     const Factors* factors;  // [rounds]
@@ -24,6 +24,7 @@ struct HashToken {
     int32_t* rings;          // [samples, heads, buckets_of_all, window] of slots: oldest first, 0 for none
     const float* directions;       // [heads, head_dim, directions_of_all]
     const int64_t* latest_bucket;  // [heads, samples, rounds], of the previous token; null where there is none
+    int64_t* latest_hash;          // [heads, samples, rounds], of the previous token; null where no round has pairs
     int64_t* bucket;               // [heads, samples, rounds], of the new token
     void *scale, *sink;            // [heads], of the accumulation type
     void* out;                     // [heads, samples, head_dim]
@@ -139,6 +140,7 @@ class HashTokens {
         write_record(space, sample, head, own);
         int64_t* const bucket = token_.bucket + of_bucket;
         hash(space, own, head, bucket);
+        if (token_.pair_rounds > 0) pair(bucket, token_.latest_hash + of_bucket);
         if (token_.latest_bucket)
             for (long round = 0; round < token_.rounds; ++round)
                 push(ring(sample, head, round, token_.latest_bucket[of_bucket + round]), latest_slot(sample));
@@ -190,6 +192,15 @@ class HashTokens {
             bucket[round] = nearest(products, first);
             if (second > 0) bucket[round] = 2 * second * bucket[round] + nearest(products + first, second);
             products += first + second;
+        }
+    }
+
+    // Makes hashes pairs with those of the previous token, whose place they take.
+    void pair(int64_t* bucket, int64_t* latest) const {
+        for (long round = token_.rounds - token_.pair_rounds; round < token_.rounds; ++round) {
+            const int64_t hash = bucket[round], second = std::max(2 * token_.factors[round].second, int64_t(1));
+            bucket[round] = hash - hash % second + latest[round] % second;
+            latest[round] = hash;
         }
     }
 

@@ -136,12 +136,14 @@ class HashToken(ctypes.Structure):
     """One token of a hash layer, in one_token.hpp."""
 
     _fields_ = [
-        *_numbers("samples", "heads", "head_dim", "rounds", "window", "directions_of_all", "buckets_of_all"),
+        *_numbers("samples", "heads", "head_dim", "rounds", "pair_rounds", "window"),
+        *_numbers("directions_of_all", "buckets_of_all"),
         *_numbers("slot", "threads"),
         *_addresses("factors", "projected"),
         ("epsilon", ctypes.c_double),
         *_addresses("latest_key", "predecessor_weight"),
-        *_addresses("records", "rings", "directions", "latest_bucket", "bucket", "scale", "sink", "out"),
+        *_addresses("records", "rings", "directions", "latest_bucket", "latest_hash", "bucket"),
+        *_addresses("scale", "sink", "out"),
     ]
 
 

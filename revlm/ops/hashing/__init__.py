@@ -12,9 +12,18 @@ from torch import Tensor
 from revlm.errors import UsageError
 from revlm.ops import backends
 from revlm.ops.hashing.few import HashOfFew
+from revlm.ops.hashing.pairs import pair_hashes
 from revlm.ops.hashing.rotations import bucket_factors, directions_of, draw_rotations, rounds_alike
 
-__all__ = ["HashOfFew", "bucket_factors", "directions_of", "draw_rotations", "hash_buckets", "rounds_alike"]
+__all__ = [
+    "HashOfFew",
+    "bucket_factors",
+    "directions_of",
+    "draw_rotations",
+    "hash_buckets",
+    "pair_hashes",
+    "rounds_alike",
+]
 
 
 def hash_buckets(
