@@ -61,7 +61,7 @@ def evaluate(
         folder = RunFolder(run)
     else:
         folder = open_run(run)
-    trained = load_model(folder, device, rounds=rounds, buckets=buckets)
+    trained = load_model(folder, device, message=print_message, rounds=rounds, buckets=buckets)
     earlier = None
     try:
         earlier = read_record(Evaluation, folder.evaluation) if folder.evaluation.exists() else None

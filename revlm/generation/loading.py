@@ -58,7 +58,7 @@ def load_model(
 ) -> TrainedModel:
     """Returns the model of a run, from the checkpoint of `step` (default: the newest intact one), or an exported model.
 
-    `device` is auto, cpu, cuda or cuda:N; `message` receives a sentence for each damaged checkpoint that is skipped;
+    `device` is auto, cpu, cuda or cuda:N; `message` receives a sentence for each damaged checkpoint that is skipped, and one if the run has not ended;
     `rounds` are the rounds of hashing and `buckets` those of the finest ones (`RevLM.use_rounds`), by default the
     model's own.
 
@@ -89,6 +89,8 @@ def _load_run(
         raise StorageError(f"{folder} has no intact checkpoint to load: resume it with `revlm train`")
     tokenizer = Tokenizer.load(folder.path)
     checkpoint = load_checkpoint(path, groups=["model"])
+    if step is None and checkpoint.step < (last := recipe.train.max_steps):
+        message(f"{folder} has not ended: using its newest checkpoint, of step {checkpoint.step:,} of {last:,}")
     require_matching_checkpoint(folder, recipe, tokenizer.fingerprint, checkpoint)
     try:
         model = _model(recipe, tokenizer.vocab_size, checkpoint.tensors["model"], device)

@@ -51,7 +51,7 @@ def test_a_step_chooses_its_checkpoint(tmp_path: Path) -> None:
     messages: list[str] = []
     (run / "checkpoints" / "step-00000003" / "state.json").unlink()
     assert load_model(run, "cpu", message=messages.append).step == 2
-    assert len(messages) == 1
+    assert messages[1:] == [f"{run} has not ended: using its newest checkpoint, of step 2 of 3"]
     with pytest.raises(StorageError, match=r"is damaged, state\.json is missing"):
         load_model(run, "cpu", 3)
 
