@@ -58,9 +58,9 @@ def load_model(
 ) -> TrainedModel:
     """Returns the model of a run, from the checkpoint of `step` (default: the newest intact one), or an exported model.
 
-    `device` is auto, cpu, cuda or cuda:N; `message` receives a sentence for each damaged checkpoint that is skipped, and one if the run has not ended;
-    `rounds` are the rounds of hashing and `buckets` those of the finest ones (`RevLM.use_rounds`), by default the
-    model's own.
+    `device` is auto, cpu, cuda or cuda:N; `message` receives a sentence for each damaged checkpoint that is skipped,
+    and one if the run has not ended; `rounds` are the rounds of hashing and `buckets` those of the finest ones
+    (`RevLM.use_rounds`), by default the model's own.
 
     Raises:
         StorageError: there is no run, no intact checkpoint or none of that step; the checkpoint does not fit the run's
