@@ -14,9 +14,9 @@ from tests.model.decoded import HEAD_DIM, WINDOW, network, tokens
 pytestmark = pytest.mark.skipif(not library.is_available(), reason="there is no C++ compiler")
 
 
-def steps(kind: LayerKind, dtype: torch.dtype, products: torch.dtype, samples: int) -> list[Tensor]:
+def steps(kind: LayerKind, pair_rounds: int, dtype: torch.dtype, products: torch.dtype, samples: int) -> list[Tensor]:
     """What a layer returns for each of many tokens after a prompt."""
-    model = network((kind,), n_rounds=3, n_layers=1).to(dtype)
+    model = network((kind,), n_rounds=3, pair_rounds=pair_rounds, n_layers=1).to(dtype)
     stack = CachedStack(model, products)
     stack.extend(tokens(10))
     stack.fork(samples)
@@ -41,17 +41,18 @@ ROUNDINGS = [
 
 @pytest.mark.parametrize(("dtype", "products", "difference"), ROUNDINGS)
 @pytest.mark.parametrize("samples", [1, 3])
-@pytest.mark.parametrize("kind", ["local", "lsh"])
+@pytest.mark.parametrize(("kind", "pair_rounds"), [("local", 0), ("lsh", 0), ("lsh", 2)])
 def test_both_ways_agree(
     kind: LayerKind,
+    pair_rounds: int,
     samples: int,
     dtype: torch.dtype,
     products: torch.dtype,
     difference: float,
 ) -> None:
-    found = steps(kind, dtype, products, samples)
+    found = steps(kind, pair_rounds, dtype, products, samples)
     with backends.using("pytorch"):
-        expected = steps(kind, dtype, products, samples)
+        expected = steps(kind, pair_rounds, dtype, products, samples)
     for one, other in zip(found, expected, strict=True):
         assert one.dtype == other.dtype
         torch.testing.assert_close(one, other, rtol=0, atol=difference)

@@ -12,7 +12,7 @@ from revlm.recipe import Model
 
 def reads_of_a_step(n_layers: int, documents: int = 2) -> Counter[str]:
     """The reads of a step with statistics, as `revlm.training.step` makes it, except those of the optimizer."""
-    shape = {"d_model": 16, "n_heads": 2, "d_ff": 32, "window": 8, "n_rounds": 2, "n_buckets": 8}
+    shape = {"d_model": 16, "n_heads": 2, "d_ff": 32, "window": 8, "n_rounds": 2, "n_buckets": 8, "pair_rounds": 1}
     recipe = Model.model_validate(shape | {"n_layers": n_layers, "layers": ("local", "lsh")})
     network = RevLM(recipe, vocab_size=20, seed=0, tile=64)
     inputs = torch.arange(128) % 20
