@@ -114,8 +114,8 @@ class RevLM(nn.Module):
         A token far away is found if it shares a bucket in any round, so more rounds find more, and take longer: those
         that the model was built with, and further ones as fine as their finest, of pairs where its last one is. Buckets
         fill up in a document that is longer than those of training, and the tokens of a window come from nearer: more
-        buckets find what is far, and take no longer. The rotations of a round depend only on (seed, layer, head, round, number of buckets): where
-        these stay, the saved ones stay as they are.
+        buckets find what is far, and take no longer. The rotations of a round depend only on (seed, layer, head, round,
+        number of buckets): where these stay, the saved ones stay as they are.
 
         Raises:
             UsageError: there are no hash layers, or the rounds or buckets are out of range.
