@@ -43,7 +43,7 @@ class Model(Section):
     """buckets of one hash: a power of two from 4 to 262144, a list of them (one for each round), or auto (from 16
     for the first round to seq_len / 8 for the last)"""
     pair_rounds: Annotated[int, Field(ge=0, le=MAX_ROUNDS)] = 0
-    """the last rounds of an lsh layer, whose hashes are those of pairs: of a token and the one before it"""
+    """so many of the last rounds of an lsh layer hash pairs: a token and the one before it"""
     successor_values: bool = True
     """lsh and full layers also read the successor of each token that they attend to; false: its own value alone"""
     predecessor_keys: bool = True

@@ -53,7 +53,7 @@ def load_run_recipe(folder: RunFolder) -> Recipe:
 
 
 def trained_settings(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Returns the settings that a checkpoint was trained with, by key, as JSON values.
+    """Returns the settings that a checkpoint of any version was trained with, by key, as JSON values.
 
     Raises:
         StorageError: the checkpoint has no settings, or one of them is not a valid value of its key.

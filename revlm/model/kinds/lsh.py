@@ -35,7 +35,7 @@ from revlm.recipe import Model as ModelRecipe
 
 
 class HashAttention(Mix):
-    """Bucketed window attention with pairs (document, hash) as buckets; queries are keys, and no token sees itself."""
+    """Bucketed window attention inside a hash of a document; queries are keys, and no token sees itself."""
 
     takes_delta = True
 
@@ -88,7 +88,7 @@ class HashAttention(Mix):
     def buckets(
         self, k: Float[Tensor, "heads tokens head_dim"], context: Context, heads: slice = ALL_HEADS
     ) -> Int[Tensor, "heads rounds tokens"]:
-        """Returns the bucket of each key, the number of its pair (document, hash)."""
+        """Returns the bucket of each key, which is the number of its document and its hash together."""
         hashes = hash_buckets(k, context.rotations(self.layer)[heads], self.n_buckets)
         if self.pair_rounds:
             pair_hashes(hashes, self.n_buckets, self.pair_rounds, context.starts)
@@ -130,7 +130,7 @@ class HashCache(SuccessorCache):
         self._mix, self._rotations = mix, rotations
         self._rings = Rings(read.n_heads, mix.n_buckets, mix.window, rotations.device)
         self._hash_few = HashOfFew(rotations, mix.n_buckets)
-        # Each sample's latest token's, with which the next one makes a pair.
+        # The hashes of each sample's latest token, with which the next one makes pairs.
         latest_hash = torch.zeros(read.n_heads, 1, len(mix.n_buckets), dtype=torch.int64, device=rotations.device)
         self._latest_hash = latest_hash if mix.pair_rounds else None
 
