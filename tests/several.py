@@ -32,7 +32,6 @@ _PRELOADED = [
     "psutil",
     "pytest",
     "safetensors.torch",
-    "torch.nn.modules.linear_cross_entropy",
     "revlm.cli.terminal.signals",
     "revlm.ops.fixed_point.compiled",
     "revlm.ops.normalization.compiled",

@@ -1,13 +1,15 @@
-"""What PyTorch's libraries read from the environment."""
+"""What PyTorch's libraries read from the environment, and which libraries a run leaves alone."""
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from revlm.cli import main
 from revlm.libraries import set_library_defaults
+from tests.tiny_run import tiny_recipe, write_tokens
 
 DEFAULTS = {
     "GOMP_SPINCOUNT": "1000",
@@ -57,3 +59,19 @@ def test_a_benchmark_starts_again_with_them() -> None:
         [sys.executable, "-P", "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout == "1000\n"
+
+
+def test_a_run_and_its_readers_import_no_compiler_of_pytorch_and_no_data_frames(tmp_path: Path) -> None:
+    """PyTorch and Arrow import both by themselves in many calls: seconds and 150 MB in each process."""
+    write_tokens(tmp_path / "tokens")
+    tiny_recipe(tmp_path / "run", "optimizer.name=muon")  # writes run.yaml
+    program = """
+import sys
+from revlm.cli import main
+assert main(["train", "run.yaml", "data.path=tokens", "output_dir=run", "optimizer.name=muon"]) == 0
+assert main(["evaluate", "--run", "run"]) == 0
+assert main(["generate", "--run", "run", "--prompt", "the", "--max-tokens", "2"]) == 0
+print(sorted({"torch._dynamo", "pandas", "datasets", "matplotlib", "transformers"} & set(sys.modules)), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1] == "[]", done.stderr

@@ -50,7 +50,9 @@ class RevLM(nn.Module):
         self.recipe, self.vocab_size, self.seed = recipe, vocab_size, seed
         self._built_with, self._finest = recipe, max(buckets_of_rounds(recipe))
         self.kinds = tuple(recipe.layers[layer % len(recipe.layers)] for layer in range(recipe.n_layers))
-        self.embedding = nn.Embedding(vocab_size, recipe.d_model)
+        # Its weights are drawn below, with those of the layers.
+        embedding = torch.empty(vocab_size, recipe.d_model)
+        self.embedding: nn.Embedding = nn.Embedding.from_pretrained(embedding, freeze=False)
         sublayers: list[Sublayer] = []
         for layer, kind in enumerate(self.kinds):
             sublayers.append(KINDS[kind].layer(recipe, layer))
@@ -70,7 +72,8 @@ class RevLM(nn.Module):
         self._statistics: dict[tuple[int, int], Tensor] = {}
         self._key_moments: dict[tuple[int, int, int], Tensor] = {}
         self._read_statistics: dict[int, LayerStatistics] | None = None
-        self._initialize()
+        if not embedding.is_meta:
+            self._initialize()
 
     @property
     def hash_layers(self) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from revlm.planning.sizes import Sizes
 
 _MIB = 2**20
 
-PROCESS_BYTES = {"cpu": 375 * _MIB, "cuda": 512 * _MIB}
+PROCESS_BYTES = {"cpu": 320 * _MIB, "cuda": 512 * _MIB}
 """Bytes that a process holds before there is a model: on the CPU, Python and PyTorch (the `memory_baseline_bytes` of a
 run); on CUDA, the context, which PyTorch's allocator does not count."""
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
+import torch.fx.experimental.symbolic_shapes  # the first backward pass would, and it would count as a step's memory
 from torch import Tensor
 from torch.optim import Optimizer
 

@@ -82,13 +82,13 @@ def test_examples_that_are_shorter_than_seq_len_are_planned_as_they_are() -> Non
 
 def test_where_nothing_fits_the_model_is_named() -> None:
     with pytest.raises(ResourceError, match=r"not even 1,024 tokens fit, so lower model\.d_model"):
-        require_memory(recipe(limit="400MB"), 2048, "cpu")
+        require_memory(recipe(limit="340MB"), 2048, "cpu")
 
 
 def test_where_not_even_the_process_fits_the_limit_is_named() -> None:
     process_bytes = plan_memory(recipe(), 2048, "cpu").process_bytes
     with pytest.raises(
-        ResourceError, match=r"memory\.limit allows 0\.39 GB: raise the limit: .* alone takes 0\.39 GB$"
+        ResourceError, match=r"memory\.limit allows 0\.34 GB: raise the limit: .* alone takes 0\.34 GB$"
     ):
         require_memory(recipe(limit=str(process_bytes)), 2048, "cpu")
 

@@ -21,7 +21,7 @@ MEGABYTE = 10**6
 CATEGORIES = ("weights", "optimizer", "streams", "attention", "attention_workspace", "tiles", "loss", "kept", "other")
 PLAN = {
     "seq_len": 65536,
-    "process_bytes": 375 * MEGABYTE,
+    "process_bytes": 320 * MEGABYTE,
     "sequence_parallel": 1,
     "sent_bytes": 0,
     "peaks": {

@@ -3,6 +3,7 @@
 import mmap
 import struct
 from collections.abc import Iterator, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -47,22 +48,19 @@ class StoredRows:
     def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
         with naming(path):
             self._table = _mapped_table(path, schema_of(dtype))
-            self.parts: npt.NDArray[np.int32] = self._table["part"].to_numpy()
-            self.documents: npt.NDArray[np.int32] = self._table["document"].to_numpy()
+            self.parts, self.documents = (_numbers(self._table[column].chunks) for column in ("part", "document"))
             self.begins = self.parts == 0
             self.titles: list[str] = self._of_first_rows("title")
             chunks = self._table["tokens"].chunks
-            self.values = [chunk.values.to_numpy(zero_copy_only=True) for chunk in chunks]
-            self.bounds = [chunk.offsets.to_numpy() for chunk in chunks]
+            self.values = [np.from_dlpack(chunk.values) for chunk in chunks]
+            self.bounds = [np.from_dlpack(chunk.offsets) for chunk in chunks]
 
     def first_rows(self) -> Iterator[tuple[str, str, int, str]]:
         """Yields the title, source, bytes and sha256 of each document that begins in this file."""
         return zip(self.titles, *map(self._of_first_rows, ("source", "bytes", "sha256")), strict=True)
 
     def _of_first_rows(self, column: str) -> list[Any]:
-        import pyarrow
-
-        return list(self._table[column].filter(pyarrow.array(self.begins)).to_pylist())
+        return list(compress(self._table[column].to_pylist(), self.begins))
 
 
 class StoredTexts(Sequence["StoredText"]):
@@ -163,6 +161,11 @@ def _mapped_table(path: Path, schema: "pyarrow.Schema") -> "pyarrow.Table":
     if any(column.null_count for column in [*table.columns, *(chunk.values for chunk in tokens)]):
         raise ValueError("a value is missing")
     return table
+
+
+def _numbers(chunks: "Sequence[pyarrow.Array]") -> npt.NDArray[np.int32]:
+    """Returns the int32 values of a column. By DLPack: Arrow's own conversion to NumPy imports pandas."""
+    return np.concatenate([np.zeros(0, np.int32), *map(np.from_dlpack, chunks)])
 
 
 def _record_batches(messages: "pyarrow.ipc.MessageReader") -> "Iterator[pyarrow.ipc.Message]":

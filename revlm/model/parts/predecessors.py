@@ -22,7 +22,7 @@ class Predecessors(nn.Module):
 
     def __init__(self, n_heads: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.linspace(0, 1, n_heads))
+        self.weight = nn.Parameter(torch.tensor([head / max(n_heads - 1, 1) for head in range(n_heads)]))
 
     def forward(
         self, k: Float[Tensor, "heads tokens head_dim"], context: Context, heads: slice = ALL_HEADS

@@ -22,7 +22,9 @@ _SHRINKAGE = 1e-3  # share of the identity in what whitens: no direction is stre
 
 def isotropic_moments(heads: int, head_dim: int) -> Float[Tensor, "heads head_dim head_dim"]:
     """Returns the second moments of unit vectors without a preferred direction, with which nothing is whitened."""
-    return torch.eye(head_dim).div(head_dim).repeat(heads, 1, 1)
+    moments = torch.zeros(heads, head_dim, head_dim)
+    moments.diagonal(dim1=1, dim2=2).fill_(1 / head_dim)
+    return moments
 
 
 def second_moments(k: Float[Tensor, "heads tokens head_dim"]) -> Float[Tensor, "heads head_dim head_dim"]:

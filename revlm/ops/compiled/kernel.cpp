@@ -94,6 +94,7 @@ int local_token_float32(const LocalToken* token) { return run<LocalTokens<float,
 int local_token_bfloat16(const LocalToken* token) { return run<LocalTokens<BFloat16, float>>(token); }
 int local_token_float64(const LocalToken* token) { return run<LocalTokens<double, double>>(token); }
 
+int cross_entropy_float32(const CrossEntropy* problem) { return run<SoftmaxGradient<float>>(problem); }
 int cross_entropy_bfloat16(const CrossEntropy* problem) { return run<SoftmaxGradient<BFloat16>>(problem); }
 
 int add_to_stream_float32(const Addition* problem) { return run<AddToStream<float>>(problem); }

@@ -23,9 +23,8 @@ def linear_cross_entropy(
 ) -> Float[Tensor, ""]:
     """Returns the sum of the cross-entropies of `hidden @ weight.T`, in nats; only [tile, vocabulary] logits exist.
 
-    Without autocast this is PyTorch's chunked operation where available. PyTorch's ignores autocast, and would sum a
-    half-precision loss in half precision; so under autocast, and with older versions, it is computed in tiles here:
-    products in autocast's dtype, softmax and sums in float32.
+    Products have autocast's dtype, or that of `hidden`; the softmax and the sum of the weight's gradient are in float32
+    (float64 for float64). Gradients are computed in the forward pass, tile by tile.
 
     Raises:
         UsageError: a target is outside the vocabulary.
@@ -39,16 +38,9 @@ def linear_cross_entropy(
             )
     device = hidden.device.type
     product = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
-    options = getattr(torch.nn, "LinearCrossEntropyOptions", None)
-    if options is not None and product in (torch.float32, torch.float64):
-        return torch.nn.functional.linear_cross_entropy(
-            hidden,
-            weight,
-            targets.long(),
-            reduction="sum",
-            options=options(batch_chunk_size=tile, chunking_method=None),
-        )
-    return tiled_linear_cross_entropy(hidden, weight, targets, tile, product)
+    # Checked here: inside the Function gradients are off, and `needs_input_grad` is true even under `no_grad`.
+    differentiable = torch.is_grad_enabled()
+    return _LinearCrossEntropy.apply(hidden, weight, targets, tile, product, differentiable)
 
 
 def workspace_bytes(
@@ -60,31 +52,14 @@ def workspace_bytes(
     or "cuda".
     """
     rows = min(tile, tokens)
-    if product_bytes == 4:
-        return 4 * rows * (vocab_size + d_model) + 8 * tokens  # logits, and the gradient of a tile's hidden states
     logits = product_bytes * rows * vocab_size
-    # PyTorch's softmax: logits in full precision, and the gradient or the intermediates of the log-sum-exp.
-    softmax = 0 if backends.planned(device_kind) == "compiled" else 8 * rows * vocab_size
-    # One tile's gradient of the weight, and its cast to the dtype of the sum.
-    of_products = max(product_bytes * rows, (product_bytes + 4) * vocab_size) * d_model
-    return logits + max(softmax, of_products) + product_bytes * (vocab_size + rows) * d_model
-
-
-def tiled_linear_cross_entropy(
-    hidden: Float[Tensor, "tokens d_model"],
-    weight: Float[Tensor, "vocabulary d_model"],
-    targets: Int[Tensor, "tokens"],
-    tile: int,
-    product: torch.dtype,
-) -> Float[Tensor, ""]:
-    """Returns the result of `linear_cross_entropy`, with products in the given dtype.
-
-    Gradients are computed in the forward pass, tile by tile; those of the weight are summed in float32 (float64 for
-    float64) in a fixed order.
-    """
-    # Checked here: inside the Function gradients are off, and `needs_input_grad` is true even under `no_grad`.
-    differentiable = torch.is_grad_enabled()
-    return _LinearCrossEntropy.apply(hidden, weight, targets, tile, product, differentiable)
+    casts = product_bytes * (vocab_size + rows) * d_model if product_bytes < 4 else 0
+    # PyTorch's softmax: the intermediates of the log-sum-exp or the gradient, and a copy of half-precision logits.
+    softmax = 0 if backends.planned(device_kind) == "compiled" else (4 if product_bytes == 4 else 8) * rows * vocab_size
+    # One tile's gradients: of its hidden states, and of the weight before it is cast to the dtype of the sum.
+    of_weight = (product_bytes + 4) * vocab_size if product_bytes < 4 else 0
+    of_products = max(product_bytes * rows, of_weight) * d_model
+    return logits + max(softmax, of_products) + casts
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -129,6 +104,8 @@ def _tiled_loss(
         loss += backend.softmax_gradient_(logits, target).sum()
         if d_hidden is not None:
             d_hidden[start : start + tile] = logits @ product_weight
-        if d_weight is not None:
+        if d_weight is not None and product == summed:
+            d_weight.addmm_(logits.T, rows)
+        elif d_weight is not None:
             d_weight += logits.T @ rows
     return loss.to(summed), d_hidden, None if d_weight is None else d_weight.to(weight.dtype)

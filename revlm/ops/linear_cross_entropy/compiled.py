@@ -7,10 +7,12 @@ from torch import Tensor
 from revlm.ops.compiled import library
 from revlm.ops.compiled.structures import CrossEntropy
 
+_NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
+
 
 def takes(logits: Tensor) -> bool:
     """Returns whether the backend supports these logits."""
-    return logits.dtype == torch.bfloat16
+    return logits.dtype in _NAMES
 
 
 def softmax_gradient_(logits: Float[Tensor, "rows classes"], targets: Int[Tensor, "rows"]) -> Float[Tensor, "rows"]:
@@ -20,5 +22,5 @@ def softmax_gradient_(logits: Float[Tensor, "rows classes"], targets: Int[Tensor
     problem = CrossEntropy(
         *logits.shape, torch.get_num_threads(), logits.data_ptr(), targets.data_ptr(), losses.data_ptr()
     )
-    library.call("cross_entropy_bfloat16", problem, "the loss")
+    library.call(f"cross_entropy_{_NAMES[logits.dtype]}", problem, "the loss")
     return losses

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from revlm.model.precision import multiplies_bf16
+from revlm.training.optimization.eager import EagerOptimizer
 
 _MOMENTUM = 0.95
 # A quintic polynomial that takes singular values up to 1 to between 0.7 and 1.2 in five steps.
@@ -23,7 +23,7 @@ _SMALLEST_NORM = 1e-7
 _UPDATE_RMS = 0.2
 
 
-class Muon(Optimizer):
+class Muon(EagerOptimizer):
     """Muon with Nesterov momentum for matrices, with updates as large as AdamW's."""
 
     def __init__(self, matrices: Iterable[nn.Parameter], *, lr: float, weight_decay: float) -> None:

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch._dynamo  # optimizers import it when created: imported here, it does not count towards a step's memory
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 
 from revlm.errors import StorageError
 from revlm.model import RevLM
 from revlm.recipe import Recipe
+from revlm.training.optimization.eager import AdamW, EagerOptimizer
 from revlm.training.optimization.muon import Muon
 from revlm.training.ranks import Ranks
 
@@ -98,7 +98,7 @@ def moment_bytes(optimizer: Optimizer) -> int:
     )
 
 
-class MuonWithAdamW(Optimizer):
+class MuonWithAdamW(EagerOptimizer):
     """Muon for some matrices and AdamW for the other weights, with one state and one list of parameter groups."""
 
     def __init__(self, muon: Muon, adamw: AdamW) -> None:
