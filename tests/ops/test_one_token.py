@@ -39,6 +39,12 @@ def of_heads(dtype: torch.dtype) -> dict[str, Tensor]:
     return {"scale": torch.full((HEADS,), 5.0, dtype=sums), "sink": torch.zeros(HEADS, dtype=sums)}
 
 
+def rings_of(of_buckets: Tensor) -> dict[str, Tensor]:
+    """A ring for each bucket, after the one that stays empty."""
+    rings = torch.cat([torch.zeros(1, WINDOW, dtype=torch.int32), of_buckets.flatten(0, -2)])
+    return {"rings": rings, "ring_of": torch.arange(1, len(rings), dtype=torch.int32)}
+
+
 def of_hash_layer(
     projected: Tensor, rings: Tensor, first_slot: int, latest_key: Tensor, latest_hash: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -52,7 +58,7 @@ def of_hash_layer(
         latest_key=latest_key,
         predecessor_weight=torch.tensor([0.0, 0.5, 1.0]),
         first_slot=first_slot,
-        rings=rings.clone().flatten(0, -2),
+        **rings_of(rings),
         **of_heads(projected.dtype),
     )
 
@@ -104,7 +110,7 @@ def fits(dtype: torch.dtype) -> dict[str, dict[str, object]]:
             "latest_key": torch.zeros(HEADS, SAMPLES, HEAD_DIM, dtype=dtype),
             "predecessor_weight": torch.ones(HEADS),
             "first_slot": SLOTS - SAMPLES,
-            "rings": torch.zeros(SAMPLES * HEADS * sum(BUCKETS), WINDOW, dtype=torch.int32),
+            **rings_of(torch.zeros(SAMPLES, HEADS, sum(BUCKETS), WINDOW, dtype=torch.int32)),
             **of_heads(dtype),
         },
         "local": {

@@ -173,10 +173,10 @@ class HashCache(SuccessorCache):
         if one_token.can_be_compiled(self._kept.records):
             return self._compiled_step(self._read.project(normed))
         if self.latest_bucket is not None:
-            self._rings.push(self._rings.rows(self.latest_bucket), self._kept.latest_slots)
+            self._rings.push(self.latest_bucket, self._kept.latest_slots)
         q = self._append_each(*self._read.own(normed))
         self.latest_bucket = bucket = self._paired(self._hash_few(q)[..., None])[..., 0]
-        slots = self._rings.of_rows(self._rings.rows(bucket)).flatten(2).sort(-1).values
+        slots = self._rings.of_buckets(bucket).flatten(2).sort(-1).values
         visible = slots > 0
         visible[..., 1:] &= slots[..., 1:] != slots[..., :-1]  # a token found in several rounds counts once
         found = self._kept.gather(slots.flatten(1)).unflatten(1, slots.shape[1:])
@@ -192,6 +192,8 @@ class HashCache(SuccessorCache):
     def _compiled_step(
         self, projected: Float[Tensor, "samples two_d_model"]
     ) -> Float[Tensor, "heads samples head_dim"]:
+        if self.latest_bucket is not None:
+            self._rings.make(self.latest_bucket)
         first_slot = self._kept.allocate(projected.shape[0])
         out, self.latest_bucket = one_token.hash_layer_token(
             projected,
@@ -200,6 +202,7 @@ class HashCache(SuccessorCache):
             records=self._kept.records,
             first_slot=first_slot,
             rings=self._rings.slots,
+            ring_of=self._rings.ring_of,
             scale=self._mix.temperature(),
             sink=self._mix.sink,
             pair_rounds=self._mix.pair_rounds,
@@ -241,7 +244,7 @@ class HashCache(SuccessorCache):
         table = torch.full((bucket.shape[0], self._kept.slots), none, dtype=torch.int32, device=bucket.device)
         for round_, of_round in enumerate(bucket):
             hit = of_round.unique()
-            slots = self._rings.of_buckets(head, round_, hit)
+            slots = self._rings.of_round(head, round_, hit)
             table[round_].index_put_((slots.long(),), hit[:, None].expand_as(slots))
         table[:, 0] = none
         slots = (table != none).any(0).nonzero()[:, 0]

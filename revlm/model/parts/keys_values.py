@@ -4,11 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from revlm.ops.heap import hold_in_huge_pages
-
-# Growth factor: memory is allocated ahead, so that the copies per token stay bounded.
-_SLACK = 1 / 8
-_LEAST_SLACK = 128
+from revlm.model.parts.growth import with_room
 
 
 class KeysValues:
@@ -74,12 +70,7 @@ class KeysValues:
 
     def reserve(self, tokens: int) -> None:
         """Allocates memory for `tokens` more slots."""
-        needed = self.slots + tokens
-        if needed > self._records.shape[0]:
-            room = needed + max(int(needed * _SLACK), _LEAST_SLACK)
-            grown = hold_in_huge_pages(self._records.new_empty(room, *self._records.shape[1:]))
-            grown[: self.slots] = self.records
-            self._records = grown
+        self._records = with_room(self._records, self.slots, tokens)
 
     def fork(self, samples: int) -> None:
         """Copies the record of the latest token for each sample, since the next token may still change it."""

@@ -7,43 +7,51 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from revlm.ops.heap import hold_in_huge_pages
+from revlm.model.parts.growth import with_room
 
 
 class Rings:
     """The slots of the last `window` tokens of each sample, head, round and bucket: oldest first, 0 for none.
 
-    `n_buckets` is the number of buckets of each round. The rings take `4 * heads * sum(n_buckets) * window` bytes per
-    sample, whatever the length.
+    A bucket gets its ring with its first token, so memory follows the text: at most
+    `4 * heads * sum(n_buckets) * (window + 1)` bytes per sample, and an eighth more is allocated. `n_buckets` is the
+    number of buckets of each round.
+
+    Attributes:
+        ring_of: the ring of each bucket, int32, ordered by sample, head, round and bucket, the last one fastest; 0, the
+            ring that stays empty, where a bucket has none.
     """
 
     def __init__(self, heads: int, n_buckets: Sequence[int], window: int, device: torch.device) -> None:
         self.heads, self.window = heads, window
         *self._first_of_round, self._of_head = accumulate(n_buckets, initial=0)
-        self._slots = hold_in_huge_pages(torch.zeros(heads * self._of_head, window, dtype=torch.int32, device=device))
+        self.ring_of = torch.zeros(heads * self._of_head, dtype=torch.int32, device=device)
+        self._slots, self._made = torch.zeros(1, window, dtype=torch.int32, device=device), 1
         self._first_row = self._first_rows(1)
 
     @property
     def slots(self) -> Int[Tensor, "rings window"]:
-        """All rings, ordered by sample, head, round and bucket, the last one fastest."""
-        return self._slots
+        """The slots in each ring."""
+        return self._slots[: self._made]
 
-    def rows(self, bucket: Int[Tensor, "heads samples rounds"]) -> Int[Tensor, "heads samples rounds"]:
-        """Returns the ring indices of buckets, for `of_rows` and `push`."""
-        return bucket + self._first_row
+    def of_buckets(self, bucket: Int[Tensor, "heads samples rounds"]) -> Int[Tensor, "heads samples rounds window"]:
+        """Returns the slots in the rings of one token's buckets of each sample."""
+        return self._slots[self.ring_of[bucket + self._first_row]]
 
-    def of_rows(self, rows: Int[Tensor, "heads samples rounds"]) -> Int[Tensor, "heads samples rounds window"]:
-        """Returns the slots in some rings."""
-        return self._slots.index_select(0, rows.flatten()).view(*rows.shape, self.window)
-
-    def push(self, rows: Int[Tensor, "heads samples rounds"], slots: Int[Tensor, "samples"]) -> None:
-        """Pushes one token of each sample into its rings, which drop their oldest."""
-        newest = slots[:, None].expand(rows.shape)[..., None]
-        self._slots.index_copy_(0, rows.flatten(), torch.cat([self.of_rows(rows)[..., 1:], newest], -1).flatten(0, 2))
-
-    def of_buckets(self, head: int, round_: int, buckets: Int[Tensor, "some"]) -> Int[Tensor, "some window"]:
+    def of_round(self, head: int, round_: int, buckets: Int[Tensor, "some"]) -> Int[Tensor, "some window"]:
         """Returns the slots in the rings of some buckets of the single sample."""
-        return self._slots[head * self._of_head + self._first_of_round[round_] :].index_select(0, buckets)
+        return self._slots[self.ring_of[head * self._of_head + self._first_of_round[round_] + buckets]]
+
+    def make(self, bucket: Int[Tensor, "heads samples rounds"]) -> Int[Tensor, "heads samples rounds"]:
+        """Returns the rings of one token's buckets of each sample, and makes those that are missing."""
+        rows = bucket + self._first_row
+        return self._rings(rows.flatten()).view_as(rows)
+
+    def push(self, bucket: Int[Tensor, "heads samples rounds"], slots: Int[Tensor, "samples"]) -> None:
+        """Pushes one token of each sample into its rings, which drop their oldest."""
+        rings = self.make(bucket)
+        newest = slots[:, None].expand(rings.shape)[..., None]
+        self._slots[rings] = torch.cat([self._slots[rings][..., 1:], newest], -1)
 
     def push_run(self, bucket: Int[Tensor, "heads rounds tokens"], first_slot: int) -> None:
         """Pushes several tokens of the single sample, whose slots are consecutive."""
@@ -51,22 +59,38 @@ class Rings:
         for first_row, of_row in zip(self._first_rows(1).flatten().tolist(), bucket.flatten(0, 1), strict=True):
             ordered, token = torch.sort(of_row, stable=True)
             hit, members = torch.unique_consecutive(ordered, return_counts=True)
-            rows, stops = hit.long() + first_row, members.cumsum(0)
+            rings, stops = self._rings(hit.long() + first_row), members.cumsum(0)
             # Each entry's new value is `members` entries later: in the ring, or else among the new tokens.
             before = place + members[:, None]
-            kept = self._slots.index_select(0, rows).gather(1, before.clamp(max=self.window - 1))
+            kept = self._slots[rings].gather(1, before.clamp(max=self.window - 1))
             new = token[(stops[:, None] - self.window + place).clamp_(min=0)] + first_slot
-            self._slots.index_copy_(0, rows, torch.where(before < self.window, kept, new.int()))
+            self._slots[rings] = torch.where(before < self.window, kept, new.int())
 
     def fork(self, samples: int) -> None:
         """Copies the rings of the single sample for each of `samples`."""
-        self._slots = self._slots.repeat(samples, 1)
+        of_sample = self._made - 1
+        shifts = of_sample * torch.arange(samples, dtype=torch.int32, device=self.ring_of.device)[:, None]
+        self.ring_of = torch.where(self.ring_of > 0, self.ring_of + shifts, 0).flatten()
+        self._slots = torch.cat([self._slots[:1], self._slots[1 : self._made].repeat(samples, 1)])
+        self._made = 1 + of_sample * samples
         self._first_row = self._first_rows(samples)
 
     def tensors(self) -> list[Tensor]:
-        """Returns the tensor of the rings."""
-        return [self._slots]
+        """Returns the tensors of the rings and of their numbers, including unused memory."""
+        return [self._slots, self.ring_of]
+
+    def _rings(self, rows: Int[Tensor, "some"]) -> Int[Tensor, "some"]:
+        """Returns the rings of different buckets, given their places in `ring_of`; makes those that are missing."""
+        rings = self.ring_of[rows]
+        new = rows[rings == 0]
+        if len(new):
+            self._slots = with_room(self._slots, self._made, len(new))
+            self._slots[self._made : self._made + len(new)] = 0
+            self.ring_of[new] = torch.arange(self._made, self._made + len(new), device=new.device).int()
+            self._made += len(new)
+            rings = self.ring_of[rows]
+        return rings
 
     def _first_rows(self, samples: int) -> Int[Tensor, "heads samples rounds"]:
         of_head = torch.arange(samples * self.heads).view(samples, self.heads, 1).transpose(0, 1) * self._of_head
-        return (of_head + torch.tensor(self._first_of_round)).to(self._slots.device)
+        return (of_head + torch.tensor(self._first_of_round)).to(self.ring_of.device)

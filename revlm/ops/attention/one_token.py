@@ -37,6 +37,7 @@ def hash_layer_token(
     records: Float[Tensor, "slots heads two head_dim"],
     first_slot: int,
     rings: Int[Tensor, "rings window"],
+    ring_of: Int[Tensor, "rows"],
     scale: Float[Tensor, "heads"],
     sink: Float[Tensor, "heads"],
     pair_rounds: int = 0,
@@ -48,11 +49,13 @@ def hash_layer_token(
 
     `projected` holds its keys, not normalized, and values; its records are written to the slots from `first_slot` on.
     First the previous token, in the slots just before and with `latest_bucket` (None: there is none), is pushed into
-    its rings; then the token attends to the rings of its own buckets. The last `pair_rounds` rounds are those of
-    `revlm.ops.hashing.pair_hashes`; the token's own hash replaces that of the previous token in `latest_hash`, which is
-    zero where there is none. With a `predecessor_weight` the record's key is
-    that of `revlm.ops.predecessor_keys`, and the token's own replaces that of the previous token in `latest_key`, which
-    is zero where there is none.
+    its rings; then the token attends to the rings of its own buckets. `ring_of` has the ring of each bucket, by sample,
+    head, round and bucket; ring 0 stays empty, for buckets without tokens, and is none of the previous token's.
+
+    The last `pair_rounds` rounds are those of `revlm.ops.hashing.pair_hashes`; the token's own hash replaces that of
+    the previous token in `latest_hash`, which is zero where there is none. With a `predecessor_weight` the record's key
+    is that of `revlm.ops.predecessor_keys`, and the token's own replaces that of the previous token in `latest_key`,
+    which is zero where there is none.
 
     Raises:
         UsageError: an argument's shape or dtype does not fit; the message names it.
@@ -63,7 +66,9 @@ def hash_layer_token(
     require_tensor("rings", rings, (torch.int32,))
     require_axes("rings", rings, "rings window")
     _require_contiguous("rings", rings)
-    require_shape("rings", rings, (samples * heads * buckets, rings.shape[1]), "a ring for each bucket")
+    require_tensor("ring_of", ring_of, (torch.int32,))
+    require_shape("ring_of", ring_of, (samples * heads * buckets,), "a ring for each bucket")
+    _require_contiguous("ring_of", ring_of)
     directions = directions_of(hash_few.n_buckets)
     require_shape("the rotations", hash_few.directions, (heads, head_dim, directions), "one model's")
     if latest_bucket is not None:
@@ -114,6 +119,7 @@ def hash_layer_token(
         predecessor_weight=None if predecessor_weight is None else predecessor_weight.data_ptr(),
         records=records.data_ptr(),
         rings=rings.data_ptr(),
+        ring_of=ring_of.data_ptr(),
         directions=hash_few.directions.data_ptr(),
         latest_bucket=None if latest_bucket is None else latest_bucket.data_ptr(),
         latest_hash=None if latest_hash is None else latest_hash.data_ptr(),

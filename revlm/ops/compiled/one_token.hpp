@@ -21,7 +21,8 @@ struct HashToken {
     void* latest_key;         // [heads, samples, head_dim]: the key without its predecessor; null: keys have none
     void* predecessor_weight; // [heads], of the accumulation type
     void* records;           // [slots, heads, 2, head_dim]
-    int32_t* rings;          // [samples, heads, buckets_of_all, window] of slots: oldest first, 0 for none
+    int32_t* rings;          // [rings, window] of slots: oldest first, 0 for none
+    const int32_t* ring_of;        // [samples, heads, buckets_of_all]: 0, which stays empty, where a bucket has none
     const float* directions;       // [heads, head_dim, directions_of_all]
     const int64_t* latest_bucket;  // [heads, samples, rounds], of the previous token; null where there is none
     int64_t* latest_hash;          // [heads, samples, rounds], of the previous token; null where no round has pairs
@@ -237,7 +238,7 @@ class HashTokens {
 
     int32_t* ring(long sample, long head, long round, long bucket) const {
         const long of_head = (sample * token_.heads + head) * token_.buckets_of_all;
-        return token_.rings + (of_head + first_bucket_[round] + bucket) * token_.window;
+        return token_.rings + token_.ring_of[of_head + first_bucket_[round] + bucket] * token_.window;
     }
 
     const HashToken& token_;

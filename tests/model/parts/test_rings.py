@@ -29,7 +29,7 @@ def expected(bucket: torch.Tensor) -> torch.Tensor:
 
 
 def content(found: Rings, sample: int = 0) -> torch.Tensor:
-    return found.tensors()[0].view(-1, HEADS, sum(BUCKETS), WINDOW)[sample]
+    return found.slots[found.ring_of].view(-1, HEADS, sum(BUCKETS), WINDOW)[sample]
 
 
 def test_the_latest_of_each_bucket_stay_oldest_first_however_they_come() -> None:
@@ -41,8 +41,8 @@ def test_the_latest_of_each_bucket_stay_oldest_first_however_they_come() -> None
         assert torch.equal(content(found), expected(bucket))
     one_by_one = rings()
     for token in range(TOKENS):
-        rows = one_by_one.rows(bucket[..., token : token + 1].transpose(1, 2).long())
-        one_by_one.push(rows, torch.tensor([token + 1], dtype=torch.int32))
+        of_token = bucket[..., token : token + 1].transpose(1, 2).long()
+        one_by_one.push(of_token, torch.tensor([token + 1], dtype=torch.int32))
     assert torch.equal(content(one_by_one), expected(bucket))
 
 
@@ -58,9 +58,21 @@ def test_samples_have_rings_of_their_own() -> None:
     found.push_run(bucket, first_slot=1)
     found.fork(2)
     latest = torch.tensor([[[0, 1, 2], [3, 4, 0]]]).expand(HEADS, -1, -1)
-    found.push(found.rows(latest), torch.tensor([91, 92], dtype=torch.int32))
-    held = found.of_rows(found.rows(latest))
+    found.push(latest, torch.tensor([91, 92], dtype=torch.int32))
+    held = found.of_buckets(latest)
     assert torch.equal(held[..., -1], torch.tensor([91, 92], dtype=torch.int32)[None, :, None].expand(HEADS, 2, ROUNDS))
     assert torch.equal(held[:, 0, 0, :-1], expected(bucket)[:, 0, 1:])
     assert 92 not in content(found, 0)
     assert 91 not in content(found, 1)
+
+
+def test_only_buckets_with_tokens_have_rings() -> None:
+    found = Rings(HEADS, (2**18, 2**18), WINDOW, torch.device("cpu"))
+    bucket = torch.tensor([5, 9, 5, 2**18 - 1]).expand(HEADS, 2, 4)
+    found.push_run(bucket, first_slot=1)
+    assert len(found.slots) == 1 + HEADS * 2 * 3
+    found.fork(3)
+    assert len(found.slots) == 1 + 3 * HEADS * 2 * 3
+    assert found.of_buckets(torch.full((HEADS, 3, 2), 5))[..., -2:].tolist() == [[[[1, 3]] * 2] * 3] * HEADS
+    assert not found.of_buckets(torch.full((HEADS, 3, 2), 6)).any()
+    assert not found.slots[0].any()
