@@ -48,7 +48,7 @@ def test_the_wheel_holds_recipes_titles_sources_and_licence(wheel: Path) -> None
     recipes = {f"revlm/recipes/{path.name}" for path in (PROJECT_FOLDER / "recipes").glob("*.yaml")}
     assert recipes
     assert {*recipes, "revlm/data/titles.tsv"} <= names
-    sources = list(PROJECT_FOLDER.glob("revlm/ops/compiled/*.[ch]pp"))
+    sources = list(PROJECT_FOLDER.glob("revlm/ops/compiled/**/*.[ch]pp"))
     assert sources
     assert {path.relative_to(PROJECT_FOLDER).as_posix() for path in sources} <= names
     assert any(name.endswith("/LICENSE") for name in names)

@@ -3,17 +3,17 @@
 #include <string>
 #include <unordered_map>
 
-#include "backward.hpp"
-#include "cross_entropy.hpp"
-#include "fixed_point.hpp"
-#include "forward.hpp"
-#include "hashing.hpp"
-#include "heads.hpp"
-#include "normalization.hpp"
-#include "one_token.hpp"
-#include "output_gradient.hpp"
-#include "predecessor_keys.hpp"
-#include "squared_relu.hpp"
+#include "attention/backward.hpp"
+#include "attention/forward.hpp"
+#include "attention/one_token.hpp"
+#include "tokenwise/cross_entropy.hpp"
+#include "tokenwise/fixed_point.hpp"
+#include "tokenwise/hashing.hpp"
+#include "tokenwise/heads.hpp"
+#include "tokenwise/normalization.hpp"
+#include "tokenwise/output_gradient.hpp"
+#include "tokenwise/predecessor_keys.hpp"
+#include "tokenwise/squared_relu.hpp"
 
 namespace {
 

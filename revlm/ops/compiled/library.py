@@ -138,7 +138,7 @@ def _key(command: tuple[str, ...]) -> str:
     """
     macros = _run([*command, *_FLAGS, "-dM", "-E", "-x", "c++", os.devnull])
     digest = hashlib.sha256("\0".join([*command, *_FLAGS, macros]).encode())
-    for path in sorted([_SOURCE, *_FOLDER.glob("*.hpp")]):
+    for path in sorted([_SOURCE, *_FOLDER.rglob("*.hpp")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:24]
 

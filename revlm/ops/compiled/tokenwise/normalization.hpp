@@ -3,9 +3,9 @@
 
 #include <cmath>
 
-#include "memory.hpp"
-#include "parallel.hpp"
-#include "vectors.hpp"
+#include "../base/memory.hpp"
+#include "../base/parallel.hpp"
+#include "../base/vectors.hpp"
 
 // The fields are those of `Normalization` in `structures.py`, in the same order. Tensors are [tokens, groups, width].
 struct Normalization {

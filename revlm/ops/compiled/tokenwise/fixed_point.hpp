@@ -5,9 +5,9 @@
 #include <cmath>
 #include <mutex>
 
-#include "parallel.hpp"
-#include "problem.hpp"
-#include "vectors.hpp"
+#include "../base/parallel.hpp"
+#include "../base/problem.hpp"
+#include "../base/vectors.hpp"
 
 // The fields are those of `Addition` in `structures.py`, in the same order.
 struct Addition {

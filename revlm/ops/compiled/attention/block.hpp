@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "prefetcher.hpp"
+#include "../base/prefetcher.hpp"
 #include "keys.hpp"
 
 // Rows of a block's queries, packed for products.

@@ -3,9 +3,9 @@
 
 #include <cmath>
 
-#include "memory.hpp"
-#include "parallel.hpp"
-#include "problem.hpp"
+#include "../base/memory.hpp"
+#include "../base/parallel.hpp"
+#include "../base/problem.hpp"
 
 // The fields are those of `PredecessorKeys` in `structures.py`, in the same order.
 struct PredecessorKeys {

@@ -1,8 +1,8 @@
 // The gradient of an output written over it, and their inner products.
 #pragma once
 
-#include "parallel.hpp"
-#include "problem.hpp"
+#include "../base/parallel.hpp"
+#include "../base/problem.hpp"
 
 // The fields are those of `OutputGradient` in `structures.py`, in the same order.
 struct OutputGradient {

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "problem.hpp"
+#include "../base/problem.hpp"
 
 // A position's place in the order of one round, and the first place of its window.
 struct Place {

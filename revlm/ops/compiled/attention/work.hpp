@@ -1,9 +1,9 @@
 // Splits both passes into tasks: groups of rows and rounds in sequence, segments of the sorted order in parallel.
 #pragma once
 
-#include "memory.hpp"
+#include "../base/memory.hpp"
+#include "../base/parallel.hpp"
 #include "order.hpp"
-#include "parallel.hpp"
 
 // A task: a range of tokens, or places, of a row, the i-th of its group; `task` is the task's index in the group.
 struct Segment {

@@ -3,8 +3,8 @@
 
 #include <cmath>
 
-#include "parallel.hpp"
-#include "problem.hpp"
+#include "../base/parallel.hpp"
+#include "../base/problem.hpp"
 
 // The fields are those of `SquaredReLU` in `structures.py`, in the same order.
 struct SquaredReLU {

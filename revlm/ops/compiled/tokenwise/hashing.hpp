@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <limits>
 
-#include "memory.hpp"
-#include "parallel.hpp"
-#include "tiles.hpp"
+#include "../base/memory.hpp"
+#include "../base/parallel.hpp"
+#include "../base/tiles.hpp"
 
 // The numbers of directions of the two factors of a round's hash; `second` may be 0.
 struct Factors {

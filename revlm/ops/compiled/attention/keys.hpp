@@ -1,9 +1,9 @@
 // The packed keys and values of a range of the sorted order, which slides along with the blocks of queries.
 #pragma once
 
-#include "memory.hpp"
+#include "../base/memory.hpp"
+#include "../base/tiles.hpp"
 #include "order.hpp"
-#include "tiles.hpp"
 
 // The row and round that a pass is processing.
 template <class Input>

@@ -4,10 +4,10 @@
 #include <cmath>
 #include <limits>
 
-#include "hashing.hpp"
-#include "memory.hpp"
-#include "parallel.hpp"
-#include "vectors.hpp"
+#include "../base/memory.hpp"
+#include "../base/parallel.hpp"
+#include "../base/vectors.hpp"
+#include "../tokenwise/hashing.hpp"
 
 // A record is the key followed by the value of one head of one token, `head_dim` elements each. The fields are those of
 // `HashToken` in `structures.py`, in the same order.
