@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from revlm.corpus.reading.hub.address import HubAddress
-from revlm.corpus.reading.readers.parquet_footer import ParquetError
+from revlm.corpus.reading.readers.parquet import ParquetError
 from revlm.corpus.reading.readers.raw import UnusableFileError, printable, why
 from revlm.corpus.reading.readers.rows import NAME_THE_COLUMN, no_column
 from revlm.errors import DataError, RevlmError, UsageError

@@ -14,7 +14,7 @@ from revlm.corpus.reading.hub.errors import no_such_column
 from revlm.corpus.reading.readers.forwarding import ForwardingFile
 from revlm.corpus.reading.readers.jsonl import parsed, texts_of_lines
 from revlm.corpus.reading.readers.opened import Bytes, opened
-from revlm.corpus.reading.readers.parquet_rows import ParquetFile, Row, columns_to_read, names_in, values_of
+from revlm.corpus.reading.readers.parquet import ParquetFile, Row, columns_to_read, names_in, values_of
 from revlm.corpus.reading.readers.raw import RawText, Reading, Unusable, UnusableFileError
 from revlm.corpus.reading.readers.rows import text_of_row, value_at
 from revlm.corpus.reading.readers.text import text_pieces

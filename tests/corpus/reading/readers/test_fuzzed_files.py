@@ -26,7 +26,7 @@ from pyarrow import parquet
 from revlm.corpus import read_documents
 from revlm.corpus.reading.refusing import Skipped
 from revlm.errors import DataError
-from tests.corpus.reading.readers.parquet_footers import change_somewhere, with_footer
+from tests.corpus.reading.readers.parquet.footers import change_somewhere, with_footer
 
 MAX_SECONDS, MAX_BYTES = 30, 1 << 30
 SNIPPETS = (

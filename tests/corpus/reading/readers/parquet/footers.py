@@ -4,7 +4,16 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from revlm.corpus.reading.readers.thrift import BINARY, I32, I64, ListOf, Struct, Values, read_struct, written_struct
+from revlm.corpus.reading.readers.parquet.thrift import (
+    BINARY,
+    I32,
+    I64,
+    ListOf,
+    Struct,
+    Values,
+    read_struct,
+    written_struct,
+)
 
 STATISTICS = Struct({1: BINARY, 2: BINARY, 3: I64, 4: I64, 5: BINARY, 6: BINARY})
 SIZE_STATISTICS = Struct({1: I64, 2: ListOf(I64), 3: ListOf(I64)})

@@ -10,10 +10,10 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from revlm.corpus.reading.readers import parquet_pages
-from revlm.corpus.reading.readers.parquet_footer import Chunk, ParquetError
-from revlm.corpus.reading.readers.parquet_pages import CheckedPages
-from revlm.corpus.reading.readers.parquet_rows import ParquetFile
+from revlm.corpus.reading.readers.parquet import pages
+from revlm.corpus.reading.readers.parquet.footer import Chunk, ParquetError
+from revlm.corpus.reading.readers.parquet.pages import CheckedPages
+from revlm.corpus.reading.readers.parquet.rows import ParquetFile
 from revlm.limits import DEFAULT_LIMITS, Limits
 from tests.corpus.reading.readers.reading import read, refused_or_skipped
 
@@ -46,10 +46,10 @@ def test_a_page_that_expands_without_measure_is_refused(
 def test_pages_and_values_have_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path / "books.parquet", ["a text"] * 100)
     assert len(read(path)[0]) == 100
-    monkeypatch.setattr(parquet_pages, "_MAX_VALUES", 99)
+    monkeypatch.setattr(pages, "_MAX_VALUES", 99)
     refused_or_skipped(path, "has a page of more than 99 values", [])
     monkeypatch.undo()
-    monkeypatch.setattr(parquet_pages, "_BOOKS_OF_PAGE", 0)
+    monkeypatch.setattr(pages, "_BOOKS_OF_PAGE", 0)
     refused_or_skipped(path, "has a page of more than 0 bytes; pass a higher --max-line-bytes", [])
 
 
@@ -110,7 +110,7 @@ def test_columns_within_each_other_and_gaps_are_damage() -> None:
 def test_rows_of_a_large_group_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"text {number}" for number in range(100)]
     path = written(tmp_path / "books.parquet", texts, row_group_size=30)
-    monkeypatch.setattr("revlm.corpus.reading.readers.parquet_rows._SMALL_GROUP_BYTES", 0)
+    monkeypatch.setattr("revlm.corpus.reading.readers.parquet.rows._SMALL_GROUP_BYTES", 0)
     with path.open("rb") as file:
         rows = ParquetFile(file, DEFAULT_LIMITS).rows(["text"], 1)
         assert [row["text"].as_py() for row in rows] == texts[30:]

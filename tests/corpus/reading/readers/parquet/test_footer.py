@@ -8,10 +8,10 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from revlm.corpus.reading.readers import parquet_footer, thrift
-from revlm.corpus.reading.readers.parquet_footer import ParquetError, read_footer
-from revlm.corpus.reading.readers.thrift import BINARY, I32, ListOf, Struct, Values, read_struct
-from tests.corpus.reading.readers.parquet_footers import FILE, with_footer
+from revlm.corpus.reading.readers.parquet import footer, thrift
+from revlm.corpus.reading.readers.parquet.footer import ParquetError, read_footer
+from revlm.corpus.reading.readers.parquet.thrift import BINARY, I32, ListOf, Struct, Values, read_struct
+from tests.corpus.reading.readers.parquet.footers import FILE, with_footer
 from tests.corpus.reading.readers.reading import read, refused_or_skipped
 
 TABLE = pyarrow.table(
@@ -125,9 +125,9 @@ def test_ends_of_files_that_are_no_footers_are_named(monkeypatch: pytest.MonkeyP
             read_footer(io.BytesIO(damaged))
     with pytest.raises(ParquetError, match="is encrypted"):
         read_footer(io.BytesIO(content[:-1] + b"E"))
-    monkeypatch.setattr(parquet_footer, "_FIRST_READ_BYTES", 8)
+    monkeypatch.setattr(footer, "_FIRST_READ_BYTES", 8)
     assert len(read_footer(io.BytesIO(content)).groups) == 2
-    monkeypatch.setattr(parquet_footer, "_MAX_FOOTER_BYTES", 100)
+    monkeypatch.setattr(footer, "_MAX_FOOTER_BYTES", 100)
     with pytest.raises(ParquetError, match="has a footer of more than 100 bytes"):
         read_footer(io.BytesIO(content))
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import IO, Any
 
-from revlm.corpus.reading.readers.parquet_footer import ParquetError, read_footer
-from revlm.corpus.reading.readers.parquet_pages import CheckedPages
+from revlm.corpus.reading.readers.parquet.footer import ParquetError, read_footer
+from revlm.corpus.reading.readers.parquet.pages import CheckedPages
 from revlm.corpus.reading.readers.raw import Reading, Unusable, shown
 from revlm.corpus.reading.readers.rows import NAME_THE_COLUMN, TITLE_COLUMN
 from revlm.limits import Limits

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from revlm.corpus.reading.readers.opened import opened
-from revlm.corpus.reading.readers.parquet_footer import ParquetError
-from revlm.corpus.reading.readers.parquet_rows import ParquetFile, columns_to_read, names_in, values_of
+from revlm.corpus.reading.readers.parquet.footer import ParquetError
+from revlm.corpus.reading.readers.parquet.rows import ParquetFile, columns_to_read, names_in, values_of
 from revlm.corpus.reading.readers.raw import RawText, Reading, Unusable, UnusableFileError, why
 from revlm.corpus.reading.readers.rows import NAME_THE_COLUMN, no_column, text_of_row
 

@@ -10,7 +10,16 @@ Source: the Parquet format (Apache), "FileMetaData" in parquet.thrift.
 import io
 from typing import IO, Any, NamedTuple
 
-from revlm.corpus.reading.readers.thrift import BINARY, I32, I64, ListOf, Struct, Values, read_struct, written_struct
+from revlm.corpus.reading.readers.parquet.thrift import (
+    BINARY,
+    I32,
+    I64,
+    ListOf,
+    Struct,
+    Values,
+    read_struct,
+    written_struct,
+)
 
 _MAGIC, _MAGIC_ENCRYPTED = b"PAR1", b"PARE"
 _TAIL_BYTES = 8  # the length of the footer, and the magic number

@@ -11,8 +11,8 @@ from itertools import pairwise
 from typing import IO
 
 from revlm.corpus.reading.readers.forwarding import ForwardingFile
-from revlm.corpus.reading.readers.parquet_footer import Chunk, ParquetError
-from revlm.corpus.reading.readers.thrift import I32, Struct, read_struct
+from revlm.corpus.reading.readers.parquet.footer import Chunk, ParquetError
+from revlm.corpus.reading.readers.parquet.thrift import I32, Struct, read_struct
 from revlm.limits import DEFAULT_LIMITS, Limits
 
 # Any page may expand to this size, and any header may declare it.
