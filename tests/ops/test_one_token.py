@@ -1,6 +1,7 @@
 """A token of a sample is the same bits alone and among others, on one thread and on two."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -39,16 +40,18 @@ def of_heads(dtype: torch.dtype) -> dict[str, Tensor]:
     return {"scale": torch.full((HEADS,), 5.0, dtype=sums), "sink": torch.zeros(HEADS, dtype=sums)}
 
 
-def rings_of(of_buckets: Tensor) -> dict[str, Tensor]:
-    """A ring for each bucket, after the one that stays empty."""
-    rings = torch.cat([torch.zeros(1, WINDOW, dtype=torch.int32), of_buckets.flatten(0, -2)])
-    return {"rings": rings, "ring_of": torch.arange(1, len(rings), dtype=torch.int32)}
+def rings_of(of_buckets: Tensor) -> dict[str, Any]:
+    """A ring for each bucket, after the one that stays empty, and room for more."""
+    none = torch.zeros(1, WINDOW, dtype=torch.int32)
+    rings = torch.cat([none, of_buckets.flatten(0, -2), none.expand(SAMPLES * HEADS * ROUNDS, -1)])
+    made = 1 + of_buckets[..., 0].numel()
+    return {"rings": rings, "ring_of": torch.arange(1, made, dtype=torch.int32), "made": made}
 
 
 def of_hash_layer(
     projected: Tensor, rings: Tensor, first_slot: int, latest_key: Tensor, latest_hash: Tensor
 ) -> tuple[Tensor, Tensor]:
-    return hash_layer_token(
+    out, bucket, _ = hash_layer_token(
         projected,
         None,
         hash_few=HashOfFew(draw_rotations(0, None, 0, HEADS, HEAD_DIM, BUCKETS), BUCKETS),
@@ -61,6 +64,7 @@ def of_hash_layer(
         **rings_of(rings),
         **of_heads(projected.dtype),
     )
+    return out, bucket
 
 
 def test_samples_of_a_hash_layer(dtype: torch.dtype) -> None:

@@ -192,10 +192,9 @@ class HashCache(SuccessorCache):
     def _compiled_step(
         self, projected: Float[Tensor, "samples two_d_model"]
     ) -> Float[Tensor, "heads samples head_dim"]:
-        if self.latest_bucket is not None:
-            self._rings.make(self.latest_bucket)
+        self._rings.reserve()
         first_slot = self._kept.allocate(projected.shape[0])
-        out, self.latest_bucket = one_token.hash_layer_token(
+        out, self.latest_bucket, self._rings.made = one_token.hash_layer_token(
             projected,
             self.latest_bucket,
             hash_few=self._hash_few,
@@ -203,6 +202,7 @@ class HashCache(SuccessorCache):
             first_slot=first_slot,
             rings=self._rings.slots,
             ring_of=self._rings.ring_of,
+            made=self._rings.made,
             scale=self._mix.temperature(),
             sink=self._mix.sink,
             pair_rounds=self._mix.pair_rounds,

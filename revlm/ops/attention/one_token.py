@@ -5,6 +5,8 @@ same as the `step` of each layer's cache without them. A sample's result has the
 number of threads.
 """
 
+import ctypes
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -38,19 +40,21 @@ def hash_layer_token(
     first_slot: int,
     rings: Int[Tensor, "rings window"],
     ring_of: Int[Tensor, "rows"],
+    made: int,
     scale: Float[Tensor, "heads"],
     sink: Float[Tensor, "heads"],
     pair_rounds: int = 0,
     latest_hash: Int[Tensor, "heads samples rounds"] | None = None,
     latest_key: Float[Tensor, "heads samples head_dim"] | None = None,
     predecessor_weight: Float[Tensor, "heads"] | None = None,
-) -> tuple[Float[Tensor, "heads samples head_dim"], Int[Tensor, "heads samples rounds"]]:
-    """Returns the attention's output for each sample's next token, and the token's buckets.
+) -> tuple[Float[Tensor, "heads samples head_dim"], Int[Tensor, "heads samples rounds"], int]:
+    """Returns the attention's output for each sample's next token, the token's buckets, and the rings made so far.
 
     `projected` holds its keys, not normalized, and values; its records are written to the slots from `first_slot` on.
     First the previous token, in the slots just before and with `latest_bucket` (None: there is none), is pushed into
     its rings; then the token attends to the rings of its own buckets. `ring_of` has the ring of each bucket, by sample,
-    head, round and bucket; ring 0 stays empty, for buckets without tokens, and is none of the previous token's.
+    head, round and bucket: 0, the ring that stays empty, until its first token. Of `rings`, `made` are in use, and the
+    others are for buckets that have none yet.
 
     The last `pair_rounds` rounds are those of `revlm.ops.hashing.pair_hashes`; the token's own hash replaces that of
     the previous token in `latest_hash`, which is zero where there is none. With a `predecessor_weight` the record's key
@@ -69,6 +73,11 @@ def hash_layer_token(
     require_tensor("ring_of", ring_of, (torch.int32,))
     require_shape("ring_of", ring_of, (samples * heads * buckets,), "a ring for each bucket")
     _require_contiguous("ring_of", ring_of)
+    most_made = len(rings) - (samples * heads * rounds if latest_bucket is not None else 0)
+    if not 1 <= made <= most_made:
+        raise UsageError(
+            f"made is {made}: give 1 to {most_made}, so that each bucket may make one of the {len(rings)} rings"
+        )
     directions = directions_of(hash_few.n_buckets)
     require_shape("the rotations", hash_few.directions, (heads, head_dim, directions), "one model's")
     if latest_bucket is not None:
@@ -100,7 +109,7 @@ def hash_layer_token(
     latest_bucket = None if latest_bucket is None else latest_bucket.contiguous()
     out = torch.empty(heads, samples, head_dim, dtype=records.dtype)
     bucket = torch.empty(heads, samples, rounds, dtype=torch.int64)
-    factors = factors_of_rounds(hash_few.n_buckets)
+    factors, rings_made = factors_of_rounds(hash_few.n_buckets), ctypes.c_int64(made)
     token = HashToken(
         samples=samples,
         heads=heads,
@@ -120,6 +129,7 @@ def hash_layer_token(
         records=records.data_ptr(),
         rings=rings.data_ptr(),
         ring_of=ring_of.data_ptr(),
+        made=ctypes.addressof(rings_made),
         directions=hash_few.directions.data_ptr(),
         latest_bucket=None if latest_bucket is None else latest_bucket.data_ptr(),
         latest_hash=None if latest_hash is None else latest_hash.data_ptr(),
@@ -129,7 +139,7 @@ def hash_layer_token(
         out=out.data_ptr(),
     )
     library.call(f"hash_token_{_NAMES[records.dtype]}", token, "a token of a hash layer")
-    return out, bucket
+    return out, bucket, rings_made.value
 
 
 @checks_its_arguments

@@ -142,7 +142,7 @@ class HashToken(ctypes.Structure):
         *_addresses("factors", "projected"),
         ("epsilon", ctypes.c_double),
         *_addresses("latest_key", "predecessor_weight"),
-        *_addresses("records", "rings", "ring_of", "directions", "latest_bucket", "latest_hash", "bucket"),
+        *_addresses("records", "rings", "ring_of", "made", "directions", "latest_bucket", "latest_hash", "bucket"),
         *_addresses("scale", "sink", "out"),
     ]
 

@@ -70,9 +70,9 @@ def test_only_buckets_with_tokens_have_rings() -> None:
     found = Rings(HEADS, (2**18, 2**18), WINDOW, torch.device("cpu"))
     bucket = torch.tensor([5, 9, 5, 2**18 - 1]).expand(HEADS, 2, 4)
     found.push_run(bucket, first_slot=1)
-    assert len(found.slots) == 1 + HEADS * 2 * 3
+    assert found.made == 1 + HEADS * 2 * 3
     found.fork(3)
-    assert len(found.slots) == 1 + 3 * HEADS * 2 * 3
+    assert found.made == 1 + 3 * HEADS * 2 * 3
     assert found.of_buckets(torch.full((HEADS, 3, 2), 5))[..., -2:].tolist() == [[[[1, 3]] * 2] * 3] * HEADS
     assert not found.of_buckets(torch.full((HEADS, 3, 2), 6)).any()
     assert not found.slots[0].any()

@@ -22,7 +22,8 @@ struct HashToken {
     void* predecessor_weight; // [heads], of the accumulation type
     void* records;           // [slots, heads, 2, head_dim]
     int32_t* rings;          // [rings, window] of slots: oldest first, 0 for none
-    const int32_t* ring_of;        // [samples, heads, buckets_of_all]: 0, which stays empty, where a bucket has none
+    int32_t* ring_of;        // [samples, heads, buckets_of_all]: 0, the ring that stays empty, where a bucket has none
+    int64_t* made;           // the number of rings, of which more are made for buckets with their first token
     const float* directions;       // [heads, head_dim, directions_of_all]
     const int64_t* latest_bucket;  // [heads, samples, rounds], of the previous token; null where there is none
     int64_t* latest_hash;          // [heads, samples, rounds], of the previous token; null where no round has pairs
@@ -144,7 +145,7 @@ class HashTokens {
         if (token_.pair_rounds > 0) pair(bucket, token_.latest_hash + of_bucket);
         if (token_.latest_bucket)
             for (long round = 0; round < token_.rounds; ++round)
-                push(ring(sample, head, round, token_.latest_bucket[of_bucket + round]), latest_slot(sample));
+                push(ring_of(sample, head, round, token_.latest_bucket[of_bucket + round]), latest_slot(sample));
         const long found = find(space, sample, head, bucket);
         space.query.clear();
         for (long i = 0; i < found; ++i) space.query.add(record(space.slots[i], head));
@@ -212,16 +213,22 @@ class HashTokens {
         return *largest >= -*smallest ? largest - products : count + (smallest - products);
     }
 
-    void push(int32_t* ring, long slot) const {
-        std::copy(ring + 1, ring + token_.window, ring);
-        ring[token_.window - 1] = int32_t(slot);
+    void push(int32_t& number, long slot) const {
+        if (number == 0) {
+            number = int32_t(__atomic_fetch_add(token_.made, 1, __ATOMIC_RELAXED));
+            std::fill_n(ring(number), token_.window, 0);
+        }
+        int32_t* const pushed = ring(number);
+        std::copy(pushed + 1, pushed + token_.window, pushed);
+        pushed[token_.window - 1] = int32_t(slot);
     }
 
     // Fills `slots` with the sorted union of the slots in the rings of all rounds; returns their number.
     long find(Space& space, long sample, long head, const int64_t* bucket) const {
         long count = 0;
         for (long round = 0; round < token_.rounds; ++round) {
-            const int32_t *const first = ring(sample, head, round, bucket[round]), *const last = first + token_.window;
+            const int32_t *const first = ring(ring_of(sample, head, round, bucket[round])),
+                          *const last = first + token_.window;
             const int32_t* const end = std::set_union(&space.slots[0], &space.slots[count],
                                                       std::upper_bound(first, last, 0), last, &space.joined[0]);
             count = end - &space.joined[0];
@@ -236,9 +243,11 @@ class HashTokens {
         return static_cast<Input*>(token_.records) + (slot * token_.heads + head) * 2 * token_.head_dim;
     }
 
-    int32_t* ring(long sample, long head, long round, long bucket) const {
+    int32_t* ring(int32_t number) const { return token_.rings + number * token_.window; }
+
+    int32_t& ring_of(long sample, long head, long round, long bucket) const {
         const long of_head = (sample * token_.heads + head) * token_.buckets_of_all;
-        return token_.rings + token_.ring_of[of_head + first_bucket_[round] + bucket] * token_.window;
+        return token_.ring_of[of_head + first_bucket_[round] + bucket];
     }
 
     const HashToken& token_;
