@@ -1,6 +1,7 @@
 """`make_recall_corpus.py`: every fact is stated once and asked once, and lengths and seeds are obeyed."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -17,7 +18,7 @@ NOVEL = "It was a fine evening, and the sea lay still — as it did on every eve
 
 @pytest.mark.parametrize("tokens", [256, 1000, 8000])
 def test_each_fact_is_stated_and_asked_for(tokens: int) -> None:
-    facts = Facts.fitting(tokens, 0.4, Facts(256, 32, 32))
+    facts = Facts.fitting(tokens, 0.4, Facts(256, 32, 32, 16))
     made = document(NOVEL, tokens, facts, np.random.default_rng(0)).encode()
     asked = list(questions_of(made))
     assert Counter(each.kind for each in asked) == {
@@ -28,6 +29,7 @@ def test_each_fact_is_stated_and_asked_for(tokens: int) -> None:
         "mqar": facts.pairs,
     }
     begin = made.rfind(QUESTION.encode())
+    assert len(re.findall(rb"\nThere were \d{5} of them\.\n", made[:begin])) == facts.numbers > 0
     for each in asked:
         answer = made[each.start : each.stop]
         if each.kind == "two-hop-written":
@@ -38,7 +40,7 @@ def test_each_fact_is_stated_and_asked_for(tokens: int) -> None:
 
 
 def test_a_second_hop_is_needed_for_what_two_statements_tell() -> None:
-    made = document(NOVEL, 2000, Facts(4, 1, 3), np.random.default_rng(1))
+    made = document(NOVEL, 2000, Facts(4, 1, 3, 0), np.random.default_rng(1))
     for each in questions_of(made.encode()):
         if each.kind in ("two-hop", "two-hop-written"):
             first = made.encode()[each.stated :].decode()[:3]
