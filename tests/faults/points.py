@@ -21,7 +21,7 @@ PLACES: dict[str, Place] = {
     "loading": ("revlm.corpus.examples.packed", "PackedCorpus", "_example"),
     "forward": ("revlm.model.revlm", "RevLM", "forward"),
     "backward": ("torch", "Tensor", "backward"),
-    "update": ("torch.optim", "AdamW", "step"),
+    "update": ("revlm.training.optimization.eager", "AdamW", "step"),
     "evaluation": ("revlm.model.revlm", "RevLM", "loss"),  # that of a training example before, so the call matters
     "sampling": ("revlm.generation.sampling", "SampleRng", "uniform"),
     "saving": ("safetensors.torch", "", "save_file"),

@@ -12,8 +12,8 @@ from revlm.recipe import Model
 from tests import allocations
 from tests.apart import peak_bytes, run_apart
 
-# Logits of 512 MiB in float32; those of one tile are 16 MiB.
-TOKENS, VOCABULARY, D_MODEL = 65536, 2048, 16
+# Logits of 256 MiB in float32; those of one tile are 16 MiB.
+TOKENS, VOCABULARY, D_MODEL = 32768, 2048, 16
 LOGITS_BYTES = TOKENS * VOCABULARY * 4
 
 
