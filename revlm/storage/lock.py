@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from revlm.storage.folder import Folder
 LOCK_NAME = ".lock"
 _BEGINNING = b'{"pid": '
 _MAX_BYTES = 4096
+_WAIT_SECONDS = 2.0
+_POLL_SECONDS = 0.02
 
 
 class FolderLock:
@@ -44,18 +47,15 @@ def folder_lock(folder: Path, kind: str, remedy: str) -> Iterator[FolderLock]:
     If another process holds the lock, raises StorageError that names that process and ends with the remedy.
 
     The kernel releases the lock when the process ends, however it ends: the file that a killed process leaves behind
-    locks nothing. Its content, process and host, is for the message.
+    locks nothing. Its content, process and host, is for the message. A child that a killed process had just started
+    holds the lock until it runs its own program, so a held lock is tried again for two seconds.
     """
     with storage_errors(f"locking the {kind} {folder}"), Folder(folder) as opened:
         lock = opened.open(LOCK_NAME, os.O_RDWR | os.O_CREAT)
     try:
         with storage_errors(f"locking the {kind} {folder}"):
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise StorageError(
-                    f"{kind} {folder} is in use by {_holder(lock)}: wait for it to end, or {remedy}"
-                ) from error
+            if not _locked(lock):
+                raise StorageError(f"{kind} {folder} is in use by {_holder(lock)}: wait for it to end, or {remedy}")
             if not _is_ours(os.pread(lock, _MAX_BYTES, 0)):
                 raise StorageError(f"{folder / LOCK_NAME} is not a lock file of revlm: move it away, or {remedy}")
             os.ftruncate(lock, 0)
@@ -63,6 +63,19 @@ def folder_lock(folder: Path, kind: str, remedy: str) -> Iterator[FolderLock]:
         yield FolderLock(folder, kind, lock)
     finally:
         os.close(lock)
+
+
+def _locked(lock: int) -> bool:
+    """Locks the file; returns False if another process still holds its lock after `_WAIT_SECONDS`."""
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+        time.sleep(_POLL_SECONDS)
 
 
 def _is_ours(content: bytes) -> bool:

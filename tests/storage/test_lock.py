@@ -1,7 +1,9 @@
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -47,6 +49,18 @@ def test_a_killed_holder_leaves_no_lock(tmp_path, holder):
     holder.wait()
     with RunFolder(tmp_path).lock():
         assert str(os.getpid()) in (tmp_path / ".lock").read_text()
+
+
+def test_a_child_that_holds_the_lock_for_a_moment_longer_is_waited_for(tmp_path, holder):
+    """As one that the killed process had started, and that does not run its own program yet."""
+    child = os.open(tmp_path / ".lock", os.O_RDWR)
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    fcntl.flock(child, fcntl.LOCK_EX)
+    timer = threading.Timer(0.3, os.close, [child])
+    timer.start()
+    with RunFolder(tmp_path).lock():
+        timer.join()
 
 
 def test_the_lock_is_given_back_at_the_end_of_the_block_and_after_an_error(tmp_path):
