@@ -61,17 +61,20 @@ def test_a_benchmark_starts_again_with_them() -> None:
     assert done.stdout == "1000\n"
 
 
-def test_a_run_and_its_readers_import_no_compiler_of_pytorch_and_no_data_frames(tmp_path: Path) -> None:
+def test_the_usual_commands_import_no_compiler_of_pytorch_and_no_data_frames(tmp_path: Path) -> None:
     """PyTorch and Arrow import both by themselves in many calls: seconds and 150 MB in each process."""
     write_tokens(tmp_path / "tokens")
+    (tmp_path / "text.txt").write_text("the keeper counted ships\n")
     tiny_recipe(tmp_path / "run", "optimizer.name=muon")  # writes run.yaml
     program = """
 import sys
 from revlm.cli import main
+assert main(["tokenize", "text.txt", "-o", "text", "--tokenizer", "bytes"]) == 0
 assert main(["train", "run.yaml", "data.path=tokens", "output_dir=run", "optimizer.name=muon"]) == 0
 assert main(["evaluate", "--run", "run"]) == 0
 assert main(["generate", "--run", "run", "--prompt", "the", "--max-tokens", "2"]) == 0
-print(sorted({"torch._dynamo", "pandas", "datasets", "matplotlib", "transformers"} & set(sys.modules)), file=sys.stderr)
+unwanted = {"torch._dynamo", "pandas", "datasets", "datasketch", "scipy", "matplotlib", "transformers"}
+print(sorted(unwanted & set(sys.modules)), file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
     assert done.stderr.splitlines()[-1] == "[]", done.stderr

@@ -85,11 +85,11 @@ def sketch_of(shingles: Sequence[npt.NDArray[np.uint64]]) -> bytes | None:
     None where fewer than 64 distinct passages are sampled, as in texts of less than about 8,000 letters, of which only
     exact duplicates are found. The order of the chunks does not matter.
     """
-    from datasketch import MinHash
-
     passages = _distinct(shingles)
     if len(passages) < MIN_PASSAGES:
         return None
+    from datasketch import MinHash
+
     values = passages.astype(np.uint32)  # the low halves: this scheme takes 32-bit values
     signature = MinHash(num_perm=PERMUTATIONS, seed=_SEED, scheme=_SCHEME, hashfunc=int)
     for start in range(0, len(values), _BATCH_PASSAGES):

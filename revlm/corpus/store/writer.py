@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
+import numpy.typing as npt
 
 from revlm.corpus.reading.cleaning import Cleaning
 from revlm.corpus.reading.corpus_files import Shard
@@ -136,11 +137,13 @@ class StoreWriter(Closing):
             self._rows = None
 
     def _describe_dataset(self, names: list[str]) -> None:
-        """Writes what `Dataset.save_to_disk` writes besides the rows; the fingerprint is the texts'."""
-        import datasets
+        """Writes what `Dataset.save_to_disk` writes besides the rows; the fingerprint is the texts'.
 
-        features = datasets.Features.from_arrow_schema(self._schema)
-        datasets.DatasetInfo(features=features).write_to_directory(str(self._folder))
+        `datasets` itself would do it, but takes a second and 100 MB to import.
+        """
+        info: dict[str, Any] = dict.fromkeys(("description", "citation", "homepage", "license"), "")
+        info["features"] = {field.name: _feature(field.type) for field in self._schema}
+        (self._folder / "dataset_info.json").write_text(json.dumps(info), "utf-8")
         state: dict[str, Any] = {
             "_data_files": [{"filename": name} for name in names],
             "_fingerprint": self._fingerprint.hexdigest()[:16],
@@ -151,6 +154,15 @@ class StoreWriter(Closing):
             "_split": None,
         }
         (self._folder / "state.json").write_text(json.dumps(state, indent=2, sort_keys=True), "utf-8")
+
+
+def _feature(kind: "pyarrow.DataType") -> dict[str, Any]:
+    """Returns how `datasets` describes an Arrow type of a store."""
+    import pyarrow
+
+    if pyarrow.types.is_large_list(kind):
+        return {"feature": _feature(kind.value_type), "_type": "LargeList"}
+    return {"dtype": str(kind), "_type": "Value"}
 
 
 class _RowFile:
@@ -196,7 +208,26 @@ def _row(
     """Returns a row; every part of a document has the `bytes` and `sha256` of the whole."""
     import pyarrow
 
-    column = pyarrow.LargeListArray.from_arrays(pyarrow.array([0, len(tokens)], pyarrow.int64()), pyarrow.array(tokens))
+    kind = schema.field("tokens").type
+    values = pyarrow.Array.from_buffers(kind.value_type, len(tokens), [None, _buffer(tokens)])
+    offsets = _buffer(np.array([0, len(tokens)], np.int64))
+    column = pyarrow.Array.from_buffers(kind, 1, [None, offsets], children=[values])
     rest = [document.title, document.source, document.bytes, document.sha256, number, part]
-    scalars = [pyarrow.array([value], each.type) for value, each in zip(rest, list(schema)[1:], strict=True)]
+    scalars = [_one_value(value, field.type) for value, field in zip(rest, list(schema)[1:], strict=True)]
     return pyarrow.record_batch([column, *scalars], schema=schema)
+
+
+def _one_value(value: str | int, kind: "pyarrow.DataType") -> "pyarrow.Array":
+    """Returns an Arrow array of one string or integer; `pyarrow.array` would import pandas."""
+    import pyarrow
+
+    if isinstance(value, int):
+        return pyarrow.Array.from_buffers(kind, 1, [None, _buffer(np.array([value], kind.to_pandas_dtype()))])
+    data = np.frombuffer(value.encode(), np.uint8)
+    return pyarrow.Array.from_buffers(kind, 1, [None, _buffer(np.array([0, len(data)], np.int32)), _buffer(data)])
+
+
+def _buffer(values: npt.NDArray[Any]) -> "pyarrow.Buffer":
+    import pyarrow
+
+    return pyarrow.py_buffer(np.ascontiguousarray(values))
