@@ -11,7 +11,13 @@ from bench.worker import Task
 
 
 def measured(
-    system: str, precision: str, seconds: float, peak_bytes: int = 1000, tokens: int = 1024, **changes: Any
+    system: str,
+    precision: str,
+    seconds: float,
+    peak_bytes: int = 1000,
+    tokens: int = 1024,
+    layers: int = 6,
+    **changes: Any,
 ) -> Measurement:
     result = {
         "status": "done",
@@ -24,7 +30,7 @@ def measured(
         "optimizer_bytes": 0,
         **changes,
     }
-    return Measurement(Task(system, precision, Shape(tokens), seed=0), result)
+    return Measurement(Task(system, precision, Shape(tokens, layers=layers), seed=0), result)
 
 
 def row(system: str, precision: str, all_rows: list[Row]) -> Row:
