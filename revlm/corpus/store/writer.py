@@ -212,7 +212,7 @@ def _row(
     values = pyarrow.Array.from_buffers(kind.value_type, len(tokens), [None, _buffer(tokens)])
     offsets = _buffer(np.array([0, len(tokens)], np.int64))
     column = pyarrow.Array.from_buffers(kind, 1, [None, offsets], children=[values])
-    rest = [document.title, document.source, document.bytes, document.sha256, number, part]
+    rest: list[str | int] = [document.title, document.source, document.bytes, document.sha256, number, part]
     scalars = [_one_value(value, field.type) for value, field in zip(rest, list(schema)[1:], strict=True)]
     return pyarrow.record_batch([column, *scalars], schema=schema)
 
