@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from revlm.cli.options import PATH, AsJson, Buckets, Device, Rounds, Run, open_run
+from revlm.cli.options import PATH, AsJson, AttentionScale, Buckets, Device, Rounds, Run, open_run
 from revlm.cli.terminal.streams import print_json, print_message
 from revlm.evaluation.probes import PROBES
 
@@ -33,6 +33,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Random seed of the samples and random tokens.")] = 0,
     rounds: Rounds = None,
     buckets: Buckets = None,
+    attention_scale: AttentionScale = None,
     device: Device = "auto",
     as_json: AsJson = False,
     **probes: bool,
@@ -48,7 +49,7 @@ def evaluate(
     from revlm.cli.terminal.evaluation_tables import print_tables
     from revlm.errors import StorageError, UsageError
     from revlm.evaluation import ProbeOptions, evaluate_run
-    from revlm.evaluation.score_views import hashing_text
+    from revlm.evaluation.score_views import reading_text
     from revlm.generation import load_model
     from revlm.records import Evaluation, read_record
     from revlm.runs import RunFolder, is_exported
@@ -61,7 +62,7 @@ def evaluate(
         folder = RunFolder(run)
     else:
         folder = open_run(run)
-    trained = load_model(folder, device, message=print_message, rounds=rounds, buckets=buckets)
+    trained = load_model(folder, device, None, print_message, rounds, buckets, attention_scale)
     earlier = None
     try:
         earlier = read_record(Evaluation, folder.evaluation) if folder.evaluation.exists() else None
@@ -73,7 +74,7 @@ def evaluate(
         if as_json:
             print_json({"run": str(folder), **record}, indent=2)
         else:
-            typer.echo(f"{folder}, step {trained.step:,}{hashing_text(evaluation)}, on {evaluation.data}")
+            typer.echo(f"{folder}, step {trained.step:,}{reading_text(evaluation)}, on {evaluation.data}")
             print_tables(evaluation, asked)
     finally:  # also if the reader of the output has left, such as `head`
         folder.write_evaluation(record)

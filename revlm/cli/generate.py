@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from revlm.cli.options import PATH, Buckets, Device, Rounds, Run, Step
+from revlm.cli.options import PATH, AttentionScale, Buckets, Device, Rounds, Run, Step
 from revlm.cli.terminal.streams import print_json, print_message
 from revlm.errors import ResourceError, UsageError, is_out_of_memory
 
@@ -71,6 +71,7 @@ def generate(
     ] = False,
     rounds: Rounds = None,
     buckets: Buckets = None,
+    attention_scale: AttentionScale = None,
     device: Device = "auto",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object at the end instead of streaming.")
@@ -127,7 +128,7 @@ def generate(
     is_without = as_picture or (interactive and prompt is None and prompt_file is None)
     source = None if is_without else read_prompt(prompt, prompt_file)
     folder = newest_run().path if run is None else run
-    trained = load_model(folder, device, step, print_message, rounds, buckets)
+    trained = load_model(folder, device, step, print_message, rounds, buckets, attention_scale)
     kind = trained.tokenizer.document_kind
     if as_picture != (kind == "picture"):
         raise UsageError(

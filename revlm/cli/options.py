@@ -61,6 +61,15 @@ Buckets = Annotated[
         "Default: the model's own.",
     ),
 ]
+AttentionScale = Annotated[
+    float | None,
+    typer.Option(
+        "--attention-scale",
+        metavar="F",
+        help="Factor of the attention logits of layers lsh and full. For a document longer than those of training: the "
+        "logarithm of its tokens divided by that of theirs. Default: 1.",
+    ),
+]
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="Device: auto, cpu, cuda or cuda:N.")]
 Deduplicate = Annotated[
     bool, typer.Option("--deduplicate", help="Leave out texts that are in the store already, even as another edition.")

@@ -84,6 +84,7 @@ def evaluate_run(
         seq_len=recipe.data.seq_len,
         rounds=trained.model.recipe.n_rounds if trained.model.hash_layers else None,
         buckets=max(buckets_of_rounds(trained.model.recipe)) if trained.model.hash_layers else None,
+        attention_scale=None if trained.model.attention_scale == 1 else trained.model.attention_scale,
         total=Total(**_score(_total(scored), is_of_pictures)),
         documents=[DocumentScore(**_score(score, is_of_pictures), title=title) for title, score in scored],
         positions=[
@@ -131,7 +132,8 @@ def _kept(earlier: Evaluation | None, later: Evaluation) -> dict[str, Any]:
 
 def _what(evaluation: Evaluation) -> tuple[object, ...]:
     """What an evaluation is of."""
-    return evaluation.step, evaluation.data, evaluation.seq_len, evaluation.rounds, evaluation.buckets
+    read_with = evaluation.rounds, evaluation.buckets, evaluation.attention_scale
+    return evaluation.step, evaluation.data, evaluation.seq_len, *read_with
 
 
 def _data(trained: TrainedModel, data: str | PathLike[str] | None) -> Data:

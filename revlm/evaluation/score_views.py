@@ -56,19 +56,23 @@ def position_chart(evaluation: Evaluation) -> Chart | None:
     )
 
 
-def hashing_text(evaluation: Evaluation) -> str:
-    """The rounds of hashing and their buckets, for a sentence about the weights; nothing if no layer hashes."""
-    if evaluation.rounds is None:
-        return ""
-    buckets = "" if evaluation.buckets is None else f" and up to {plural(evaluation.buckets, 'bucket')}"
-    return f" with {plural(evaluation.rounds, 'round')} of hashing{buckets}"
+def reading_text(evaluation: Evaluation) -> str:
+    """The rounds of hashing, their buckets and the scale of attention, for a sentence about the weights."""
+    parts = []
+    if evaluation.rounds is not None:
+        parts.append(f"{plural(evaluation.rounds, 'round')} of hashing")
+    if evaluation.buckets is not None:
+        parts.append(f"up to {plural(evaluation.buckets, 'bucket')}")
+    if evaluation.attention_scale is not None:
+        parts.append(f"attention logits times {evaluation.attention_scale:g}")
+    return f" with {' and '.join(parts)}" if parts else ""
 
 
 def position_caption(evaluation: Evaluation) -> str:
     """The caption of the chart of positions."""
     total = evaluation.total
     caption = (
-        f"Of the weights of step {evaluation.step:,}{hashing_text(evaluation)} on {evaluation.data}: "
+        f"Of the weights of step {evaluation.step:,}{reading_text(evaluation)} on {evaluation.data}: "
         f"{plural(total.tokens, 'token')}, {total.loss:.4f} nats a token, {total.bits_per_byte:.4f} bits per byte"
         f"{_dimension_text(total)}. Positions are in powers of two; hollow: fewer than {FEW_TOKENS} tokens."
     )

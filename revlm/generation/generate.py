@@ -73,11 +73,13 @@ def generate(
     device: str = "auto",
     rounds: int | None = None,
     buckets: int | None = None,
+    attention_scale: float | None = None,
 ) -> Iterator[str]:
     """Yields the continuation of a prompt by a run's checkpoint, in pieces of whole characters.
 
     The checkpoint is that of `step`, by default the newest intact one; `rounds` are those of hashing and `buckets`
-    those of the finest ones, by default the model's own.
+    those of the finest ones, by default the model's own; `attention_scale` is a factor of the attention logits
+    (`RevLM.scale_attention`).
 
     Raises:
         StorageError: the run has no such checkpoint, or it does not fit the run's recipe.
@@ -85,7 +87,7 @@ def generate(
         UsageError: there is no such device, or as for `continue_text`.
         NonFiniteError: the model's logits are not finite.
     """
-    trained = load_model(run, device, step, rounds=rounds, buckets=buckets)
+    trained = load_model(run, device, step, rounds=rounds, buckets=buckets, attention_scale=attention_scale)
     yield from continue_text(
         trained.model,
         trained.tokenizer,
@@ -108,6 +110,7 @@ def generate_bytes(
     device: str = "auto",
     rounds: int | None = None,
     buckets: int | None = None,
+    attention_scale: float | None = None,
 ) -> Iterator[bytes]:
     """Yields the bytes with which a run on bytes continues a prompt; otherwise like `generate`.
 
@@ -115,7 +118,7 @@ def generate_bytes(
         StorageError, DataError, NonFiniteError: as for `generate`.
         UsageError: the run is one on texts, or as for `generate`.
     """
-    trained = load_model(run, device, step, rounds=rounds, buckets=buckets)
+    trained = load_model(run, device, step, rounds=rounds, buckets=buckets, attention_scale=attention_scale)
     yield from continue_bytes(
         trained.model,
         trained.tokenizer,

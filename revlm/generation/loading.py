@@ -55,24 +55,28 @@ def load_model(
     message: Callable[[str], object] = lambda text: None,
     rounds: int | None = None,
     buckets: int | None = None,
+    attention_scale: float | None = None,
 ) -> TrainedModel:
     """Returns the model of a run, from the checkpoint of `step` (default: the newest intact one), or an exported model.
 
     `device` is auto, cpu, cuda or cuda:N; `message` receives a sentence for each damaged checkpoint that is skipped,
     and one if the run has not ended; `rounds` are the rounds of hashing and `buckets` those of the finest ones
-    (`RevLM.use_rounds`), by default the model's own.
+    (`RevLM.use_rounds`), by default the model's own; `attention_scale` is a factor of the attention logits
+    (`RevLM.scale_attention`).
 
     Raises:
         StorageError: there is no run, no intact checkpoint or none of that step; the checkpoint does not fit the run's
             recipe; or a file of an exported model is missing or damaged.
         DataError: the run has no readable tokenizer.
-        UsageError: there is no such device, or the model cannot use so many rounds or buckets.
+        UsageError: there is no such device, or the model cannot use these rounds, buckets or this attention_scale.
     """
     chosen = choose_device(device, "--device")
     if is_exported(run):
         trained = _load_exported(Path(run), chosen, step)
     else:
         trained = _load_run(RunFolder.open(run), chosen, step, message)
+    if attention_scale is not None:
+        trained.model.scale_attention(attention_scale)
     if rounds is None and buckets is None:
         return trained
     trained.model.use_rounds(rounds, buckets)

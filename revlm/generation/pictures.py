@@ -73,12 +73,14 @@ def generate_pictures(
     device: str = "auto",
     rounds: int | None = None,
     buckets: int | None = None,
+    attention_scale: float | None = None,
 ) -> list[Pixels]:
     """Returns pictures that a run's checkpoint samples, uint8 [height, width, channels] each.
 
     Without `picture`, every row is sampled; with it, the first `rows` of that file (default: half of them) are kept.
     The checkpoint is that of `step`, by default the newest intact one; `rounds` are those of hashing and `buckets`
-    those of the finest ones, by default the model's own. `revlm.pictures.png_of` turns them into a PNG.
+    those of the finest ones, by default the model's own; `attention_scale` is a factor of the attention logits
+    (`RevLM.scale_attention`). `revlm.pictures.png_of` turns them into a PNG.
 
     Raises:
         StorageError: the run has no such checkpoint, or it does not fit the run's recipe.
@@ -89,7 +91,7 @@ def generate_pictures(
     """
     if samples < 1:
         raise UsageError(f"samples is {samples}: give a number of pictures from 1")
-    trained = load_model(run, device, step, rounds=rounds, buckets=buckets)
+    trained = load_model(run, device, step, rounds=rounds, buckets=buckets, attention_scale=attention_scale)
     if trained.tokenizer.document_kind != "picture":
         raise UsageError(f"{run} is not a model of pictures: give a run on tokens of `--tokenizer pixels`")
     prompt = picture_prompt(trained.tokenizer, None if picture is None else Path(picture), rows)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from revlm.errors import UsageError
 from revlm.model.kinds import KINDS
+from revlm.model.kinds.full import FullAttention
 from revlm.model.kinds.lsh import HashAttention
 from revlm.model.parts.context import Context, LayerStatistics, read_statistics
 from revlm.model.parts.dropout import seed_of
@@ -30,6 +31,7 @@ _EMBEDDING_STD = 0.02
 # The initial size of the whole stack's increments relative to the embedding: 30 steps on a novel end 0.2 nats per token
 # lower than with a gain of 1.
 _INITIAL_WRITTEN_GAIN = 0.01
+_MAX_ATTENTION_SCALE = 10
 
 
 class RevLM(nn.Module):
@@ -40,6 +42,7 @@ class RevLM(nn.Module):
     process at a time; `auto` chooses one for a CPU (see `tile_tokens`).
 
     Attributes:
+        attention_scale: the factor of `scale_attention`, 1 in training.
         fixed: after a forward pass, the `FixedPoint` that tracks the range of its streams.
     """
 
@@ -68,6 +71,7 @@ class RevLM(nn.Module):
         for layer in self.hash_layers:
             self.register_buffer(f"key_moments_{layer}", isotropic_moments(recipe.n_heads, self._head_dim))
             self.register_buffer(f"rotations_{layer}", self._drawn(layer, None))
+        self.attention_scale = 1.0
         self.fixed: FixedPoint | None = None
         self._statistics: dict[tuple[int, int], Tensor] = {}
         self._key_moments: dict[tuple[int, int, int], Tensor] = {}
@@ -144,6 +148,27 @@ class RevLM(nn.Module):
             saved, drawn = self.get_buffer(name), self._of_evaluation(layer)
             setattr(self, name, torch.cat([saved[..., :alike], drawn[..., alike:].to(saved)], dim=-1))
             mix.hash_as(self.recipe)
+
+    def scale_attention(self, factor: float) -> None:
+        """Multiplies the attention logits of the layers that read a whole document by a factor; 1 is as in training.
+
+        In a document longer than those of training, more tokens that are almost alike share the weight of the one that
+        is meant. The logarithm of its tokens divided by that of a training example's makes up for it ("Scalable-Softmax
+        is superior for attention", arXiv 2501.19399).
+
+        Raises:
+            UsageError: no layer reads a whole document, or the factor is out of range.
+        """
+        layers = [layer for layer, kind in enumerate(self.kinds) if KINDS[kind].reads_all]
+        if not layers:
+            raise UsageError(f"attention_scale is {factor:g}, but all layers of the model are local: leave it out")
+        if not 0 < factor <= _MAX_ATTENTION_SCALE:
+            raise UsageError(f"attention_scale is {factor:g}: give a factor above 0, up to {_MAX_ATTENTION_SCALE}")
+        for layer in layers:
+            mix = self.attention(layer).mix
+            assert isinstance(mix, HashAttention | FullAttention)
+            mix.temperature.factor = factor
+        self.attention_scale = factor
 
     def forward(
         self,

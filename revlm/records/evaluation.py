@@ -39,7 +39,8 @@ class Evaluation(Record):
     """An evaluation of the weights of a step, and the results of the probes that were asked for.
 
     `data` is where the documents are; `seq_len` bounds the context of the scores: a longer document is scored in pieces
-    of that many tokens. `rounds` are the rounds of hashing that the model used, and `buckets` those of the finest ones.
+    of that many tokens. `rounds` are the rounds of hashing that the model used, and `buckets` those of the finest ones;
+    `attention_scale` is the factor of the attention logits, where it is not 1.
     """
 
     step: Count
@@ -47,6 +48,7 @@ class Evaluation(Record):
     seq_len: Positive
     rounds: Positive | None = None
     buckets: Positive | None = None
+    attention_scale: Number | None = None
     total: Total
     documents: Many[DocumentScore]
     positions: list[PositionLoss] = Field(max_length=_MAX_BINS)

@@ -144,7 +144,7 @@ def test_titles_are_told_without_control_characters(
     assert "\x1b" not in captured.err + captured.out
 
 
-def test_rounds_of_hashing_are_those_that_are_asked_for(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rounds_buckets_and_scale_are_those_that_are_asked_for(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["evaluate", "--run", str(run)]
     found = {}
     for rounds in (2, 6):
@@ -161,5 +161,12 @@ def test_rounds_of_hashing_are_those_that_are_asked_for(run: Path, capsys: pytes
     finer = json.loads(capsys.readouterr().out)
     assert (finer["rounds"], finer["buckets"]) == (6, 1024)
     assert finer["total"]["loss"] != found[6]["total"]["loss"]
+    assert main([*command, "--rounds", "6", "--attention-scale", "1.5", "--json"]) == 0
+    scaled = json.loads(capsys.readouterr().out)
+    assert scaled["attention_scale"] == 1.5
+    assert scaled["total"]["loss"] != found[6]["total"]["loss"]
+    assert main([*command, "--attention-scale", "1.5"]) == 0
+    assert " buckets and attention logits times 1.5, on " in capsys.readouterr().out
+    assert main([*command, "--attention-scale", "0"]) == 2
     assert main([*command, "--rounds", "0"]) == 2
     assert main([*command, "--buckets", "1000"]) == 2

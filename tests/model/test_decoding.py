@@ -63,6 +63,16 @@ def test_more_rounds_than_those_of_training_are_decoded_as_they_are_read(pair_ro
     assert_close(torch.cat(found), whole(model, inputs))
 
 
+@pytest.mark.parametrize("layers", [("lsh",), ("full",), ("local", "lsh", "full")])
+def test_scaled_attention_is_decoded_as_it_is_read(layers: tuple[LayerKind, ...]) -> None:
+    model = network(layers).double()
+    model.scale_attention(1.4)
+    inputs, stack = tokens(), CachedStack(model, torch.float64)
+    prompt = TOKENS - 5 * WINDOW
+    found = [stack.extend(inputs[:prompt]), *[stack.step(token) for token in inputs[prompt:].split(1)]]
+    assert_close(torch.cat(found), whole(model, inputs))
+
+
 def test_a_sequence_is_not_continued_with_other_rounds() -> None:
     model = network(("lsh",), n_rounds=2)
     stack = CachedStack(model, torch.float32)

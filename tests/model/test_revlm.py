@@ -1,3 +1,4 @@
+import math
 import weakref
 from typing import Any
 
@@ -11,7 +12,7 @@ from revlm.model.decoding import CachedStack
 from revlm.model.parts.whitening import whitened
 from revlm.model.tiles import SublayerPass
 from revlm.ops.hashing import directions_of, draw_rotations
-from revlm.recipe import Model
+from revlm.recipe import LayerKind, Model
 from tests.allocations import peaks
 from tests.head_groups import take_heads_in
 from tests.model.networks import example, model, plain_hidden
@@ -233,6 +234,34 @@ def test_a_number_of_buckets_that_no_hash_has_is_refused(buckets: int) -> None:
     model = RevLM(Model(d_model=16, n_layers=2, n_heads=2, d_ff=32, n_buckets=4), vocab_size=50, seed=3)
     with pytest.raises(UsageError, match=f"buckets is {buckets}: give a power of two from 4 to 262144"):
         model.use_rounds(buckets=buckets)
+
+
+@pytest.mark.parametrize("kind", ["lsh", "full"])
+def test_logits_of_layers_that_read_a_whole_document_are_scaled(kind: LayerKind) -> None:
+    recipe = Model(d_model=16, n_layers=2, n_heads=2, d_ff=32, window=4, n_buckets=4, layers=("local", kind))
+    scaled, expected = (RevLM(recipe, vocab_size=50, seed=3).double().eval() for _ in range(2))
+    inputs = torch.arange(48) % 7
+    before = expected(inputs)
+    with torch.no_grad():
+        expected.attention(1).mix.temperature.log_scale += math.log(1.5)
+    scaled.scale_attention(1.5)
+    torch.testing.assert_close(scaled(inputs), expected(inputs), rtol=1e-12, atol=1e-12)
+    assert not torch.allclose(scaled(inputs), before, rtol=1e-3)
+    scaled.scale_attention(1.0)
+    assert torch.equal(scaled(inputs), before)
+    assert scaled.state_dict().keys() == expected.state_dict().keys()
+
+
+def test_a_scale_of_attention_that_does_nothing_or_too_much_is_refused() -> None:
+    def build(kind: LayerKind) -> RevLM:
+        recipe = Model(d_model=16, n_layers=2, n_heads=2, d_ff=32, n_buckets=4, layers=(kind,))
+        return RevLM(recipe, vocab_size=50, seed=3)
+
+    with pytest.raises(UsageError, match="but all layers of the model are local: leave it out"):
+        build("local").scale_attention(1.5)
+    for factor in (0.0, -1.0, 11.0, math.nan):
+        with pytest.raises(UsageError, match=f"attention_scale is {factor:g}: give a factor above 0, up to 10"):
+            build("lsh").scale_attention(factor)
 
 
 def test_the_finest_rounds_of_evaluation_are_whitened_by_the_moving_average_of_second_moments() -> None:

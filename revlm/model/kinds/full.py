@@ -219,4 +219,4 @@ def _memory_of_mixing_with_sink(sizes: LayerSizes) -> MixMemory:
     return with_predecessors(mix, sizes)
 
 
-FULL = Kind(layer=layer, cache=cache, memory=memory, flops=flops)
+FULL = Kind(layer=layer, cache=cache, memory=memory, flops=flops, reads_all=True)

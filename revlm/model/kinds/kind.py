@@ -23,6 +23,7 @@ class Kind:
         memory: returns the bytes of one sublayer in a training step, for the plan.
         flops: returns the floating-point operations of one layer's attention over a document of so many tokens, forward
             and backward, without the projections, which are weights times tokens; see `training_flops`.
+        reads_all: whether its layers read from all of a document, not only from a window.
         hashes: whether its layers hash, that is, draw rotations and report statistics of their buckets.
     """
 
@@ -30,4 +31,5 @@ class Kind:
     cache: Callable[[Sublayer, Tensor | None, torch.dtype], Cache]
     memory: Callable[[LayerSizes, Weights], AttentionMemory]
     flops: Callable[[ModelRecipe, int], int]
+    reads_all: bool = False
     hashes: bool = False

@@ -321,4 +321,4 @@ def _memory_of_mixing(sizes: LayerSizes) -> MixMemory:
     return with_predecessors(mix, sizes)
 
 
-LSH = Kind(layer=layer, cache=cache, memory=memory, flops=flops, hashes=True)
+LSH = Kind(layer=layer, cache=cache, memory=memory, flops=flops, reads_all=True, hashes=True)

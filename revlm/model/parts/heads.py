@@ -39,15 +39,17 @@ class Rotary:
 
 
 class Temperature(nn.Module):
-    """The scale of each head's logits, learned through its logarithm."""
+    """The scale of each head's logits, learned through its logarithm, times `factor` (`RevLM.scale_attention`)."""
 
     def __init__(self, n_heads: int) -> None:
         super().__init__()
+        self.factor = 1.0
         self.log_scale = nn.Parameter(torch.full((n_heads,), math.log(_INITIAL_SCALE)))
 
     def forward(self) -> Float[Tensor, "heads"]:
         """Returns the scale of each head."""
-        return self.log_scale.exp()
+        scale = self.log_scale.exp()
+        return scale if self.factor == 1 else scale * self.factor
 
 
 class ReadQueriesKeysValues(Read):
