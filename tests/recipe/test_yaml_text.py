@@ -12,7 +12,7 @@ from tests.recipe.texts import problem
 @given(
     prompts=st.lists(st.text(st.characters(codec="utf-8"), min_size=1)),
     learning_rate=st.floats(min_value=0, max_value=10, exclude_min=True),
-    output_dir=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).filter(
+    output_dir=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=63).filter(
         lambda text: not text.startswith("~")
     ),
 )
