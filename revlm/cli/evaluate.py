@@ -62,7 +62,9 @@ def evaluate(
         folder = RunFolder(run)
     else:
         folder = open_run(run)
-    trained = load_model(folder, device, None, print_message, rounds, buckets, attention_scale)
+    trained = load_model(
+        folder, device, None, print_message, rounds=rounds, buckets=buckets, attention_scale=attention_scale
+    )
     earlier = None
     try:
         earlier = read_record(Evaluation, folder.evaluation) if folder.evaluation.exists() else None

@@ -128,7 +128,9 @@ def generate(
     is_without = as_picture or (interactive and prompt is None and prompt_file is None)
     source = None if is_without else read_prompt(prompt, prompt_file)
     folder = newest_run().path if run is None else run
-    trained = load_model(folder, device, step, print_message, rounds, buckets, attention_scale)
+    trained = load_model(
+        folder, device, step, print_message, rounds=rounds, buckets=buckets, attention_scale=attention_scale
+    )
     kind = trained.tokenizer.document_kind
     if as_picture != (kind == "picture"):
         raise UsageError(

@@ -66,8 +66,8 @@ AttentionScale = Annotated[
     typer.Option(
         "--attention-scale",
         metavar="F",
-        help="Factor of the attention logits of layers lsh and full. For a document longer than those of training: the "
-        "logarithm of its tokens divided by that of theirs. Default: 1.",
+        help="Factor of the attention logits of layers lsh and full. For a document longer than those of training: "
+        "log(its tokens) / log(tokens of a training example). Default: 1.",
     ),
 ]
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="Device: auto, cpu, cuda or cuda:N.")]

@@ -2,7 +2,7 @@
 
 from revlm.generation.decoding import Decoder
 from revlm.generation.generate import continue_bytes, continue_text, generate, generate_bytes, long_prompt_notice
-from revlm.generation.loading import TrainedModel, load_model
+from revlm.generation.loading import Reading, TrainedModel, load_model
 from revlm.generation.pictures import first_rows, generate_pictures, picture_prompt, sample_pictures
 from revlm.generation.samples import Sample, draw_samples
 from revlm.generation.sampling import Sampling
@@ -11,6 +11,7 @@ from revlm.generation.text_stream import TextStream
 
 __all__ = [
     "Decoder",
+    "Reading",
     "Sample",
     "SampledToken",
     "Sampling",

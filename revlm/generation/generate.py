@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Unpack
 
 from revlm.corpus import Tokenizer
 from revlm.corpus.tokenizing.tokenizer import TokenIds
-from revlm.generation.loading import load_model
+from revlm.generation.loading import Reading, load_model
 from revlm.generation.sampling import Sampling
 from revlm.generation.text_generator import TextGenerator
 from revlm.generation.text_stream import TextStream
@@ -71,15 +72,12 @@ def generate(
     seed: int = 0,
     stop: Sequence[str] = (),
     device: str = "auto",
-    rounds: int | None = None,
-    buckets: int | None = None,
-    attention_scale: float | None = None,
+    **reading: Unpack[Reading],
 ) -> Iterator[str]:
     """Yields the continuation of a prompt by a run's checkpoint, in pieces of whole characters.
 
-    The checkpoint is that of `step`, by default the newest intact one; `rounds` are those of hashing and `buckets`
-    those of the finest ones, by default the model's own; `attention_scale` is a factor of the attention logits
-    (`RevLM.scale_attention`).
+    The checkpoint is that of `step`, by default the newest intact one; `reading` is how the model reads where that
+    differs from training.
 
     Raises:
         StorageError: the run has no such checkpoint, or it does not fit the run's recipe.
@@ -87,7 +85,7 @@ def generate(
         UsageError: there is no such device, or as for `continue_text`.
         NonFiniteError: the model's logits are not finite.
     """
-    trained = load_model(run, device, step, rounds=rounds, buckets=buckets, attention_scale=attention_scale)
+    trained = load_model(run, device, step, **reading)
     yield from continue_text(
         trained.model,
         trained.tokenizer,
@@ -108,9 +106,7 @@ def generate_bytes(
     sampling: Sampling | None = None,
     seed: int = 0,
     device: str = "auto",
-    rounds: int | None = None,
-    buckets: int | None = None,
-    attention_scale: float | None = None,
+    **reading: Unpack[Reading],
 ) -> Iterator[bytes]:
     """Yields the bytes with which a run on bytes continues a prompt; otherwise like `generate`.
 
@@ -118,7 +114,7 @@ def generate_bytes(
         StorageError, DataError, NonFiniteError: as for `generate`.
         UsageError: the run is one on texts, or as for `generate`.
     """
-    trained = load_model(run, device, step, rounds=rounds, buckets=buckets, attention_scale=attention_scale)
+    trained = load_model(run, device, step, **reading)
     yield from continue_bytes(
         trained.model,
         trained.tokenizer,

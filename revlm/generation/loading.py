@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict, Unpack
 
 import torch
 from pydantic import ValidationError
@@ -48,33 +48,52 @@ class TrainedModel(NamedTuple):
         return self.model.head_weight.device
 
 
+class Reading(TypedDict, total=False):
+    """How a model reads where that differs from training; None or no entry is as in training.
+
+    `rounds` are the rounds of hashing, `buckets` the buckets of the finest ones (`RevLM.use_rounds`), `attention_scale`
+    is the factor of the attention logits (`RevLM.scale_attention`).
+    """
+
+    rounds: int | None
+    buckets: int | None
+    attention_scale: float | None
+
+
 def load_model(
     run: str | PathLike[str],
     device: str = "auto",
     step: int | None = None,
     message: Callable[[str], object] = lambda text: None,
-    rounds: int | None = None,
-    buckets: int | None = None,
-    attention_scale: float | None = None,
+    **reading: Unpack[Reading],
 ) -> TrainedModel:
     """Returns the model of a run, from the checkpoint of `step` (default: the newest intact one), or an exported model.
 
     `device` is auto, cpu, cuda or cuda:N; `message` receives a sentence for each damaged checkpoint that is skipped,
-    and one if the run has not ended; `rounds` are the rounds of hashing and `buckets` those of the finest ones
-    (`RevLM.use_rounds`), by default the model's own; `attention_scale` is a factor of the attention logits
-    (`RevLM.scale_attention`).
+    and one if the run has not ended; `reading` is how the model reads where that differs from training.
 
     Raises:
         StorageError: there is no run, no intact checkpoint or none of that step; the checkpoint does not fit the run's
             recipe; or a file of an exported model is missing or damaged.
         DataError: the run has no readable tokenizer.
-        UsageError: there is no such device, or the model cannot use these rounds, buckets or this attention_scale.
+        UsageError: there is no such device, or the model cannot read so.
     """
     chosen = choose_device(device, "--device")
     if is_exported(run):
         trained = _load_exported(Path(run), chosen, step)
     else:
         trained = _load_run(RunFolder.open(run), chosen, step, message)
+    return _reading_with(trained, **reading)
+
+
+def _reading_with(
+    trained: TrainedModel,
+    *,
+    rounds: int | None = None,
+    buckets: int | None = None,
+    attention_scale: float | None = None,
+) -> TrainedModel:
+    """Returns the model, set to read as the entries of `Reading` say."""
     if attention_scale is not None:
         trained.model.scale_attention(attention_scale)
     if rounds is None and buckets is None:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Unpack
 
 from revlm.corpus import Tokenizer
 from revlm.corpus.reading.readers.picture import picture_document
 from revlm.errors import UsageError
-from revlm.generation.loading import load_model
+from revlm.generation.loading import Reading, load_model
 from revlm.generation.samples import Sample, draw_samples
 from revlm.generation.sampling import Sampling
 from revlm.generation.text_generator import TextGenerator
@@ -71,16 +72,13 @@ def generate_pictures(
     sampling: Sampling | None = None,
     seed: int = 0,
     device: str = "auto",
-    rounds: int | None = None,
-    buckets: int | None = None,
-    attention_scale: float | None = None,
+    **reading: Unpack[Reading],
 ) -> list[Pixels]:
     """Returns pictures that a run's checkpoint samples, uint8 [height, width, channels] each.
 
     Without `picture`, every row is sampled; with it, the first `rows` of that file (default: half of them) are kept.
-    The checkpoint is that of `step`, by default the newest intact one; `rounds` are those of hashing and `buckets`
-    those of the finest ones, by default the model's own; `attention_scale` is a factor of the attention logits
-    (`RevLM.scale_attention`). `revlm.pictures.png_of` turns them into a PNG.
+    The checkpoint is that of `step`, by default the newest intact one; `reading` is how the model reads where that
+    differs from training. `revlm.pictures.png_of` turns them into a PNG.
 
     Raises:
         StorageError: the run has no such checkpoint, or it does not fit the run's recipe.
@@ -91,7 +89,7 @@ def generate_pictures(
     """
     if samples < 1:
         raise UsageError(f"samples is {samples}: give a number of pictures from 1")
-    trained = load_model(run, device, step, rounds=rounds, buckets=buckets, attention_scale=attention_scale)
+    trained = load_model(run, device, step, **reading)
     if trained.tokenizer.document_kind != "picture":
         raise UsageError(f"{run} is not a model of pictures: give a run on tokens of `--tokenizer pixels`")
     prompt = picture_prompt(trained.tokenizer, None if picture is None else Path(picture), rows)

@@ -94,3 +94,8 @@ def test_more_rounds_of_hashing_than_those_of_training(run: Path, tmp_path: Path
     for rounds in (0, 65):
         with pytest.raises(UsageError, match=f"rounds is {rounds}: give a number of rounds of hashing from 1 to 64"):
             load_model(run, "cpu", rounds=rounds)
+
+
+def test_an_unknown_way_of_reading_is_no_silent_default(run: Path) -> None:
+    with pytest.raises(TypeError, match="round"):
+        load_model(run, "cpu", round=8)  # type: ignore[call-arg]
