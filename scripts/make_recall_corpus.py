@@ -1,9 +1,9 @@
 """Makes the corpus of the recipe `recall`: novels in which facts are hidden, which the end of each document asks for.
 
     scripts/make_recall_corpus.py novels -o data/texts/recall --shortest 256 --tokens 16000 --documents 2000 \\
-        --density 0.75 --pairs 1024 --keys 256 --hops 128 --numbers 64
+        --density 0.75 --pairs 1024 --keys 256 --hops 128 --passkeys 64
     scripts/make_recall_corpus.py novels -o data/texts/recall-short --shortest 128 --tokens 512 --documents 20000 \\
-        --density 0.9 --pairs 16 --keys 256 --hops 128 --numbers 8 --seed 1
+        --density 0.9 --pairs 16 --keys 256 --hops 128 --passkeys 16 --seed 1
     revlm tokenize data/texts/recall -o data/recall --vocab-size 10240 --character-coverage 1
     revlm tokenize data/texts/recall-short -o data/recall-short --tokenizer data/recall
     revlm tokenize novels -o data/recall-novels --tokenizer data/recall
@@ -12,9 +12,8 @@
     revlm tokenize data/texts/recall-64k -o data/recall-64k --tokenizer data/recall
     revlm evaluate --run runs/recall --data data/recall-64k --answers --rounds 12 --buckets 262144
 
-A document is text of one novel with a pass key, keys with values, keys that lead to other keys, and pairs for
-multi-query associative recall at random places; `revlm/evaluation/questions.py` says how they are written. Documents
-for training also have numbers that nobody asks for, so that a model learns to tell the pass key from them. A token is
+A document is text of one novel with pass keys, keys with values, keys that lead to other keys, and pairs for
+multi-query associative recall at random places; `revlm/evaluation/questions.py` says how they are written. A token is
 taken as 2.7 bytes, about what these documents have in a vocabulary of this size, so the lengths are rough. The same
 options and seed give the same bytes.
 """
@@ -37,55 +36,64 @@ from revlm.storage import replace_file, storage_errors
 _BYTES_A_TOKEN = 2.7
 _VALUE_SYMBOLS = 3
 _FIVE_DIGITS = (10_000, 100_000)
-# Stated and asked: tokens of a pair, of a key with its value, and of a key that leads to another. Stated: a number's.
-_PAIR_TOKENS, _KEY_TOKENS, _HOP_TOKENS, _NUMBER_TOKENS = 4, 14, 14, 12
+# Stated and asked: tokens of a pair, of a key with its value, of a key that leads to another, and of a named pass key.
+_PAIR_TOKENS, _KEY_TOKENS, _HOP_TOKENS, _PASSKEY_TOKENS = 4, 14, 14, 26
 
 
 @dataclass(frozen=True)
 class Facts:
-    """How much one document states: pairs, keys with values, keys that lead to another key's value, and numbers.
+    """How much one document states beside its pass key.
 
-    Nobody asks for the numbers. With them in the document, a digit of the pass key is found by more than the digit
-    before it.
+    Attributes:
+        pairs: Pairs for multi-query associative recall.
+        keys: Keys with values.
+        hops: Keys that lead to the value of another key.
+        passkeys: Pass keys of symbols. With them, a digit is found by more than the digit before it.
     """
 
     pairs: int
     keys: int
     hops: int
-    numbers: int
+    passkeys: int
 
     @staticmethod
     def fitting(tokens: int, density: float, most: "Facts") -> "Facts":
         """Returns the facts of `most` that fit into this share of a document, an equal part of it for each kind."""
-        room = tokens * density / (4 if most.numbers else 3)
+        room = tokens * density / (4 if most.passkeys else 3)
         return Facts(
             pairs=min(most.pairs, max(4, int(room / _PAIR_TOKENS))),
             keys=min(most.keys, max(1, int(room / _KEY_TOKENS))),
             hops=min(most.hops, max(1, int(room / _HOP_TOKENS))),
-            numbers=min(most.numbers, int(room / _NUMBER_TOKENS)),
+            passkeys=min(most.passkeys, max(1, int(room / _PASSKEY_TOKENS))),
         )
 
 
 def document(novel: str, tokens: int, facts: Facts, generator: np.random.Generator) -> str:
     """Returns a text of about so many tokens: part of a novel with statements in it, and questions about them."""
-    keys = _symbols(KEYS, facts.pairs + facts.keys + 2 * facts.hops, generator)
+    keys = _symbols(KEYS, facts.pairs + facts.keys + 2 * facts.hops + facts.passkeys, generator)
     values = _symbols(VALUES, facts.pairs + _VALUE_SYMBOLS * facts.keys + facts.hops, generator)
     pairs = [keys.pop() + values.pop() for _ in range(facts.pairs)]
     of_keys = [f"{keys.pop()}:{''.join(values.pop() for _ in range(_VALUE_SYMBOLS))}" for _ in range(facts.keys)]
     hops = [(keys.pop(), keys.pop(), values.pop()) for _ in range(facts.hops)]
-    pass_key = passkey(int(generator.integers(*_FIVE_DIGITS)))
+    pass_key, *named = [
+        passkey(number, of)
+        for number, of in zip(
+            generator.integers(*_FIVE_DIGITS, size=1 + facts.passkeys).tolist(), ["", *keys], strict=True
+        )
+    ]
     stated = [
         f"{pass_key} Remember it.",
         "".join(pairs),
         *of_keys,
         *(f"{first}:{second}" for first, second, _ in hops),
         *(f"{second}:{value}" for _, second, value in hops),
-        *(f"There were {number} of them." for number in generator.integers(*_FIVE_DIGITS, size=facts.numbers)),
+        *named,
     ]
     asked = "\n".join(
         [
             QUESTION,
             pass_key,
+            *_shuffled(named, generator),
             *_shuffled(of_keys, generator),
             *_shuffled([_asked_hop(*hop, written=number % 2 == 1) for number, hop in enumerate(hops)], generator),
             "".join(_shuffled(pairs, generator)),
@@ -156,7 +164,7 @@ def main(
     pairs: Annotated[int, typer.Option(min=1, max=1024, help="Pairs of a document that has room for them.")] = 256,
     keys: Annotated[int, typer.Option(min=1, max=512, help="Keys with values of such a document.")] = 32,
     hops: Annotated[int, typer.Option(min=1, max=512, help="Keys that lead to other keys of such a document.")] = 32,
-    numbers: Annotated[int, typer.Option(min=0, max=512, help="Numbers of such a document that nobody asks for.")] = 0,
+    passkeys: Annotated[int, typer.Option(min=0, max=512, help="Named pass keys of such a document.")] = 32,
     seed: Annotated[int, typer.Option(min=0, help="Seed of texts, symbols and places.")] = 0,
 ) -> None:
     """Make documents that state facts and ask for them at their end."""
@@ -171,7 +179,7 @@ def main(
         documents_,
         (shortest or tokens, tokens),
         density,
-        Facts(pairs, keys, hops, numbers),
+        Facts(pairs, keys, hops, passkeys),
         generator,
     )
     with storage_errors(f"writing {output}"):

@@ -6,6 +6,7 @@ value:
 
     kind              stated                         asked
     passkey           The pass key is 71432.         The pass key is 71432.
+    named-passkey     The pass key of K is 71432.    The pass key of K is 71432.
     keys              K:VVV                          K:VVV
     two-hop           K:L and, elsewhere, L:V        K::V
     two-hop-written   K:L and, elsewhere, L:V        K:L:V, of which L:V is the answer
@@ -22,12 +23,12 @@ from typing import NamedTuple
 
 QUESTION = "※"
 KEYS, VALUES = range(0x4E00, 0x5E00), range(0x5E00, 0x6E00)
-KINDS = ("passkey", "keys", "two-hop", "two-hop-written", "mqar")
+KINDS = ("passkey", "named-passkey", "keys", "two-hop", "two-hop-written", "mqar")
 
 _KEY, _VALUE = (f"[{chr(symbols[0])}-{chr(symbols[-1])}]" for symbols in (KEYS, VALUES))
-_PASSKEY = "The pass key is "
 _ASKED = re.compile(
-    f"(?P<cue>{_PASSKEY})(?P<passkey>[0-9]+)|"
+    "(?P<cue>The pass key is )(?P<passkey>[0-9]+)|"
+    f"(?P<named_cue>The pass key of {_KEY} is )(?P<named_passkey>[0-9]+)|"
     f"(?P<key>{_KEY})(?:(?P<mqar>{_VALUE})|::(?P<two_hop>{_VALUE}+)|"
     f":(?P<two_hop_written>{_KEY}:{_VALUE}+)|:(?P<keys>{_VALUE}+))"
 )
@@ -44,9 +45,9 @@ class Question(NamedTuple):
     stated: int
 
 
-def passkey(value: int) -> str:
-    """Returns the sentence that states a pass key, and also asks for it."""
-    return f"{_PASSKEY}{value}."
+def passkey(value: int, of: str = "") -> str:
+    """Returns the sentence that states a pass key, of a symbol's or the document's, and also asks for it."""
+    return f"The pass key of {of} is {value}." if of else f"The pass key is {value}."
 
 
 def questions_of(document: bytes) -> Iterator[Question]:
@@ -58,7 +59,8 @@ def questions_of(document: bytes) -> Iterator[Question]:
     place, at = begin, 0
     for match in _ASKED.finditer(asked):
         kind = next(name for name in _GROUPS if match[name] is not None)
-        stated = document.rfind((match["cue"] or match["key"]).encode(), 0, begin)
+        cue = match["cue"] or match["named_cue"] or match["key"]
+        stated = document.rfind(cue.encode(), 0, begin)
         place, at = place + len(asked[at : match.start(kind)].encode()), match.start(kind)
         if stated >= 0:
             yield Question(kind.replace("_", "-"), place, place + len(match[kind].encode()), stated)

@@ -11,8 +11,11 @@ from tests.evaluation.models import Searching, random_text
 
 K, L, M, N = (chr(KEYS[place]) for place in range(4))
 V, W, X, Y, Z = (chr(VALUES[place]) for place in range(5))
-STATED = f"It was calm.\n{passkey(71432)} Remember it.\n{K}:{V}{W}{X}\nat sea\n{L}:{M}\n and {M}:{Y}\n{N}{Z}\n"
-ASKED = f"{QUESTION}\n{passkey(71432)}\n{K}:{V}{W}{X}\n{L}::{Y}\n{L}:{M}:{Y}\n{N}{Z}\n"
+STATED = (
+    f"It was calm.\n{passkey(71432)} Remember it.\n{passkey(20415, of=K)}\n"
+    f"{K}:{V}{W}{X}\nat sea\n{L}:{M}\n and {M}:{Y}\n{N}{Z}\n"
+)
+ASKED = f"{QUESTION}\n{passkey(71432)}\n{passkey(20415, of=K)}\n{K}:{V}{W}{X}\n{L}::{Y}\n{L}:{M}:{Y}\n{N}{Z}\n"
 TOKENIZER = ByteTokenizer()
 
 
@@ -25,13 +28,15 @@ def test_questions_are_found_with_their_answers_and_statements() -> None:
     found = list(questions_of(document))
     assert [(each.kind, document[each.start : each.stop].decode()) for each in found] == [
         ("passkey", "71432"),
+        ("named-passkey", "20415"),
         ("keys", V + W + X),
         ("two-hop", Y),
         ("two-hop-written", f"{M}:{Y}"),
         ("mqar", Z),
     ]
     stated = [document[each.stated :].decode() for each in found]
-    for text, begin in zip(stated, ("The pass key is 71432", f"{K}:{V}", f"{L}:{M}", f"{L}:{M}", N + Z), strict=True):
+    begins = ("The pass key is 71432", f"The pass key of {K} is 20415", f"{K}:{V}", f"{L}:{M}", f"{L}:{M}", N + Z)
+    for text, begin in zip(stated, begins, strict=True):
         assert text.startswith(begin)
     assert all(each.stated < document.rfind(QUESTION.encode()) < each.start for each in found)
 
@@ -50,11 +55,11 @@ def test_who_searches_answers_what_stands_there_and_is_near_enough() -> None:
     """A search for the last tokens finds what was stated in the same words; a second hop it cannot make."""
     made = text_of(STATED + "x" * 300 + ASKED)
     for reach, right in ((1000, 1.0), (200, 0.0)):
-        answers = measure_answers(Searching(reach, cue=4), [random_text(50), made], TOKENIZER)
+        answers = measure_answers(Searching(reach, cue=5), [random_text(50), made], TOKENIZER)
         assert answers.documents == 1
         by_kind = {each.kind: each for each in answers.accuracies}
-        assert list(by_kind) == ["passkey", "keys", "two-hop", "two-hop-written", "mqar"]
-        assert [by_kind[kind].accuracy for kind in ("passkey", "keys")] == [right] * 2
+        assert list(by_kind) == ["passkey", "named-passkey", "keys", "two-hop", "two-hop-written", "mqar"]
+        assert [by_kind[kind].accuracy for kind in ("passkey", "named-passkey", "keys")] == [right] * 3
         assert by_kind["two-hop"].accuracy == 0
         assert {each.distance for each in answers.accuracies} == {1024}
         assert {each.answers for each in answers.accuracies} == {1}
