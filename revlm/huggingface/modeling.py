@@ -174,6 +174,14 @@ class RevlmForCausalLM(PreTrainedModel, GenerationMixin):
         self.model.use_rounds(rounds, buckets)
         self.config.exported = self.config.exported.model_copy(update={"model": self.model.recipe})
 
+    def scale_attention(self, factor: float) -> None:
+        """Multiplies the attention logits of layers lsh and full (`RevLM.scale_attention`); the model is saved without.
+
+        Raises:
+            UsageError: all layers are local, or the factor is out of range.
+        """
+        self.model.scale_attention(factor)
+
     def get_input_embeddings(self) -> nn.Embedding:
         """Returns the embedding."""
         return self.model.embedding

@@ -136,6 +136,20 @@ def test_it_is_saved_with_the_rounds_that_it_uses(exported: Path, trained: Train
         model.use_rounds(65)
 
 
+@torch.no_grad()
+def test_it_reads_with_scaled_attention_and_is_saved_without(exported: Path, tmp_path: Path) -> None:
+    model, ids = AutoModelForCausalLM.from_pretrained(exported), torch.arange(120)[None] % 50
+    as_trained = model(ids).logits
+    model.scale_attention(1.5)
+    scaled = load_model(exported, "cpu", attention_scale=1.5).model
+    assert torch.equal(model(ids).logits[0], scaled.logits(scaled(ids[0])))
+    assert not torch.equal(model(ids).logits, as_trained)
+    model.save_pretrained(tmp_path / "saved")
+    assert torch.equal(AutoModelForCausalLM.from_pretrained(tmp_path / "saved")(ids).logits, as_trained)
+    with pytest.raises(UsageError, match="attention_scale is 0: give a factor above 0"):
+        model.scale_attention(0.0)
+
+
 def test_revlm_opens_it_as_a_run(exported: Path, trained: TrainedModel) -> None:
     assert is_exported(exported)
     opened = load_model(exported)
