@@ -29,7 +29,7 @@ from revlm.ops.triton.launch import Launch
 
 _PRODUCTS = {"mm", "addmm", "bmm", "baddbmm"}
 _NOT_READ = {"copy_", "fill_", "zero_", "bernoulli_"}
-_TOKENS = 128
+_TOKENS = 16
 
 
 class Count(NamedTuple):
