@@ -19,7 +19,7 @@ setup: .venv/.installed ## the virtual environment .venv, with revlm and what it
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("revlm needs Python 3.11 or newer and $(PYTHON) is " + sys.version.split()[0] + ": name a newer one, as in make setup PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install "pip==$(PIP_VERSION)"
-	$(BIN)/python -m pip install --constraint constraints.txt --editable . --group dev
+	$(BIN)/python -m pip install --no-compile --constraint constraints.txt --editable . --group dev
 	@touch $@
 
 demo: setup ## a novel, a model trained on it in minutes, pictures and a sample (CORPUS=folder for your own texts)
@@ -53,7 +53,7 @@ bench-gpu: setup ## on a CUDA card: the kernels are right, then speed and memory
 	$(BIN)/python scripts/bench_gpu.py
 
 .venv/.bench-installed: .venv/.installed
-	$(BIN)/python -m pip install --constraint constraints.txt --group bench
+	$(BIN)/python -m pip install --no-compile --constraint constraints.txt --group bench
 	@touch $@
 
 clean: ## remove caches and builds; .venv, data and runs stay

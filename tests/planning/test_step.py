@@ -64,7 +64,7 @@ def real_step(recipe: Recipe) -> dict[str, int]:
         recipe(4096, "bf16", reversible=False, n_layers=3, dropout=0.1),
         recipe(2048, "fp32", reversible=False, layers=("lsh",), successor_values=False),
         recipe(2048, "bf16", layers=("full", "lsh"), tile=700),
-        recipe(1024, "bf16", 3, d_model=128, d_ff=512, n_layers=4),
+        recipe(1024, "bf16", 3, d_model=96, d_ff=384, n_layers=2),
     ],
     ids=lambda example: f"{example.data.seq_len} {example.train.precision} {'-'.join(example.model.layers)}",
 )
@@ -77,9 +77,9 @@ def test_the_plan_is_what_a_step_asks_for(example: Recipe, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     "example",
     [
-        recipe(16384, tile=2048),
-        recipe(8192, "bf16"),
-        recipe(4096, "bf16", reversible=False, n_layers=3, n_heads=4, dropout=0.1),
+        recipe(8192, tile=2048),
+        recipe(4096, "bf16"),
+        recipe(2048, "bf16", reversible=False, n_layers=3, n_heads=4, dropout=0.1),
         recipe(2048, "bf16", layers=("full", "lsh"), tile=700),
         recipe(4096, "fp32", layers=("full",), successor_values=False, n_heads=4),
     ],

@@ -202,7 +202,7 @@ def test_the_shares_of_the_targets_follow_the_weights(case: Case) -> None:
                 assert max(map(abs, ahead)) <= max(last)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(case=cases(), workers=st.permutations([0, 1, 3]))
 def test_every_place_resumes_with_identical_examples(case: Case, workers: list[int]) -> None:
     length = 18

@@ -207,7 +207,7 @@ def test_documents_are_those_trained_on_and_those_held_out(case: Case) -> None:
         assert len(both[number]) % case.seq_len == 0
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(case=cases(), workers=st.permutations([0, 1, 3]))
 def test_every_place_resumes_with_identical_examples(case: Case, workers: list[int]) -> None:
     length = 14
