@@ -20,6 +20,8 @@ setup: .venv/.installed ## the virtual environment .venv, with revlm and what it
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install "pip==$(PIP_VERSION)"
 	$(BIN)/python -m pip install --no-compile --constraint constraints.txt --editable . --group dev
+	@# On all cores, unlike pip; a file of PyTorch's for Python 3.12 has a newer syntax.
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	@touch $@
 
 demo: setup ## a novel, a model trained on it in minutes, pictures and a sample (CORPUS=folder for your own texts)
@@ -53,7 +55,7 @@ bench-gpu: setup ## on a CUDA card: the kernels are right, then speed and memory
 	$(BIN)/python scripts/bench_gpu.py
 
 .venv/.bench-installed: .venv/.installed
-	$(BIN)/python -m pip install --no-compile --constraint constraints.txt --group bench
+	$(BIN)/python -m pip install --constraint constraints.txt --group bench
 	@touch $@
 
 clean: ## remove caches and builds; .venv, data and runs stay
