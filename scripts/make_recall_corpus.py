@@ -8,7 +8,7 @@
     revlm tokenize data/texts/recall-short -o data/recall-short --tokenizer data/recall
     revlm tokenize novels -o data/recall-novels --tokenizer data/recall
     revlm train recall
-    scripts/make_recall_corpus.py novels -o data/texts/recall-64k --tokens 74000 --documents 16 --seed 2
+    scripts/make_recall_corpus.py novels -o data/texts/recall-64k --tokens 74000 --documents 16 --seed 3
     revlm tokenize data/texts/recall-64k -o data/recall-64k --tokenizer data/recall
     revlm evaluate --run runs/recall --data data/recall-64k --answers --rounds 12 --buckets 262144
 

@@ -175,7 +175,7 @@ class RevlmForCausalLM(PreTrainedModel, GenerationMixin):
         self.config.exported = self.config.exported.model_copy(update={"model": self.model.recipe})
 
     def scale_attention(self, factor: float) -> None:
-        """Multiplies the attention logits of layers lsh and full (`RevLM.scale_attention`); the model is saved without.
+        """Multiplies the attention logits of layers lsh and full (`RevLM.scale_attention`); `save_pretrained` omits it.
 
         Raises:
             UsageError: all layers are local, or the factor is out of range.
