@@ -48,7 +48,7 @@ class Facts:
         pairs: Pairs for multi-query associative recall.
         keys: Keys with values.
         hops: Keys that lead to the value of another key.
-        passkeys: Pass keys of symbols. With them, a digit is found by more than the digit before it.
+        passkeys: Named pass keys. With them, a digit is found by more than the digit before it.
     """
 
     pairs: int

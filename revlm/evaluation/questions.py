@@ -46,7 +46,7 @@ class Question(NamedTuple):
 
 
 def passkey(value: int, of: str = "") -> str:
-    """Returns the sentence that states a pass key, of a symbol's or the document's, and also asks for it."""
+    """Returns the sentence that states a pass key, and also asks for it; `of` is the symbol that names it, if any."""
     return f"The pass key of {of} is {value}." if of else f"The pass key is {value}."
 
 
